@@ -1,4 +1,4 @@
-//! The check of a script: its top level runs on a host without a device, and what is wrong with it is told with its
+//! The check of a script: its top level runs on a host without a device, and errors begin with their
 //! place. Decides nothing about `init`, `loop` and the handlers, which need the device.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -10,7 +10,8 @@ use iottly_protocol::Level;
 use iottly_protocol::limits::clip;
 
 use crate::{
-    CallError, Fault, Firmware, Host, Limits, MemoryState, Outgoing, StartError, StateStore, TrapCode, TrapReport,
+    CallError, Fault, Firmware, Host, Limits, MemoryState, Outgoing, StartError, StateStore, TrapCode,
+    TrapReport,
 };
 
 /// Time of day of every check, in unix milliseconds, so that the date decides nothing.
@@ -193,7 +194,8 @@ mod tests {
         );
         assert_eq!(failed("Error: look at that"), "main.js: Error: look at that");
         assert!(
-            failed("SyntaxError: unexpected token in expression: '' at main.js:3:2").ends_with("is not closed)")
+            failed("SyntaxError: unexpected token in expression: '' at main.js:3:2")
+                .ends_with("is not closed)")
         );
         let denied = Fault::Denied("gpio: none".to_owned());
         assert_eq!(

@@ -243,6 +243,14 @@ impl Instance {
         guest.share.wait(now)
     }
 
+    /// Lets time pass for the firmware at once: its clock, its timers, its rates and its share of the processor. The date
+    /// is the host's, and events of the board come when they come.
+    ///
+    /// For programs that run more of a firmware than they have time for.
+    pub fn advance(&mut self, time: Duration) {
+        self.store.data_mut().advance(time);
+    }
+
     /// Takes the device's failure to provide memory or threads since the last call, if any. A call that
     /// failed meanwhile is not evidence against the firmware.
     pub fn device_failure(&mut self) -> Option<String> {

@@ -53,23 +53,14 @@ fn imports(component: &[u8]) -> Result<Vec<String>, BuildError> {
     Ok(names)
 }
 
-/// What a component needs of a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inspection {
-    /// Hardware interfaces that the firmware can use, sorted.
-    pub capabilities: Vec<String>,
-    /// Files of the script and the engine that it is for; none if the component has code of its own.
-    pub script: Option<Script>,
-}
-
-/// Returns what a component needs: a script reaches the interfaces whose labels its manifest names, code those that it
-/// imports. Runs nothing.
+/// Returns the hardware interfaces that a component can use, sorted: a script those whose labels its manifest names, code
+/// those that it imports. Runs nothing.
 ///
 /// # Errors
 /// [`BuildError::Module`] when it is not a component that exports firmware; [`BuildError::Component`] when the script or
 /// the manifest in it cannot be read, or the code imports an interface of which the manifest names no label: no device
 /// accepts such firmware.
-pub fn inspect(component: &[u8]) -> Result<Inspection, BuildError> {
+pub fn capabilities(component: &[u8]) -> Result<Vec<String>, BuildError> {
     let invalid = |reason: String| BuildError::Component(reason);
     let script = Script::extract(component).map_err(|error| invalid(error.to_string()))?;
     let text = iottly_manifest::extract(component).map_err(|error| invalid(error.to_string()))?;
@@ -95,9 +86,9 @@ pub fn inspect(component: &[u8]) -> Result<Inspection, BuildError> {
             "the code imports {undeclared}, and the manifest asks for no label of it"
         )));
     }
-    let mut capabilities: Vec<String> = used.iter().map(ToString::to_string).collect();
-    capabilities.sort();
-    Ok(Inspection { capabilities, script })
+    let mut names: Vec<String> = used.iter().map(ToString::to_string).collect();
+    names.sort();
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -110,7 +101,7 @@ mod tests {
         for bytes in [&b""[..], b"\0asm", b"\0asm\x01\0\0\0\x01", b"not wasm at all"] {
             let text = component(bytes).unwrap_err().to_string();
             assert!(text.starts_with("the module is not valid firmware: "), "{text}");
-            assert!(inspect(bytes).is_err());
+            assert!(capabilities(bytes).is_err());
         }
     }
 
@@ -122,21 +113,19 @@ mod tests {
     }
 
     #[test]
-    fn a_script_needs_what_its_manifest_names_and_an_engine() {
+    fn a_script_reaches_what_its_manifest_names() {
         let manifest = "name = \"a\"\n[capabilities]\ni2c = [\"sensors\"]\ngpio = [\"led\"]\n";
         let source = Source::script("1").with_manifest(manifest).unwrap();
-        let found = inspect(&source.component().unwrap()).unwrap();
-        assert_eq!(found.capabilities, ["gpio", "i2c"]);
-        let script = found.script.unwrap();
-        assert_eq!((script.engine.as_str(), script.exact), (iottly_engine::ABI, None));
-        let plain = inspect(&Source::script("1").component().unwrap()).unwrap();
-        assert_eq!(plain.capabilities, Vec::<String>::new());
+        let found = capabilities(&source.component().unwrap()).unwrap();
+        assert_eq!(found, ["gpio", "i2c"]);
+        let found = capabilities(&Source::script("1").component().unwrap()).unwrap();
+        assert!(found.is_empty(), "{found:?}");
     }
 
     #[test]
     fn code_beside_a_script_is_refused() {
         let script = Source::script("1").component().unwrap();
-        let text = inspect(&[&script[..], b"\x01\x01\x00"].concat())
+        let text = capabilities(&[&script[..], b"\x01\x01\x00"].concat())
             .unwrap_err()
             .to_string();
         assert!(text.contains("other content beside it"), "{text}");

@@ -2,7 +2,7 @@
 //! components.
 //!
 //! A script is data for the one engine that devices have, so a build is the same bytes for the same files, everywhere
-//! and at once. Whoever builds also checks: a [`ScriptCheck`] runs the script's top level in a sandbox, which this crate
+//! and at once. A build also checks: a [`ScriptCheck`] runs the script's top level in a sandbox, which this crate
 //! does not contain.
 
 mod build;
@@ -11,7 +11,7 @@ mod section;
 mod source;
 
 pub use build::{BuildError, Refusal, ScriptCheck, build, version};
-pub use component::{Inspection, component, inspect};
+pub use component::{capabilities, component};
 pub use source::{Source, SourceError};
 
 /// TypeScript declarations of the names that a script has without an import, for editors.

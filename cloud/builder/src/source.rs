@@ -213,7 +213,10 @@ mod tests {
             ("loop", "function loop() {\n}\n"),
             ("echo", "x"),
         ]);
-        assert_eq!(source.files[MAIN], "let a = 1;\nlet b;\n\nfunction loop() {\n}\n\nx\n");
+        assert_eq!(
+            source.files[MAIN],
+            "let a = 1;\nlet b;\n\nfunction loop() {\n}\n\nx\n"
+        );
         let starts: Vec<_> = source
             .sections
             .iter()

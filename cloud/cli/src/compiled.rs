@@ -32,12 +32,15 @@ fn of_user() -> PathBuf {
     let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
     let mine = cache.map(|cache| cache.join("iottly/compiled"));
     mine.filter(|folder| std::fs::create_dir_all(folder).is_ok())
-        .unwrap_or_else(|| scratch::folder().join(format!("iottly-compiled-{}", rustix::process::getuid().as_raw())))
+        .unwrap_or_else(|| {
+            scratch::folder().join(format!("iottly-compiled-{}", rustix::process::getuid().as_raw()))
+        })
 }
 
 /// Opens the cache in `folder`, with the engine.
 pub(crate) fn open(folder: &Path) -> anyhow::Result<Cache> {
-    let cache = Cache::open(folder, subprocess::compiler()?).context("cannot open the cache of compiled code")?;
+    let cache =
+        Cache::open(folder, subprocess::compiler()?).context("cannot open the cache of compiled code")?;
     Ok(cache.with_engine(ScriptEngine::new(iottly_engine::ABI, iottly_engine::ENGINE)))
 }
 

@@ -3,6 +3,7 @@
 mod backup;
 mod build;
 mod check;
+mod cloud_builder;
 mod compiled;
 mod demo;
 mod exit;
@@ -64,7 +65,7 @@ enum Command {
     Init(init::Options),
     /// Builds the firmware in a folder into `target/NAME.wasm`
     Build(build::Options),
-    /// Builds the firmware in a folder and runs its first steps
+    /// Builds the firmware in a folder and runs a minute of it on a virtual board
     Check(check::Options),
     /// Runs firmware on this machine: messages on standard output, commands on standard input
     Run(run::Options),

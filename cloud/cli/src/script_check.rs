@@ -69,9 +69,8 @@ impl ChildCheck {
 impl ScriptCheck for ChildCheck {
     fn check(&self, component: &[u8]) -> Result<(), Refusal> {
         // Without the folder's name: the reason is shown to the requester of the build.
-        let unwritable = |error: io::Error| {
-            Refusal::Check(format!("cannot create a temporary file: {}", error.kind()))
-        };
+        let unwritable =
+            |error: io::Error| Refusal::Check(format!("cannot create a temporary file: {}", error.kind()));
         match self.start(component).map_err(unwritable)? {
             Ok(outcome) if outcome.success() => Ok(()),
             Ok(outcome) if outcome.code() == Some(i32::from(BAD_INPUT)) => {
@@ -101,7 +100,7 @@ pub(crate) fn child() -> ExitCode {
     })
 }
 
-/// Maps the engine; compiles it if nobody has.
+/// Maps the engine; compiles it unless that was done before.
 fn prepare() -> anyhow::Result<(Cache, Runtime)> {
     let folder = std::env::var_os(CACHE_VAR).context("this program starts the check itself")?;
     let (cache, runtime) = (compiled::open(&PathBuf::from(folder))?, Runtime::new()?);

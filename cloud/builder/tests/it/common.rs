@@ -7,8 +7,8 @@ use std::time::Duration;
 use iottly_boards::VirtualBoard;
 use iottly_builder::{BuildError, Refusal, ScriptCheck, Source};
 use iottly_sandbox::{
-    Cache, CallError, CheckError, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, MemoryState,
-    Outgoing, Runtime, ScriptEngine, StateStore,
+    Cache, CallError, CheckError, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits,
+    MemoryState, Outgoing, Runtime, ScriptEngine, StateStore,
 };
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;

@@ -124,7 +124,10 @@ fn a_top_level_may_ask_the_device_and_its_own_faults_are_still_found() {
         ("\nconst bus = i2c.open('sensors');", "main.js:2:"),
         ("const led = gpio.output('led');\nlet led;", "main.js:2:"),
         ("const n = state.get('n').length;", "main.js:1:"),
-        ("if (Date.now() === 1700000000000) throw new Error('a fixed date');", "main.js:1:"),
+        (
+            "if (Date.now() === 1700000000000) throw new Error('a fixed date');",
+            "main.js:1:",
+        ),
     ] {
         match check(script) {
             Err(BuildError::Script(text)) => assert!(text.starts_with(expected), "{script}: {text}"),

@@ -15,11 +15,11 @@ use iottly_cloud::{Cloud, CloudConfig};
 use iottly_web::WebServices;
 use ipnet::{IpNet, Ipv4Net};
 
+use crate::cloud_builder;
 use crate::compiled;
 use crate::exit::Failure;
 use crate::listen::{self, Stop};
 use crate::scratch;
-use crate::subprocess;
 use announce::Announcer;
 use fleet::{Addresses, Fleet};
 use home::Home;
@@ -83,7 +83,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         IpNet::from(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
         IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
     ];
-    config.builder = Some(subprocess::cloud_builder()?);
+    config.builder = Some(cloud_builder::new()?);
     let cloud = Cloud::start(config).await?;
     let services = WebServices::new(cloud.services());
     let server = iottly_web::http::Server::start(listener, services.clone());

@@ -94,7 +94,9 @@ impl Loader {
     pub(crate) fn load(&self, wasm: &[u8]) -> Result<Firmware, Failure> {
         use iottly_sandbox::LoadError::{Invalid, Manifest, NoEngine, Script, TooLarge, World};
         self.cache.load(&self.runtime, wasm).map_err(|error| match error {
-            TooLarge { .. } | Invalid(_) | Manifest(_) | World(_) | Script(_) | NoEngine { .. } => Failure::Invalid(error.to_string()),
+            TooLarge { .. } | Invalid(_) | Manifest(_) | World(_) | Script(_) | NoEngine { .. } => {
+                Failure::Invalid(error.to_string())
+            }
             other => Failure::Failed(other.into()),
         })
     }
