@@ -1,4 +1,5 @@
-//! The signed description of a release, as a target of signed metadata carries it. Decides nothing about devices.
+//! Manifest of a release: the signed description that a target of verified metadata carries beside its length
+//! and digest. Parses and checks it; admission to a device is in `admit`.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,7 @@ pub const MANIFEST_KEY: &str = "iottly";
 /// Version of the manifest's layout that is written and read.
 pub const MANIFEST_SCHEMA: u32 = 1;
 
-/// Version of the firmware interface, of the package `iottly:firmware`.
+/// Version of the firmware interface, as the manifests of releases state it.
 pub const FIRMWARE_ABI: &str = "0.1.0";
 
 /// Signed description of a release, beside its length and digest.
@@ -33,11 +34,11 @@ pub struct Manifest {
     /// Board profiles that the release is for; empty for all.
     #[serde(default)]
     pub boards: Vec<String>,
-    /// Firmware interface that the release needs.
+    /// Versions of the firmware interface that the release works with.
     pub abi: AbiRange,
     /// Size of a part of the download, in bytes.
     pub chunk_size: u64,
-    /// Root over the parts of the download, hex.
+    /// Root over the digests of the parts, hex; see [`ChunkList::root`](super::ChunkList::root).
     pub chunk_root: String,
     /// Free space that the update needs, in bytes.
     pub requires_free: u64,
