@@ -16,7 +16,7 @@ mod steady_clock;
 mod upkeep;
 mod watch;
 
-pub use builder::{Build, BuildFailure, Builder, Imports};
+pub use builder::{Build, BuildFailure, Builder, Capabilities};
 pub use executor::StepError;
 pub use flash::{FlashError, FlashRequest, Flashed};
 pub use steady_clock::SteadyClock;
