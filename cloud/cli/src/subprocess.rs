@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use iottly_builder::{BuildError, BuilderProgram, Deadlines, Source};
 use iottly_cloud::rollout::{BuildFailure, Builder};
-use iottly_core::model::Snippet;
+use iottly_core::model::BranchCode;
 use iottly_sandbox::{CompilerProgram, Confinement};
 
 use crate::scratch;
@@ -30,13 +30,19 @@ pub(crate) fn cloud_builder() -> anyhow::Result<Builder> {
     if Confinement::here().landlock == 0 {
         tracing::warn!("kernel has no Landlock; confining the script builder by its other limits only");
     }
-    let build = move |snippets: &[Snippet]| {
+    let build = move |code: &BranchCode| {
         let source = Source::sections(
-            snippets
+            code.snippets
                 .iter()
                 .map(|snippet| (snippet.name.as_str(), snippet.code.as_str())),
         );
-        iottly_builder::build_in(&scratch::folder(), &program, &source, SCRIPT_DEADLINES).map_err(failure)
+        let built = iottly_builder::build_in(&scratch::folder(), &program, &source, SCRIPT_DEADLINES)
+            .map_err(failure)?;
+        match &code.manifest {
+            Some(manifest) => iottly_manifest::embed(&built, manifest)
+                .map_err(|error| BuildFailure::Builder(error.to_string())),
+            None => Ok(built),
+        }
     };
     Ok(Builder {
         version: iottly_builder::version(),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use iottly_core::model::Snippet;
+use iottly_core::model::BranchCode;
 
 /// Error of building a component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,8 +16,8 @@ pub enum BuildFailure {
     Builder(String),
 }
 
-/// Builds a component from snippets.
-pub type Build = dyn Fn(&[Snippet]) -> Result<Vec<u8>, BuildFailure> + Send + Sync;
+/// Builds a component from a branch's code.
+pub type Build = dyn Fn(&BranchCode) -> Result<Vec<u8>, BuildFailure> + Send + Sync;
 /// Returns the capabilities that a component imports.
 pub type Imports = dyn Fn(&[u8]) -> Result<Vec<String>, BuildFailure> + Send + Sync;
 
@@ -27,7 +27,7 @@ pub type Imports = dyn Fn(&[u8]) -> Result<Vec<String>, BuildFailure> + Send + S
 pub struct Builder {
     /// Version of the builder; another version builds another component from the same code.
     pub version: String,
-    /// Assembles the snippets in the given order and builds them in a confined child process. Blocks for
+    /// Assembles the snippets in the given order, puts the manifest beside them and builds them in a confined child process. Blocks for
     /// seconds.
     pub build: Arc<Build>,
     /// Returns the capabilities that a component imports, sorted; an error if it is not a firmware. Blocks.

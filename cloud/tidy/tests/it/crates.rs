@@ -48,14 +48,23 @@ fn crates_depend_only_as_designed() {
             &["iottly-child", "iottly-manifest", "iottly-protocol"],
         ),
         ("iottly-filter", &["iottly-protocol"]),
-        ("iottly-core", &["iottly-filter", "iottly-protocol"]),
+        (
+            "iottly-core",
+            &["iottly-filter", "iottly-manifest", "iottly-protocol"],
+        ),
         (
             "iottly-store",
             &["iottly-core", "iottly-filter", "iottly-protocol"],
         ),
         (
             "iottly-cloud",
-            &["iottly-core", "iottly-filter", "iottly-protocol", "iottly-store"],
+            &[
+                "iottly-core",
+                "iottly-filter",
+                "iottly-manifest",
+                "iottly-protocol",
+                "iottly-store",
+            ],
         ),
         (
             "iottly-web",
