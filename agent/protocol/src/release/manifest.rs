@@ -1,4 +1,5 @@
-//! Key of a target's custom metadata that holds its manifest.
+//! Manifest of a release: the signed description that a target of verified metadata carries beside its length
+//! and digest. Parses and checks it; admission to a device is in `admit`.
 
 use std::collections::BTreeMap;
 
@@ -8,37 +9,37 @@ use serde_json::Value;
 use super::chunks::MAX_CHUNKS;
 use crate::tuf::TargetFile;
 
-/// Version of the manifest's layout that is written and read.
+/// Key of a target's custom metadata that holds its manifest.
 pub const MANIFEST_KEY: &str = "iottly";
-/// The layout of manifests that is written and read.
+/// Version of the manifest's layout that is written and read.
 pub const MANIFEST_SCHEMA: u32 = 1;
 
-/// Signed description of a release, beside its length and digest.
+/// Version of the firmware interface, as the manifests of releases state it.
 pub const FIRMWARE_ABI: &str = "0.1.0";
 
-/// Version of the layout, [`MANIFEST_SCHEMA`].
+/// Signed description of a release, beside its length and digest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Component that the release replaces.
+    /// Version of the layout, [`MANIFEST_SCHEMA`].
     pub schema: u32,
-    /// Version for people; decides nothing.
+    /// Component that the release replaces.
     pub component: Component,
-    /// Number that orders the releases of a component within a project.
+    /// Version for people; decides nothing.
     pub version: String,
-    /// Lowest release number that the device accepts once this release is committed.
+    /// Number that orders the releases of a component within a project.
     pub release_seq: u64,
-    /// Board profiles that the release is for; empty for all.
+    /// Lowest release number that the device accepts once this release is committed.
     pub security_floor: u64,
-    /// Firmware interface that the release needs.
+    /// Board profiles that the release is for; empty for all.
     #[serde(default)]
     pub boards: Vec<String>,
-    /// Size of a part of the download, in bytes.
+    /// Versions of the firmware interface that the release works with.
     pub abi: AbiRange,
-    /// Bytes of a part of the download.
+    /// Size of a part of the download, in bytes.
     pub chunk_size: u64,
-    /// Free space that the update needs, in bytes.
+    /// Root over the digests of the parts, hex; see [`ChunkList::root`](super::ChunkList::root).
     pub chunk_root: String,
-    /// Capabilities that the firmware imports beyond the basic ones, sorted.
+    /// Free space that the update needs, in bytes.
     pub requires_free: u64,
     /// Capabilities that the firmware imports beyond the basic ones, sorted.
     #[serde(default)]
