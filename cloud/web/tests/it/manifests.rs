@@ -92,7 +92,6 @@ async fn a_text_that_is_no_manifest_of_a_script_is_refused_with_its_line() {
     for (text, reason) in [
         ("name = \"a\"\nnmae = 1", "line 2: unknown field `nmae`"),
         ("", "missing field `name`"),
-        ("name = \"a\"\n# \0", "line 2"),
         ("name = \"a\"\nlang = \"rust\"", "JavaScript"),
         (&long, "the limit is 65536"),
     ] {
