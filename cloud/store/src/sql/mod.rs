@@ -27,6 +27,7 @@ pub(super) mod migrations;
 mod own_entries;
 mod projects;
 mod releases;
+mod revisions;
 mod rollout_devices;
 mod rollout_upkeep;
 mod rollouts;
