@@ -11,6 +11,7 @@ mod admit;
 mod chunks;
 mod developer;
 mod directive;
+mod engine;
 mod manifest;
 mod reason;
 mod signed;
@@ -26,6 +27,7 @@ pub use developer::{
 pub use directive::{
     Action, Audience, Directive, DirectiveError, MAX_DIRECTIVE_BYTES, Window, directive_role,
 };
+pub use engine::{ENGINE_FIELD, ENGINE_KEY, EngineFact, EngineManifest, EngineNeed, EngineTarget};
 pub use manifest::{
     AbiRange, Component, DataSchema, FIRMWARE_ABI, HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest,
     Release,

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use iottly_protocol::release::{
-    DeveloperReport, DeveloperState, DeviceFacts, Ending, LeaseId, Place, Reason, Step, UpdateState,
+    DeveloperReport, DeveloperState, DeviceFacts, Ending, EngineFact, EngineNeed, EngineTarget, LeaseId,
+    Place, Reason, Step, UpdateState,
 };
 use iottly_protocol::*;
 use serde_json::value::RawValue;
@@ -381,7 +382,7 @@ fn update_reports() {
         &Record::Report(Report::Update(report)),
         r#"{"report":{"update":{"directive":"d-7","sha256":"ab","state":"rolled_back","reason":"crash_loop","detail":"tick: trap","at_ms":5}}}"#,
     );
-    let facts = DeviceFacts {
+    let mut facts = DeviceFacts {
         device: id(DEVICE),
         project: ProjectId::from_bytes([1; 12]),
         group: None,
@@ -397,13 +398,42 @@ fn update_reports() {
         capabilities: vec!["gpio".into()],
         quarantined: vec!["cd".into()],
         clock_trusted: true,
+        engines: Vec::new(),
     };
     record(
-        &Record::Report(Report::Facts(Box::new(facts))),
+        &Record::Report(Report::Facts(Box::new(facts.clone()))),
         &format!(
             r#"{{"report":{{"facts":{{"device":"{DEVICE}","project":"010101010101010101010101","board":"virtual","abi":"0.1.0","root_version":1,"counter":7,"running_seq":3,"running_sha256":"ab","floor":2,"free":1000,"data_schema":1,"capabilities":["gpio"],"quarantined":["cd"],"clock_trusted":true}}}}}}"#
         ),
     );
+    facts.engines = vec![EngineFact {
+        abi: "script 1".into(),
+        sha256: "ef".into(),
+    }];
+    record(
+        &Record::Report(Report::Facts(Box::new(facts))),
+        &format!(
+            r#"{{"report":{{"facts":{{"device":"{DEVICE}","project":"010101010101010101010101","board":"virtual","abi":"0.1.0","root_version":1,"counter":7,"running_seq":3,"running_sha256":"ab","floor":2,"free":1000,"data_schema":1,"capabilities":["gpio"],"quarantined":["cd"],"clock_trusted":true,"engines":[{{"abi":"script 1","sha256":"ef"}}]}}}}}}"#
+        ),
+    );
+}
+
+#[test]
+fn engine_of_a_manifest() {
+    let mut need = EngineNeed::of("script 1");
+    assert_eq!(
+        serde_json::to_string(&need).expect("json"),
+        r#"{"abi":"script 1"}"#
+    );
+    need.exact = Some("ef".into());
+    need.target = Some(EngineTarget {
+        path: "engine/ef.wasm".into(),
+        sha256: "ef".into(),
+        size: 9,
+    });
+    let text = r#"{"abi":"script 1","exact":"ef","target":{"path":"engine/ef.wasm","sha256":"ef","size":9}}"#;
+    assert_eq!(serde_json::to_string(&need).expect("json"), text);
+    assert_eq!(serde_json::from_str::<EngineNeed>(text).expect("own form"), need);
 }
 
 #[test]

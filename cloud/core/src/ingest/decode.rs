@@ -1,6 +1,8 @@
 //! Decodes the bytes of a publish to validated uploads. Pure; every refusal names the fault.
 
-use iottly_protocol::limits::{BATCH_RECORDS, MAX_RECORD_BYTES, MAX_STREAMS, MAX_TEXT_BYTES, clip};
+use iottly_protocol::limits::{
+    BATCH_RECORDS, MAX_ENGINES, MAX_RECORD_BYTES, MAX_STREAMS, MAX_TEXT_BYTES, clip,
+};
 use iottly_protocol::payload;
 use iottly_protocol::release::{DeveloperReport, DeviceFacts, MAX_LEASE_S};
 use iottly_protocol::{
@@ -196,12 +198,20 @@ fn check_developer(mut report: Box<DeveloperReport>) -> Result<Entry, String> {
 
 fn check_facts(facts: Box<DeviceFacts>) -> Result<Entry, String> {
     let lists = [&facts.capabilities, &facts.quarantined];
-    let names =
-        lists
-            .iter()
-            .flat_map(|list| list.iter())
-            .chain([&facts.board, &facts.abi, &facts.running_sha256]);
+    let names = lists
+        .iter()
+        .flat_map(|list| list.iter())
+        .chain([&facts.board, &facts.abi, &facts.running_sha256])
+        .chain(
+            facts
+                .engines
+                .iter()
+                .flat_map(|engine| [&engine.abi, &engine.sha256]),
+        );
     let is_odd = |name: &String| name.len() > MAX_ID_BYTES || name.chars().any(char::is_control);
+    if facts.engines.len() > MAX_ENGINES {
+        return Err(format!("facts hold more than {MAX_ENGINES} engines"));
+    }
     if lists.iter().any(|list| list.len() > MAX_NAMES) || names.into_iter().any(is_odd) {
         return Err(format!(
             "facts hold more than {MAX_NAMES} names, or one that is not at most {MAX_ID_BYTES} bytes of plain text"

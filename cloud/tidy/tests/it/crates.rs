@@ -37,6 +37,7 @@ fn crates_depend_only_as_designed() {
         (
             "iottly-agent",
             &[
+                "iottly-engine",
                 "iottly-sandbox",
                 "iottly-boards",
                 "iottly-protocol",

@@ -135,7 +135,11 @@ async fn a_script_reaches_the_devices_of_the_lease_at_once_and_its_end_too() {
     assert_eq!(end(&cloud, &lease).await["state"], "revoked", "ended once");
     let error = run(&cloud, &lease, &component).await.error(409);
     assert!(error.contains("has ended"), "{error}");
-    let audit = cloud.services.store.audit(cloud.tenant.scope.project, None, 50).await;
+    let audit = cloud
+        .services
+        .store
+        .audit(cloud.tenant.scope.project, None, 50)
+        .await;
     let audit = format!("{:?}", audit.expect("reads"));
     for action in ["lease.open", "lease.run", "lease.end"] {
         assert!(audit.contains(action), "{action}: {audit}");
