@@ -91,6 +91,25 @@ pub fn rank(rollout: &str, device: DeviceId) -> u64 {
 
 /// Plans the next steps. `members` are sorted by rank; pinned ones are skipped. `now` is in seconds of the
 /// steady clock, which is never set.
+///
+/// ```
+/// use iottly_core::model::{Policy, RolloutIntent, RolloutProgress};
+/// use iottly_core::rollout::{DeviceProgress, Member, Step, plan};
+/// use iottly_protocol::DeviceId;
+///
+/// let policy = Policy { canary: 1, ..Policy::default() };
+/// let progress = RolloutProgress { intent: RolloutIntent::Run, halted: false, soaking: None };
+/// let mut members: Vec<Member> = (0..3)
+///     .map(|rank| Member { device: DeviceId::random(), rank, online: true, progress: DeviceProgress::Pending })
+///     .collect();
+///
+/// // The canary comes first; once its release is committed, all others follow.
+/// let first = plan(&policy, &members, &progress, 0);
+/// assert_eq!(first.steps, [Step::Install(members[0].device)]);
+/// members[0].progress = DeviceProgress::Committed;
+/// let then = plan(&policy, &members, &first.progress, 60);
+/// assert_eq!(then.steps, [Step::Install(members[1].device), Step::Install(members[2].device)]);
+/// ```
 #[must_use]
 pub fn plan(policy: &Policy, members: &[Member], progress: &RolloutProgress, now: u64) -> Plan {
     let members: Vec<&Member> = members
