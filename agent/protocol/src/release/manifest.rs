@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::chunks::MAX_CHUNKS;
+use super::engine::{ENGINE_FIELD, EngineNeed};
 use crate::tuf::TargetFile;
 
 /// Key of a target's custom metadata that holds its manifest.
@@ -50,6 +51,10 @@ pub struct Manifest {
     /// Rules of the trial.
     #[serde(default)]
     pub health: HealthRules,
+    /// Script engine that the release needs; none for a component with code of its own. An agent without engines would
+    /// take the release for such a component, so `critical` names the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineNeed>,
     /// Time of the build, in unix seconds.
     pub created: u64,
     /// Names of fields that a reader must understand.
@@ -176,6 +181,7 @@ const KNOWN: &[&str] = &[
     "capabilities",
     "data_schema",
     "health",
+    ENGINE_FIELD,
     "created",
 ];
 
@@ -207,6 +213,12 @@ impl Release {
         }
         if manifest.security_floor > manifest.release_seq {
             return Err("the security floor is above the release itself".to_owned());
+        }
+        if let Some(need) = &manifest.engine {
+            need.check()?;
+            if !manifest.critical.iter().any(|field| field == ENGINE_FIELD) {
+                return Err("engine is not named as critical".to_owned());
+            }
         }
         let root = crate::tuf::decode_hex(&manifest.chunk_root).and_then(|bytes| bytes.try_into().ok());
         let chunk_root = root.ok_or_else(|| "chunk_root is not a sha256".to_owned())?;

@@ -66,6 +66,7 @@ pub(super) fn agent_message(
         channel: None,
         payload,
         origin: None,
+        firmware: None,
     }
 }
 
@@ -177,5 +178,6 @@ pub(super) fn message(row: &Row) -> Result<StoredMessage> {
         channel: codec::get(row, "channel")?,
         payload: codec::raw(row, "messages", "body")?,
         origin,
+        firmware: None,
     })
 }

@@ -37,6 +37,7 @@ fn crates_depend_only_as_designed() {
         (
             "iottly-agent",
             &[
+                "iottly-engine",
                 "iottly-sandbox",
                 "iottly-boards",
                 "iottly-protocol",
@@ -55,7 +56,13 @@ fn crates_depend_only_as_designed() {
         ),
         (
             "iottly-cloud",
-            &["iottly-core", "iottly-filter", "iottly-protocol", "iottly-store"],
+            &[
+                "iottly-core",
+                "iottly-filter",
+                "iottly-manifest",
+                "iottly-protocol",
+                "iottly-store",
+            ],
         ),
         (
             "iottly-web",
