@@ -28,6 +28,7 @@ mod multi_row;
 mod own_entries;
 mod projects;
 mod releases;
+mod revisions;
 mod rollout_devices;
 mod rollout_upkeep;
 mod rollouts;
