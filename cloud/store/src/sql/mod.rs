@@ -24,6 +24,7 @@ mod ingest;
 mod logs;
 mod messages;
 pub(super) mod migrations;
+mod multi_row;
 mod own_entries;
 mod projects;
 mod releases;
