@@ -46,10 +46,13 @@ fn crates_depend_only_as_designed() {
         ),
         (
             "iottly-builder",
-            &["iottly-child", "iottly-manifest", "iottly-protocol"],
+            &["iottly-engine", "iottly-manifest", "iottly-protocol"],
         ),
         ("iottly-filter", &["iottly-protocol"]),
-        ("iottly-core", &["iottly-filter", "iottly-protocol"]),
+        (
+            "iottly-core",
+            &["iottly-filter", "iottly-manifest", "iottly-protocol"],
+        ),
         (
             "iottly-store",
             &["iottly-core", "iottly-filter", "iottly-protocol"],
@@ -80,8 +83,10 @@ fn crates_depend_only_as_designed() {
                 "iottly-agent",
                 "iottly-boards",
                 "iottly-builder",
+                "iottly-child",
                 "iottly-cloud",
                 "iottly-core",
+                "iottly-engine",
                 "iottly-filter",
                 "iottly-manifest",
                 "iottly-protocol",

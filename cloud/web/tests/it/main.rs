@@ -24,6 +24,7 @@ mod leases;
 mod log_context;
 mod logins;
 mod manage;
+mod manifests;
 mod matrix;
 mod names;
 mod refusals;

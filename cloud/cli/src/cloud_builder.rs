@@ -1,0 +1,47 @@
+//! The builder of code for releases, which the program hands to the cloud: the cloud's library links no sandbox.
+
+use std::sync::Arc;
+
+use iottly_builder::{BuildError, Source, SourceError};
+use iottly_cloud::rollout::{BuildFailure, Builder};
+use iottly_core::model::BranchCode;
+use iottly_sandbox::Confinement;
+
+use crate::script_check::ChildCheck;
+
+/// Returns the cloud's builder of code for releases.
+pub(crate) fn new() -> anyhow::Result<Builder> {
+    let check = ChildCheck::new()?;
+    if Confinement::here().landlock == 0 {
+        tracing::warn!("kernel has no Landlock; confining the check of scripts by its other limits only");
+    }
+    let build = move |code: &BranchCode| {
+        let source = source(code).map_err(|error| failure(error.into()))?;
+        iottly_builder::build(&source, &check).map_err(failure)
+    };
+    Ok(Builder {
+        version: iottly_builder::version(),
+        build: Arc::new(build),
+        capabilities: Arc::new(|component: &[u8]| iottly_builder::capabilities(component).map_err(failure)),
+    })
+}
+
+/// Returns what `iottly push` would read from a folder with the same code and manifest.
+fn source(code: &BranchCode) -> Result<Source, SourceError> {
+    let source = Source::sections(
+        code.snippets
+            .iter()
+            .map(|snippet| (snippet.name.as_str(), snippet.code.as_str())),
+    );
+    match &code.manifest {
+        Some(manifest) => source.with_manifest(manifest.as_str()),
+        None => Ok(source),
+    }
+}
+
+fn failure(error: BuildError) -> BuildFailure {
+    match error {
+        BuildError::Check(reason) => BuildFailure::Builder(reason),
+        other => BuildFailure::Code(other.to_string()),
+    }
+}
