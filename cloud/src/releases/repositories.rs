@@ -9,9 +9,9 @@ use iottly_protocol::ProjectId;
 use iottly_protocol::release::{Directive, Release};
 use iottly_protocol::tuf::Instant;
 
+use super::draft::Draft;
 use super::locks::{self, Locks};
 use super::prune::KEPT_RELEASES;
-use super::repository::Draft;
 use super::room;
 use super::{
     Added, KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseError, ReleaseRepository, directives,
