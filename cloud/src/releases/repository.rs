@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use iottly_protocol::release::{ROLES_KEY, Release, developer_role, directive_role};
 use iottly_protocol::tuf::limits::TARGETS_BYTES;
 use iottly_protocol::tuf::{
-    FileInfo, Header, Instant, Kind, RoleKeys, Root, SIGNED_AT_KEY, SigningKey, Snapshot, TargetFile,
-    Targets, Timestamp, sha256_hex, sign,
+    FileInfo, Header, Instant, Kind, RoleKeys, Root, SIGNED_AT_KEY, SigningKey, Snapshot, Targets, Timestamp,
+    sha256_hex, sign,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
