@@ -37,6 +37,7 @@ fn crates_depend_only_as_designed() {
         (
             "iottly-agent",
             &[
+                "iottly-engine",
                 "iottly-sandbox",
                 "iottly-boards",
                 "iottly-protocol",
@@ -75,6 +76,7 @@ fn crates_depend_only_as_designed() {
                 "iottly-builder",
                 "iottly-cloud",
                 "iottly-core",
+                "iottly-engine",
                 "iottly-filter",
                 "iottly-manifest",
                 "iottly-protocol",
