@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,12 +17,16 @@ const USAGE: &str = "\
 Runs a board: its firmware, its message queue and its connection to the cloud.
 
 usage: iottly-agent run --config FILE | --data DIR
+       iottly-agent warm --config FILE | --data DIR
        iottly-agent queue --data DIR [--output json]
 
   run               run until SIGTERM or Ctrl-C
     --config FILE   configuration file
     --data DIR      data folder; agent.toml in it is the configuration unless --config is given
     --compiler PATH program that compiles firmware, instead of the configured one
+  warm              compile the script engine into the cache of compiled firmware, so that the first script does not wait;
+                    packages call this at installation
+    --config, --data, --compiler as for run
   queue             show the records that wait for the cloud: number, bytes, gaps, dead letters; the agent may be running
     --data DIR      data folder
     --output FORMAT text (default) or json
@@ -41,6 +45,11 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 
 enum Command {
     Run {
+        config: PathBuf,
+        data: Option<PathBuf>,
+        compiler: Option<PathBuf>,
+    },
+    Warm {
         config: PathBuf,
         data: Option<PathBuf>,
         compiler: Option<PathBuf>,
@@ -71,6 +80,11 @@ fn main() -> ExitCode {
             data,
             compiler,
         } => run(config, data, compiler),
+        Command::Warm {
+            config,
+            data,
+            compiler,
+        } => warm(&config, data, compiler),
         Command::Queue { data, json } => match queue_report::report(&data, json) {
             Ok(Some(report)) => print(&report),
             Ok(None) => {
@@ -137,17 +151,30 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
     if version {
         return Ok(Command::Version(verbose));
     }
-    match verb.as_deref().map(|verb| verb.to_string_lossy()) {
-        Some(verb) if verb == "run" => {}
-        Some(verb) if verb == "queue" => {
+    let verb = verb.as_deref().map(|verb| verb.to_string_lossy());
+    match verb.as_deref() {
+        Some("run" | "warm") => {}
+        Some("queue") => {
             let data = data.context("queue needs --data DIR")?;
             return Ok(Command::Queue { data, json });
         }
         Some(verb) => anyhow::bail!("unknown command {verb:?}"),
-        None => anyhow::bail!("missing command: run or queue"),
+        None => anyhow::bail!("missing command: run, warm or queue"),
     }
     let config = config.or_else(|| data.as_ref().map(|dir| dir.join("agent.toml")));
-    let config = config.context("run needs --config FILE or --data DIR")?;
+    let config = config.with_context(|| {
+        format!(
+            "{} needs --config FILE or --data DIR",
+            verb.as_deref().unwrap_or_default()
+        )
+    })?;
+    if verb.as_deref() == Some("warm") {
+        return Ok(Command::Warm {
+            config,
+            data,
+            compiler,
+        });
+    }
     Ok(Command::Run {
         config,
         data,
@@ -156,24 +183,9 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
 }
 
 fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_env("IOTTLY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    // A log that cannot be written (a full disk) would be reported on standard error too, which would panic
-    // in the middle of an update.
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && !no_color)
-        .log_internal_errors(false)
-        .init();
+    log_to_standard_error();
     iottly_sandbox::raise_descriptor_limit();
-    let mut config = AgentConfig::read(&path)?;
-    if let Some(data) = data {
-        config.data_dir = data;
-    }
-    if let Some(compiler) = compiler {
-        config.compiler.program = compiler;
-    }
+    let config = configuration(&path, data, compiler)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -199,4 +211,43 @@ fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyho
     // An interrupted start may hang in a blocking thread: limit the wait for it.
     runtime.shutdown_timeout(LAST_WAIT);
     done
+}
+
+fn warm(path: &Path, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
+    log_to_standard_error();
+    let config = configuration(path, data, compiler)?;
+    let digest = Agent::warm(&config)?;
+    print(&format!(
+        "script engine {} {digest} is compiled\n",
+        iottly_engine::ABI
+    ))
+}
+
+/// Reads the configuration, and replaces in it what the command line names.
+fn configuration(
+    path: &Path,
+    data: Option<PathBuf>,
+    compiler: Option<PathBuf>,
+) -> anyhow::Result<AgentConfig> {
+    let mut config = AgentConfig::read(path)?;
+    if let Some(data) = data {
+        config.data_dir = data;
+    }
+    if let Some(compiler) = compiler {
+        config.compiler.program = compiler;
+    }
+    Ok(config)
+}
+
+fn log_to_standard_error() {
+    let filter = EnvFilter::try_from_env("IOTTLY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    // A log that cannot be written (a full disk) would be reported on standard error too, which would panic
+    // in the middle of an update.
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal() && !no_color)
+        .log_internal_errors(false)
+        .init();
 }

@@ -265,6 +265,7 @@ mod tests {
             channel: None,
             payload: serde_json::value::to_raw_value(&number).expect("a number"),
             origin: None,
+            firmware: None,
         }
     }
 

@@ -1,10 +1,10 @@
-//! Directives, release manifests, chunk lists and firmware manifests.
+//! Directives, developer orders, release manifests, chunk lists and firmware manifests.
 #![no_main]
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use iottly_protocol::release::{ChunkList, Directive, Release};
+use iottly_protocol::release::{ChunkList, DeveloperOrder, Directive, Release};
 use iottly_protocol::tuf::{Header, Instant, Kind, RoleKeys, Root, Schemes, SigningKey, TargetFile};
 use libfuzzer_sys::fuzz_target;
 use serde_json::json;
@@ -17,7 +17,10 @@ static ROOT: LazyLock<Root> = LazyLock::new(|| Root {
     keys: [(KEY.public().id(), KEY.public())].into(),
     roles: BTreeMap::from([("root".to_owned(), RoleKeys::new(vec![KEY.public().id()], 1))]),
     extra: serde_json::from_value(json!({
-        "x-iottly-roles": { "directive": { "keyids": [KEY.public().id()], "threshold": 1 } }
+        "x-iottly-roles": {
+            "directive": { "keyids": [KEY.public().id()], "threshold": 1 },
+            "developer": { "keyids": [KEY.public().id()], "threshold": 1 }
+        }
     }))
     .expect("an object"),
 });
@@ -30,6 +33,13 @@ fuzz_target!(|bytes: &[u8]| {
         && let Ok(read) = Directive::verify(&signed, &ROOT, Schemes::ED25519)
     {
         assert_eq!(format!("{read:?}"), format!("{directive:?}"));
+    }
+    let _ = DeveloperOrder::verify(bytes, &ROOT, Schemes::ED25519);
+    if let Ok(order) = serde_json::from_slice::<DeveloperOrder>(bytes)
+        && let Ok(signed) = order.sign(&[&KEY])
+        && let Ok(read) = DeveloperOrder::verify(&signed, &ROOT, Schemes::ED25519)
+    {
+        assert_eq!(format!("{read:?}"), format!("{order:?}"));
     }
     if let Ok(file) = serde_json::from_slice::<TargetFile>(bytes)
         && let Ok(release) = Release::from_target("app/main/1.wasm", &file)

@@ -1,9 +1,12 @@
 //! Messages from the cloud to a device. Shapes only; nothing is decided here.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::envelope::envelope;
+use crate::release::MAX_ORDER_SCRIPT_BYTES;
 use crate::{CommandId, ConnId, DecodeError, StreamId, limits};
 
 envelope! {
@@ -25,6 +28,9 @@ envelope! {
         /// Directive about the release to run; sent when it is decided, and after a welcome until the device
         /// has ended it.
         Directive(SignedDirective) = "directive",
+        /// Developer order with its script; sent on each save, and the newest after a welcome while its lease lasts.
+        /// Devices that do not know it ignore it.
+        Developer(SignedOrder) = "developer",
     }
 }
 
@@ -108,6 +114,51 @@ impl PartialEq for SignedDirective {
 }
 
 impl Eq for SignedDirective {}
+
+/// [`DeveloperOrder`](crate::release::DeveloperOrder) in its signed form, with the script that it names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignedOrder {
+    /// Signed document of at most [`MAX_ORDER_BYTES`](crate::release::MAX_ORDER_BYTES), byte for byte.
+    pub document: Box<RawValue>,
+    /// Script as a component of at most [`MAX_ORDER_SCRIPT_BYTES`](crate::release::MAX_ORDER_SCRIPT_BYTES), in
+    /// base64; none when the order runs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
+}
+
+impl SignedOrder {
+    /// Returns an order with its script.
+    #[must_use]
+    pub fn new(document: Box<RawValue>, script: Option<&[u8]>) -> Self {
+        Self {
+            document,
+            script: script.map(|bytes| STANDARD.encode(bytes)),
+        }
+    }
+
+    /// Returns the bytes of the script; none if the order came without one.
+    ///
+    /// # Errors
+    /// The text is too long or not base64.
+    pub fn script(&self) -> Result<Option<Vec<u8>>, String> {
+        let Some(text) = &self.script else { return Ok(None) };
+        if text.len() > MAX_ORDER_SCRIPT_BYTES.div_ceil(3) * 4 {
+            return Err(format!("script: more than {MAX_ORDER_SCRIPT_BYTES} bytes"));
+        }
+        let bytes = STANDARD
+            .decode(text)
+            .map_err(|error| format!("script: {error}"))?;
+        Ok(Some(bytes))
+    }
+}
+
+impl PartialEq for SignedOrder {
+    fn eq(&self, other: &Self) -> bool {
+        self.document.get() == other.document.get() && self.script == other.script
+    }
+}
+
+impl Eq for SignedOrder {}
 
 /// Position of a stream in the cloud: every number up to `upto` is stored, refused or a gap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

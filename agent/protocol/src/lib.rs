@@ -29,14 +29,15 @@ mod up;
 
 pub use command::{CommandResult, CommandState};
 pub use down::{
-    Ack, Cancel, Command, DeviceConfig, Down, Refuse, SignedDirective, StreamCheck, StreamPosition, Welcome,
+    Ack, Cancel, Command, DeviceConfig, Down, Refuse, SignedDirective, SignedOrder, StreamCheck,
+    StreamPosition, Welcome,
 };
 pub use envelope::WIRE_VERSION;
 pub use error::DecodeError;
 pub use id::{BootId, CommandId, ConnId, DeviceId, GroupId, IdError, ProjectId, StreamId};
 pub use record::{
-    ConfigReport, FirmwareReport, FirmwareState, Level, LogLine, Message, MessageKind, Record, Report,
-    UpdateReport,
+    ConfigReport, FirmwareMark, FirmwareReport, FirmwareState, Level, LogLine, Message, MessageKind, Record,
+    Report, UpdateReport,
 };
 pub use status::Status;
 pub use topic::{Topic, TopicError};

@@ -15,6 +15,10 @@ pub const MAX_CHANNEL_BYTES: usize = 128;
 /// Maximum size of a release's component: the cloud stores and signs no larger one, and a device neither
 /// downloads nor compiles one.
 pub const MAX_COMPONENT_BYTES: usize = 16 << 20;
+/// Maximum size of the name of what scripts rely on, such as `script 1`.
+pub const MAX_ENGINE_NAME_BYTES: usize = 64;
+/// Maximum number of script engines in a device's facts: its own and those that releases have brought.
+pub const MAX_ENGINES: usize = 8;
 /// Maximum number of streams in a hello.
 pub const MAX_STREAMS: usize = 16;
 /// Maximum size of one log line or reason; longer text is cut at a character boundary.

@@ -2,11 +2,13 @@
 //! record's sequence number is not part of it.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::release::{DeviceFacts, Reason, UpdateState};
+use crate::release::{DeveloperReport, DeviceFacts, Reason, UpdateState};
 use crate::{CommandResult, DecodeError};
 
 /// Numbered entry of a stream.
@@ -45,6 +47,14 @@ impl<'a> Record<'a> {
                 hasher.update(b"\0");
                 hasher.update(message.payload.get().as_bytes());
             }
+            // Without its mark, which one of both sides may not know.
+            Self::Log(line) if line.firmware.is_some() => {
+                let line = LogLine {
+                    firmware: None,
+                    ..line.clone()
+                };
+                hasher.update(&Self::Log(line).encode());
+            }
             Self::Result(_) | Self::Report(_) | Self::Log(_) => hasher.update(&self.encode()),
         }
         hasher.finalize()
@@ -74,6 +84,10 @@ pub struct Message<'a> {
     /// Channel that the firmware named.
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     pub channel: Option<Cow<'a, str>>,
+    /// Firmware that made the message, if it was not the committed release. Clouds that do not know the field
+    /// ignore it; it is not part of the fingerprint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<FirmwareMark>,
     /// JSON text exactly as the firmware sent it, since the order of keys has a meaning.
     #[serde(borrow)]
     pub payload: &'a RawValue,
@@ -100,6 +114,43 @@ impl MessageKind {
     }
 }
 
+/// Beginning of the sha256 of a firmware: 12 lower-case hex digits. Tells the reader of a message or log line
+/// which code made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FirmwareMark([u8; 12]);
+
+impl FirmwareMark {
+    /// Returns the mark of a firmware by its sha256, or the mark that a text spells: lower-case hex of at least 12
+    /// digits, of which the first 12 count.
+    #[must_use]
+    pub fn of(sha256: &str) -> Option<Self> {
+        let digits: [u8; 12] = sha256.as_bytes().get(..12)?.try_into().ok()?;
+        let is_hex = digits
+            .iter()
+            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+        is_hex.then_some(Self(digits))
+    }
+}
+
+impl fmt::Display for FirmwareMark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|digit| f.write_char(char::from(*digit)))
+    }
+}
+
+impl FromStr for FirmwareMark {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mark = Self::of(text).filter(|_| text.len() == 12);
+        mark.ok_or("a firmware's mark is not 12 lower-case hex digits")
+    }
+}
+
+crate::text_serde!(FirmwareMark);
+
 /// State of one part of the device's software.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -112,6 +163,8 @@ pub enum Report {
     Update(UpdateReport),
     /// Facts that decide on releases here; sent at the agent's start and after each update.
     Facts(Box<DeviceFacts>),
+    /// Answer to a developer order. Sent only to clouds that have sent one.
+    Developer(Box<DeveloperReport>),
 }
 
 /// Progress of an update as its device reports it.
@@ -179,6 +232,9 @@ pub struct LogLine {
     pub text: String,
     /// Device time, unix milliseconds.
     pub at_ms: u64,
+    /// As in [`Message`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firmware: Option<FirmwareMark>,
 }
 
 /// Severity of a log line.

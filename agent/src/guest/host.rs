@@ -43,6 +43,7 @@ impl AgentHost {
             level,
             text,
             at_ms: self.outbox.now_ms(),
+            firmware: None,
         })
         .encode();
         self.within_budget(message_cost(line.len(), false), || {
@@ -94,6 +95,7 @@ impl Host for AgentHost {
             at_error_ms: None,
             channel,
             payload,
+            firmware: None,
         })
         .encode();
         let durable = message.durable;

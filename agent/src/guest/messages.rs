@@ -98,6 +98,7 @@ fn message(process: Value, now_ms: u64) -> Vec<u8> {
         at_error_ms: None,
         channel: None,
         payload: &payload,
+        firmware: None,
     })
     .encode()
 }

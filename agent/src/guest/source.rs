@@ -26,7 +26,7 @@ pub(crate) struct Ports {
 pub(crate) struct FirmwareSource {
     /// File of the component; `None` until an update installs one.
     pub(crate) wasm: Option<PathBuf>,
-    pub(crate) cache: Cache,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) runtime: Runtime,
     /// Id of the device.
     pub(crate) device: String,

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use iottly_boards::{Board, VirtualBoard};
 use iottly_protocol::release::FIRMWARE_ABI;
-use iottly_sandbox::{Cache, CompilerProgram, Runtime};
-use iottly_update::put_aside;
+use iottly_sandbox::{Cache, Runtime};
 
 use super::error::AgentError;
 use crate::config::{AgentConfig, BoardKind};
@@ -20,6 +19,7 @@ use crate::work::{GuestEvent, GuestState};
 pub(super) async fn start_guest(
     config: &AgentConfig,
     runtime: &Runtime,
+    cache: Option<&Arc<Cache>>,
     ports: Ports,
     settings: Settings,
     mailbox: guest::Mailbox,
@@ -27,13 +27,15 @@ pub(super) async fn start_guest(
 ) -> Result<Option<Guest>, AgentError> {
     // With updates configured, the update's journal determines the firmware.
     let wasm = config.firmware.clone().filter(|_| config.updates.is_none());
-    if wasm.is_none() && config.updates.is_none() {
+    let Some(cache) = cache
+        .filter(|_| wasm.is_some() || config.updates.is_some())
+        .cloned()
+    else {
         let absent = GuestState::Absent("no firmware is configured".to_owned());
         // The channel is empty and the caller holds its receiver.
         let _ = ports.inbox.send(GuestEvent::State(absent)).await;
         return Ok(None);
-    }
-    let cache = open_cache(config)?;
+    };
     let board = config
         .board
         .map(|BoardKind::Virtual| Arc::new(VirtualBoard::standard()) as Arc<dyn Board>);
@@ -59,32 +61,15 @@ pub(super) async fn start_guest(
         .map_err(AgentError::System)
 }
 
-/// Opens the cache of compiled firmware.
-fn open_cache(config: &AgentConfig) -> Result<Cache, AgentError> {
-    let compiler = CompilerProgram {
-        path: config.compiler.program.clone(),
-        args: config.compiler.args.clone(),
-    };
-    let dir = config.cache_dir();
-    Cache::open(&dir, compiler.clone()).or_else(|error| {
-        // A cache in the data folder can be rebuilt; one elsewhere may be shared.
-        if !dir.starts_with(&config.data_dir) {
-            return Err(error.into());
-        }
-        tracing::warn!(device.id = %config.device_id, %error, "failed to open the cache of compiled firmware; renaming it and starting with an empty one");
-        put_aside(&dir).map_err(AgentError::System)?;
-        Ok(Cache::open(&dir, compiler)?)
-    })
-}
-
 /// Starts the update's thread, if updates are configured.
 pub(super) fn start_update(
     config: &AgentConfig,
     runtime: &Runtime,
+    cache: Option<Arc<Cache>>,
     mailbox: guest::Mailbox,
     outbox: &Outbox,
 ) -> Result<Option<UpdateThread>, AgentError> {
-    let Some(updates) = config.updates.clone() else {
+    let (Some(updates), Some(cache)) = (config.updates.clone(), cache) else {
         return Ok(None);
     };
     let name = thread_name("update", config.device_id);
@@ -94,7 +79,7 @@ pub(super) fn start_update(
         data: config.data_dir.clone(),
         factory: config.firmware.clone(),
         abi: FIRMWARE_ABI,
-        cache: Arc::new(open_cache(config)?),
+        cache,
         runtime: runtime.clone(),
         guest: mailbox,
         outbox: outbox.clone(),

@@ -1,5 +1,6 @@
 //! Start and stop of an agent: opens the data folder, wires the parts and ends them in order.
 
+mod engine;
 mod error;
 mod firmware;
 mod open;
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
+use self::engine::{open_cache, warm, warm_in_background};
 use self::firmware::{start_guest, start_update};
 use self::open::Opened;
 use crate::config::AgentConfig;
@@ -73,6 +75,15 @@ impl Agent {
         Self::start_with(config, &runtime).await
     }
 
+    /// Compiles the script engine into the cache of a device, unless that was done before, so that its first script does
+    /// not wait for it. Returns the engine's digest. Blocks.
+    ///
+    /// # Errors
+    /// See [`AgentError`].
+    pub fn warm(config: &AgentConfig) -> Result<String, AgentError> {
+        warm(config)
+    }
+
     /// Starts an agent that shares its sandbox runtime with others in the process.
     ///
     /// # Errors
@@ -109,16 +120,25 @@ impl Agent {
         };
         let (settings_tx, latest) = watch::channel(None);
         let settings_task = SettingsTask::open(config.data_dir.join("settings.json"), outbox.clone(), latest);
+        // Without firmware and without updates nothing is ever compiled.
+        let cache = if config.firmware.is_some() || config.updates.is_some() {
+            let cache = Arc::new(open_cache(&config)?);
+            warm_in_background(&config, Arc::clone(&cache), runtime.clone())?;
+            Some(cache)
+        } else {
+            None
+        };
         let guest = start_guest(
             &config,
             runtime,
+            cache.as_ref(),
             ports,
             settings_task.settings(),
             mailbox.clone(),
             requests,
         )
         .await?;
-        let update = start_update(&config, runtime, mailbox, &outbox)?;
+        let update = start_update(&config, runtime, cache, mailbox, &outbox)?;
         // Ends with the link, which holds the other end of the channel.
         tokio::spawn(settings_task.run());
         // 3. The inbox, then the link, which delivers to all of them.

@@ -65,6 +65,7 @@ impl Board {
             at_error_ms: None,
             channel: None,
             payload: &payload,
+            firmware: None,
         };
         let record = Record::Message(message).encode();
         let stored = match self.keeper.undated(self.up_ms()) {

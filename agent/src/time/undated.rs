@@ -53,6 +53,7 @@ fn encode(bytes: &[u8], at_ms: u64, error_ms: u64) -> Option<Vec<u8>> {
         Record::Report(Report::Firmware(report)) => report.at_ms = at_ms,
         Record::Report(Report::Config(report)) => report.at_ms = at_ms,
         Record::Report(Report::Update(report)) => report.at_ms = at_ms,
+        Record::Report(Report::Developer(report)) => report.at_ms = at_ms,
         Record::Report(Report::Facts(_)) => {}
         Record::Log(line) => line.at_ms = at_ms,
     }

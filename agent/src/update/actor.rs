@@ -82,6 +82,7 @@ impl UpdateThread {
             trust: TrustFolder::new(&trust),
             data: parts.data.clone(),
             abi: parts.abi,
+            cache: Arc::clone(&parts.cache),
             clock: parts.clock.clone(),
             reporter: reporter.clone(),
         };

@@ -2,14 +2,17 @@
 //! metadata; never changes the firmware.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use iottly_protocol::DeviceId;
+use iottly_protocol::limits::MAX_ENGINES;
 use iottly_protocol::release::{
-    DeviceFacts, Directive, Reason, Refusal, Release, admit_directive, admit_release,
+    DeviceFacts, Directive, EngineFact, Reason, Refusal, Release, admit_directive, admit_release,
 };
 use iottly_protocol::tuf::{
     FetchError, Instant, Refreshed, Schemes, Start, Store as _, Targets, TufError, Vouched, refresh,
 };
+use iottly_sandbox::Cache;
 use iottly_update::{Known, Memory, MetaError, Offer, Planned, Repository, TrustFolder, read_file};
 use serde::Deserialize as _;
 
@@ -28,6 +31,8 @@ pub(super) struct Admission {
     pub(super) trust: TrustFolder,
     pub(super) data: PathBuf,
     pub(super) abi: &'static str,
+    /// Cache whose engines run scripts.
+    pub(super) cache: Arc<Cache>,
     pub(super) clock: BoardClock,
     pub(super) reporter: Reporter,
 }
@@ -103,7 +108,16 @@ impl Admission {
             capabilities: self.config.capabilities.clone(),
             quarantined: memory.quarantined.clone(),
             clock_trusted: self.clock.reading().trusted,
+            engines: self.engines(),
         }
+    }
+
+    fn engines(&self) -> Vec<EngineFact> {
+        let engines = self.cache.engines().map(|engine| EngineFact {
+            abi: engine.abi().to_owned(),
+            sha256: engine.digest().to_owned(),
+        });
+        engines.take(MAX_ENGINES).collect()
     }
 
     /// Returns a role's metadata from the trust folder, unverified: not for decisions.

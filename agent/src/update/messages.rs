@@ -73,6 +73,7 @@ pub(super) fn entry(report: &UpdateReport, release_seq: Option<u64>) -> Vec<u8> 
         at_error_ms: None,
         channel: None,
         payload: &payload,
+        firmware: None,
     })
     .encode()
 }

@@ -261,6 +261,7 @@ async fn a_full_queue_refuses_by_name_and_takes_again_when_the_cloud_has_acknowl
         level: Level::Info,
         text: "a line".to_owned(),
         at_ms: 0,
+        firmware: None,
     };
     outbox
         .offer(Control, Record::Log(line).encode())

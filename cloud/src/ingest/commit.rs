@@ -190,4 +190,5 @@ fn join(known: &mut Option<Outcome>, next: Outcome) {
     outcome.stored.extend(next.stored);
     outcome.refused.extend(next.refused);
     outcome.results.extend(next.results);
+    outcome.observed.extend(next.observed);
 }

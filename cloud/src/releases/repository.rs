@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use iottly_manifest::{Script, ScriptError};
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::release::{
-    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, FIRMWARE_ABI, HealthRules, MANIFEST_KEY,
-    MANIFEST_SCHEMA, Manifest, ROLES_KEY, Release,
+    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, ENGINE_FIELD, EngineNeed, FIRMWARE_ABI,
+    HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, ROLES_KEY, Release,
 };
 use iottly_protocol::tuf::limits::TARGETS_BYTES;
 use iottly_protocol::tuf::{
@@ -104,6 +105,7 @@ impl Draft {
             &new.content,
             usize::try_from(CHUNK_BYTES).expect("a mebibyte fits"),
         );
+        let engine = needed_engine(&new.content)?;
         let manifest = Manifest {
             schema: MANIFEST_SCHEMA,
             component: Component::App,
@@ -118,8 +120,9 @@ impl Draft {
             capabilities: new.capabilities.clone(),
             data_schema: DataSchema::default(),
             health: new.health,
+            critical: engine.iter().map(|_| ENGINE_FIELD.to_owned()).collect(),
+            engine,
             created: now.unix(),
-            critical: Vec::new(),
             extra: BTreeMap::new(),
         };
         let mut file = TargetFile::of(&new.content);
@@ -132,6 +135,20 @@ impl Draft {
             list,
             release,
         })
+    }
+}
+
+/// Returns the script engine that a component needs; none if it has code of its own.
+fn needed_engine(component: &[u8]) -> Result<Option<EngineNeed>, ReleaseError> {
+    match Script::extract(component) {
+        Ok(script) => Ok(script.map(|script| EngineNeed {
+            abi: script.engine,
+            exact: script.exact.map(|digest| digest.to_ascii_lowercase()),
+            target: None,
+        })),
+        // A repository may hold other files than components; devices refuse those.
+        Err(ScriptError::Section(_)) => Ok(None),
+        Err(error) => Err(ReleaseError::Input(error.to_string())),
     }
 }
 

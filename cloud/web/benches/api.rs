@@ -162,6 +162,7 @@ fn entry(n: u64) -> Entry {
         at: START,
         channel: None,
         payload,
+        firmware: None,
     }
 }
 

@@ -240,6 +240,7 @@ fn entry(n: u64) -> Entry {
         at: 1_492_597_597_019,
         channel: None,
         payload,
+        firmware: None,
     }
 }
 

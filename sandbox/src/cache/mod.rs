@@ -12,7 +12,7 @@ use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use iottly_child::Confinement;
 use iottly_manifest::Script;
@@ -33,7 +33,7 @@ pub struct Cache {
     dir: PathBuf,
     key: Key,
     compiler: CompilerProgram,
-    engines: Vec<ScriptEngine>,
+    engines: Vec<Arc<ScriptEngine>>,
 }
 
 impl Cache {
@@ -61,16 +61,17 @@ impl Cache {
         })
     }
 
-    /// Adds an engine for scripts. Scripts run on the first engine that fits them.
+    /// Adds an engine for scripts. Scripts run on the first engine that fits them. Caches of one process that share an
+    /// engine load it once.
     #[must_use]
-    pub fn with_engine(mut self, engine: ScriptEngine) -> Self {
-        self.engines.push(engine);
+    pub fn with_engine(mut self, engine: impl Into<Arc<ScriptEngine>>) -> Self {
+        self.engines.push(engine.into());
         self
     }
 
     /// Returns the engines for scripts, in the order in which scripts try them.
     pub fn engines(&self) -> impl Iterator<Item = &ScriptEngine> {
-        self.engines.iter()
+        self.engines.iter().map(Arc::as_ref)
     }
 
     /// Compiles all engines for scripts, unless that was done before, so that the first script does not wait for it.
@@ -101,7 +102,7 @@ impl Cache {
         let digest = engine::hex(&Sha256::digest(wasm));
         let profile = Profile::read(wasm, &digest)?;
         if let Some(script) = Script::extract(wasm).map_err(|error| LoadError::Script(error.to_string()))? {
-            let engine = self.loaded(runtime, engine_for(&self.engines, &script)?)?;
+            let engine = self.loaded(runtime, engine_for(self.engines(), &script)?)?;
             return Ok(engine.with_script(script, profile));
         }
         let component = self.component(runtime, wasm, &engine::cache_key(&digest, runtime.backend()))?;

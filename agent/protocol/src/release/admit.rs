@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::directive::{Action, Audience, Directive};
+use super::engine::{EngineFact, EngineNeed};
 use super::manifest::Release;
 use super::reason::Reason;
 use crate::limits::MAX_COMPONENT_BYTES;
@@ -46,6 +47,10 @@ pub struct DeviceFacts {
     pub quarantined: Vec<String>,
     /// True once the device knows the time.
     pub clock_trusted: bool,
+    /// Script engines of the device, at most [`MAX_ENGINES`](crate::limits::MAX_ENGINES). Agents before scripts became
+    /// data report none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engines: Vec<EngineFact>,
 }
 
 /// Refusal of a release by a device.
@@ -192,7 +197,14 @@ pub fn admit_release(directive: &Directive, release: &Release, facts: &DeviceFac
         );
         return Err(Refusal::new(Reason::TooLarge, detail));
     }
-    let need = manifest.requires_free.max(release.size);
+    let engine_bytes = match &manifest.engine {
+        Some(need) => admit_engine(need, facts)?,
+        None => 0,
+    };
+    let need = manifest
+        .requires_free
+        .max(release.size)
+        .saturating_add(engine_bytes);
     if facts.free < need {
         return Err(Refusal::new(
             Reason::NoSpace,
@@ -200,4 +212,29 @@ pub fn admit_release(directive: &Directive, release: &Release, facts: &DeviceFac
         ));
     }
     Ok(())
+}
+
+/// Checks that an engine of the device, or the one that the release offers, can run a script. Returns the number of
+/// bytes that the device has to take for it.
+fn admit_engine(need: &EngineNeed, facts: &DeviceFacts) -> Result<u64, Refusal> {
+    if facts.engines.iter().any(|engine| need.fits(engine)) {
+        return Ok(0);
+    }
+    if let Some(target) = need.to_take(&facts.engines) {
+        return Ok(target.size);
+    }
+    let wanted = match &need.exact {
+        Some(digest) => format!("{} with the digest {digest}", need.abi),
+        None => need.abi.clone(),
+    };
+    let detail = if facts.engines.is_empty() {
+        format!("engine: the script needs {wanted}, and the agent runs no scripts of this kind")
+    } else {
+        let names: Vec<_> = facts.engines.iter().map(|engine| engine.abi.as_str()).collect();
+        format!(
+            "engine: the script needs {wanted}, the device has {}",
+            names.join(", ")
+        )
+    };
+    Err(Refusal::new(Reason::Incompatible, detail))
 }

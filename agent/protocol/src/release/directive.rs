@@ -8,15 +8,18 @@ use serde_json::Value;
 
 use super::Reason;
 use super::manifest::Component;
-use crate::tuf::{Instant, RoleKeys, Root, Schemes, Signature, TufError, canonical, verify_threshold};
+use super::signed::{self, Fault, Kind};
+use crate::tuf::{Instant, RoleKeys, Root, Schemes, TufError};
 use crate::{DeviceId, GroupId, ProjectId, limits};
 
-/// Key of a root's metadata that holds the roles which TUF does not have.
-pub const ROLES_KEY: &str = "x-iottly-roles";
-/// Prefix of a directive's canonical form when it is signed, so that no signature of another document fits.
-const DOMAIN: &[u8] = b"iottly directive v1\n";
 /// Maximum size of a directive, in bytes.
 pub const MAX_DIRECTIVE_BYTES: usize = 16 << 10;
+/// Directives among the signed documents.
+const KIND: Kind = Kind {
+    role: "directive",
+    domain: b"iottly directive v1\n",
+    max: MAX_DIRECTIVE_BYTES,
+};
 
 /// Order to a device or a group: which release to run, and from when to when.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,12 +105,6 @@ impl Window {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Document {
-    signed: Value,
-    signatures: Vec<Signature>,
-}
-
 /// Reason why bytes are not a valid directive.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectiveError {
@@ -134,33 +131,23 @@ impl DirectiveError {
     }
 }
 
+impl From<Fault> for DirectiveError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Malformed(reason) => Self::Malformed(reason),
+            Fault::Signature(error) => Self::Signature(error),
+            Fault::NoRole => Self::NoRole,
+        }
+    }
+}
+
 impl Directive {
     /// Parses a directive that the keys of the trusted root have signed.
     ///
     /// # Errors
     /// The document is malformed, too long, or not signed by enough of those keys.
     pub fn verify(bytes: &[u8], root: &Root, schemes: Schemes) -> Result<Self, DirectiveError> {
-        let malformed = |e: serde_json::Error| DirectiveError::Malformed(e.to_string());
-        if bytes.len() > MAX_DIRECTIVE_BYTES {
-            return Err(DirectiveError::Malformed(format!(
-                "{} bytes are over the limit of {MAX_DIRECTIVE_BYTES}",
-                bytes.len()
-            )));
-        }
-        // Repeated keys and fractions are refused here, for the whole document.
-        canonical(bytes).map_err(malformed)?;
-        let document: Document = serde_json::from_slice(bytes).map_err(malformed)?;
-        let message = Self::message(&document.signed).map_err(malformed)?;
-        let role = directive_role(root).ok_or(DirectiveError::NoRole)?;
-        verify_threshold(
-            "directive",
-            &role,
-            &root.keys,
-            &message,
-            &document.signatures,
-            schemes,
-        )?;
-        let directive = Self::deserialize(&document.signed).map_err(malformed)?;
+        let directive: Self = signed::verify(&KIND, bytes, root, schemes)?;
         if directive.id.len() > 64 || directive.target.len() > limits::MAX_TEXT_BYTES {
             return Err(DirectiveError::Malformed(
                 "its id or target is too long".to_owned(),
@@ -169,27 +156,18 @@ impl Directive {
         Ok(directive)
     }
 
-    fn message(signed: &Value) -> Result<Vec<u8>, serde_json::Error> {
-        let mut message = DOMAIN.to_vec();
-        message.extend_from_slice(&crate::tuf::canonical_value(signed)?);
-        Ok(message)
-    }
-
     /// Returns the signed document.
     ///
     /// # Errors
     /// An unknown field has a fraction in it.
     #[cfg(feature = "sign")]
     pub fn sign(&self, keys: &[&crate::tuf::SigningKey]) -> Result<Vec<u8>, serde_json::Error> {
-        let signed = serde_json::to_value(self)?;
-        let message = Self::message(&signed)?;
-        let signatures = keys.iter().map(|key| key.sign(&message)).collect();
-        serde_json::to_vec(&Document { signed, signatures })
+        signed::sign(&KIND, self, keys)
     }
 }
 
 /// Returns the keys and the threshold for directives that the trusted root names.
 #[must_use]
 pub fn directive_role(root: &Root) -> Option<RoleKeys> {
-    RoleKeys::deserialize(root.extra.get(ROLES_KEY)?.get("directive")?).ok()
+    signed::role(root, KIND.role)
 }

@@ -1,4 +1,5 @@
-//! Key of a target's custom metadata that holds its manifest.
+//! Manifest of a release: the signed description that a target of verified metadata carries beside its length
+//! and digest. Parses and checks it; admission to a device is in `admit`.
 
 use std::collections::BTreeMap;
 
@@ -6,39 +7,40 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::chunks::MAX_CHUNKS;
+use super::engine::{ENGINE_FIELD, EngineNeed};
 use crate::tuf::TargetFile;
 
-/// Version of the manifest's layout that is written and read.
+/// Key of a target's custom metadata that holds its manifest.
 pub const MANIFEST_KEY: &str = "iottly";
-/// The layout of manifests that is written and read.
+/// Version of the manifest's layout that is written and read.
 pub const MANIFEST_SCHEMA: u32 = 1;
 
-/// Signed description of a release, beside its length and digest.
+/// Version of the firmware interface, as the manifests of releases state it.
 pub const FIRMWARE_ABI: &str = "0.1.0";
 
-/// Version of the layout, [`MANIFEST_SCHEMA`].
+/// Signed description of a release, beside its length and digest.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Component that the release replaces.
+    /// Version of the layout, [`MANIFEST_SCHEMA`].
     pub schema: u32,
-    /// Version for people; decides nothing.
+    /// Component that the release replaces.
     pub component: Component,
-    /// Number that orders the releases of a component within a project.
+    /// Version for people; decides nothing.
     pub version: String,
-    /// Lowest release number that the device accepts once this release is committed.
+    /// Number that orders the releases of a component within a project.
     pub release_seq: u64,
-    /// Board profiles that the release is for; empty for all.
+    /// Lowest release number that the device accepts once this release is committed.
     pub security_floor: u64,
-    /// Firmware interface that the release needs.
+    /// Board profiles that the release is for; empty for all.
     #[serde(default)]
     pub boards: Vec<String>,
-    /// Size of a part of the download, in bytes.
+    /// Versions of the firmware interface that the release works with.
     pub abi: AbiRange,
-    /// Bytes of a part of the download.
+    /// Size of a part of the download, in bytes.
     pub chunk_size: u64,
-    /// Free space that the update needs, in bytes.
+    /// Root over the digests of the parts, hex; see [`ChunkList::root`](super::ChunkList::root).
     pub chunk_root: String,
-    /// Capabilities that the firmware imports beyond the basic ones, sorted.
+    /// Free space that the update needs, in bytes.
     pub requires_free: u64,
     /// Capabilities that the firmware imports beyond the basic ones, sorted.
     #[serde(default)]
@@ -49,6 +51,10 @@ pub struct Manifest {
     /// Rules of the trial.
     #[serde(default)]
     pub health: HealthRules,
+    /// Script engine that the release needs; none for a component with code of its own. An agent without engines would
+    /// take the release for such a component, so `critical` names the field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineNeed>,
     /// Time of the build, in unix seconds.
     pub created: u64,
     /// Names of fields that a reader must understand.
@@ -175,6 +181,7 @@ const KNOWN: &[&str] = &[
     "capabilities",
     "data_schema",
     "health",
+    ENGINE_FIELD,
     "created",
 ];
 
@@ -206,6 +213,12 @@ impl Release {
         }
         if manifest.security_floor > manifest.release_seq {
             return Err("the security floor is above the release itself".to_owned());
+        }
+        if let Some(need) = &manifest.engine {
+            need.check()?;
+            if !manifest.critical.iter().any(|field| field == ENGINE_FIELD) {
+                return Err("engine is not named as critical".to_owned());
+            }
         }
         let root = crate::tuf::decode_hex(&manifest.chunk_root).and_then(|bytes| bytes.try_into().ok());
         let chunk_root = root.ok_or_else(|| "chunk_root is not a sha256".to_owned())?;

@@ -79,6 +79,12 @@ reasons! {
     Quarantined = "quarantined",
     /// The repository cannot be reached.
     Unreachable = "unreachable",
+    /// The device's owner has switched developer leases off on the device.
+    DeveloperOff = "developer_off",
+    /// The order is not for this device, or ends a lease that the device is not under.
+    NotLeased = "not_leased",
+    /// The device has no script engine that fits.
+    NoEngine = "no_engine",
 }
 
 impl Reason {
@@ -134,7 +140,7 @@ mod tests {
             names.join(" "),
             "bad_signature unknown_key expired stale_metadata replay below_floor incompatible no_space chunk_corrupt \
              digest_mismatch too_large timeout crash_loop unhealthy cancelled superseded window lock clock consent power invalid \
-             quarantined unreachable"
+             quarantined unreachable developer_off not_leased no_engine"
         );
         for reason in Reason::ALL {
             let text = serde_json::to_string(reason).expect("json");

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use iottly_protocol::release::{DeviceFacts, Ending, Reason, Step, UpdateState};
+use iottly_protocol::release::{
+    DeveloperReport, DeveloperState, DeviceFacts, Ending, EngineFact, EngineNeed, EngineTarget, LeaseId, Place,
+    Reason, Step, UpdateState,
+};
 use iottly_protocol::*;
 use serde_json::value::RawValue;
 
@@ -126,6 +129,7 @@ fn message_record() {
             at_error_ms: None,
             channel: Some(Cow::Borrowed("plant")),
             payload: raw(r#"{"t":21.50,"é":[1, 2]}"#),
+            firmware: None,
         }),
         r#"{"message":{"type":"userdefined","at_ms":1492597597019,"channel":"plant","payload":{"t":21.50,"é":[1, 2]}}}"#,
     );
@@ -136,6 +140,7 @@ fn message_record() {
             at_error_ms: None,
             channel: None,
             payload: raw("null"),
+            firmware: None,
         }),
         r#"{"message":{"type":"iottlyagent","at_ms":0,"payload":null}}"#,
     );
@@ -207,6 +212,7 @@ fn log_record() {
                 level,
                 text: "two\nlines".into(),
                 at_ms: 5,
+                firmware: None,
             }),
             &format!(r#"{{"log":{{"level":"{name}","text":"two\nlines","at_ms":5}}}}"#),
         );
@@ -242,6 +248,120 @@ fn directive() {
 }
 
 #[test]
+fn developer_orders_and_reports() {
+    let document = raw(r#"{"signed":{"id":"o-9"},"signatures":[]}"#);
+    let order = SignedOrder::new(document.to_owned(), Some(b"\0asm"));
+    assert_eq!(order.script().expect("base64"), Some(b"\0asm".to_vec()));
+    down(
+        &Down::Developer(order),
+        r#"{"v":1,"developer":{"document":{"signed":{"id":"o-9"},"signatures":[]},"script":"AGFzbQ=="}}"#,
+    );
+    down(
+        &Down::Developer(SignedOrder::new(document.to_owned(), None)),
+        r#"{"v":1,"developer":{"document":{"signed":{"id":"o-9"},"signatures":[]}}}"#,
+    );
+    let mut report = DeveloperReport {
+        order: "o-9".into(),
+        lease: Some(id::<LeaseId>(COMMAND)),
+        sha256: "ab".into(),
+        state: DeveloperState::Running,
+        reason: None,
+        detail: None,
+        place: None,
+        ms: Some(12),
+        at_ms: 5,
+    };
+    for (state, name) in [
+        (DeveloperState::Running, "running"),
+        (DeveloperState::Failed, "failed"),
+        (DeveloperState::Refused, "refused"),
+        (DeveloperState::Ended, "ended"),
+    ] {
+        assert_eq!(state.as_str(), name);
+        report.state = state;
+        record(
+            &Record::Report(Report::Developer(Box::new(report.clone()))),
+            &format!(
+                r#"{{"report":{{"developer":{{"order":"o-9","lease":"{COMMAND}","sha256":"ab","state":"{name}","ms":12,"at_ms":5}}}}}}"#
+            ),
+        );
+    }
+    report.lease = None;
+    report.ms = None;
+    report.reason = Some(Reason::Invalid);
+    report.detail = Some("x is not defined".into());
+    report.place = Some(Place {
+        file: "main.js".into(),
+        line: 3,
+        column: 7,
+    });
+    record(
+        &Record::Report(Report::Developer(Box::new(report))),
+        r#"{"report":{"developer":{"order":"o-9","sha256":"ab","state":"ended","reason":"invalid","detail":"x is not defined","place":{"file":"main.js","line":3,"column":7},"at_ms":5}}}"#,
+    );
+}
+
+#[test]
+fn a_script_of_the_largest_size_fits_in_a_publish_and_a_larger_one_is_not_decoded() {
+    let document = raw(&format!("\"{}\"", "x".repeat(release::MAX_ORDER_BYTES - 2))).to_owned();
+    let largest = SignedOrder::new(document.clone(), Some(&vec![7; release::MAX_ORDER_SCRIPT_BYTES]));
+    let bytes = Down::Developer(largest).encode();
+    let Ok(Down::Developer(order)) = Down::decode(&bytes) else {
+        panic!("fits")
+    };
+    assert_eq!(
+        order.script().expect("base64").map(|script| script.len()),
+        Some(release::MAX_ORDER_SCRIPT_BYTES)
+    );
+    let larger = SignedOrder::new(
+        document.clone(),
+        Some(&vec![7; release::MAX_ORDER_SCRIPT_BYTES + 3]),
+    );
+    assert!(larger.script().is_err());
+    let mut odd = larger;
+    odd.script = Some("AGFz bQ==".into());
+    assert!(odd.script().is_err());
+}
+
+#[test]
+fn records_name_the_firmware_that_made_them() {
+    let mark = FirmwareMark::of(&"0123456789abcdef".repeat(4));
+    record(
+        &Record::Message(Message {
+            kind: MessageKind::UserDefined,
+            at_ms: 1,
+            at_error_ms: None,
+            channel: None,
+            firmware: mark,
+            payload: raw("1"),
+        }),
+        r#"{"message":{"type":"userdefined","at_ms":1,"firmware":"0123456789ab","payload":1}}"#,
+    );
+    let line = LogLine {
+        level: Level::Info,
+        text: "x".into(),
+        at_ms: 5,
+        firmware: mark,
+    };
+    record(
+        &Record::Log(line.clone()),
+        r#"{"log":{"level":"info","text":"x","at_ms":5,"firmware":"0123456789ab"}}"#,
+    );
+    let plain = LogLine {
+        firmware: None,
+        ..line.clone()
+    };
+    assert_eq!(
+        Record::Log(line).fingerprint(),
+        Record::Log(plain).fingerprint(),
+        "a cloud that does not know the field has the same"
+    );
+    for bad in ["0123456789a", "0123456789AB", "0123456789abc", ""] {
+        assert!(bad.parse::<FirmwareMark>().is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn update_reports() {
     let mut report = UpdateReport {
         directive: "d-7".into(),
@@ -262,7 +382,7 @@ fn update_reports() {
         &Record::Report(Report::Update(report)),
         r#"{"report":{"update":{"directive":"d-7","sha256":"ab","state":"rolled_back","reason":"crash_loop","detail":"tick: trap","at_ms":5}}}"#,
     );
-    let facts = DeviceFacts {
+    let mut facts = DeviceFacts {
         device: id(DEVICE),
         project: ProjectId::from_bytes([1; 12]),
         group: None,
@@ -278,13 +398,42 @@ fn update_reports() {
         capabilities: vec!["gpio".into()],
         quarantined: vec!["cd".into()],
         clock_trusted: true,
+        engines: Vec::new(),
     };
     record(
-        &Record::Report(Report::Facts(Box::new(facts))),
+        &Record::Report(Report::Facts(Box::new(facts.clone()))),
         &format!(
             r#"{{"report":{{"facts":{{"device":"{DEVICE}","project":"010101010101010101010101","board":"virtual","abi":"0.1.0","root_version":1,"counter":7,"running_seq":3,"running_sha256":"ab","floor":2,"free":1000,"data_schema":1,"capabilities":["gpio"],"quarantined":["cd"],"clock_trusted":true}}}}}}"#
         ),
     );
+    facts.engines = vec![EngineFact {
+        abi: "script 1".into(),
+        sha256: "ef".into(),
+    }];
+    record(
+        &Record::Report(Report::Facts(Box::new(facts))),
+        &format!(
+            r#"{{"report":{{"facts":{{"device":"{DEVICE}","project":"010101010101010101010101","board":"virtual","abi":"0.1.0","root_version":1,"counter":7,"running_seq":3,"running_sha256":"ab","floor":2,"free":1000,"data_schema":1,"capabilities":["gpio"],"quarantined":["cd"],"clock_trusted":true,"engines":[{{"abi":"script 1","sha256":"ef"}}]}}}}}}"#
+        ),
+    );
+}
+
+#[test]
+fn engine_of_a_manifest() {
+    let mut need = EngineNeed::of("script 1");
+    assert_eq!(
+        serde_json::to_string(&need).expect("json"),
+        r#"{"abi":"script 1"}"#
+    );
+    need.exact = Some("ef".into());
+    need.target = Some(EngineTarget {
+        path: "engine/ef.wasm".into(),
+        sha256: "ef".into(),
+        size: 9,
+    });
+    let text = r#"{"abi":"script 1","exact":"ef","target":{"path":"engine/ef.wasm","sha256":"ef","size":9}}"#;
+    assert_eq!(serde_json::to_string(&need).expect("json"), text);
+    assert_eq!(serde_json::from_str::<EngineNeed>(text).expect("own form"), need);
 }
 
 #[test]
@@ -410,6 +559,7 @@ fn fingerprints() {
             at_error_ms: None,
             channel,
             payload: &payload,
+            firmware: None,
         })
         .fingerprint()
     };
@@ -417,6 +567,7 @@ fn fingerprints() {
         level: Level::Info,
         text: "a line".into(),
         at_ms: 5,
+        firmware: None,
     })
     .fingerprint();
     let seen = [

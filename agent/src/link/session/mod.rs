@@ -248,6 +248,8 @@ impl Session {
             Down::Cancel(cancel) => effects.push(Effect::Cancel(cancel.id)),
             Down::Config(config) => effects.push(Effect::Config(config)),
             Down::Directive(directive) => effects.push(Effect::Directive(directive)),
+            // This agent follows no developer orders.
+            Down::Developer(_) => {}
         }
     }
 

@@ -69,6 +69,7 @@ fn encoded(at_ms: u64, payload: String) -> Vec<u8> {
         at_error_ms: None,
         channel: None,
         payload: &payload,
+        firmware: None,
     })
     .encode()
 }

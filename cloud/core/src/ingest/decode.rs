@@ -1,8 +1,10 @@
 //! Decodes the bytes of a publish to validated uploads. Pure; every refusal names the fault.
 
-use iottly_protocol::limits::{BATCH_RECORDS, MAX_RECORD_BYTES, MAX_STREAMS, MAX_TEXT_BYTES, clip};
+use iottly_protocol::limits::{
+    BATCH_RECORDS, MAX_ENGINES, MAX_RECORD_BYTES, MAX_STREAMS, MAX_TEXT_BYTES, clip,
+};
 use iottly_protocol::payload;
-use iottly_protocol::release::DeviceFacts;
+use iottly_protocol::release::{DeveloperReport, DeviceFacts, MAX_LEASE_S};
 use iottly_protocol::{
     Batch, FirmwareReport, Gap, Hello, Message, Record, Report, StreamId, Up, UpdateReport,
 };
@@ -16,6 +18,8 @@ pub const MAX_SEQ: u64 = (1 << 53) - 1;
 
 /// Maximum length of a name or id in a report about updates, in bytes.
 const MAX_ID_BYTES: usize = 64;
+/// Maximum length of the name of an author's file in a report, in bytes.
+const MAX_FILE_BYTES: usize = 256;
 /// Maximum number of names in a list of such a report.
 const MAX_NAMES: usize = 64;
 
@@ -122,6 +126,7 @@ fn decode_record(raw: &RawValue) -> Result<Entry, String> {
         }
         Record::Report(Report::Update(report)) => check_update(report),
         Record::Report(Report::Facts(facts)) => check_facts(facts),
+        Record::Report(Report::Developer(report)) => check_developer(report),
         Record::Log(mut line) => {
             check_time(line.at_ms)?;
             line.text = clipped(line.text);
@@ -142,6 +147,7 @@ fn check_message(message: Message<'_>) -> Result<Entry, String> {
         at,
         channel,
         payload,
+        firmware: message.firmware,
     })
 }
 
@@ -171,14 +177,41 @@ fn check_update(mut report: UpdateReport) -> Result<Entry, String> {
     Ok(Entry::Update(report))
 }
 
+fn check_developer(mut report: Box<DeveloperReport>) -> Result<Entry, String> {
+    check_time(report.at_ms)?;
+    let file = report.place.as_ref().map(|place| &place.file);
+    let odd = |text: &String, max| text.len() > max || text.chars().any(char::is_control);
+    if [&report.order, &report.sha256]
+        .iter()
+        .any(|id| odd(id, MAX_ID_BYTES))
+        || file.is_some_and(|file| odd(file, MAX_FILE_BYTES))
+    {
+        return Err(format!(
+            "developer report names an order or script with more than {MAX_ID_BYTES} bytes, a file with more than \
+             {MAX_FILE_BYTES}, or one with a control character"
+        ));
+    }
+    report.ms = report.ms.map(|ms| ms.min(MAX_LEASE_S * 1000));
+    report.detail = report.detail.map(clipped);
+    Ok(Entry::Developer(report))
+}
+
 fn check_facts(facts: Box<DeviceFacts>) -> Result<Entry, String> {
     let lists = [&facts.capabilities, &facts.quarantined];
-    let names =
-        lists
-            .iter()
-            .flat_map(|list| list.iter())
-            .chain([&facts.board, &facts.abi, &facts.running_sha256]);
+    let names = lists
+        .iter()
+        .flat_map(|list| list.iter())
+        .chain([&facts.board, &facts.abi, &facts.running_sha256])
+        .chain(
+            facts
+                .engines
+                .iter()
+                .flat_map(|engine| [&engine.abi, &engine.sha256]),
+        );
     let is_odd = |name: &String| name.len() > MAX_ID_BYTES || name.chars().any(char::is_control);
+    if facts.engines.len() > MAX_ENGINES {
+        return Err(format!("facts hold more than {MAX_ENGINES} engines"));
+    }
     if lists.iter().any(|list| list.len() > MAX_NAMES) || names.into_iter().any(is_odd) {
         return Err(format!(
             "facts hold more than {MAX_NAMES} names, or one that is not at most {MAX_ID_BYTES} bytes of plain text"
@@ -330,6 +363,7 @@ mod tests {
             at_error_ms: None,
             channel,
             payload: raw,
+            firmware: None,
         })
         .encode();
         Some((

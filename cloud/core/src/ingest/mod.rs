@@ -1,9 +1,9 @@
 //! Uploads of devices: their types, their decoding, and the state of a stream.
 
-use iottly_protocol::release::DeviceFacts;
+use iottly_protocol::release::{DeveloperReport, DeviceFacts};
 use iottly_protocol::{
-    CommandId, CommandResult, ConfigReport, FirmwareReport, GapReason, LogLine, MessageKind, Refuse,
-    StreamClass, StreamId, UpdateReport,
+    CommandId, CommandResult, ConfigReport, FirmwareMark, FirmwareReport, GapReason, LogLine, MessageKind,
+    Refuse, StreamClass, StreamId, UpdateReport,
 };
 use serde_json::value::RawValue;
 
@@ -119,6 +119,8 @@ pub enum Entry {
         channel: Option<String>,
         /// JSON text as sent.
         payload: Box<RawValue>,
+        /// Firmware that made the message, if it was not the committed release.
+        firmware: Option<FirmwareMark>,
     },
     /// A result of a command; advances the command.
     Result(CommandResult),
@@ -132,6 +134,28 @@ pub enum Entry {
     Facts(Box<DeviceFacts>),
     /// A line of the device's log.
     Log(LogLine),
+    /// The device's answer to a developer order.
+    Developer(Box<DeveloperReport>),
+}
+
+/// New control record that watchers of the device are shown.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// Device that sent the record.
+    pub scope: Scope,
+    /// Time at which the cloud received the record.
+    pub received: UnixMs,
+    /// Contents of the record.
+    pub what: ObservedRecord,
+}
+
+/// Contents of an [`Observed`] record.
+#[derive(Debug, Clone)]
+pub enum ObservedRecord {
+    /// Line of the device's log.
+    Log(LogLine),
+    /// Answer to a developer order.
+    Developer(Box<DeveloperReport>),
 }
 
 /// Outcome of committing a [`Write`].
@@ -150,6 +174,8 @@ pub struct Outcome {
     pub refused: Vec<Refuse>,
     /// Commands that the device reported about.
     pub results: Vec<CommandId>,
+    /// New log lines and answers to developer orders, for watchers.
+    pub observed: Vec<Observed>,
     /// True if the device reported the end of an update.
     pub updated: bool,
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use iottly_protocol::{
-    CommandId, DeviceId, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId,
+    CommandId, DeviceId, FirmwareMark, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -90,6 +90,8 @@ pub struct StoredMessage {
     pub payload: Box<RawValue>,
     /// Stream and sequence number; none for what the cloud itself wrote.
     pub origin: Option<(StreamId, u64)>,
+    /// Firmware that made the message, if the device has named one; for watchers, and not stored.
+    pub firmware: Option<FirmwareMark>,
 }
 
 /// A project.

@@ -98,6 +98,7 @@ mod tests {
             channel: None,
             payload: RawValue::from_string(r#"{"connectionstatus":"connected"}"#.into()).expect("JSON"),
             origin: None,
+            firmware: None,
         }
     }
 

@@ -271,6 +271,7 @@ mod tests {
             channel: channel.map(str::to_owned),
             payload: RawValue::from_string(payload.to_owned()).expect("JSON"),
             origin: None,
+            firmware: None,
         }
     }
 

@@ -197,6 +197,7 @@ fn message(run: &str, n: u64, filling: &str) -> Vec<u8> {
         at_error_ms: None,
         channel: None,
         payload: &payload,
+        firmware: None,
     })
     .encode()
 }

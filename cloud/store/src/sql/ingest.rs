@@ -15,7 +15,7 @@ use super::usage::Rooms;
 use super::{Backend, commands, device_settings, devices, logs, messages, own_entries, rollout_devices};
 use crate::{IngestStore, Result};
 use iottly_core::ingest::stream::Effect;
-use iottly_core::ingest::{Entry, Outcome, Upload, UploadBody, Write};
+use iottly_core::ingest::{Entry, Observed, ObservedRecord, Outcome, Upload, UploadBody, Write};
 use iottly_core::model::{Scope, StoredMessage, UnixMs};
 use iottly_core::{MessageIds, RateLimitedLog};
 
@@ -135,6 +135,7 @@ impl Work<'_> {
                         at,
                         channel,
                         payload,
+                        firmware,
                     },
                 ) => {
                     let (timestamp, id) = self.ids.stamp(received);
@@ -148,12 +149,26 @@ impl Work<'_> {
                         channel,
                         payload,
                         origin,
+                        firmware,
                     };
                     outcome.stored.push(message);
                 }
                 Effect::Accept(_, control) => {
                     if let Entry::Result(result) = &control {
                         outcome.results.push(result.id);
+                    }
+                    match &control {
+                        Entry::Log(line) => outcome.observed.push(Observed {
+                            scope,
+                            received,
+                            what: ObservedRecord::Log(line.clone()),
+                        }),
+                        Entry::Developer(report) => outcome.observed.push(Observed {
+                            scope,
+                            received,
+                            what: ObservedRecord::Developer(report.clone()),
+                        }),
+                        _ => {}
                     }
                     outcome.updated |= matches!(&control, Entry::Update(report) if report.state.is_ending());
                     accept_control(tx, scope, control, received, &mut lines).await?;
@@ -272,6 +287,6 @@ async fn accept_control(
             lines.push(line);
             Ok(())
         }
-        Entry::Message { .. } => Ok(()),
+        Entry::Message { .. } | Entry::Developer(_) => Ok(()),
     }
 }

@@ -72,6 +72,7 @@ pub(super) fn agent_message(
         channel: None,
         payload,
         origin: None,
+        firmware: None,
     }
 }
 
@@ -183,5 +184,6 @@ pub(super) fn message(row: &Row) -> Result<StoredMessage> {
         channel: codec::get(row, "channel")?,
         payload: codec::raw(row, "messages", "body")?,
         origin,
+        firmware: None,
     })
 }

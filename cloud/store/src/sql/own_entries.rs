@@ -60,6 +60,7 @@ pub(super) fn reuse(stream: StreamId, seq: u64, entry: Entry, brief: bool) -> Bo
         Entry::Update(report) => ("update", raw(&report)),
         Entry::Facts(facts) => ("facts", raw(&facts)),
         Entry::Log(line) => ("log", raw(&line)),
+        Entry::Developer(report) => ("developer", raw(&report)),
     };
     let body = body.get();
     if brief {

@@ -56,7 +56,13 @@ fn crates_depend_only_as_designed() {
         ),
         (
             "iottly-cloud",
-            &["iottly-core", "iottly-filter", "iottly-protocol", "iottly-store"],
+            &[
+                "iottly-core",
+                "iottly-filter",
+                "iottly-manifest",
+                "iottly-protocol",
+                "iottly-store",
+            ],
         ),
         (
             "iottly-web",

@@ -81,6 +81,7 @@ pub(super) async fn test(
         payload: to_raw_value(&json!({"test": {"webhook": hook.key.hook}}))
             .expect("a JSON value serializes without failing"),
         origin: None,
+        firmware: None,
     };
     let attempted = services.webhooks.test(&hook, &message).await?;
     let delivered = attempted.outcome.is_success();

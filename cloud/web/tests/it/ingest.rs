@@ -580,6 +580,7 @@ async fn reports_and_logs_update_the_device_and_stay_bounded() {
                 level: Level::Warn,
                 text: format!("line {n}"),
                 at_ms: n,
+                firmware: None,
             }))
         };
         let lines: Vec<_> = (0..500).map(|n| line(batch * 500 + n)).collect();

@@ -215,6 +215,7 @@ async fn failures_in_a_trial_are_shown_and_wrong_dates_are_no_failure() {
                 level,
                 text: "ReferenceError: x".into(),
                 at_ms: 1,
+                firmware: None,
             }))
             .await;
     }

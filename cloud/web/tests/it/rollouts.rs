@@ -224,6 +224,7 @@ async fn a_wider_reach_needs_a_word_and_preflight_says_who_would_refuse() {
         capabilities: Vec::new(),
         quarantined: Vec::new(),
         clock_trusted: true,
+        engines: Vec::new(),
     };
     board.say(Report::Facts(Box::new(facts))).await;
     let dry = act(

@@ -157,6 +157,7 @@ impl TestCloud {
                 at: at - 5,
                 channel: channel.map(str::to_owned),
                 payload,
+                firmware: None,
             })
         };
         let uploads = (0i64..)

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod delegations;
+mod engines;
 mod keys;
 mod mutations;
 mod repo;

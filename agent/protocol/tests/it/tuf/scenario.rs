@@ -53,6 +53,7 @@ pub(crate) fn manifest(content: &[u8], release_seq: u64) -> Manifest {
         capabilities: vec!["gpio".into()],
         data_schema: DataSchema::default(),
         health: HealthRules::default(),
+        engine: None,
         created: NOW.unix(),
         critical: vec![],
         extra: BTreeMap::new(),
@@ -163,6 +164,7 @@ pub(crate) fn facts() -> DeviceFacts {
         capabilities: vec!["gpio".into(), "i2c".into()],
         quarantined: vec![],
         clock_trusted: true,
+        engines: Vec::new(),
     }
 }
 

@@ -141,6 +141,7 @@ fn entry(record: &serde_json::value::RawValue) -> (u64, Result<Entry, String>) {
         at,
         channel: None,
         payload: message.payload.to_owned(),
+        firmware: None,
     };
     (
         text,

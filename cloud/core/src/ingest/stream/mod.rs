@@ -114,7 +114,8 @@ impl StreamState {
             | Entry::Settings(_)
             | Entry::Update(_)
             | Entry::Facts(_)
-            | Entry::Log(_) => StreamClass::Control,
+            | Entry::Log(_)
+            | Entry::Developer(_) => StreamClass::Control,
         };
         match (*self.class.get_or_insert(belongs), belongs) {
             (StreamClass::History, StreamClass::Control) => {
@@ -268,6 +269,7 @@ fn body_hash(entry: &Entry) -> u32 {
             at,
             channel,
             payload,
+            firmware,
         } => {
             let (at_ms, channel) = (at.unsigned_abs(), channel.as_deref().map(Cow::Borrowed));
             Record::Message(Message {
@@ -276,6 +278,7 @@ fn body_hash(entry: &Entry) -> u32 {
                 at_error_ms: None,
                 channel,
                 payload,
+                firmware: *firmware,
             })
         }
         Entry::Result(result) => Record::Result(result.clone()),
@@ -284,6 +287,7 @@ fn body_hash(entry: &Entry) -> u32 {
         Entry::Update(report) => Record::Report(Report::Update(report.clone())),
         Entry::Facts(facts) => Record::Report(Report::Facts(facts.clone())),
         Entry::Log(line) => Record::Log(line.clone()),
+        Entry::Developer(report) => Record::Report(Report::Developer(report.clone())),
     };
     record.fingerprint()
 }

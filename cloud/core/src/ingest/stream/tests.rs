@@ -11,6 +11,7 @@ fn entry(body: u64) -> Entry {
         at: 0,
         channel: None,
         payload: serde_json::value::to_raw_value(&body).expect("a number"),
+        firmware: None,
     }
 }
 

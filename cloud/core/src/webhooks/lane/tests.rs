@@ -56,6 +56,7 @@ fn claims(count: u8, bytes: usize) -> Vec<Claim> {
             channel: None,
             payload: RawValue::from_string(format!("\"{}\"", "x".repeat(bytes))).expect("JSON"),
             origin: None,
+            firmware: None,
         };
         Claim {
             message,

@@ -65,6 +65,7 @@ pub(crate) async fn a_used_up_quota_holds_for_everything_that_a_device_causes(se
             at: 7,
             channel: None,
             payload,
+            firmware: None,
         };
         let again = body(
             scope,

@@ -427,6 +427,7 @@ pub(crate) async fn logs_keep_the_newest_lines(setup: Setup) {
             level: Level::Info,
             text: format!("line {n} \u{0}"),
             at_ms: n,
+            firmware: None,
         }))
     };
     for first in [1, 801] {

@@ -163,6 +163,7 @@ fn message(n: u64) -> std::result::Result<Entry, String> {
         at: 7,
         channel: Some("c".into()),
         payload,
+        firmware: None,
     })
 }
 

@@ -144,6 +144,7 @@ impl Model {
                         at,
                         channel,
                         payload,
+                        firmware: _,
                     },
                 ) => {
                     let rest = (
@@ -211,6 +212,7 @@ fn records(first: u64, count: u64, bad: u64) -> UploadBody {
             at: seq as i64,
             channel,
             payload,
+            firmware: None,
         })
     };
     UploadBody::Records {

@@ -327,6 +327,7 @@ pub(crate) async fn facts_and_counters_are_the_devices_own(setup: Setup) {
         capabilities: vec!["gpio".into()],
         quarantined: Vec::new(),
         clock_trusted: true,
+        engines: Vec::new(),
     };
     let known = async || {
         store

@@ -494,6 +494,7 @@ pub(crate) async fn failures_of_a_trial_are_counted_and_others_are_not(setup: Se
             level,
             text: text.into(),
             at_ms: 1,
+            firmware: None,
         })
     };
     let stopped = |state| {

@@ -117,6 +117,7 @@ impl Setup {
                     at: 7,
                     channel: None,
                     payload,
+                    firmware: None,
                 })
             };
             let body = UploadBody::Records {
@@ -249,6 +250,7 @@ async fn a_change_counts_from_the_next_message_on_in_every_process(setup: Setup)
             at: 7,
             channel: None,
             payload: to_raw_value(&1).expect("JSON"),
+            firmware: None,
         };
         let body = UploadBody::Records {
             first: 1,
@@ -642,6 +644,7 @@ async fn claims_of_long_messages_are_few(setup: Setup) {
             at: 7,
             channel: None,
             payload: payload.clone(),
+            firmware: None,
         })
     };
     for stream in 1..=3 {

@@ -1,0 +1,64 @@
+//! The script engine that the agent carries, and the cache that compiles it. Runs no firmware.
+
+use std::sync::{Arc, LazyLock};
+
+use iottly_sandbox::{Cache, CompilerProgram, LoadError, Runtime, ScriptEngine};
+use iottly_update::put_aside;
+
+use super::error::AgentError;
+use crate::config::AgentConfig;
+use crate::threads::thread_name;
+
+/// The engine of this agent. All agents of a process share it, so that it is loaded once.
+static BUILT_IN: LazyLock<Arc<ScriptEngine>> =
+    LazyLock::new(|| Arc::new(ScriptEngine::new(iottly_engine::ABI, iottly_engine::ENGINE)));
+
+/// Opens the cache of compiled firmware, with the agent's engine for scripts.
+pub(super) fn open_cache(config: &AgentConfig) -> Result<Cache, AgentError> {
+    let compiler = CompilerProgram {
+        path: config.compiler.program.clone(),
+        args: config.compiler.args.clone(),
+    };
+    let dir = config.cache_dir();
+    let opened = Cache::open(&dir, compiler.clone()).or_else(|error| {
+        // A cache in the data folder can be rebuilt; one elsewhere may be shared.
+        if !dir.starts_with(&config.data_dir) {
+            return Err(AgentError::from(error));
+        }
+        tracing::warn!(device.id = %config.device_id, %error, "failed to open the cache of compiled firmware; renaming it and starting with an empty one");
+        put_aside(&dir).map_err(AgentError::System)?;
+        Ok(Cache::open(&dir, compiler)?)
+    })?;
+    Ok(opened.with_engine(Arc::clone(&BUILT_IN)))
+}
+
+/// Compiles the engine on a thread of its own, unless that was done before, so that the first script does not wait for
+/// it. A script that comes meanwhile waits for this compilation and does not begin another.
+pub(super) fn warm_in_background(
+    config: &AgentConfig,
+    cache: Arc<Cache>,
+    runtime: Runtime,
+) -> Result<(), AgentError> {
+    let device = config.device_id;
+    std::thread::Builder::new()
+        .name(thread_name("warm", device))
+        .spawn(move || {
+            if let Err(error) = cache.warm(&runtime) {
+                tracing::warn!(device.id = %device, %error, "failed to compile the script engine; the first script tries again");
+            }
+        })
+        .map(drop)
+        .map_err(AgentError::System)
+}
+
+/// Compiles the engine into the cache of a device, unless that was done before. Returns its digest.
+///
+/// # Errors
+/// The cache cannot be used or the compiler fails.
+pub(super) fn warm(config: &AgentConfig) -> Result<String, AgentError> {
+    let cache = open_cache(config)?;
+    cache
+        .warm(&Runtime::new()?)
+        .map_err(|error: LoadError| AgentError::Cache(error))?;
+    Ok(BUILT_IN.digest().to_owned())
+}
