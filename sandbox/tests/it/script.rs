@@ -241,7 +241,7 @@ function match() {
   return /^(a+)+$/.test('a'.repeat(40) + 'b');
 }
 function jobs() {
-  Promise.resolve().then(function again() { return Promise.resolve().then(again); });
+  Promise.resolve().then(function again() { Promise.resolve().then(again); });
 }
 const module = () => forever();";
     for (command, expected) in [
@@ -338,7 +338,7 @@ fn halves_of_characters_are_replaced_wherever_they_go() {
     assert_eq!(lines[0], "boiler \u{fffd}");
     assert_eq!(lines[1], "boiler \u{fffd}=boiler \u{fffd}");
     assert!(
-        lines[3].starts_with("unhandled rejection: Error: \u{fffd}\n  at later (main.js:10:"),
+        lines[4].starts_with("unhandled rejection: Error: \u{fffd}\n  at later (main.js:10:"),
         "{lines:?}"
     );
 }

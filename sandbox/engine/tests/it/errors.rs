@@ -231,7 +231,9 @@ fn a_stack_that_the_script_made_up_is_only_text() {
         "new Proxy({}, {})",
         "5",
     ] {
-        let script = format!("const e = new Error('made up'); e.stack = {stack}; throw e;");
+        let script = format!(
+            "const e = new Error('made up'); Object.defineProperty(e, 'stack', {{ value: {stack} }}); throw e;"
+        );
         let output = Setup::new(&script).start().output();
         assert!(
             output.starts_with("error: Error: made up") && output.contains("\n! failed: Error: made up"),
