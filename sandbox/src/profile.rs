@@ -14,6 +14,8 @@ pub(crate) struct Profile {
     pub(crate) digest: Box<str>,
     pub(crate) manifest: Manifest,
     pub(crate) script: Option<Script>,
+    /// True if `init` runs the script's top level and nothing else of it.
+    pub(crate) top_level_only: bool,
 }
 
 impl Profile {
@@ -28,6 +30,7 @@ impl Profile {
             digest: digest.into(),
             manifest: manifest.unwrap_or_default(),
             script: None,
+            top_level_only: false,
         })
     }
 
