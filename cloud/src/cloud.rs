@@ -192,6 +192,21 @@ pub struct Cloud {
 impl Cloud {
     /// Opens the database and starts broker, ingest and commands.
     ///
+    /// ```
+    /// use iottly_cloud::{Cloud, CloudConfig};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let data = tempfile::tempdir()?;
+    /// let config = CloudConfig::new(data.path().join("cloud"), "127.0.0.1:0".parse()?);
+    /// let cloud = Cloud::start(config).await?;
+    /// println!("devices connect to {}", cloud.mqtt_addr());
+    /// assert!(cloud.services().store.online_devices().await?.is_empty());
+    /// cloud.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If the data folder is unusable or in use, the database cannot be opened, or the MQTT address cannot be
     /// bound.

@@ -15,7 +15,8 @@ use crate::clock;
 use crate::fair_queue::QueueFull;
 use crate::releases::{NewRelease, ReleaseError};
 use iottly_core::model::{
-    Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, Snippet, StoredRelease,
+    BranchCode, Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind,
+    StoredRelease,
 };
 use iottly_core::model::{Policy, PolicyError, RolloutIntent, RolloutProgress, RolloutStatus};
 use iottly_core::rollout::seconds;
@@ -133,11 +134,11 @@ impl Rollouts {
         self.spare_disk().await?;
         let policy = request.policy.clone().unwrap_or_else(|| group.policy.clone());
         policy.check()?;
-        let (revision, snippets) = self.revision(project, group, request.revision).await?;
+        let (revision, code) = self.revision(project, group, request.revision).await?;
         if self.builder.is_none() {
             return Err(FlashError::NoBuilder);
         }
-        let wanted = self.wanted(project, &revision, snippets).await?;
+        let wanted = self.wanted(project, &revision, code).await?;
         let prepared = Prepared {
             group: group.clone(),
             request,
@@ -315,7 +316,7 @@ impl Rollouts {
         project: ProjectId,
         group: &Group,
         number: Option<u64>,
-    ) -> Result<(Revision, Vec<Snippet>), FlashError> {
+    ) -> Result<(Revision, BranchCode), FlashError> {
         let Some(branch) = &group.branch else {
             return Err(FlashError::NoBranch(group.name.clone()));
         };

@@ -107,6 +107,13 @@ pub enum Change {
     DeleteBranch(String),
     /// Writes into a branch's working copy.
     SaveSnippets(String, Vec<SnippetEdit>),
+    /// Sets the text of the `firmware.toml` of a branch's working copy; none removes it.
+    SaveManifest {
+        /// The branch.
+        branch: String,
+        /// Text that [`check_manifest`](crate::code::check_manifest) accepts.
+        manifest: Option<String>,
+    },
     /// Removes a handler that no command calls.
     DeleteSnippet(String, SnippetId),
     /// Saves the working copy as the next revision, unless it equals the newest one.
@@ -125,6 +132,8 @@ pub enum Change {
         message: String,
         /// sha256 of the component, hex.
         sha256: String,
+        /// Text of the `firmware.toml` in the component.
+        manifest: Option<String>,
     },
     /// Sets the rollout policy of a group.
     SetPolicy(GroupId, Box<Policy>),
@@ -307,6 +316,13 @@ impl Change {
             Self::SaveSnippets(branch, edits) => {
                 entry("branch.save", branch, &format!("{} snippets", edits.len()))
             }
+            Self::SaveManifest { branch, manifest } => entry(
+                "branch.save_manifest",
+                branch,
+                &manifest
+                    .as_ref()
+                    .map_or("removed".to_owned(), |text| format!("{} bytes", text.len())),
+            ),
             Self::DeleteSnippet(branch, id) => entry("snippet.delete", branch, id),
             Self::SaveVersion { branch, message } => entry("branch.save_version", branch, message),
             Self::SaveComponent { branch, message, .. } => entry("branch.save_component", branch, message),

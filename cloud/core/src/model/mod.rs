@@ -25,8 +25,8 @@ mod webhook;
 pub use access::{Principal, Scopes, SecretHash, Token};
 pub use change::{AuditEntry, Change, Changed};
 pub use code::{
-    Branch, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, MAX_SNIPPETS,
-    Revision, Snippet, SnippetEdit, SnippetKind,
+    Branch, BranchCode, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES,
+    MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetKind,
 };
 pub use code_room::{CodeRoom, MAX_PROJECT_CODE_BYTES};
 pub use definition::{

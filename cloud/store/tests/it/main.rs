@@ -91,7 +91,8 @@ suites! {
         failures_of_a_trial_are_counted_and_others_are_not,
         old_rollouts_are_forgotten_and_needed_releases_are_known;
     code:
-        code_is_counted_and_refused_over_its_limit;
+        code_is_counted_and_refused_over_its_limit,
+        a_branch_carries_its_manifest_through_revisions_and_copies;
     model:
         histories_are_what_a_model_in_memory_says;
 }

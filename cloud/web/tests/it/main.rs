@@ -23,6 +23,7 @@ mod ingest;
 mod log_context;
 mod logins;
 mod manage;
+mod manifests;
 mod matrix;
 mod names;
 mod refusals;

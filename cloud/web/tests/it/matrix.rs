@@ -169,10 +169,11 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
             .expect("applies");
     }
     let snippet = store
-        .snippets(scope.project, &branch)
+        .working_copy(scope.project, &branch)
         .await
         .expect("reads")
-        .expect("exists")[0]
+        .expect("exists")
+        .snippets[0]
         .id;
     let edit = SnippetEdit {
         id: snippet,
@@ -183,7 +184,11 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
         branch: branch.clone(),
         message: SECRET.into(),
     };
-    for change in [Change::SaveSnippets(branch.clone(), vec![edit]), save] {
+    let manifest = Change::SaveManifest {
+        branch: branch.clone(),
+        manifest: Some(format!("name = \"a\" # {SECRET}")),
+    };
+    for change in [Change::SaveSnippets(branch.clone(), vec![edit]), manifest, save] {
         store
             .change(scope.project, &by, change, 1)
             .await
