@@ -20,6 +20,7 @@ use crate::guarded_clock::GuardedClock;
 use crate::history_reader::HistoryReader;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
+use crate::leases::Leases;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use crate::releases::ReleaseRepositories;
@@ -127,6 +128,8 @@ pub struct Services {
     pub device_settings: Arc<DeviceSettingsService>,
     /// Service of releases and rollouts.
     pub rollouts: Arc<Rollouts>,
+    /// Service of developer leases.
+    pub leases: Arc<Leases>,
     /// Hub of messages as they are stored.
     pub live: Arc<LiveHub>,
     /// MQTT broker.
@@ -249,6 +252,11 @@ impl Cloud {
                 .with_floor(config.disk_floor),
             config.builder.clone(),
         );
+        let leases = Arc::new(Leases::new(
+            Arc::clone(&store),
+            Arc::clone(&shared),
+            repositories.clone(),
+        ));
         let rollouts = Arc::new(Rollouts::new(
             Arc::clone(&store),
             Arc::clone(&shared),
@@ -262,6 +270,7 @@ impl Cloud {
             commands: Arc::clone(&commands),
             device_settings: Arc::clone(&device_settings),
             rollouts: Arc::clone(&rollouts),
+            leases: Arc::clone(&leases),
             live: Arc::clone(&live),
             metrics: Arc::clone(&metrics),
             time: Arc::clone(&time),
@@ -277,6 +286,7 @@ impl Cloud {
             commands,
             device_settings,
             rollouts,
+            leases,
             live,
             broker: shared,
             ids,

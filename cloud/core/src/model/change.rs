@@ -1,11 +1,13 @@
 //! Changes to a project and their audit entries. Describes changes; the store applies them.
 
+use iottly_protocol::release::LeaseId;
+use iottly_protocol::tuf::Instant;
 use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
 use super::{
-    Definition, Limits, NewRollout, Replay, RolloutCommand, RolloutId, RolloutKind, SecretHash, SnippetEdit,
-    SnippetId, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
+    Definition, Limits, NewLease, NewRollout, OutgoingOrder, Replay, RolloutCommand, RolloutId, RolloutKind,
+    SecretHash, SnippetEdit, SnippetId, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
 use crate::seal::Sealed;
@@ -176,6 +178,14 @@ pub enum Change {
     },
     /// Repeats deliveries.
     ReplayWebhook(WebhookId, Replay),
+    /// Adds a key for developer orders to the root of the project; the root is signed already.
+    AllowLeases,
+    /// Opens a developer lease.
+    OpenLease(Box<NewLease>),
+    /// Stores a signed order of an open lease: to run a script.
+    OrderLease(Box<OutgoingOrder>),
+    /// Ends an open lease; with the signed order for its devices if they were sent any.
+    EndLease(LeaseId, Option<Box<OutgoingOrder>>),
 }
 
 /// Result of a [`Change`].
@@ -229,6 +239,7 @@ impl Change {
                 | Self::DeleteProject
                 | Self::DeleteWebhook(_)
                 | Self::DisableWebhook { .. }
+                | Self::EndLease(..)
                 | Self::SteerRollout(_, RolloutCommand::Pause | RolloutCommand::Cancel)
         )
     }
@@ -353,6 +364,27 @@ impl Change {
             Self::DisableWebhook { id, reason } => entry("webhook.disable", id, reason),
             Self::RotateWebhook { id, .. } => entry("webhook.rotate", id, &""),
             Self::ReplayWebhook(id, replay) => entry("webhook.replay", id, replay),
+            Self::AllowLeases => entry("lease.allow", &"", &""),
+            Self::OpenLease(lease) => entry("lease.open", &lease.id, &opened(lease)),
+            Self::OrderLease(order) => entry(
+                "lease.run",
+                &order.lease,
+                &format!("script {}, {} bytes", order.order.sha256, order.order.size),
+            ),
+            Self::EndLease(lease, _) => entry("lease.end", lease, &""),
         }
     }
+}
+
+/// Returns the audit entry's detail about a lease: its devices, its end and what it approves.
+fn opened(lease: &NewLease) -> String {
+    let list = |names: Vec<String>| names.join(", ");
+    let devices = list(lease.devices.iter().map(ToString::to_string).collect());
+    let approved = if lease.approved.is_empty() {
+        String::new()
+    } else {
+        format!("; approved: {}", list(lease.approved.clone()))
+    };
+    let until = u64::try_from(lease.expires / 1000).unwrap_or(0);
+    format!("until {} on {devices}{approved}", Instant::from_unix(until))
 }

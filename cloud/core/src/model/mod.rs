@@ -17,6 +17,7 @@ mod code_room;
 mod definition;
 mod device_settings;
 mod ids;
+mod lease;
 mod limits;
 mod policy;
 mod rollout;
@@ -34,6 +35,7 @@ pub use definition::{
 };
 pub use device_settings::{AcknowledgedSettings, SettingsState};
 pub use ids::{RolloutId, SnippetId, TokenId, WebhookId};
+pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};
 pub use policy::{Policy, PolicyError, Wave};
 pub use rollout::{

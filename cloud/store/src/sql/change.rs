@@ -7,7 +7,7 @@ use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
     Backend, audit, branches, code_usage, codec, definitions, device_settings, devices, erase, groups,
-    releases, revisions, rollouts, tokens, usage,
+    leases, releases, revisions, rollouts, tokens, usage,
 };
 use crate::{ChangeStore, Result, StoreError};
 use iottly_core::model::{AuditEntry, Change, Changed, Principal, UnixMs};
@@ -151,6 +151,11 @@ async fn run(
         Change::RotateWebhook { id, secret, until } => {
             webhooks::rotate(tx, project, id, &secret, until, now).await?
         }
+        // The root is signed by then; what remains is the audit entry.
+        Change::AllowLeases => 1,
+        Change::OpenLease(lease) => leases::open(tx, project, &lease, &by.name, now).await?,
+        Change::OrderLease(order) => leases::order(tx, project, &order, now).await?,
+        Change::EndLease(lease, last) => leases::end(tx, project, lease, last.as_deref(), now).await?,
         Change::ReplayWebhook(id, which) => replay::replay(tx, project, id, which, now).await?,
     };
     Ok(Changed::affecting(affected))

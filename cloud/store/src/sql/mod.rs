@@ -21,6 +21,7 @@ mod gaps;
 mod groups;
 mod history;
 mod ingest;
+mod leases;
 mod logs;
 mod messages;
 pub(super) mod migrations;

@@ -24,7 +24,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 12] = [
+const STEPS: [(i64, &str, &str); 13] = [
     (
         1,
         "initial",
@@ -80,6 +80,11 @@ const STEPS: [(i64, &str, &str); 12] = [
         12,
         "branch_manifest",
         include_str!("../../migrations/sqlite/0012_branch_manifest.sql"),
+    ),
+    (
+        13,
+        "developer_leases",
+        include_str!("../../migrations/sqlite/0013_developer_leases.sql"),
     ),
 ];
 

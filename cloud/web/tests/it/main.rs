@@ -20,6 +20,7 @@ mod floods;
 mod gaps;
 mod hostile_text;
 mod ingest;
+mod leases;
 mod log_context;
 mod logins;
 mod manage;

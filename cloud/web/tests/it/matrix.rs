@@ -194,6 +194,13 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
             .await
             .expect("applies");
     }
+    let lease = cloud
+        .services
+        .leases
+        .open(&by, vec![scope.device], 1, vec![SECRET.into()])
+        .await
+        .expect("opened")
+        .id;
     let rollout = RolloutId::random();
     for change in rollout_of(tenant, rollout, &branch) {
         store
@@ -232,6 +239,7 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
         ("revision", "1".to_owned()),
         ("release", "1".to_owned()),
         ("rollout", rollout.to_string()),
+        ("lease", lease.to_string()),
     ])
 }
 
@@ -300,6 +308,7 @@ async fn state(cloud: &TestCloud, scope: Scope) -> String {
                 rollouts.len(),
                 rollouts.first().map(|first| first.progress.intent)
             ),
+            store.leases(project).await.expect("reads"),
             (store.open_commands(scope).await.expect("reads"), history.len()),
             store.audit(project, None, 100).await.expect("reads"),
         )
