@@ -19,7 +19,6 @@ mod release;
 mod remote;
 mod run;
 mod say;
-mod scratch;
 mod script_check;
 mod serve;
 mod subprocess;
