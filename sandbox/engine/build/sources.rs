@@ -16,8 +16,9 @@ struct Patch {
     to: &'static str,
 }
 
-const PATCHES: [Patch; 8] = [
-    // A loop whose time is up knows its line.
+const PATCHES: [Patch; 10] = [
+    // A loop whose time is up knows its line: that of the instruction that it has jumped to, and loops begin with one that
+    // has a place. A place is looked up for the byte before the one that is noted.
     Patch {
         file: "quickjs.c",
         from: "if (unlikely(js_poll_interrupts(ctx)))",
@@ -29,7 +30,7 @@ const PATCHES: [Patch; 8] = [
         from: "static inline __exception int js_poll_interrupts(JSContext *ctx)\n{",
         times: 1,
         to: "static inline __exception int js_poll_interrupts_at(JSContext *ctx, JSStackFrame *sf, const uint8_t *pc)\n\
-             {\n    if (likely(--ctx->interrupt_counter > 0)) return 0;\n    sf->cur_pc = (uint8_t *)pc;\n    \
+             {\n    if (likely(--ctx->interrupt_counter > 0)) return 0;\n    sf->cur_pc = (uint8_t *)pc + 1;\n    \
              return __js_poll_interrupts(ctx);\n}\n\n\
              static inline __exception int js_poll_interrupts(JSContext *ctx)\n{",
     },
@@ -39,6 +40,20 @@ const PATCHES: [Patch; 8] = [
         times: 1,
         to: "            emit_label(s, label_body);\n            \
              emit_source_loc_at(s, source_line_num, source_col_num);\n            if (js_parse_statement(s))",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "                emit_label(s, label_test);\n                if (js_parse_expr(s))",
+        times: 1,
+        to: "                emit_label(s, label_test);\n                emit_source_loc(s);\n                \
+             if (js_parse_expr(s))",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "                emit_label(s, label_cont);\n                if (js_parse_expr(s))",
+        times: 1,
+        to: "                emit_label(s, label_cont);\n                emit_source_loc(s);\n                \
+             if (js_parse_expr(s))",
     },
     Patch {
         file: "quickjs.c",

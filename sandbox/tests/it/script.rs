@@ -276,6 +276,28 @@ const module = () => forever();";
 }
 
 #[test]
+fn a_top_level_that_does_not_end_is_stopped_in_its_section() {
+    let limits = Limits {
+        init: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let script = Script {
+        sections: vec![("global".to_owned(), 1), ("init".to_owned(), 2)],
+        ..script("let a;\nfor (;;) {}\n")
+    };
+    let (mut instance, _) = start_with(script, NAMED, None, limits);
+    let Err(CallError::Trap(report)) = instance.init() else {
+        panic!("it ended");
+    };
+    let places: Vec<_> = report
+        .functions
+        .iter()
+        .map(|place| line_and_column(place).0)
+        .collect();
+    assert_eq!(places, ["<anonymous> (init:1"], "{report}");
+}
+
+#[test]
 fn halves_of_characters_are_replaced_wherever_they_go() {
     let main = "function cut() {
         const half = 'boiler 🔥 hot'.slice(0, 8);

@@ -227,6 +227,35 @@ fn endless_loops_end_with_their_place() {
     }
 }
 
+/// The only jump of each of these loops is the one that ends it.
+#[test]
+fn a_loop_has_its_line_and_column() {
+    for (script, place) in [
+        ("let a;\nlet b = log;\n  for (;;) {}", "<anonymous> (main.js:3:3)"),
+        (
+            "let a = 1;\nif (a)\n  while (true) ;",
+            "<anonymous> (main.js:3:9)",
+        ),
+        ("let a = 1;\ndo ; while (a);", "<anonymous> (main.js:2:12)"),
+        (
+            "const f = () => {\n  let a;\n\n    for (;;) ;\n};\nf();",
+            "f (main.js:4:5)",
+        ),
+        (
+            "let n = 0;\nlog('x');\nfor (;;\n  n++) ;",
+            "<anonymous> (main.js:4:3)",
+        ),
+    ] {
+        let output = Setup::new(script).budget(150).start().output();
+        let place = format!("# stopped: {place}");
+        let found = output
+            .lines()
+            .find(|line| line.starts_with("# "))
+            .unwrap_or(&output);
+        assert!(found.starts_with(&place), "{script}\n{place}\n{output}");
+    }
+}
+
 /// Removes the numbers of columns: the jump of a line that was the last one is chance.
 fn without_columns(text: &str) -> String {
     let mut plain = String::new();
