@@ -1,6 +1,6 @@
 //! The machine's inputs and outputs: events, effects and reports. Pure data.
 
-use iottly_protocol::release::{Reason, Refusal, UpdateState};
+use iottly_protocol::release::{HealthRules, Reason, Refusal, UpdateState};
 use iottly_protocol::tuf::Vouched;
 
 use crate::memory::Memory;
@@ -25,6 +25,8 @@ pub enum Event {
     Boot {
         /// Firmware that the pointer names.
         pointer: Running,
+        /// sha256 of the engine that the committed script would run on, hex; none if it has code of its own.
+        engine: Option<String>,
     },
     /// A directive was accepted.
     Offer(Offer),
@@ -46,8 +48,9 @@ pub enum Event {
         /// Details for people.
         detail: String,
     },
-    /// The whole file is verified, compiled and instantiated; the slot is on the disk.
-    ImageOk,
+    /// The whole file is verified, compiled and instantiated; the slot is on the disk. For a script, the sha256 of the
+    /// engine that runs it, hex.
+    ImageOk(Option<String>),
     /// The whole file failed a check.
     ImageBad(Refusal),
     /// The firmware's state is copied.
@@ -94,12 +97,7 @@ pub enum Effect {
     /// Let the pointer name this firmware.
     Point(Running),
     /// Start a firmware.
-    Start {
-        /// Firmware to start.
-        firmware: Running,
-        /// True if the firmware is watched.
-        trial: bool,
-    },
+    Start(Start),
     /// Stop the firmware.
     Stop,
     /// Restore the copied state.
@@ -108,6 +106,29 @@ pub enum Effect {
     CleanUp,
     /// Handle a tick at this time at the latest, in milliseconds of the growing clock.
     WakeAt(u64),
+}
+
+/// Start of a firmware.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Firmware to start.
+    pub firmware: Running,
+    /// Rules of its trial, if the firmware is watched.
+    pub trial: Option<HealthRules>,
+    /// sha256 of the engine that a script is to run on, hex; the device's own choice if there is none.
+    pub engine: Option<String>,
+}
+
+impl Start {
+    /// Returns the start of a firmware that is not watched.
+    #[must_use]
+    pub const fn unwatched(firmware: Running) -> Self {
+        Self {
+            firmware,
+            trial: None,
+            engine: None,
+        }
+    }
 }
 
 /// Progress of an update, for the cloud.

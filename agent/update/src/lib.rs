@@ -6,6 +6,7 @@
 
 mod disk;
 mod driver;
+mod engines;
 mod event;
 pub mod files;
 mod folder;
@@ -25,7 +26,8 @@ mod trust;
 
 pub use disk::{Disk, SystemDisk};
 pub use driver::Updater;
-pub use event::{Effect, Event, Now, Progress};
+pub use engines::{EngineTrial, MAX_STORED_ENGINES, PlannedEngine, StoredEngine};
+pub use event::{Effect, Event, Now, Progress, Start};
 pub use folder::FolderRepository;
 pub use host::{Host, Known, MetaError};
 pub use http::HttpRepository;

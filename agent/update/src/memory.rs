@@ -1,10 +1,12 @@
 //! Memory that must survive a restart: the journal's content. Data only; the field names are those of the
 //! journal.
 
-use iottly_protocol::release::{Ending, Refusal, Step};
+use iottly_protocol::release::{Ending, HealthRules, Refusal, Step};
 use iottly_protocol::tuf::Vouched;
 use serde::{Deserialize, Serialize};
 
+use crate::engines::{EngineTrial, StoredEngine};
+use crate::event::Start;
 use crate::offer::{Offer, Planned};
 use crate::slot::{Running, Slot};
 
@@ -19,6 +21,15 @@ pub struct Committed {
     pub release_seq: u64,
     /// Layout in which the release writes its state.
     pub data_schema: u32,
+    /// sha256 of the engine on which the release has passed its last trial, hex; none if it has code of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// sha256 of another engine, on which the release has failed, hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_engine: Option<String>,
+    /// Rules of its trials.
+    #[serde(default)]
+    pub health: HealthRules,
 }
 
 /// Update under way.
@@ -50,6 +61,9 @@ pub struct Attempt {
     /// Release, once its metadata is verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Planned>,
+    /// sha256 of the engine that the release runs on, hex, once it is loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 impl Attempt {
@@ -66,6 +80,7 @@ impl Attempt {
             writes: 0,
             slot,
             release: None,
+            engine: None,
         }
     }
 }
@@ -113,6 +128,12 @@ pub struct Memory {
     /// Outcome of the last update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Outcome>,
+    /// Script engines that releases have brought, at most [`MAX_STORED_ENGINES`](crate::MAX_STORED_ENGINES).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engines: Vec<StoredEngine>,
+    /// Trial of the committed script on another engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_trial: Option<EngineTrial>,
 }
 
 impl Memory {
@@ -122,6 +143,22 @@ impl Memory {
         self.committed
             .as_ref()
             .map_or(Running::Factory, |committed| Running::Slot(committed.slot))
+    }
+
+    /// Returns how the firmware starts that runs while no other one is tried. A script that has failed on another engine
+    /// runs on the one it was committed on, if the device still has it.
+    #[must_use]
+    pub fn start_home(&self) -> Start {
+        let committed = self.committed.as_ref();
+        let engine = committed
+            .filter(|committed| committed.refused_engine.is_some())
+            .and_then(|committed| committed.engine.clone())
+            .filter(|engine| self.stored_engine(engine).is_some());
+        Start {
+            firmware: self.home(),
+            trial: None,
+            engine,
+        }
     }
 
     /// Returns the digest of what was verified in a slot, if the slot may run.
@@ -135,6 +172,14 @@ impl Memory {
         tried
             .map(|attempt| attempt.offer.sha256.clone())
             .or_else(|| committed.map(|committed| committed.sha256.clone()))
+    }
+
+    /// Returns true if the script in a slot has run on an engine.
+    pub(crate) fn needs_engine(&self, slot: Slot) -> bool {
+        let tried = self.attempt.as_ref().filter(|attempt| attempt.slot == slot);
+        let committed = self.committed.as_ref().filter(|committed| committed.slot == slot);
+        tried.is_some_and(|attempt| attempt.engine.is_some())
+            || committed.is_some_and(|committed| committed.engine.is_some())
     }
 
     /// Returns the slot that an update may fill.

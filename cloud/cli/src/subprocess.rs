@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use iottly_builder::{BuildError, BuilderProgram, Deadlines, Source};
+use iottly_cloud::releases::OfferedEngine;
 use iottly_cloud::rollout::{BuildFailure, Builder};
 use iottly_core::model::Snippet;
 use iottly_sandbox::{CompilerProgram, Confinement};
@@ -42,6 +43,10 @@ pub(crate) fn cloud_builder() -> anyhow::Result<Builder> {
         version: iottly_builder::version(),
         build: Arc::new(build),
         imports: Arc::new(|component: &[u8]| iottly_builder::capabilities(component).map_err(failure)),
+        engine: Some(OfferedEngine {
+            abi: iottly_engine::ABI.to_owned(),
+            content: iottly_engine::ENGINE,
+        }),
     })
 }
 

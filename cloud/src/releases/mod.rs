@@ -5,6 +5,7 @@
 //! manages one repository per project, with its keys.
 
 mod directives;
+mod engine;
 mod error;
 mod files;
 mod keys;
@@ -16,6 +17,7 @@ mod repository;
 mod room;
 
 pub use directives::NewDirective;
+pub use engine::OfferedEngine;
 pub use error::ReleaseError;
 pub use keys::{KeyFolder, ROLES};
 pub use repositories::BUILT;

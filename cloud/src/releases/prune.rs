@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use iottly_protocol::release::Release;
 use iottly_protocol::tuf::{Instant, Located, TargetFile, Targets};
 
+use super::engine::{engine_chunk_root, forget_engines};
 use super::{KeyFolder, ReleaseError, ReleaseRepository};
 
 /// Number of newest releases that stay in a repository even if nothing needs them.
@@ -39,6 +40,7 @@ impl ReleaseRepository {
         for path in &gone {
             targets.targets.remove(path);
         }
+        forget_engines(&mut targets);
         self.publish(targets, keys, now)?;
         Ok(true)
     }
@@ -53,6 +55,9 @@ impl ReleaseRepository {
         let mut named: BTreeSet<PathBuf> = BTreeSet::new();
         for (path, file) in &targets.targets {
             named.insert(self.served(path, file));
+            if let Some(root) = engine_chunk_root(file) {
+                named.insert(self.path.join("targets/chunks").join(root));
+            }
             if let Ok(release) = Release::from_target(path, file) {
                 named.insert(
                     self.path
@@ -167,6 +172,7 @@ mod tests {
             security_floor: 0,
             capabilities: Vec::new(),
             health: HealthRules::default(),
+            engine: None,
         }
     }
 

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use iottly_manifest::{Script, ScriptError};
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::release::{
-    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, ENGINE_FIELD, EngineNeed, FIRMWARE_ABI,
-    HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, ROLES_KEY, Release,
+    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, ENGINE_FIELD, FIRMWARE_ABI, HealthRules,
+    MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, ROLES_KEY, Release,
 };
 use iottly_protocol::tuf::limits::TARGETS_BYTES;
 use iottly_protocol::tuf::{
@@ -18,6 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::engine::{EngineDraft, OfferedEngine, needed_engine};
 use super::{KeyFolder, ReleaseError, files, prune};
 
 /// Number of seconds of a day.
@@ -64,6 +64,8 @@ pub struct NewRelease {
     pub capabilities: Vec<String>,
     /// Rules by which the trial succeeds.
     pub health: HealthRules,
+    /// Engine to offer beside a script, to devices that have none that fits.
+    pub engine: Option<OfferedEngine>,
 }
 
 /// A release that was added.
@@ -84,6 +86,8 @@ pub(super) struct Draft {
     path: String,
     file: TargetFile,
     list: ChunkList,
+    /// Engine that the release names beside itself.
+    brought: Option<EngineDraft>,
     pub(super) release: Release,
 }
 
@@ -105,7 +109,11 @@ impl Draft {
             &new.content,
             usize::try_from(CHUNK_BYTES).expect("a mebibyte fits"),
         );
-        let engine = needed_engine(&new.content)?;
+        let mut engine = needed_engine(&new.content)?;
+        let brought = engine
+            .as_mut()
+            .zip(new.engine.as_ref())
+            .and_then(|(need, offered)| EngineDraft::beside(need, offered));
         let manifest = Manifest {
             schema: MANIFEST_SCHEMA,
             component: Component::App,
@@ -133,22 +141,9 @@ impl Draft {
             path,
             file,
             list,
+            brought,
             release,
         })
-    }
-}
-
-/// Returns the script engine that a component needs; none if it has code of its own.
-fn needed_engine(component: &[u8]) -> Result<Option<EngineNeed>, ReleaseError> {
-    match Script::extract(component) {
-        Ok(script) => Ok(script.map(|script| EngineNeed {
-            abi: script.engine,
-            exact: script.exact.map(|digest| digest.to_ascii_lowercase()),
-            target: None,
-        })),
-        // A repository may hold other files than components; devices refuse those.
-        Err(ScriptError::Section(_)) => Ok(None),
-        Err(error) => Err(ReleaseError::Input(error.to_string())),
     }
 }
 
@@ -284,12 +279,19 @@ impl ReleaseRepository {
             path,
             file,
             list,
+            brought,
             release,
         } = Draft::new(new, newest.max(last) + 1, now)?;
         let served = self.served(&path, &file);
         targets.targets.insert(path.clone(), file);
+        if let Some(engine) = &brought {
+            engine.list_in(&mut targets);
+        }
         // Sign before writing any file, so that a release that devices would refuse leaves nothing behind.
         let signed = self.sign_targets(targets, keys, now)?;
+        if let Some(engine) = &brought {
+            engine.write(self)?;
+        }
         files::replace(&served, &new.content, 0o644)?;
         files::replace(
             &self

@@ -82,6 +82,7 @@ fn crates_depend_only_as_designed() {
                 "iottly-builder",
                 "iottly-cloud",
                 "iottly-core",
+                "iottly-engine",
                 "iottly-filter",
                 "iottly-manifest",
                 "iottly-protocol",

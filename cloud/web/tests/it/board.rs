@@ -42,6 +42,7 @@ pub(crate) fn plain_builder() -> Builder {
         version: "1".into(),
         build: Arc::new(build),
         imports: Arc::new(imports),
+        engine: None,
     }
 }
 

@@ -63,6 +63,7 @@ fn builder(gate: &Arc<Gate>) -> Builder {
         version: "1".into(),
         build: Arc::new(build),
         imports: Arc::new(imports),
+        engine: None,
     }
 }
 
