@@ -31,6 +31,11 @@ impl CallRate {
         self.refill(Instant::now())
     }
 
+    /// Moves the clock forward.
+    pub(crate) fn advance(&mut self, time: Duration) {
+        self.since = self.since.checked_sub(time).unwrap_or(self.since);
+    }
+
     fn refill(&mut self, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) < WINDOW {
             return false;

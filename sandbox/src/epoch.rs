@@ -1,7 +1,8 @@
 //! The clock that interrupts running firmware. Decides nothing about a call's budget.
 
-use std::sync::Arc;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
@@ -13,10 +14,13 @@ pub(crate) const EPOCH: Duration = Duration::from_millis(10);
 /// long enough that calls in quick succession need no wake-up.
 const IDLE_EPOCHS: u32 = 20;
 
-/// Thread that advances the engine's epoch while firmware runs.
+/// Thread that advances the engine's epoch while firmware runs. Starts with the first firmware, so that a process can
+/// load code, then confine itself with all its threads, and then run the code.
 pub(crate) struct Ticker {
+    engine: Engine,
     shared: Arc<Shared>,
-    thread: Thread,
+    thread: OnceLock<Thread>,
+    starting: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -30,24 +34,41 @@ struct Shared {
 pub(crate) struct Running<'a>(&'a Shared);
 
 impl Ticker {
-    pub(crate) fn start(engine: Engine) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let worker = Arc::clone(&shared);
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            shared: Arc::default(),
+            thread: OnceLock::new(),
+            starting: Mutex::default(),
+        }
+    }
+
+    /// Keeps the epoch advancing until the result is dropped.
+    ///
+    /// # Errors
+    /// The system has no thread for the clock.
+    pub(crate) fn running(&self) -> io::Result<Running<'_>> {
+        let thread = match self.thread.get() {
+            Some(thread) => thread,
+            None => self.start()?,
+        };
+        self.shared.running.fetch_add(1, SeqCst);
+        if self.shared.asleep.swap(false, SeqCst) {
+            thread.unpark();
+        }
+        Ok(Running(&self.shared))
+    }
+
+    fn start(&self) -> io::Result<&Thread> {
+        let _one = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = self.thread.get() {
+            return Ok(thread);
+        }
+        let (engine, worker) = (self.engine.clone(), Arc::clone(&self.shared));
         let handle = thread::Builder::new()
             .name("epoch".to_owned())
             .spawn(move || tick(&engine, &worker))?;
-        Ok(Self {
-            shared,
-            thread: handle.thread().clone(),
-        })
-    }
-
-    pub(crate) fn running(&self) -> Running<'_> {
-        self.shared.running.fetch_add(1, SeqCst);
-        if self.shared.asleep.swap(false, SeqCst) {
-            self.thread.unpark();
-        }
-        Running(&self.shared)
+        Ok(self.thread.get_or_init(|| handle.thread().clone()))
     }
 }
 
@@ -60,7 +81,9 @@ impl Drop for Running<'_> {
 impl Drop for Ticker {
     fn drop(&mut self) {
         self.shared.stop.store(true, SeqCst);
-        self.thread.unpark();
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
     }
 }
 

@@ -99,6 +99,18 @@ impl Timers {
         self.by_time.retain(|(_, timer), _| *timer != source);
     }
 
+    /// Brings all timers nearer.
+    pub(crate) fn advance(&mut self, time: Duration) {
+        let sooner = |((at, source), repeat)| {
+            let at: Instant = at;
+            ((at.checked_sub(time).unwrap_or(at), source), repeat)
+        };
+        self.by_time = std::mem::take(&mut self.by_time)
+            .into_iter()
+            .map(sooner)
+            .collect();
+    }
+
     pub(crate) fn next_at(&self) -> Option<Instant> {
         self.by_time.first_key_value().map(|((at, _), _)| *at)
     }

@@ -58,6 +58,20 @@ impl Firmware {
         }
     }
 
+    /// Returns the same firmware, of whose script only the top level runs; none if it is code of its own.
+    pub(crate) fn top_level(&self) -> Option<Self> {
+        let profile = Profile {
+            digest: self.profile.digest.clone(),
+            manifest: self.profile.manifest.clone(),
+            script: Some(self.profile.script.clone()?),
+            top_level_only: true,
+        };
+        Some(Self {
+            profile: Arc::new(profile),
+            ..self.clone()
+        })
+    }
+
     /// Returns true if the firmware was loaded for this runtime.
     pub(crate) fn is_in(&self, runtime: &Runtime) -> bool {
         self.runtime.is(runtime)

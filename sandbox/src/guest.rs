@@ -110,6 +110,13 @@ impl Guest {
         }
     }
 
+    /// Moves the firmware's clock forward, with all that is measured by it.
+    pub(crate) fn advance(&mut self, time: Duration) {
+        self.started = self.started.checked_sub(time).unwrap_or(self.started);
+        self.timers.advance(time);
+        self.calls.advance(time);
+    }
+
     /// Runs code of the host, whose time does not count as the firmware's.
     pub(crate) fn in_host<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
         let began = Instant::now();

@@ -108,7 +108,9 @@ impl Instance {
         store.set_hostcall_fuel(memory_bytes);
         store.epoch_deadline_callback(deadline);
         arm(&mut store, budget);
-        let running = runtime.running();
+        let running = runtime
+            .running()
+            .map_err(|error| StartError::Trap(Box::new(TrapReport::no_clock(&error, "start"))))?;
         let world = pre.instantiate(&mut store);
         drop(running);
         settle(&mut store);
@@ -241,6 +243,14 @@ impl Instance {
         guest.share.wait(now)
     }
 
+    /// Lets time pass for the firmware at once: its clock, its timers, its rates and its share of the processor. The date
+    /// is the host's, and events of the board come when they come.
+    ///
+    /// For programs that run more of a firmware than they have time for.
+    pub fn advance(&mut self, time: Duration) {
+        self.store.data_mut().advance(time);
+    }
+
     /// Takes the device's failure to provide memory or threads since the last call, if any. A call that
     /// failed meanwhile is not evidence against the firmware.
     pub fn device_failure(&mut self) -> Option<String> {
@@ -261,7 +271,13 @@ impl Instance {
             return Err(CallError::Dead(code));
         }
         arm(&mut self.store, budget);
-        let running = self.runtime.running();
+        let running = match self.runtime.running() {
+            Ok(running) => running,
+            Err(error) => {
+                self.dead = Some(TrapCode::Device);
+                return Err(CallError::Trap(Box::new(TrapReport::no_clock(&error, export))));
+            }
+        };
         let outcome = run(self.world.iottly_firmware_app(), &mut self.store);
         drop(running);
         settle(&mut self.store);

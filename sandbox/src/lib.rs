@@ -21,6 +21,7 @@
 mod bindings;
 mod cache;
 mod call_rate;
+mod check;
 mod compile;
 mod engine;
 mod epoch;
@@ -48,6 +49,7 @@ mod trap;
 mod worker;
 
 pub use cache::{Cache, ScriptEngine};
+pub use check::CheckError;
 pub use compile::CompilerProgram;
 #[cfg(feature = "compiler")]
 pub use compile::{compile_child, compile_here};

@@ -15,6 +15,8 @@ pub(crate) struct Profile {
     pub(crate) manifest: Manifest,
     pub(crate) script: Option<Script>,
     pub(crate) engine: Option<Box<str>>,
+    /// True if `init` runs the script's top level and nothing else of it.
+    pub(crate) top_level_only: bool,
 }
 
 impl Profile {
@@ -30,6 +32,7 @@ impl Profile {
             manifest: manifest.unwrap_or_default(),
             script: None,
             engine: None,
+            top_level_only: false,
         })
     }
 

@@ -1,5 +1,6 @@
 //! The engine of a process: shared by all its firmwares, holds no state of any of them.
 
+use std::io;
 use std::sync::Arc;
 
 use wasmtime::Engine;
@@ -25,10 +26,10 @@ struct Inner {
 }
 
 impl Runtime {
-    /// Sets up the engine and starts its clock, a thread that sleeps while no firmware runs.
+    /// Sets up the engine. Its clock, a thread that sleeps while no firmware runs, starts with the first firmware.
     ///
     /// # Errors
-    /// This machine cannot run compiled WebAssembly or has no thread left.
+    /// This machine cannot run compiled WebAssembly.
     pub fn new() -> Result<Self, RuntimeError> {
         Self::with(Backend::here())
     }
@@ -41,8 +42,7 @@ impl Runtime {
         let engine = engine::create(backend)?;
         let mut linker = Linker::new(&engine);
         imports::link(&mut linker).map_err(|error| RuntimeError(format!("{error:#}")))?;
-        let ticker = Ticker::start(engine.clone())
-            .map_err(|error| RuntimeError(format!("no thread for the clock: {error}")))?;
+        let ticker = Ticker::new(engine.clone());
         Ok(Self {
             inner: Arc::new(Inner {
                 backend,
@@ -71,7 +71,10 @@ impl Runtime {
     }
 
     /// Keeps the clock running until the result is dropped.
-    pub(crate) fn running(&self) -> Running<'_> {
+    ///
+    /// # Errors
+    /// The system has no thread for the clock, without which no budget ends.
+    pub(crate) fn running(&self) -> io::Result<Running<'_>> {
         self.inner.ticker.running()
     }
 }

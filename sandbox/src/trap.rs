@@ -120,6 +120,16 @@ pub(crate) struct Stopped {
 }
 
 impl TrapReport {
+    /// Builds the report of a call that was not made, because nothing would end it.
+    pub(crate) fn no_clock(error: &std::io::Error, export: &'static str) -> Self {
+        Self {
+            code: TrapCode::Device,
+            message: format!("no thread for the clock: {error}"),
+            export,
+            functions: Vec::new(),
+        }
+    }
+
     /// Builds a report from wasmtime's error.
     pub(crate) fn from_error(error: &wasmtime::Error, export: &'static str) -> Self {
         let (code, message) = classify(error);

@@ -1,19 +1,15 @@
-//! A build: the source is laid out in a folder, and a confined child process makes the component there.
+//! A build: a source becomes a component, which is checked before anybody gets it. Runs no script itself.
 
-use std::fs::File;
-use std::io;
-use std::path::Path;
-use std::time::Duration;
+use std::fmt::Write as _;
 
-use iottly_child::{BAD_INPUT, Job, Outcome, RunError, run};
-use tempfile::TempDir;
+use sha2::{Digest, Sha256};
 
-use crate::{BuilderProgram, Source, SourceError, diagnose, layout};
+use crate::{Source, SourceError};
 
-/// Environment variable with the processor time of a build, in seconds.
-pub(crate) const CPU_VAR: &str = "IOTTLY_BUILD_CPU_S";
+/// Version of what [`Source::component`] writes. To be raised when equal sources give other bytes than before.
+const FORMAT: u32 = 1;
 
-/// Reason why a script does not become firmware.
+/// Reason why files do not become firmware.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The files themselves cannot be a source.
@@ -22,110 +18,56 @@ pub enum BuildError {
     /// The script is wrong; the text begins with the place in the author's file: `main.js:3:5: SyntaxError: …`.
     #[error("{0}")]
     Script(String),
-    /// The script's top level did not end.
-    #[error(
-        "main.js: the top level of the script did not end within {0:?}; long work belongs in init() or loop()"
-    )]
-    Endless(Duration),
     /// A compiled module cannot become firmware.
     #[error("the module is not valid firmware: {0}")]
     Module(String),
     /// A component is not firmware that a device accepts.
     #[error("the component is not valid firmware: {0}")]
     Component(String),
-    /// The builder itself failed.
-    #[error("cannot build the firmware: {0}")]
-    Builder(String),
+    /// The check itself failed.
+    #[error("cannot check the script: {0}")]
+    Check(String),
 }
 
-/// Time limits of a build.
-#[derive(Debug, Clone, Copy)]
-pub struct Deadlines {
-    /// Processor time, in whole seconds; ends an endless top level. A build takes one to three seconds.
-    pub cpu: Duration,
-    /// Wall-clock time; longer, because a build may have to wait on a busy machine.
-    pub wall: Duration,
+/// Reason why a script did not pass its check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The script is wrong; the text begins with the place in the author's file or section.
+    Script(String),
+    /// The check itself failed, and says nothing about the script.
+    Check(String),
 }
 
-/// Builds a component from `source` with the child `program`, which is killed after `deadline`.
+/// Runs scripts before devices get them. The program provides it, so that no sandbox is linked where components are
+/// only made.
+pub trait ScriptCheck: Send + Sync {
+    /// Runs the top level of the script in a component, where it reaches no device. Blocks for milliseconds, and for
+    /// seconds if the script does not end.
+    ///
+    /// # Errors
+    /// [`Refusal`], which separates faults of the script from failures of the check.
+    fn check(&self, component: &[u8]) -> Result<(), Refusal>;
+}
+
+/// Builds a component from `source` and checks it.
 ///
 /// # Errors
 /// [`BuildError`], which separates faults of the author's source from failures of the platform.
-pub fn build(program: &BuilderProgram, source: &Source, deadline: Duration) -> Result<Vec<u8>, BuildError> {
-    build_within(
-        program,
-        source,
-        Deadlines {
-            cpu: deadline + Duration::from_secs(1),
-            wall: deadline,
-        },
-    )
+pub fn build(source: &Source, check: &dyn ScriptCheck) -> Result<Vec<u8>, BuildError> {
+    let component = source.component()?;
+    check.check(&component).map_err(|refusal| match refusal {
+        Refusal::Script(text) => BuildError::Script(text),
+        Refusal::Check(text) => BuildError::Check(text),
+    })?;
+    Ok(component)
 }
 
-/// Does the same as [`build`] with a separate limit of processor time.
-///
-/// # Errors
-/// As [`build`].
-pub fn build_within(
-    program: &BuilderProgram,
-    source: &Source,
-    deadlines: Deadlines,
-) -> Result<Vec<u8>, BuildError> {
-    build_in(&std::env::temp_dir(), program, source, deadlines)
-}
-
-/// Does the same as [`build_within`] with the build's own folder inside `scratch`.
-///
-/// # Errors
-/// As [`build`].
-pub fn build_in(
-    scratch: &Path,
-    program: &BuilderProgram,
-    source: &Source,
-    deadlines: Deadlines,
-) -> Result<Vec<u8>, BuildError> {
-    source.check()?;
-    let failed = |error: io::Error| BuildError::Builder(error.to_string());
-    // Without the folder's name: the reason is shown to the requester of the build.
-    let unwritable = |error: io::Error| {
-        BuildError::Builder(format!(
-            "cannot create a folder for temporary files: {}",
-            error.kind()
-        ))
-    };
-    let dir = tempfile::Builder::new()
-        .prefix("iottly-build-")
-        .tempdir_in(scratch)
-        .map_err(unwritable)?;
-    layout::write(source, dir.path()).map_err(failed)?;
-    let outcome = start(program, &dir, deadlines).map_err(failed)?;
-    match outcome {
-        Ok(outcome) if outcome.success() => std::fs::read(dir.path().join("firmware.wasm")).map_err(failed),
-        Ok(outcome) if outcome.code() == Some(i32::from(BAD_INPUT)) => Err(BuildError::Script(
-            diagnose::script(&outcome.stderr, source, dir.path()),
-        )),
-        Ok(outcome) if outcome.out_of_time() => Err(BuildError::Endless(deadlines.cpu)),
-        Ok(outcome) => Err(BuildError::Builder(diagnose::without_paths(
-            &outcome.reason(),
-            dir.path(),
-        ))),
-        Err(RunError::Timeout(after)) => Err(BuildError::Endless(after)),
-        Err(error) => Err(BuildError::Builder(error.to_string())),
-    }
-}
-
-fn start(
-    program: &BuilderProgram,
-    dir: &TempDir,
-    deadlines: Deadlines,
-) -> io::Result<Result<Outcome, RunError>> {
-    let cpu_s = deadlines.cpu.as_secs().to_string();
-    let job = Job {
-        input: File::open("/dev/null")?,
-        output: File::create_new(dir.path().join("firmware.wasm"))?,
-        dir: dir.path(),
-        env: &[(CPU_VAR, &cpu_s), ("TMPDIR", ".")],
-        wall: deadlines.wall,
-    };
-    Ok(run(program, job))
+/// Returns the version of the builder; with another one the same source may give another component.
+#[must_use]
+pub fn version() -> String {
+    let digest = Sha256::digest(format!("{FORMAT} {}", iottly_engine::ABI));
+    digest.iter().take(8).fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+        text
+    })
 }

@@ -1,6 +1,6 @@
-//! Components: made from modules, and what they import.
+//! Components: made from modules, and what they need of a device.
 
-use iottly_manifest::{Interface, Manifest};
+use iottly_manifest::{Interface, Manifest, Script};
 
 use crate::BuildError;
 
@@ -21,7 +21,7 @@ pub fn component(core: &[u8]) -> Result<Vec<u8>, BuildError> {
 ///
 /// # Errors
 /// [`BuildError::Module`] when it is not a component that exports firmware.
-pub fn imports(component: &[u8]) -> Result<Vec<String>, BuildError> {
+fn imports(component: &[u8]) -> Result<Vec<String>, BuildError> {
     let failed = |reason: String| BuildError::Module(reason);
     let decoded = wit_component::decode(component).map_err(|error| failed(format!("{error:#}")))?;
     let wit_component::DecodedWasm::Component(resolve, world) = decoded else {
@@ -53,43 +53,55 @@ pub fn imports(component: &[u8]) -> Result<Vec<String>, BuildError> {
     Ok(names)
 }
 
-/// Returns the hardware interfaces that a component imports, sorted.
+/// Returns the hardware interfaces that a component can use, sorted: a script those whose labels its manifest names, code
+/// those that it imports. Runs nothing.
 ///
 /// # Errors
-/// [`BuildError::Module`] as [`imports`]; [`BuildError::Component`] when the manifest in the component cannot be
-/// read or has no label for one of the interfaces: no device accepts such firmware.
+/// [`BuildError::Module`] when it is not a component that exports firmware; [`BuildError::Component`] when the script or
+/// the manifest in it cannot be read, or the code imports an interface of which the manifest names no label: no device
+/// accepts such firmware.
 pub fn capabilities(component: &[u8]) -> Result<Vec<String>, BuildError> {
     let invalid = |reason: String| BuildError::Component(reason);
+    let script = Script::extract(component).map_err(|error| invalid(error.to_string()))?;
     let text = iottly_manifest::extract(component).map_err(|error| invalid(error.to_string()))?;
     let manifest = text
         .map(Manifest::parse)
         .transpose()
         .map_err(|error| invalid(error.to_string()))?
         .unwrap_or_default();
-    let hardware: Vec<Interface> = imports(component)?
-        .iter()
-        .filter_map(|name| Interface::from_name(name))
+    let declared: Vec<Interface> = manifest
+        .interfaces()
         .filter(|interface| interface.is_hardware())
         .collect();
-    let declared: Vec<Interface> = manifest.interfaces().collect();
-    match hardware.iter().find(|interface| !declared.contains(interface)) {
-        Some(undeclared) => Err(invalid(format!(
+    let used: Vec<Interface> = match &script {
+        Some(_) => declared.clone(),
+        None => imports(component)?
+            .iter()
+            .filter_map(|name| Interface::from_name(name))
+            .filter(|interface| interface.is_hardware())
+            .collect(),
+    };
+    if let Some(undeclared) = used.iter().find(|interface| !declared.contains(interface)) {
+        return Err(invalid(format!(
             "the code imports {undeclared}, and the manifest asks for no label of it"
-        ))),
-        None => Ok(hardware.iter().map(ToString::to_string).collect()),
+        )));
     }
+    let mut names: Vec<String> = used.iter().map(ToString::to_string).collect();
+    names.sort();
+    Ok(names)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Source;
 
     #[test]
     fn what_is_not_a_module_is_refused() {
         for bytes in [&b""[..], b"\0asm", b"\0asm\x01\0\0\0\x01", b"not wasm at all"] {
             let text = component(bytes).unwrap_err().to_string();
             assert!(text.starts_with("the module is not valid firmware: "), "{text}");
-            assert!(imports(bytes).is_err());
+            assert!(capabilities(bytes).is_err());
         }
     }
 
@@ -98,5 +110,24 @@ mod tests {
         let import = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x07\x01\x01a\x01b\0\0";
         let text = component(import).unwrap_err().to_string();
         assert!(text.starts_with("the module is not valid firmware: "), "{text}");
+    }
+
+    #[test]
+    fn a_script_reaches_what_its_manifest_names() {
+        let manifest = "name = \"a\"\n[capabilities]\ni2c = [\"sensors\"]\ngpio = [\"led\"]\n";
+        let source = Source::script("1").with_manifest(manifest).unwrap();
+        let found = capabilities(&source.component().unwrap()).unwrap();
+        assert_eq!(found, ["gpio", "i2c"]);
+        let found = capabilities(&Source::script("1").component().unwrap()).unwrap();
+        assert!(found.is_empty(), "{found:?}");
+    }
+
+    #[test]
+    fn code_beside_a_script_is_refused() {
+        let script = Source::script("1").component().unwrap();
+        let text = capabilities(&[&script[..], b"\x01\x01\x00"].concat())
+            .unwrap_err()
+            .to_string();
+        assert!(text.contains("other content beside it"), "{text}");
     }
 }

@@ -1,24 +1,17 @@
-//! Turns scripts into firmware: a folder or sections of JavaScript become a WebAssembly component of the
-//! world `iottly:firmware`.
+//! Turns the files of an author into firmware: scripts become components without code, modules in WebAssembly become
+//! components.
 //!
-//! A dependency contains the engine (QuickJS), so nothing has to be installed. A build runs the script's top level
-//! and keeps a snapshot of its state, in a child process with limits of time and memory. Builds are not
-//! reproducible byte for byte: store and sign the component, and name caches after the source.
+//! A script is data for the one engine that devices have, so a build is the same bytes for the same files, everywhere
+//! and at once. A build also checks: a [`ScriptCheck`] runs the script's top level in a sandbox, which this crate
+//! does not contain.
 
 mod build;
-mod child;
 mod component;
-mod diagnose;
-mod layout;
 mod section;
 mod source;
 
-pub use build::{BuildError, Deadlines, build, build_in, build_within};
-pub use child::build_child;
-pub use component::{capabilities, component, imports};
-/// Program and arguments of the builder's process, which calls [`build_child`].
-pub use iottly_child::Program as BuilderProgram;
-pub use layout::version;
+pub use build::{BuildError, Refusal, ScriptCheck, build, version};
+pub use component::{capabilities, component};
 pub use source::{Source, SourceError};
 
 /// TypeScript declarations of the names that a script has without an import, for editors.

@@ -1,33 +1,37 @@
-//! The author's files, from a folder, a script or sections, checked against limits.
+//! The author's files, from a folder, a script or sections, and the component that they become.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use iottly_manifest::Manifest;
+use iottly_manifest::{MAIN, MAX_SCRIPT_BYTES, MAX_SCRIPT_FILES, Manifest, Script, ScriptError};
 
 use crate::section;
 
-/// Name of the script that the engine starts.
-pub(crate) const MAIN: &str = "main.js";
 /// Name of the manifest's file.
 const MANIFEST: &str = "firmware.toml";
-/// Folder of our own modules, beside the author's.
-pub(crate) const OURS: &str = "__iottly";
-/// Largest number of files.
-const MAX_FILES: usize = 256;
-/// Largest size of all files together, in bytes.
-const MAX_BYTES: usize = 4 << 20;
+/// Manifest of a script without one: a name, and nothing of the board.
+const UNNAMED: &str = "name = \"script\"\nlang = \"js\"\n";
 /// Deepest nesting of folders.
 const MAX_DEPTH: usize = 16;
 
-/// The author's files, complete and within limits: at most 256 files and 4 MiB.
+/// The author's files and the text of their manifest.
+///
+/// ```
+/// use iottly_builder::Source;
+///
+/// let source = Source::script("function loop() { send_msg({ temperature: 21 }); return 1000; }");
+/// let component = source.component()?;
+/// assert!(component.starts_with(b"\0asm"));
+/// assert_eq!(component, source.component()?, "equal sources give equal bytes");
+/// # Ok::<(), iottly_builder::SourceError>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     files: BTreeMap<String, String>,
     sections: Vec<(String, usize)>,
-    manifest: Manifest,
+    manifest: String,
 }
 
 /// Reason why files are not the source of a firmware.
@@ -44,18 +48,15 @@ pub enum SourceError {
         /// Error of the system.
         source: io::Error,
     },
-    /// More, larger or deeper files than allowed.
-    #[error("the source has more than {limit}")]
-    TooLarge {
-        /// Exceeded limit.
-        limit: &'static str,
-    },
+    /// Folders are nested deeper than allowed.
+    #[error("the source has more than 16 folders inside each other")]
+    TooDeep,
+    /// The files are not those of a script.
+    #[error(transparent)]
+    Script(#[from] ScriptError),
     /// The manifest is wrong.
     #[error("firmware.toml: {0}")]
     Manifest(String),
-    /// A name that is reserved or that no module can have.
-    #[error("{0}: not a valid name of a module")]
-    Name(String),
 }
 
 impl Source {
@@ -65,7 +66,7 @@ impl Source {
         Self {
             files: BTreeMap::from([(MAIN.to_owned(), text.into())]),
             sections: Vec::new(),
-            manifest: Manifest::default(),
+            manifest: UNNAMED.to_owned(),
         }
     }
 
@@ -103,22 +104,37 @@ impl Source {
         if !files.contains_key(MAIN) {
             return Err(SourceError::NoMain(dir.to_owned()));
         }
-        let manifest = manifest_in(dir)?;
-        Ok(Self {
+        let source = Self {
             files,
             sections: Vec::new(),
-            manifest,
-        })
+            manifest: String::new(),
+        };
+        source.with_manifest(manifest_in(dir)?)
     }
 
-    /// Replaces the manifest.
-    #[must_use]
-    pub fn with_manifest(self, manifest: Manifest) -> Self {
-        Self { manifest, ..self }
+    /// Replaces the manifest by a text, which goes into the component as it is.
+    ///
+    /// # Errors
+    /// [`SourceError::Manifest`] if it is not one.
+    pub fn with_manifest(self, text: impl Into<String>) -> Result<Self, SourceError> {
+        let manifest = text.into();
+        Manifest::parse(&manifest).map_err(|error| SourceError::Manifest(error.to_string()))?;
+        Ok(Self { manifest, ..self })
     }
 
-    pub(crate) const fn manifest(&self) -> &Manifest {
-        &self.manifest
+    /// Returns the component that the files become: data for the engine of a device, without code. Equal sources give
+    /// equal bytes.
+    ///
+    /// # Errors
+    /// [`SourceError::Script`]: a path that no module can have, or more than 256 files or 4 MiB.
+    pub fn component(&self) -> Result<Vec<u8>, SourceError> {
+        let script = Script {
+            engine: iottly_engine::ABI.to_owned(),
+            exact: None,
+            files: self.files.clone(),
+            sections: self.sections.clone(),
+        };
+        Ok(script.component(&self.manifest)?)
     }
 
     /// Returns paths and texts, in the order of the paths.
@@ -127,36 +143,14 @@ impl Source {
             .iter()
             .map(|(path, text)| (path.as_str(), text.as_str()))
     }
-
-    /// Checks sizes and names.
-    pub(crate) fn check(&self) -> Result<(), SourceError> {
-        for path in self.files.keys() {
-            let plain = Path::new(path)
-                .components()
-                .all(|part| matches!(part, Component::Normal(_)));
-            if !plain || path.starts_with(OURS) {
-                return Err(SourceError::Name(path.clone()));
-            }
-        }
-        within_limits(&self.files)
-    }
-
-    /// Returns the names of the sections and the lines of `main.js` at which they begin, counted from 1; empty for
-    /// files.
-    pub(crate) fn section_starts(&self) -> &[(String, usize)] {
-        &self.sections
-    }
-
-    pub(crate) fn main(&self) -> &str {
-        &self.files[MAIN]
-    }
 }
 
-fn manifest_in(dir: &Path) -> Result<Manifest, SourceError> {
+/// Returns the text of the manifest in a folder.
+fn manifest_in(dir: &Path) -> Result<String, SourceError> {
     let path = dir.join(MANIFEST);
     match fs::read_to_string(&path) {
-        Ok(text) => Manifest::parse(&text).map_err(|error| SourceError::Manifest(error.to_string())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Manifest::default()),
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(UNNAMED.to_owned()),
         Err(source) => Err(SourceError::Read { path, source }),
     }
 }
@@ -168,9 +162,7 @@ fn collect(
     files: &mut BTreeMap<String, String>,
 ) -> Result<(), SourceError> {
     if depth > MAX_DEPTH {
-        return Err(SourceError::TooLarge {
-            limit: "16 folders inside each other",
-        });
+        return Err(SourceError::TooDeep);
     }
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -188,8 +180,8 @@ fn collect(
             collect(&path, &format!("{relative}/"), depth + 1, files)?;
         } else if kind.is_file() && (name.ends_with(".js") || name.ends_with(".mjs")) {
             let size = entry.metadata().map_err(failed(&path))?.len();
-            if size > MAX_BYTES as u64 {
-                return Err(SourceError::TooLarge { limit: "4 MiB" });
+            if size > MAX_SCRIPT_BYTES as u64 {
+                return Err(ScriptError::TooLarge("4 MiB").into());
             }
             files.insert(relative, fs::read_to_string(&path).map_err(failed(&path))?);
             within_limits(files)?;
@@ -198,12 +190,13 @@ fn collect(
     Ok(())
 }
 
-fn within_limits(files: &BTreeMap<String, String>) -> Result<(), SourceError> {
-    if files.len() > MAX_FILES {
-        return Err(SourceError::TooLarge { limit: "256 files" });
+/// Refuses more than a script may have, before a whole disk is read.
+fn within_limits(files: &BTreeMap<String, String>) -> Result<(), ScriptError> {
+    if files.len() > MAX_SCRIPT_FILES {
+        return Err(ScriptError::TooLarge("256 files"));
     }
-    if files.values().map(String::len).sum::<usize>() > MAX_BYTES {
-        return Err(SourceError::TooLarge { limit: "4 MiB" });
+    if files.values().map(String::len).sum::<usize>() > MAX_SCRIPT_BYTES {
+        return Err(ScriptError::TooLarge("4 MiB"));
     }
     Ok(())
 }
@@ -220,9 +213,12 @@ mod tests {
             ("loop", "function loop() {\n}\n"),
             ("echo", "x"),
         ]);
-        assert_eq!(source.main(), "let a = 1;\nlet b;\n\nfunction loop() {\n}\n\nx\n");
+        assert_eq!(
+            source.files[MAIN],
+            "let a = 1;\nlet b;\n\nfunction loop() {\n}\n\nx\n"
+        );
         let starts: Vec<_> = source
-            .section_starts()
+            .sections
             .iter()
             .map(|(name, line)| (name.as_str(), *line))
             .collect();
@@ -261,12 +257,33 @@ mod tests {
                 .to_string()
                 .ends_with("no main.js in this folder")
         );
-        fs::write(dir.path().join("main.js"), "x".repeat(MAX_BYTES + 1)).unwrap();
+        let long = |bytes: usize| "x".repeat(bytes);
+        fs::write(dir.path().join("main.js"), long(MAX_SCRIPT_BYTES + 1)).unwrap();
         assert_eq!(
             Source::from_dir(dir.path()).unwrap_err().to_string(),
-            "the source has more than 4 MiB"
+            "the script has more than 4 MiB"
         );
-        assert!(Source::script("x".repeat(MAX_BYTES + 1)).check().is_err());
-        assert!(Source::script("x".repeat(MAX_BYTES)).check().is_ok());
+        assert!(Source::script(long(MAX_SCRIPT_BYTES + 1)).component().is_err());
+        assert!(Source::script(long(MAX_SCRIPT_BYTES)).component().is_ok());
+    }
+
+    #[test]
+    fn a_component_holds_files_sections_and_the_manifest() {
+        let source = Source::sections([("global", "let n = 1;"), ("switch", "function switch(c) {}")]);
+        let component = source.component().unwrap();
+        assert_eq!(iottly_manifest::extract(&component), Ok(Some(UNNAMED)));
+        let script = Script::extract(&component).unwrap().unwrap();
+        assert_eq!(
+            script.sections,
+            [("global".to_owned(), 1), ("switch".to_owned(), 2)]
+        );
+        assert_eq!(
+            script.files[MAIN],
+            "let n = 1;\ncommands[\"switch\"] = function (c) {}\n"
+        );
+        let named = source.with_manifest("name = \"fan\"").unwrap();
+        let component = named.component().unwrap();
+        assert_eq!(iottly_manifest::extract(&component), Ok(Some("name = \"fan\"")));
+        assert!(named.with_manifest("nmae = 1").is_err());
     }
 }

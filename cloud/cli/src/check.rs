@@ -1,7 +1,9 @@
-//! `iottly check`: builds firmware and decides as a device's trial of it would. Never contacts a cloud.
+//! `iottly check`: builds firmware, runs a minute of it on a virtual board, and decides as a device's trial would. Never
+//! contacts a cloud.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -17,17 +19,22 @@ use crate::exit::Failure;
 use crate::run::{Loader, unix_ms};
 use crate::say::say;
 
-/// Passes of the loop, and events, after which the check ends.
-const PASSES: u32 = 3;
-/// Largest number of calls of one check.
-const MAX_CALLS: u32 = 32;
-/// Longest wait for timers and events of the board. Pauses of the loop are skipped.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Time on the board that is checked. Its pauses are skipped.
+const BOARD_TIME: Duration = Duration::from_secs(60);
+/// Failures in a row of one kind of call after which the check ends.
+const STREAK: u32 = 3;
+/// Maximum number of calls of one check.
+const MAX_CALLS: u32 = 10_000;
+/// Maximum time of one check on this machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Number of messages and log lines that are shown.
+const SHOWN: u64 = 10;
 
 #[derive(Args)]
 #[command(
     after_help = "Exit code 0 when a device would keep this firmware after its trial, 1 when it would return to the previous one:
-init or the loop fails, timers and events fail each time, or health() reports a failure. The board is virtual."
+init or the loop fails, timers and events fail each time, or health() reports a failure. The board is virtual, and a
+minute of its time takes a moment. shutdown() is called at the end."
 )]
 pub(crate) struct Options {
     /// Folder of the firmware
@@ -63,9 +70,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs the first steps of firmware. Returns warnings, and the verdict of a trial.
+/// Runs a minute of firmware. Returns warnings, and the verdict of a trial.
 fn try_out(firmware: &Firmware) -> (Vec<String>, Result<(), String>) {
-    let mut instance = match firmware.start(Box::new(DryHost::default()), Limits::default()) {
+    let host = DryHost::new();
+    let (output, skipped_ms) = (Arc::clone(&host.output), Arc::clone(&host.skipped_ms));
+    let mut instance = match firmware.start(Box::new(host), Limits::default()) {
         Ok(instance) => instance,
         Err(error) => return (Vec::new(), Err(error.to_string())),
     };
@@ -82,35 +91,52 @@ fn try_out(firmware: &Firmware) -> (Vec<String>, Result<(), String>) {
         proof: Proof::default(),
         warnings: Vec::new(),
         passes: 0,
-        events: 0,
+        failed_in_a_row: [0; 2],
         skipped: Duration::ZERO,
+        skipped_ms,
     };
     let verdict = trial.run();
+    if let Some(more) = output.lock().unwrap_or_else(PoisonError::into_inner).hidden() {
+        say(&more);
+    }
     (trial.warnings, verdict)
 }
 
-/// Firmware in its first steps.
+/// Firmware in its first minute.
 struct Trial {
     instance: Instance,
     proof: Proof,
     warnings: Vec<String>,
     passes: u32,
-    events: u32,
-    /// Skipped pauses of the loop.
+    /// Failures in a row of the loop, and of events.
+    failed_in_a_row: [u32; 2],
+    /// Time of the board that was skipped.
     skipped: Duration,
+    /// The same for the host's date.
+    skipped_ms: Arc<AtomicU64>,
 }
 
 impl Trial {
     fn run(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut schedule = Schedule::new(Instant::now(), HEALTH_EVERY);
+        let began = Instant::now();
+        let mut schedule = Schedule::new(began, HEALTH_EVERY);
         for _ in 0..MAX_CALLS {
-            let Some(call) = self.next(&schedule, deadline) else {
+            let now = Instant::now() + self.skipped;
+            let left = BOARD_TIME.saturating_sub(now - began);
+            if left.is_zero() || began.elapsed() > PATIENCE || self.failed_in_a_row.contains(&STREAK) {
                 break;
+            }
+            let view = View {
+                command: false,
+                event_at: self.instance.next_event_at().map(|at| at + self.skipped),
             };
-            let began = Instant::now() + self.skipped;
-            let done = self.call(call)?;
-            schedule.done(done, began, Instant::now() + self.skipped, self.instance.pause());
+            match schedule.next(now, view) {
+                Call::Wait(until) => self.skip(until.saturating_duration_since(now).min(left)),
+                call => {
+                    let done = self.call(call)?;
+                    schedule.done(done, now, Instant::now() + self.skipped, self.instance.pause());
+                }
+            }
         }
         self.proof.verdict()?;
         self.instance
@@ -122,36 +148,12 @@ impl Trial {
         Ok(())
     }
 
-    /// Returns the next call; none when the check ends.
-    fn next(&mut self, schedule: &Schedule, deadline: Instant) -> Option<Call> {
-        loop {
-            let event_at = self
-                .instance
-                .next_event_at()
-                .filter(|at| self.events < PASSES && *at <= deadline);
-            if self.passes >= PASSES && event_at.is_none() {
-                return None;
-            }
-            let (now, skipped) = (Instant::now(), self.skipped);
-            let view = View {
-                command: false,
-                event_at: event_at.map(|at| at + skipped),
-            };
-            match schedule.next(now + skipped, view) {
-                Call::Wait(until) => match event_at {
-                    // Timers and events need real time; the next pass of the loop does not.
-                    Some(at) if at > now && at + skipped <= until => std::thread::sleep(at - now),
-                    _ => self.skipped += until.saturating_duration_since(now + skipped),
-                },
-                Call::Tick if self.passes >= PASSES => {
-                    return event_at.map(|at| {
-                        std::thread::sleep(at.saturating_duration_since(now));
-                        Call::Event
-                    });
-                }
-                call => return Some(call),
-            }
-        }
+    /// Lets time pass on the board.
+    fn skip(&mut self, time: Duration) {
+        self.instance.advance(time);
+        self.skipped += time;
+        let ms = u64::try_from(self.skipped.as_millis()).unwrap_or(u64::MAX);
+        self.skipped_ms.store(ms, Relaxed);
     }
 
     /// Makes one call.
@@ -162,9 +164,8 @@ impl Trial {
         match call {
             Call::Tick => self.tick(),
             Call::Event => {
-                self.events += 1;
                 match self.instance.deliver() {
-                    Ok(true) => self.proof.returned(Kind::Event),
+                    Ok(true) => self.returned(Kind::Event),
                     Ok(false) => {}
                     Err(error) => self.failed(Kind::Event, "event", &error)?,
                 }
@@ -183,9 +184,10 @@ impl Trial {
     fn tick(&mut self) -> Result<Done, String> {
         self.passes += 1;
         let began = Instant::now();
-        match self.instance.tick(unix_ms()) {
+        match self.instance.tick(unix_ms() + self.skipped_ms.load(Relaxed)) {
             Ok(next) => {
                 self.proof.ticked(next);
+                self.failed_in_a_row[row(Kind::Tick)] = 0;
                 if self.passes == 1 {
                     say(&format!(
                         "loop took {:.2} ms, next loop after {next} ms",
@@ -198,11 +200,17 @@ impl Trial {
         }
     }
 
+    fn returned(&mut self, kind: Kind) {
+        self.proof.returned(kind);
+        self.failed_in_a_row[row(kind)] = 0;
+    }
+
     fn failed(&mut self, kind: Kind, what: &str, error: &CallError) -> Result<(), String> {
         let CallError::Fault(fault) = error else {
             return Err(format!("{what}: {error}"));
         };
         self.proof.failed(kind, &fault.to_string());
+        self.failed_in_a_row[row(kind)] += 1;
         self.warn(format!("{what}: {fault}"));
         Ok(())
     }
@@ -214,15 +222,60 @@ impl Trial {
     }
 }
 
+/// Returns the place of a kind of call in `failed_in_a_row`.
+fn row(kind: Kind) -> usize {
+    usize::from(kind == Kind::Event)
+}
+
 /// A host with a virtual board that prints what the firmware would do.
-#[derive(Default)]
 struct DryHost {
+    board: VirtualBoard,
     state: MemoryState,
+    output: Arc<Mutex<Shown>>,
+    skipped_ms: Arc<AtomicU64>,
+}
+
+/// Number of lines that a firmware has made.
+#[derive(Default)]
+struct Shown {
+    lines: u64,
+}
+
+impl Shown {
+    fn show(&mut self, line: &str) {
+        self.lines += 1;
+        if self.lines <= SHOWN {
+            say(line);
+        }
+    }
+
+    fn hidden(&self) -> Option<String> {
+        let more = self.lines.checked_sub(SHOWN).filter(|more| *more > 0)?;
+        Some(format!("and {more} more messages and log lines"))
+    }
+}
+
+impl DryHost {
+    fn new() -> Self {
+        Self {
+            board: VirtualBoard::standard(),
+            state: MemoryState::default(),
+            output: Arc::default(),
+            skipped_ms: Arc::default(),
+        }
+    }
+
+    fn show(&self, line: &str) {
+        self.output
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .show(line);
+    }
 }
 
 impl Host for DryHost {
     fn send(&mut self, message: Outgoing) -> Result<(), Fault> {
-        say(&format!(
+        self.show(&format!(
             "would send {}",
             message.payload.replace(['\n', '\r'], " ")
         ));
@@ -230,14 +283,15 @@ impl Host for DryHost {
     }
 
     fn log(&mut self, _: Level, text: &str) {
-        say(&format!("would log {text:?}"));
+        self.show(&format!("would log {text:?}"));
     }
 
     fn now_ms(&mut self) -> u64 {
-        unix_ms()
+        unix_ms() + self.skipped_ms.load(Relaxed)
     }
+
     fn board(&self) -> Option<Arc<dyn Board>> {
-        Some(Arc::new(VirtualBoard::standard()))
+        Some(Arc::new(self.board.clone()))
     }
 
     fn state(&mut self) -> Option<&mut dyn StateStore> {

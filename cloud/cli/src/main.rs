@@ -3,6 +3,8 @@
 mod backup;
 mod build;
 mod check;
+mod cloud_builder;
+mod compiled;
 mod demo;
 mod exit;
 mod filter;
@@ -17,6 +19,7 @@ mod remote;
 mod run;
 mod say;
 mod scratch;
+mod script_check;
 mod serve;
 mod subprocess;
 mod version;
@@ -62,7 +65,7 @@ enum Command {
     Init(init::Options),
     /// Builds the firmware in a folder into `target/NAME.wasm`
     Build(build::Options),
-    /// Builds the firmware in a folder and runs its first steps
+    /// Builds the firmware in a folder and runs a minute of it on a virtual board
     Check(check::Options),
     /// Runs firmware on this machine: messages on standard output, commands on standard input
     Run(run::Options),
@@ -79,9 +82,9 @@ enum Command {
     /// Compiles firmware to machine code; this program starts it
     #[command(name = subprocess::COMPILE, hide = true)]
     Compile,
-    /// Builds firmware from a script; this program starts it
-    #[command(name = subprocess::BUILD_JS, hide = true)]
-    BuildJs,
+    /// Runs the top level of a script without a device; this program starts it
+    #[command(name = subprocess::CHECK_SCRIPT, hide = true)]
+    CheckScript,
 }
 
 fn main() -> ExitCode {
@@ -91,7 +94,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         // The children limit their whole process, so nothing may run before them.
         Command::Compile => iottly_sandbox::compile_child(),
-        Command::BuildJs => iottly_builder::build_child(),
+        Command::CheckScript => script_check::child(),
         Command::Demo(options) => exit::report(private_main(with_descriptors(demo::run(options)))),
         Command::Serve(options) => exit::report(private_main(with_descriptors(serve::run(options)))),
         Command::Provision(options) => exit::report(private_main(provision::run(options))),

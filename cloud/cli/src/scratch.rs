@@ -6,9 +6,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
-use tempfile::TempDir;
 
-/// Age after which the folder of an interrupted build is removed.
+/// Age after which what an interrupted process left is removed.
 const LEFT: Duration = Duration::from_secs(3600);
 
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
@@ -42,23 +41,7 @@ pub(crate) fn use_data_folder(data: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the folder for builds: the one that was set, or the system's.
+/// Returns the folder for temporary files: the one that was set, or the system's.
 pub(crate) fn folder() -> PathBuf {
     FOLDER.get().cloned().unwrap_or_else(std::env::temp_dir)
-}
-
-/// Creates a temporary folder: in the folder that was set, in the system's, or in the working directory.
-pub(crate) fn dir(prefix: &str) -> anyhow::Result<TempDir> {
-    let mut builder = tempfile::Builder::new();
-    let builder = builder.prefix(prefix);
-    let first = folder();
-    builder
-        .tempdir_in(&first)
-        .or_else(|error| builder.tempdir_in(".").map_err(|_| error))
-        .with_context(|| {
-            format!(
-                "cannot create a folder for temporary files in {}, see TMPDIR",
-                first.display()
-            )
-        })
 }

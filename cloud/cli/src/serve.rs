@@ -17,9 +17,10 @@ use ipnet::IpNet;
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::cloud_builder;
+use crate::compiled;
 use crate::listen::{self, Stop};
 use crate::scratch;
-use crate::subprocess;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -136,7 +137,9 @@ fn config(options: &Options) -> anyhow::Result<CloudConfig> {
     config.webhooks.https_only = options.webhook_https_only;
     config.webhooks.seal_key.clone_from(&options.seal_key);
     scratch::use_data_folder(&options.data)?;
-    config.builder = Some(subprocess::cloud_builder()?);
+    compiled::use_folder(&options.data.join("compiled"));
+    compiled::warm_in_background()?;
+    config.builder = Some(cloud_builder::new()?);
     config.https = options.behind_https || options.tls_cert.is_some();
     Ok(config)
 }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -147,16 +146,9 @@ impl DeviceHome {
     }
 }
 
-/// Builds a script as the demo does, in a child process.
+/// Builds a script.
 pub fn build(main_js: &str) -> Vec<u8> {
-    let builder = iottly_builder::BuilderProgram {
-        path: program().into(),
-        args: vec!["__build-js".into()],
-    };
-    iottly_builder::build(
-        &builder,
-        &iottly_builder::Source::script(main_js),
-        Duration::from_secs(60),
-    )
-    .expect("the script builds")
+    iottly_builder::Source::script(main_js)
+        .component()
+        .expect("the script is one")
 }

@@ -19,8 +19,8 @@ pub enum BuildFailure {
 
 /// Builds a component from snippets.
 pub type Build = dyn Fn(&[Snippet]) -> Result<Vec<u8>, BuildFailure> + Send + Sync;
-/// Returns the capabilities that a component imports.
-pub type Imports = dyn Fn(&[u8]) -> Result<Vec<String>, BuildFailure> + Send + Sync;
+/// Returns the capabilities that a component can use.
+pub type Capabilities = dyn Fn(&[u8]) -> Result<Vec<String>, BuildFailure> + Send + Sync;
 
 /// Functions that turn code into components. The program provides them, so that no engine is linked into the
 /// library.
@@ -28,11 +28,11 @@ pub type Imports = dyn Fn(&[u8]) -> Result<Vec<String>, BuildFailure> + Send + S
 pub struct Builder {
     /// Version of the builder; another version builds another component from the same code.
     pub version: String,
-    /// Assembles the snippets in the given order and builds them in a confined child process. Blocks for
-    /// seconds.
+    /// Assembles the snippets in the given order, makes a component of them and checks it in a confined child process.
+    /// Blocks for milliseconds, and for seconds if the code does not end.
     pub build: Arc<Build>,
-    /// Returns the capabilities that a component imports, sorted; an error if it is not a firmware. Blocks.
-    pub imports: Arc<Imports>,
+    /// Returns the capabilities that a component can use, sorted; an error if it is not a firmware. Blocks.
+    pub capabilities: Arc<Capabilities>,
     /// Script engine of the program, which releases bring to devices that have none that fits.
     pub engine: Option<OfferedEngine>,
 }

@@ -129,7 +129,7 @@ impl Rollouts {
         let turn = self.work.checks.take(project).await?;
         let work = move || -> Result<_, BuildFailure> {
             let _turn = turn;
-            let capabilities = (builder.imports)(&content)?;
+            let capabilities = (builder.capabilities)(&content)?;
             Ok((content, capabilities))
         };
         // A component that makes its reader panic is at fault itself.

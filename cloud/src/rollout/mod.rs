@@ -15,7 +15,7 @@ mod send;
 mod steady_clock;
 mod upkeep;
 
-pub use builder::{Build, BuildFailure, Builder, Imports};
+pub use builder::{Build, BuildFailure, Builder, Capabilities};
 pub use executor::StepError;
 pub use flash::{FlashError, FlashRequest, Flashed};
 pub use steady_clock::SteadyClock;

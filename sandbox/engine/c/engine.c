@@ -8,6 +8,7 @@
 #define SCRIPT "iottly:firmware/script@0.1.0"
 #define OURS "__iottly/"
 #define MAIN "main.js"
+#define TOP_LEVEL_ONLY OURS "top-level-only"
 
 /* Follows the author's last line: lets the prelude see the functions of a script that exports nothing. */
 #define FOOTER "\nexport const __iottly_find = (__iottly_name) => eval(__iottly_name);\n"
@@ -367,7 +368,7 @@ static JSValue engine_out_of_memory(JSContext *c, JSValueConst this, int argc, J
     return JS_NewBool(c, was);
 }
 
-/* load(): runs the script's top level and returns its exports. */
+/* load(): runs the script's top level and returns its exports; none of them if the host wants no more than the top level. */
 static JSValue engine_load(JSContext *c, JSValueConst this, int argc, JSValueConst *argv)
 {
     JSContext *of;
@@ -392,6 +393,11 @@ static JSValue engine_load(JSContext *c, JSValueConst this, int argc, JSValueCon
                                     MAIN);
     }
     JS_FreeValue(c, promise);
+    size_t length;
+    if (!JS_IsException(result) && source(TOP_LEVEL_ONLY, &length)) {
+        JS_FreeValue(c, result);
+        result = JS_NewObject(c);
+    }
     return result;
 }
 

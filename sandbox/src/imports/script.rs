@@ -19,9 +19,7 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     script.func_wrap("source", |mut store: Store<'_>, (path,): (WasmStr,)| {
         count(&mut store)?;
         let path = clip(&path.to_str(&store)?, PATH_BYTES).to_owned();
-        let profile = &store.data().profile;
-        let script = profile.script.as_ref();
-        Ok((script.and_then(|script| source(script, &path, &profile.manifest)),))
+        Ok((source(&store.data().profile, &path),))
     })?;
     script.func_wrap("time-left", |mut store: Store<'_>, (): ()| {
         let call = &mut store.data_mut().call;

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 use iottly_boards::VirtualBoard;
 use iottly_boards::virtual_board::{Bme280, Climate};
 use iottly_builder::Source;
-use iottly_manifest::Manifest;
 use iottly_sandbox::{CallError, Fault, TrapCode};
 use serde_json::json;
 
-use crate::common::{Board, build, example};
+use crate::common::{Board, example};
 
 const EVERYTHING: &str = r#"
 name = "everything"
@@ -23,8 +22,7 @@ adc = ["light"]
 "#;
 
 fn on_board(board: &VirtualBoard, script: &str) -> Board {
-    let source = Source::script(script).with_manifest(Manifest::parse(EVERYTHING).unwrap());
-    Board::start_on(board, EVERYTHING, &source)
+    Board::start_on(board, &Source::script(script).with_manifest(EVERYTHING).unwrap())
 }
 
 /// Delivers events until `messages` messages were sent.
@@ -191,31 +189,15 @@ fn an_exception_in_an_event_names_its_line_and_the_firmware_goes_on() {
 }
 
 #[test]
-fn the_device_is_not_there_while_the_script_is_built() {
-    let error = build(&Source::script("setTimeout(() => {}, 1);"))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.starts_with("main.js:1") && error.contains("setTimeout needs the device"),
-        "{error}"
-    );
-}
-
-#[test]
 fn the_bad_citizen_is_stopped_by_name_at_everything_it_does() {
     let virtual_board = VirtualBoard::standard();
-    let manifest = std::fs::read_to_string(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../firmware-examples/bad-citizen/firmware.toml"
-    ));
-    let firmware = Board::firmware_with(&example("bad-citizen"), &manifest.unwrap());
+    let firmware = Board::firmware(&example("bad-citizen"));
     let outcome = |command: &str| {
         let mut board = Board::start_firmware_on(&firmware, &virtual_board);
         (board.handle(command, json!({})).unwrap_err(), board)
     };
     for (command, codes) in [
         ("spin", &[TrapCode::TimeBudget][..]),
-        ("dive", &[TrapCode::StackOverflow]),
         ("pester", &[TrapCode::HostCalls, TrapCode::TimeBudget]),
     ] {
         let CallError::Trap(report) = outcome(command).0 else {
@@ -242,8 +224,10 @@ fn the_bad_citizen_is_stopped_by_name_at_everything_it_does() {
             "{command}: {error}"
         );
     }
-    let error = outcome("hog").0.to_string();
-    assert!(error.contains("out of memory"), "{error}");
+    for (command, part) in [("dive", "RangeError"), ("hog", "out of memory")] {
+        let error = outcome(command).0.to_string();
+        assert!(error.contains(part), "{command}: {error}");
+    }
     let mut board = Board::start_firmware_on(&firmware, &virtual_board);
     board.handle("chatter", json!({})).unwrap();
     assert!(board.lines().len() < 500, "{}", board.lines().len());

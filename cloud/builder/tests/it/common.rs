@@ -1,14 +1,14 @@
-//! A board for scripts: the real builder and compiler, and a host that records.
+//! A board for scripts: the real builder, engine and compiler, and a host that records.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use iottly_boards::VirtualBoard;
-use iottly_builder::{BuildError, BuilderProgram, Source};
+use iottly_builder::{BuildError, Refusal, ScriptCheck, Source};
 use iottly_sandbox::{
-    Cache, CallError, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits, MemoryState, Outgoing,
-    Runtime, StateStore,
+    Cache, CallError, CheckError, CompilerProgram, Fault, Firmware, Host, Instance, Level, Limits,
+    MemoryState, Outgoing, Runtime, ScriptEngine, StateStore,
 };
 
 pub(crate) const NOW_MS: u64 = 1_700_000_000_000;
@@ -32,19 +32,56 @@ pub(crate) struct Seen {
     pub(crate) now_ms: u64,
 }
 
-pub(crate) fn build(source: &Source) -> Result<Vec<u8>, BuildError> {
-    build_within(source, Duration::from_secs(60))
+/// The check in this process, where a budget can be chosen.
+struct Check(Limits);
+
+impl ScriptCheck for Check {
+    fn check(&self, component: &[u8]) -> Result<(), Refusal> {
+        load(component)
+            .check(self.0.clone())
+            .map_err(|error| match error {
+                CheckError::Script(text) => Refusal::Script(text),
+                CheckError::Machine(text) => Refusal::Check(text),
+            })
+    }
 }
 
-pub(crate) fn build_within(source: &Source, deadline: Duration) -> Result<Vec<u8>, BuildError> {
-    iottly_builder::build(
-        &BuilderProgram {
-            path: env!("CARGO_BIN_EXE_iottly-build-js").into(),
-            args: vec![],
-        },
-        source,
-        deadline,
-    )
+pub(crate) fn build(source: &Source) -> Result<Vec<u8>, BuildError> {
+    iottly_builder::build(source, &Check(Limits::default()))
+}
+
+pub(crate) fn build_within(source: &Source, budget: Duration) -> Result<Vec<u8>, BuildError> {
+    let limits = Limits {
+        init: budget,
+        ..Limits::default()
+    };
+    iottly_builder::build(source, &Check(limits))
+}
+
+/// Loads a script on the engine, which is compiled once for all tests of this program.
+fn load(component: &[u8]) -> Firmware {
+    static ENGINE: OnceLock<(Cache, Runtime)> = OnceLock::new();
+    let (cache, runtime) = ENGINE.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        // The test itself compiles: cargo passes the path of the compiler's program only to tests of its package.
+        let code =
+            iottly_sandbox::compile_here(iottly_engine::ENGINE, iottly_sandbox::Backend::Native).unwrap();
+        let file = dir.path().join("code");
+        std::fs::write(&file, code).unwrap();
+        let compiler = CompilerProgram {
+            path: "/bin/cat".into(),
+            args: vec![file.into()],
+        };
+        let engine = ScriptEngine::new(iottly_engine::ABI, iottly_engine::ENGINE);
+        let cache = Cache::open(dir.path().join("cache"), compiler)
+            .unwrap()
+            .with_engine(engine);
+        let runtime = Runtime::new().unwrap();
+        // The folder is removed; the engine stays mapped.
+        cache.warm(&runtime).unwrap();
+        (cache, runtime)
+    });
+    cache.load(runtime, component).unwrap()
 }
 
 pub(crate) fn sections(global: &str, init: &str, loop_: &str, handlers: &[(&str, &str)]) -> Source {
@@ -63,23 +100,7 @@ pub(crate) fn example(name: &str) -> Source {
 
 impl Board {
     pub(crate) fn firmware(source: &Source) -> Firmware {
-        Self::compiled(&build(source).unwrap())
-    }
-
-    fn compiled(wasm: &[u8]) -> Firmware {
-        let dir = tempfile::tempdir().unwrap();
-        // The test itself compiles: cargo passes the path of the compiler's program only to tests of its package.
-        let code = iottly_sandbox::compile_here(wasm, iottly_sandbox::Backend::Native).unwrap();
-        let file = dir.path().join("code");
-        std::fs::write(&file, code).unwrap();
-        let compiler = CompilerProgram {
-            path: "/bin/cat".into(),
-            args: vec![file.into()],
-        };
-        Cache::open(dir.path().join("cache"), compiler)
-            .unwrap()
-            .load(&Runtime::new().unwrap(), wasm)
-            .unwrap()
+        load(&source.component().unwrap())
     }
 
     pub(crate) fn on(firmware: &Firmware, limits: Limits) -> Self {
@@ -104,11 +125,6 @@ impl Board {
         }
     }
 
-    /// Builds firmware with a manifest in it.
-    pub(crate) fn firmware_with(source: &Source, manifest: &str) -> Firmware {
-        Self::compiled(&iottly_manifest::embed(&build(source).unwrap(), manifest).unwrap())
-    }
-
     /// Starts firmware on a board and runs `init`.
     pub(crate) fn start_firmware_on(firmware: &Firmware, board: &VirtualBoard) -> Self {
         let mut started = Self::with(firmware, Limits::default(), Some(board.clone()));
@@ -116,9 +132,9 @@ impl Board {
         started
     }
 
-    /// Builds firmware with a manifest in it, starts it on a board and runs `init`.
-    pub(crate) fn start_on(board: &VirtualBoard, manifest: &str, source: &Source) -> Self {
-        Self::start_firmware_on(&Self::firmware_with(source, manifest), board)
+    /// Builds firmware, starts it on a board and runs `init`.
+    pub(crate) fn start_on(board: &VirtualBoard, source: &Source) -> Self {
+        Self::start_firmware_on(&Self::firmware(source), board)
     }
 
     /// Builds and starts firmware without running `init`.

@@ -1,4 +1,4 @@
-//! Scripts and their firmware, with the real builder, compiler and sandbox.
+//! Scripts and their firmware, with the real builder, engine and sandbox.
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod board_scripts;

@@ -1,5 +1,4 @@
-//! Scripts from text to running firmware: built by the real child, compiled by the real compiler, run in the
-//! sandbox.
+//! Scripts from text to running firmware: built, and run on the real engine in the sandbox.
 
 use iottly_builder::Source;
 use iottly_sandbox::{CallError, Fault, Level, Limits};

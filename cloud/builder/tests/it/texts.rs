@@ -46,8 +46,8 @@ fn halves_of_characters_go_through_every_function_that_takes_a_text() {
          function shutdown() {{ throw half; }}"
     );
     let manifest = "name = \"x\"\nlang = \"js\"\n[capabilities]\ngpio = [\"led\"]\ni2c = [\"a\"]\nspi = [\"a\"]\nuart = [\"a\"]\npwm = [\"a\"]\nadc = [\"a\"]\n";
-    let source = Source::script(script).with_manifest(iottly_manifest::Manifest::parse(manifest).unwrap());
-    let mut board = Board::start_on(&VirtualBoard::standard(), manifest, &source);
+    let source = Source::script(script).with_manifest(manifest).unwrap();
+    let mut board = Board::start_on(&VirtualBoard::standard(), &source);
     let sent = board.sent();
     assert_eq!(sent.len(), 1, "{sent:?}");
     assert!(
@@ -149,8 +149,8 @@ fn odd_values_are_refused_by_name_and_end_nothing() {
         calls.iter().enumerate().map(|(at, call)| format!("c{at}: (x) => {call}")).collect::<Vec<_>>().join(", "),
     );
     let manifest = "name = \"x\"\nlang = \"js\"\n[capabilities]\ngpio = [\"led\", \"button\"]\ni2c = [\"sensors\"]\nspi = [\"loop\"]\nuart = [\"loop\"]\npwm = [\"fan\"]\nadc = [\"light\"]\n";
-    let source = Source::script(script).with_manifest(iottly_manifest::Manifest::parse(manifest).unwrap());
-    let mut board = Board::start_on(&VirtualBoard::standard(), manifest, &source);
+    let source = Source::script(script).with_manifest(manifest).unwrap();
+    let mut board = Board::start_on(&VirtualBoard::standard(), &source);
     let alive = |board: &mut Board, what: &str, command: &str, values: serde_json::Value| match board
         .handle(command, values)
     {

@@ -9,13 +9,12 @@ use std::time::Instant;
 
 use anyhow::Context;
 use clap::Args;
-use iottly_builder::{BuildError, Source};
+use iottly_builder::{BuildError, Source, SourceError};
 use iottly_manifest::Lang;
 
 use crate::exit::Failure;
 use crate::say::say;
-use crate::scratch;
-use crate::subprocess::{self, SCRIPT_DEADLINES};
+use crate::script_check::ChildCheck;
 pub(crate) use project::{MANIFEST, Project};
 
 #[derive(Args)]
@@ -45,27 +44,32 @@ pub(crate) fn write(project: &Project) -> Result<PathBuf, Failure> {
     let path = project.wasm();
     project::replace(&path, &wasm).with_context(|| format!("cannot write {}", path.display()))?;
     say(&format!(
-        "built {}: {} KB in {:.1} s",
+        "built {}: {:.1} KB in {:.2} s",
         project.name,
-        wasm.len() / 1000,
+        wasm.len() as f64 / 1000.0,
         began.elapsed().as_secs_f32()
     ));
     Ok(path)
 }
 
-/// Builds the firmware in memory.
+/// Builds the firmware in memory; a script is checked as well.
 ///
 /// # Errors
 /// The same as [`write()`].
 pub(crate) fn component(project: &Project) -> Result<Vec<u8>, Failure> {
-    let wasm = match project.language {
+    match project.language {
         Lang::Js => {
-            script(&Source::from_dir(&project.dir).map_err(|error| Failure::Invalid(error.to_string()))?)?
+            let source = Source::from_dir(&project.dir)
+                .and_then(|source| source.with_manifest(project.manifest.clone()))
+                .map_err(invalid)?;
+            script(&source)
         }
-        Lang::Rust => cargo::build(&project.dir)?,
-    };
-    Ok(iottly_manifest::embed(&wasm, &project.manifest)
-        .context("cannot put the manifest into the component")?)
+        Lang::Rust => {
+            let wasm = cargo::build(&project.dir)?;
+            Ok(iottly_manifest::embed(&wasm, &project.manifest)
+                .context("cannot put the manifest into the component")?)
+        }
+    }
 }
 
 /// Builds a lone script.
@@ -85,16 +89,13 @@ pub(crate) fn lone_script(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn script(source: &Source) -> Result<Vec<u8>, Failure> {
-    let scratch = scratch::dir("iottly-build-")?;
-    let program = subprocess::builder()?;
-    iottly_builder::build_in(scratch.path(), &program, source, SCRIPT_DEADLINES).map_err(
-        |error| match error {
-            BuildError::Source(_)
-            | BuildError::Script(_)
-            | BuildError::Endless(_)
-            | BuildError::Module(_)
-            | BuildError::Component(_) => Failure::Invalid(error.to_string()),
-            BuildError::Builder(_) => Failure::Failed(error.into()),
-        },
-    )
+    iottly_builder::build(source, &ChildCheck::new()?).map_err(|error| match error {
+        BuildError::Check(_) => Failure::Failed(error.into()),
+        _ => Failure::Invalid(error.to_string()),
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
+fn invalid(error: SourceError) -> Failure {
+    Failure::Invalid(error.to_string())
 }

@@ -1,32 +1,31 @@
 //! Firmware of the virtual devices: the example inside this program, or the user's own.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use iottly_builder::{Deadlines, Source};
+use iottly_builder::Source;
 use sha2::{Digest, Sha256};
 
 use crate::exit::Failure;
 use crate::run::Target;
-use crate::scratch;
-use crate::subprocess;
 
 const SCRIPT: &str = include_str!("../../../../firmware-examples/thermostat-js/main.js");
-/// Time limits of the build of the thermostat.
-const DEADLINES: Deadlines = Deadlines {
-    cpu: Duration::from_secs(61),
-    wall: Duration::from_secs(60),
-};
+const MANIFEST: &str = include_str!("../../../../firmware-examples/thermostat-js/firmware.toml");
 
-/// Builds the thermostat into `dir` unless it is there; returns its path.
-///
-/// A build is not reproducible, so the file is named after its source: a restart runs the same component.
-pub(crate) async fn thermostat(dir: &Path) -> anyhow::Result<PathBuf> {
-    let dir = dir.to_owned();
-    tokio::task::spawn_blocking(move || build(&dir))
-        .await
-        .context("the build stopped")?
+/// Puts the thermostat into `dir` unless it is there; returns its path. The file is named after its content, so that a
+/// newer program replaces it and a restart does not.
+pub(crate) fn thermostat(dir: &Path) -> anyhow::Result<PathBuf> {
+    let wasm = Source::script(SCRIPT)
+        .with_manifest(MANIFEST)
+        .and_then(|source| source.component())
+        .context("cannot build the thermostat")?;
+    let digest = Sha256::digest(&wasm);
+    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let path = dir.join(format!("thermostat-{name}.wasm"));
+    if !path.exists() {
+        put(&path, &wasm)?;
+    }
+    Ok(path)
 }
 
 /// Builds or reads the firmware at `path` (a folder, a script or a component) and keeps it in `dir`; returns
@@ -43,22 +42,6 @@ pub(crate) async fn own(path: &Path, dir: &Path) -> anyhow::Result<PathBuf> {
     tokio::task::spawn_blocking(build)
         .await
         .context("the build stopped")?
-}
-
-fn build(dir: &Path) -> anyhow::Result<PathBuf> {
-    let digest = Sha256::new_with_prefix(SCRIPT)
-        .chain_update(iottly_builder::version())
-        .finalize();
-    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let path = dir.join(format!("thermostat-{name}.wasm"));
-    if path.exists() {
-        return Ok(path);
-    }
-    let source = Source::script(SCRIPT);
-    let wasm = iottly_builder::build_in(&scratch::folder(), &subprocess::builder()?, &source, DEADLINES)
-        .context("cannot build the thermostat")?;
-    put(&path, &wasm)?;
-    Ok(path)
 }
 
 fn put(path: &Path, wasm: &[u8]) -> anyhow::Result<()> {

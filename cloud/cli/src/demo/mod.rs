@@ -15,10 +15,11 @@ use iottly_cloud::{Cloud, CloudConfig};
 use iottly_web::WebServices;
 use ipnet::{IpNet, Ipv4Net};
 
+use crate::cloud_builder;
+use crate::compiled;
 use crate::exit::Failure;
 use crate::listen::{self, Stop};
 use crate::scratch;
-use crate::subprocess;
 use announce::Announcer;
 use fleet::{Addresses, Fleet};
 use home::Home;
@@ -65,6 +66,9 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let announcer = Announcer::new(options.json);
     let home = Home::open(options.data.as_deref())?;
     scratch::use_data_folder(home.path())?;
+    compiled::use_folder(&home.cache());
+    // Takes a second of a processor, during which everything else starts.
+    compiled::warm_in_background()?;
     let listener = listen::http(options.http).await?;
     let http = listener
         .local_addr()
@@ -79,7 +83,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         IpNet::from(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
         IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
     ];
-    config.builder = Some(subprocess::cloud_builder()?);
+    config.builder = Some(cloud_builder::new()?);
     let cloud = Cloud::start(config).await?;
     let services = WebServices::new(cloud.services());
     let server = iottly_web::http::Server::start(listener, services.clone());
@@ -136,8 +140,8 @@ async fn bring_up(
             wasm
         }
         None => {
-            let wasm = firmware::thermostat(&home.firmware()).await?;
-            announcer.step("firmware", "thermostat, built from its script");
+            let wasm = firmware::thermostat(&home.firmware())?;
+            announcer.step("firmware", "thermostat, a script");
             wasm
         }
     };

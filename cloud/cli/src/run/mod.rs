@@ -20,11 +20,10 @@ use clap::{Args, ValueEnum};
 use iottly_sandbox::{Cache, Firmware, Runtime};
 use tokio::sync::oneshot;
 
+use crate::compiled;
 use crate::exit::Failure;
 use crate::listen::Stop;
 use crate::say::say;
-use crate::scratch;
-use crate::subprocess;
 use host::Sink;
 pub(crate) use host::unix_ms;
 use profile::Profile;
@@ -74,21 +73,17 @@ pub(crate) enum Output {
     Json,
 }
 
-/// Loads components; keeps compiled code in a temporary folder, which is removed on drop.
+/// Loads components with the compiled code of this process.
 pub(crate) struct Loader {
     runtime: Runtime,
     cache: Cache,
-    _dir: tempfile::TempDir,
 }
 
 impl Loader {
     pub(crate) fn new() -> anyhow::Result<Self> {
-        let dir = scratch::dir("iottly-run-")?;
-        let cache = Cache::open(dir.path().join("compiled"), subprocess::compiler()?)?;
         Ok(Self {
             runtime: Runtime::new()?,
-            cache,
-            _dir: dir,
+            cache: compiled::open(&compiled::folder())?,
         })
     }
 
@@ -97,9 +92,11 @@ impl Loader {
     /// # Errors
     /// [`Failure::Invalid`] when the component is not firmware.
     pub(crate) fn load(&self, wasm: &[u8]) -> Result<Firmware, Failure> {
-        use iottly_sandbox::LoadError::{Invalid, Manifest, TooLarge, World};
+        use iottly_sandbox::LoadError::{Invalid, Manifest, NoEngine, Script, TooLarge, World};
         self.cache.load(&self.runtime, wasm).map_err(|error| match error {
-            TooLarge { .. } | Invalid(_) | Manifest(_) | World(_) => Failure::Invalid(error.to_string()),
+            TooLarge { .. } | Invalid(_) | Manifest(_) | World(_) | Script(_) | NoEngine { .. } => {
+                Failure::Invalid(error.to_string())
+            }
             other => Failure::Failed(other.into()),
         })
     }

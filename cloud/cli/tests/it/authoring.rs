@@ -45,11 +45,15 @@ fn a_new_firmware_runs_takes_a_command_and_ends_with_ctrl_c() {
 
     let (code, out, err) = iottly_in(&hello, &["build"]);
     assert_eq!((code, out.as_str()), (Some(0), "./target/hello.wasm\n"), "{err}");
+    let component = || fs::read(hello.join("target/hello.wasm")).expect("component");
+    let first = component();
     assert!(
-        fs::read(hello.join("target/hello.wasm"))
-            .expect("component")
-            .starts_with(b"\0asm")
+        first.starts_with(b"\0asm") && first.len() < 10_000,
+        "{}",
+        first.len()
     );
+    assert_eq!(iottly_in(&hello, &["build"]).0, Some(0));
+    assert_eq!(component(), first, "the same bytes");
 
     let mut run = Running::start(dir.path(), &["hello"]);
     run.message("a reading", |message| message["temperature"].is_number());
@@ -121,10 +125,10 @@ fn an_endless_top_level_is_stopped() {
     let (code, _, err) = iottly_in(dir.path(), &["build"]);
     assert_eq!(code, Some(2), "{err}");
     assert!(
-        err.contains("main.js: the top level of the script did not end"),
+        err.contains("main.js:1:") && err.contains("the top level of the script did not end"),
         "{err}"
     );
-    // A build has seven seconds of processor time, and more of wall-clock time on a busy machine.
+    // The top level has two seconds of processor time, and more of wall-clock time on a busy machine.
     assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
@@ -221,6 +225,35 @@ fn check_ends_with_what_a_trial_would_decide() {
         iottly_in(dir.path(), &["check", "--strict"]).0,
         Some(1),
         "a warning"
+    );
+    // A minute of the board's time: what goes wrong late is seen, in a moment.
+    for (late, reason) in [
+        (
+            "let n = 0; function loop() { n += 1; if (n > 40) missing(); }",
+            "loop failed 3 times in a row",
+        ),
+        (
+            "const began = Date.now(); function health() { if (Date.now() - began > 50000) return 'worn out'; }",
+            "health: failed: worn out",
+        ),
+        (
+            "setTimeout(() => { setInterval(() => missing(), 5000); }, 30000);",
+            "events failed 3 times in a row",
+        ),
+    ] {
+        fs::write(dir.path().join("main.js"), late).expect("write");
+        let (code, _, err) = iottly_in(dir.path(), &["check"]);
+        assert_eq!(code, Some(1), "{late}: {err}");
+        assert!(err.contains(reason), "{late}: {err}");
+    }
+    let text = "function loop() { send_msg({}); } function shutdown() { throw new Error('no goodbye'); }";
+    fs::write(dir.path().join("main.js"), text).expect("write");
+    let (code, _, err) = iottly_in(dir.path(), &["check"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        err.contains("more messages and log lines")
+            && err.contains("warning: shutdown: failed: Error: no goodbye"),
+        "{err}"
     );
     fs::write(dir.path().join("main.js"), "function loop() {}\n").expect("write");
     let (code, _, err) = iottly_in(dir.path(), &["check", "--strict"]);

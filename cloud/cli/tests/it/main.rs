@@ -5,3 +5,4 @@ mod authoring_rust;
 mod contract;
 mod help;
 mod local;
+mod script_check;

@@ -227,14 +227,8 @@ function loop() {
 ";
 
 impl Board {
-    pub(crate) fn new(iottly: &Path, device: Device) -> Self {
-        let builder = iottly_builder::BuilderProgram {
-            path: iottly.to_owned(),
-            args: vec!["__build-js".into()],
-        };
-        let source = iottly_builder::Source::script(COUNTER);
-        let wasm = iottly_builder::build(&builder, &source, super::PATIENCE).expect("the script builds");
-        std::fs::write(device.folder.join("firmware.wasm"), wasm).expect("firmware");
+    pub(crate) fn new(device: Device) -> Self {
+        std::fs::write(device.folder.join("firmware.wasm"), crate::build(COUNTER)).expect("firmware");
         Self {
             device,
             process: None,

@@ -192,7 +192,7 @@ impl<'s> World<'s> {
             Host::new(&format!("host-{host}"), devices.collect())
         });
         let hosts: Vec<_> = hosts.collect();
-        let board = Board::new(&settings.iottly, device("board"));
+        let board = Board::new(device("board"));
         let first = hosts[0]
             .devices()
             .next()

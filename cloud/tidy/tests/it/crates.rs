@@ -46,7 +46,7 @@ fn crates_depend_only_as_designed() {
         ),
         (
             "iottly-builder",
-            &["iottly-child", "iottly-manifest", "iottly-protocol"],
+            &["iottly-engine", "iottly-manifest", "iottly-protocol"],
         ),
         ("iottly-filter", &["iottly-protocol"]),
         ("iottly-core", &["iottly-filter", "iottly-protocol"]),
@@ -80,6 +80,7 @@ fn crates_depend_only_as_designed() {
                 "iottly-agent",
                 "iottly-boards",
                 "iottly-builder",
+                "iottly-child",
                 "iottly-cloud",
                 "iottly-core",
                 "iottly-engine",

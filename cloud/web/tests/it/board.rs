@@ -29,7 +29,7 @@ pub(crate) fn plain_builder() -> Builder {
             Ok(text.into_bytes())
         }
     };
-    let imports = |component: &[u8]| {
+    let capabilities = |component: &[u8]| {
         let text = String::from_utf8_lossy(component).into_owned();
         let mut names: Vec<String> = text
             .lines()
@@ -41,7 +41,7 @@ pub(crate) fn plain_builder() -> Builder {
     Builder {
         version: "1".into(),
         build: Arc::new(build),
-        imports: Arc::new(imports),
+        capabilities: Arc::new(capabilities),
         engine: None,
     }
 }

@@ -55,14 +55,14 @@ fn builder(gate: &Arc<Gate>) -> Builder {
         }
         Ok(text.into_bytes())
     };
-    let imports = |component: &[u8]| match component {
+    let capabilities = |component: &[u8]| match component {
         b"no firmware" => Err(BuildFailure::Code("the component is no firmware".into())),
         _ => Ok(Vec::new()),
     };
     Builder {
         version: "1".into(),
         build: Arc::new(build),
-        imports: Arc::new(imports),
+        capabilities: Arc::new(capabilities),
         engine: None,
     }
 }

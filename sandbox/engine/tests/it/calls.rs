@@ -31,3 +31,16 @@ fn the_functions_of_a_script_are_called() {
          sent: {\"ECHO\":{\"echo\":{\"a\":[1]}}}\n! unsupported: no handler for \"nothing\"\nshutdown update\n"
     );
 }
+
+#[test]
+fn the_host_may_want_the_top_level_alone() {
+    let script = "log('top'); function init() { log('init'); } function loop() { log('loop'); }";
+    let mut script = Setup::new(script).file("__iottly/top-level-only", "").start();
+    script.tick();
+    assert_eq!(script.output(), "top\n");
+    let output = Setup::new("null.x;")
+        .file("__iottly/top-level-only", "")
+        .start()
+        .output();
+    assert!(output.contains("! failed: TypeError"), "{output}");
+}

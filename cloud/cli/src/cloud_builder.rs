@@ -1,0 +1,43 @@
+//! The builder of code for releases, which the program hands to the cloud: the cloud's library links no sandbox.
+
+use std::sync::Arc;
+
+use iottly_builder::{BuildError, Source};
+use iottly_cloud::releases::OfferedEngine;
+use iottly_cloud::rollout::{BuildFailure, Builder};
+use iottly_core::model::Snippet;
+use iottly_sandbox::Confinement;
+
+use crate::script_check::ChildCheck;
+
+/// Returns the cloud's builder of code for releases.
+pub(crate) fn new() -> anyhow::Result<Builder> {
+    let check = ChildCheck::new()?;
+    if Confinement::here().landlock == 0 {
+        tracing::warn!("kernel has no Landlock; confining the check of scripts by its other limits only");
+    }
+    let build = move |snippets: &[Snippet]| {
+        let source = Source::sections(
+            snippets
+                .iter()
+                .map(|snippet| (snippet.name.as_str(), snippet.code.as_str())),
+        );
+        iottly_builder::build(&source, &check).map_err(failure)
+    };
+    Ok(Builder {
+        version: iottly_builder::version(),
+        build: Arc::new(build),
+        capabilities: Arc::new(|component: &[u8]| iottly_builder::capabilities(component).map_err(failure)),
+        engine: Some(OfferedEngine {
+            abi: iottly_engine::ABI.to_owned(),
+            content: iottly_engine::ENGINE,
+        }),
+    })
+}
+
+fn failure(error: BuildError) -> BuildFailure {
+    match error {
+        BuildError::Check(reason) => BuildFailure::Builder(reason),
+        other => BuildFailure::Code(other.to_string()),
+    }
+}

@@ -1,0 +1,126 @@
+//! The check of scripts in a confined child process: this program itself under a hidden command.
+//!
+//! The child maps the compiled engine first, which is this machine's own code, then binds itself, and only then reads the
+//! script. So a script that escaped from the sandbox would find no file, no socket and no program.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use iottly_builder::{Refusal, ScriptCheck};
+use iottly_child::{BAD_INPUT, Bounds, Failure, Job, Program, RunError};
+use iottly_protocol::limits::MAX_COMPONENT_BYTES;
+use iottly_sandbox::{Cache, CheckError, Limits, LoadError, Runtime};
+
+use crate::{compiled, scratch, subprocess};
+
+/// Environment variable with the folder of compiled code.
+const CACHE_VAR: &str = "IOTTLY_CHECK_CACHE";
+/// Bounds of the child. A script has 16 MiB and two seconds of processor time in the sandbox.
+const BOUNDS: Bounds<'static> = Bounds {
+    cpu_s: 10,
+    data_bytes: 256 << 20,
+    file_bytes: 1 << 20,
+    folder: None,
+};
+/// Wall-clock time of a check. It takes milliseconds; the first one may have to wait until the engine is compiled.
+const WALL: Duration = Duration::from_secs(150);
+
+/// Checks scripts with the engine in a folder of compiled code.
+pub(crate) struct ChildCheck {
+    program: Program,
+    cache: PathBuf,
+}
+
+impl ChildCheck {
+    /// Checks with this program, and the compiled code of this process.
+    ///
+    /// # Errors
+    /// When this program's own file cannot be found.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            program: subprocess::checker()?,
+            cache: compiled::folder(),
+        })
+    }
+
+    fn start(&self, component: &[u8]) -> io::Result<Result<iottly_child::Outcome, RunError>> {
+        let dir = scratch::folder();
+        let mut input = tempfile::tempfile_in(&dir)?;
+        input.write_all(component)?;
+        input.seek(SeekFrom::Start(0))?;
+        let cache = self.cache.to_string_lossy();
+        Ok(iottly_child::run(
+            &self.program,
+            Job {
+                input,
+                output: File::options().write(true).open("/dev/null")?,
+                dir: &dir,
+                env: &[(CACHE_VAR, &cache)],
+                wall: WALL,
+            },
+        ))
+    }
+}
+
+impl ScriptCheck for ChildCheck {
+    fn check(&self, component: &[u8]) -> Result<(), Refusal> {
+        // Without the folder's name: the reason is shown to the requester of the build.
+        let unwritable =
+            |error: io::Error| Refusal::Check(format!("cannot create a temporary file: {}", error.kind()));
+        match self.start(component).map_err(unwritable)? {
+            Ok(outcome) if outcome.success() => Ok(()),
+            Ok(outcome) if outcome.code() == Some(i32::from(BAD_INPUT)) => {
+                Err(Refusal::Script(outcome.stderr.trim_end().to_owned()))
+            }
+            Ok(outcome) => Err(Refusal::Check(outcome.reason())),
+            Err(error) => Err(Refusal::Check(error.to_string())),
+        }
+    }
+}
+
+/// Runs the child's whole life: a component on standard input, what is wrong with its script on standard error.
+///
+/// Has to be called before anything else in `main`: it limits the whole process.
+pub(crate) fn child() -> ExitCode {
+    let prepared = prepare();
+    iottly_child::main(BOUNDS, move || {
+        let (cache, runtime) = prepared.map_err(|error| Failure::failed(format!("{error:#}")))?;
+        // The stack of the first thread is as large as the user's limits say.
+        let check = move || check(&cache, &runtime);
+        std::thread::Builder::new()
+            .stack_size(iottly_sandbox::THREAD_STACK_BYTES)
+            .spawn(check)
+            .map_err(|error| Failure::failed(format!("cannot start a thread: {error}")))?
+            .join()
+            .map_err(|_| Failure::failed("the check panicked".to_owned()))?
+    })
+}
+
+/// Maps the engine; compiles it unless that was done before.
+fn prepare() -> anyhow::Result<(Cache, Runtime)> {
+    let folder = std::env::var_os(CACHE_VAR).context("this program starts the check itself")?;
+    let (cache, runtime) = (compiled::open(&PathBuf::from(folder))?, Runtime::new()?);
+    cache.warm(&runtime)?;
+    Ok((cache, runtime))
+}
+
+fn check(cache: &Cache, runtime: &Runtime) -> Result<Vec<u8>, Failure> {
+    let mut component = Vec::new();
+    io::stdin()
+        .take(MAX_COMPONENT_BYTES as u64 + 1)
+        .read_to_end(&mut component)
+        .map_err(|error| Failure::failed(format!("cannot read the script: {error}")))?;
+    let firmware = cache.load(runtime, &component).map_err(|error| match error {
+        LoadError::Cache { .. } | LoadError::Compile(_) => Failure::failed(error.to_string()),
+        _ => Failure::bad_input(error.to_string()),
+    })?;
+    match firmware.check(Limits::default()) {
+        Ok(()) => Ok(Vec::new()),
+        Err(CheckError::Script(text)) => Err(Failure::bad_input(text)),
+        Err(error) => Err(Failure::failed(error.to_string())),
+    }
+}
