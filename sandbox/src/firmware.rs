@@ -65,6 +65,7 @@ impl Firmware {
             manifest: self.profile.manifest.clone(),
             script: Some(self.profile.script.clone()?),
             top_level_only: true,
+            engine: self.profile.engine.clone(),
         };
         Some(Self {
             profile: Arc::new(profile),
