@@ -20,6 +20,7 @@ use crate::guarded_clock::GuardedClock;
 use crate::history_reader::HistoryReader;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
+use crate::leases::Leases;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use crate::releases::ReleaseRepositories;
@@ -127,6 +128,8 @@ pub struct Services {
     pub device_settings: Arc<DeviceSettingsService>,
     /// Service of releases and rollouts.
     pub rollouts: Arc<Rollouts>,
+    /// Service of developer leases.
+    pub leases: Arc<Leases>,
     /// Hub of messages as they are stored.
     pub live: Arc<LiveHub>,
     /// MQTT broker.
@@ -192,6 +195,21 @@ pub struct Cloud {
 impl Cloud {
     /// Opens the database and starts broker, ingest and commands.
     ///
+    /// ```
+    /// use iottly_cloud::{Cloud, CloudConfig};
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let data = tempfile::tempdir()?;
+    /// let config = CloudConfig::new(data.path().join("cloud"), "127.0.0.1:0".parse()?);
+    /// let cloud = Cloud::start(config).await?;
+    /// println!("devices connect to {}", cloud.mqtt_addr());
+    /// assert!(cloud.services().store.online_devices().await?.is_empty());
+    /// cloud.shutdown().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// If the data folder is unusable or in use, the database cannot be opened, or the MQTT address cannot be
     /// bound.
@@ -234,6 +252,11 @@ impl Cloud {
                 .with_floor(config.disk_floor),
             config.builder.clone(),
         );
+        let leases = Arc::new(Leases::new(
+            Arc::clone(&store),
+            Arc::clone(&shared),
+            repositories.clone(),
+        ));
         let rollouts = Arc::new(Rollouts::new(
             Arc::clone(&store),
             Arc::clone(&shared),
@@ -247,6 +270,7 @@ impl Cloud {
             commands: Arc::clone(&commands),
             device_settings: Arc::clone(&device_settings),
             rollouts: Arc::clone(&rollouts),
+            leases: Arc::clone(&leases),
             live: Arc::clone(&live),
             metrics: Arc::clone(&metrics),
             time: Arc::clone(&time),
@@ -262,6 +286,7 @@ impl Cloud {
             commands,
             device_settings,
             rollouts,
+            leases,
             live,
             broker: shared,
             ids,

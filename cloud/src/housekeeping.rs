@@ -48,6 +48,10 @@ pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<GuardedClock>) {
         let now = time.deadline();
         log("failed to expire commands", expire(store.as_ref(), now).await);
         log(
+            "failed to mark developer leases whose time is over",
+            store.expire_leases(clock::now()).await.map(|_| ()),
+        );
+        log(
             "failed to delete old idempotency keys",
             store.forget_keys(now.saturating_sub(KEYS_MS)).await.map(|_| ()),
         );

@@ -15,6 +15,7 @@ mod guarded_clock;
 pub mod history_reader;
 pub mod housekeeping;
 pub mod ingest;
+pub mod leases;
 pub mod live;
 mod metrics;
 pub mod releases;

@@ -1,13 +1,14 @@
-//! Live feed: hands stored messages to watchers as they are stored. Never reads from the store, and never
-//! waits for a watcher.
+//! Live feed: hands stored messages to watchers as they are stored, and to those that ask for it log lines and answers
+//! to developer orders. Never reads from the store, and never waits for a watcher.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use iottly_protocol::{DeviceId, ProjectId};
 use tokio::sync::Notify;
 
+use iottly_core::ingest::{Observed, ObservedRecord};
 use iottly_core::model::StoredMessage;
 
 /// Maximum number of messages queued for a slow watcher.
@@ -34,7 +35,10 @@ pub struct Watch {
 pub enum LiveEvent {
     /// Message that was stored.
     Message(Arc<StoredMessage>),
-    /// Number of messages that were skipped because the watcher was too slow. They are in the history.
+    /// Log line, or answer to a developer order.
+    Observed(Arc<Observed>),
+    /// Number of messages and observed records that were skipped because the watcher was too slow. The messages are in
+    /// the history.
     Lagged(u64),
     /// End of the feed: the watcher's place was given to another project.
     Ended,
@@ -77,27 +81,54 @@ pub struct LiveStream {
 struct Watcher {
     /// Position in the order in which watchers were admitted.
     number: u64,
+    /// True for a watcher that also gets log lines and answers to developer orders.
+    is_developer: bool,
     queue: Mutex<Queue>,
     wake: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    messages: VecDeque<Arc<StoredMessage>>,
+    items: VecDeque<Item>,
     bytes: usize,
     skipped: u64,
     ended: bool,
 }
 
+#[derive(Debug)]
+enum Item {
+    Message(Arc<StoredMessage>),
+    Observed(Arc<Observed>),
+}
+
+impl Item {
+    /// Returns the bytes of the item that a device chose.
+    fn len(&self) -> usize {
+        match self {
+            Self::Message(message) => message.payload.get().len(),
+            Self::Observed(observed) => match &observed.what {
+                ObservedRecord::Log(line) => line.text.len(),
+                ObservedRecord::Developer(report) => report.detail.as_ref().map_or(0, String::len),
+            },
+        }
+    }
+}
+
 impl Watchers {
-    /// Admits a watcher; when the hub is full, ends the oldest watcher of the project with the most.
-    fn admit(&mut self, what: Watch) -> Result<Arc<Watcher>, TooManyWatchers> {
+    /// Admits a watcher of one or several devices of a project, or of the whole project; when the hub is full, ends the
+    /// oldest watcher of the project with the most.
+    fn admit(
+        &mut self,
+        project: ProjectId,
+        devices: &[Option<DeviceId>],
+        is_developer: bool,
+    ) -> Result<Arc<Watcher>, TooManyWatchers> {
         self.lists.retain(|_, list| {
             list.retain(|watcher| watcher.strong_count() > 0);
             !list.is_empty()
         });
         let shares = self.shares();
-        let own = shares.get(&what.project).copied().unwrap_or(0);
+        let own = shares.get(&project).copied().unwrap_or(0);
         if own >= MAX_PER_PROJECT {
             return Err(TooManyWatchers::Project);
         }
@@ -110,20 +141,31 @@ impl Watchers {
         }
         let watcher = Arc::new(Watcher {
             number: self.next,
+            is_developer,
             ..Watcher::default()
         });
         self.next += 1;
-        self.lists.entry(what).or_default().push(Arc::downgrade(&watcher));
+        for device in devices {
+            let what = Watch {
+                project,
+                device: *device,
+            };
+            self.lists.entry(what).or_default().push(Arc::downgrade(&watcher));
+        }
         Ok(watcher)
     }
 
-    /// Returns the number of watchers of each project.
+    /// Returns the number of watchers of each project; one of several devices counts once.
     fn shares(&self) -> HashMap<ProjectId, usize> {
-        let mut shares = HashMap::new();
+        let mut watchers: HashMap<ProjectId, HashSet<*const Watcher>> = HashMap::new();
         for (what, list) in &self.lists {
-            *shares.entry(what.project).or_default() += list.len();
+            let known = watchers.entry(what.project).or_default();
+            known.extend(list.iter().map(Weak::as_ptr));
         }
-        shares
+        watchers
+            .into_iter()
+            .map(|(project, watchers)| (project, watchers.len()))
+            .collect()
     }
 
     /// Ends the oldest watcher of a project.
@@ -148,12 +190,31 @@ impl LiveHub {
     /// When its project has 32 watchers, or when the hub has 256 and no project has more than its project
     /// would have.
     pub fn watch(&self, what: Watch) -> Result<LiveStream, TooManyWatchers> {
-        let watcher = lock(&self.watchers).admit(what)?;
+        let watcher = lock(&self.watchers).admit(what.project, &[what.device], false)?;
+        Ok(self.stream(watcher))
+    }
+
+    /// Admits a watcher of some devices, which gets their messages, their log lines and their answers to developer orders
+    /// from now on.
+    ///
+    /// # Errors
+    /// As [`watch`](Self::watch).
+    pub fn watch_devices(
+        &self,
+        project: ProjectId,
+        devices: impl IntoIterator<Item = DeviceId>,
+    ) -> Result<LiveStream, TooManyWatchers> {
+        let devices: Vec<_> = devices.into_iter().map(Some).collect();
+        let watcher = lock(&self.watchers).admit(project, &devices, true)?;
+        Ok(self.stream(watcher))
+    }
+
+    fn stream(&self, watcher: Arc<Watcher>) -> LiveStream {
         self.count.fetch_add(1, Ordering::AcqRel);
-        Ok(LiveStream {
+        LiveStream {
             watcher,
             count: Arc::clone(&self.count),
-        })
+        }
     }
 
     /// Hands a message to the watchers of its device and of its project.
@@ -172,10 +233,32 @@ impl LiveHub {
                 .flatten()
                 .filter_map(Weak::upgrade)
             {
-                watcher.push(Arc::clone(
+                watcher.push(Item::Message(Arc::clone(
                     shared.get_or_insert_with(|| Arc::new(message.clone())),
-                ));
+                )));
             }
+        }
+    }
+
+    /// Hands a log line or an answer to a developer order to the watchers of its device that get them.
+    pub fn publish_observed(&self, observed: &Observed) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let what = Watch {
+            project: observed.scope.project,
+            device: Some(observed.scope.device),
+        };
+        let watchers = lock(&self.watchers);
+        let list = watchers.lists.get(&what).into_iter().flatten();
+        let mut shared = None;
+        for watcher in list
+            .filter_map(Weak::upgrade)
+            .filter(|watcher| watcher.is_developer)
+        {
+            watcher.push(Item::Observed(Arc::clone(
+                shared.get_or_insert_with(|| Arc::new(observed.clone())),
+            )));
         }
     }
 }
@@ -191,17 +274,16 @@ impl Watcher {
         self.wake.notify_one();
     }
 
-    fn push(&self, message: Arc<StoredMessage>) {
+    fn push(&self, item: Item) {
         let mut queue = lock(&self.queue);
         if queue.ended {
             return;
         }
-        queue.bytes += message.payload.get().len();
-        queue.messages.push_back(message);
-        while queue.messages.len() > 1 && (queue.messages.len() > QUEUE_MESSAGES || queue.bytes > QUEUE_BYTES)
-        {
-            if let Some(dropped) = queue.messages.pop_front() {
-                queue.bytes -= dropped.payload.get().len();
+        queue.bytes += item.len();
+        queue.items.push_back(item);
+        while queue.items.len() > 1 && (queue.items.len() > QUEUE_MESSAGES || queue.bytes > QUEUE_BYTES) {
+            if let Some(dropped) = queue.items.pop_front() {
+                queue.bytes -= dropped.len();
                 queue.skipped += 1;
             }
         }
@@ -217,9 +299,12 @@ impl Watcher {
         if queue.skipped > 0 {
             return Some(LiveEvent::Lagged(std::mem::take(&mut queue.skipped)));
         }
-        let message = queue.messages.pop_front()?;
-        queue.bytes -= message.payload.get().len();
-        Some(LiveEvent::Message(message))
+        let item = queue.items.pop_front()?;
+        queue.bytes -= item.len();
+        Some(match item {
+            Item::Message(message) => LiveEvent::Message(message),
+            Item::Observed(observed) => LiveEvent::Observed(observed),
+        })
     }
 }
 
@@ -309,6 +394,49 @@ mod tests {
         }
         assert!(matches!(stream.recv().await, LiveEvent::Lagged(44)));
         assert!(matches!(stream.recv().await, LiveEvent::Message(m) if m.timestamp == 44));
+    }
+
+    #[tokio::test]
+    async fn a_developer_sees_the_log_of_the_chosen_devices_and_takes_one_place() {
+        let hub = LiveHub::default();
+        let project = ProjectId::from_bytes([1; 12]);
+        let devices: Vec<_> = (1..=16u8).map(|n| DeviceId::from_bytes([n; 16])).collect();
+        let mut held: Vec<_> = (0..MAX_PER_PROJECT - 1)
+            .map(|_| hub.watch(of_project(1)).expect("admitted"))
+            .collect();
+        let mut stream = hub.watch_devices(project, devices.clone()).expect("admitted");
+        assert!(hub.watch(of_project(1)).is_err(), "all places are taken");
+        let line = |project: u8, device: DeviceId, text: &str| Observed {
+            scope: Scope {
+                project: ProjectId::from_bytes([project; 12]),
+                device,
+            },
+            received: 1,
+            what: ObservedRecord::Log(iottly_protocol::LogLine {
+                level: iottly_protocol::Level::Info,
+                text: text.into(),
+                at_ms: 1,
+                firmware: None,
+            }),
+        };
+        hub.publish_observed(&line(2, devices[0], "of another project"));
+        hub.publish_observed(&line(1, DeviceId::from_bytes([99; 16]), "of another device"));
+        hub.publish_observed(&line(1, devices[15], "mine"));
+        hub.publish(&message(1, devices[0], 7));
+        let LiveEvent::Observed(seen) = stream.recv().await else {
+            panic!("a line")
+        };
+        assert!(matches!(&seen.what, ObservedRecord::Log(line) if line.text == "mine"));
+        assert!(matches!(stream.recv().await, LiveEvent::Message(m) if m.timestamp == 7));
+        for _ in 0..QUEUE_MESSAGES + 3 {
+            hub.publish_observed(&line(1, devices[1], "again"));
+        }
+        assert!(matches!(stream.recv().await, LiveEvent::Lagged(3)));
+        assert!(
+            matches!(held[0].recv().await, LiveEvent::Message(m) if m.timestamp == 7),
+            "others get messages alone"
+        );
+        assert!(held[0].watcher.pop().is_none());
     }
 
     fn of_project(project: u8) -> Watch {

@@ -1,7 +1,7 @@
 //! Errors of a configuration without any of its text: a secret may be anywhere in it by mistake.
 
 /// Keys of a configuration, which an error may name.
-const KEYS: [&str; 28] = [
+const KEYS: [&str; 31] = [
     "device_id",
     "secret",
     "broker",
@@ -18,6 +18,7 @@ const KEYS: [&str; 28] = [
     "disk_bytes",
     "when_full",
     "ttl_seconds",
+    "firmware_bytes_per_day",
     "repository",
     "root",
     "ca",
@@ -30,6 +31,8 @@ const KEYS: [&str; 28] = [
     "i2c",
     "spi",
     "uart",
+    "pwm",
+    "adc",
 ];
 
 /// Returns line and kind of an error in a configuration, with known keys and no values.
@@ -104,8 +107,14 @@ args = ["a"]
 disk_bytes = 5
 when_full = "drop_oldest"
 ttl_seconds = 5
+firmware_bytes_per_day = 5
 [grants]
 gpio = []
+i2c = []
+spi = []
+uart = []
+pwm = []
+adc = []
 [updates]
 repository = "r"
 root = "r.json"
@@ -117,6 +126,21 @@ capabilities = ["x"]
 p256 = true
 poll_seconds = 5
 "#;
+
+    #[test]
+    fn every_key_is_named() {
+        for (number, line) in WHOLE.lines().enumerate() {
+            let Some((key, _)) = line.split_once(" = ") else {
+                continue;
+            };
+            let wrong = format!("{key} = 1979-05-27");
+            let mut lines: Vec<&str> = WHOLE.lines().collect();
+            lines[number] = &wrong;
+            let error = AgentConfig::parse(&lines.join("\n"), Path::new("")).expect_err(key);
+            let named = format!("line {}: `{key}`: ", number + 1);
+            assert!(error.to_string().contains(&named), "{error}");
+        }
+    }
 
     #[test]
     fn a_secret_anywhere_is_never_printed() {

@@ -102,6 +102,26 @@ impl Outbox {
     /// Offers a record; on return it is in the open group, after the group's commit on the disk. Blocks for
     /// up to 50 ms until there is room; not for async code.
     ///
+    /// ```
+    /// use iottly_agent::outbox::{Outbox, Queue, SledQueue};
+    /// use iottly_protocol::{Level, LogLine, Record, StreamClass};
+    ///
+    /// let folder = tempfile::tempdir()?;
+    /// let (queue, _notes) = SledQueue::open(&folder.path().join("queue"))?;
+    /// let (outbox, thread) = Outbox::start(Box::new(queue), "queue", ())?;
+    ///
+    /// let line = LogLine { level: Level::Info, text: "started".to_owned(), at_ms: outbox.now_ms() };
+    /// outbox.offer(StreamClass::Control, Record::Log(line).encode())?;
+    ///
+    /// // A stopped queue commits what it has accepted, and keeps it until the cloud has acknowledged it.
+    /// outbox.stop();
+    /// thread.join().expect("the queue's thread does not panic");
+    /// let (queue, _notes) = SledQueue::open(&folder.path().join("queue"))?;
+    /// let control = queue.stream(StreamClass::Control);
+    /// assert_eq!((control.oldest, control.next), (1, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// If the record was not accepted; see [`OutboxError`].
     pub fn offer(&self, class: StreamClass, record: Vec<u8>) -> Result<(), OutboxError> {

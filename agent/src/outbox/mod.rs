@@ -223,4 +223,8 @@ mod failing_tests;
 #[cfg(test)]
 mod foreign_file_tests;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod room_tests;
+#[cfg(test)]
 mod tests;

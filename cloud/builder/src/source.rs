@@ -226,6 +226,28 @@ mod tests {
     }
 
     #[test]
+    fn sections_and_a_folder_with_the_same_content_differ_only_in_the_places_of_sections() {
+        const MANIFEST: &str = "name = \"porch\"\n[capabilities]\ngpio = [\"led\"]\n";
+        let sections = Source::sections([
+            ("global", "let led;\n"),
+            ("init", "function init() {\n  led = gpio.output('led');\n}\n"),
+            ("set-level", "function set_level() {}\n"),
+        ])
+        .with_manifest(MANIFEST)
+        .unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(MAIN), &sections.files[MAIN]).unwrap();
+        fs::write(dir.path().join("firmware.toml"), MANIFEST).unwrap();
+        let folder = Source::from_dir(dir.path()).unwrap();
+        assert_ne!(sections.component().unwrap(), folder.component().unwrap());
+        let plain = Source {
+            sections: Vec::new(),
+            ..sections
+        };
+        assert_eq!(plain.component().unwrap(), folder.component().unwrap());
+    }
+
+    #[test]
     fn a_folder_gives_its_scripts_only() {
         let dir = tempfile::tempdir().unwrap();
         for (path, text) in [

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use iottly_builder::{BuildError, Source};
+use iottly_builder::{BuildError, Source, SourceError};
 use iottly_cloud::releases::OfferedEngine;
 use iottly_cloud::rollout::{BuildFailure, Builder};
-use iottly_core::model::Snippet;
+use iottly_core::model::BranchCode;
 use iottly_sandbox::Confinement;
 
 use crate::script_check::ChildCheck;
@@ -16,12 +16,8 @@ pub(crate) fn new() -> anyhow::Result<Builder> {
     if Confinement::here().landlock == 0 {
         tracing::warn!("kernel has no Landlock; confining the check of scripts by its other limits only");
     }
-    let build = move |snippets: &[Snippet]| {
-        let source = Source::sections(
-            snippets
-                .iter()
-                .map(|snippet| (snippet.name.as_str(), snippet.code.as_str())),
-        );
+    let build = move |code: &BranchCode| {
+        let source = source(code).map_err(|error| failure(error.into()))?;
         iottly_builder::build(&source, &check).map_err(failure)
     };
     Ok(Builder {
@@ -33,6 +29,19 @@ pub(crate) fn new() -> anyhow::Result<Builder> {
             content: iottly_engine::ENGINE,
         }),
     })
+}
+
+/// Returns what `iottly push` would read from a folder with the same code and manifest.
+fn source(code: &BranchCode) -> Result<Source, SourceError> {
+    let source = Source::sections(
+        code.snippets
+            .iter()
+            .map(|snippet| (snippet.name.as_str(), snippet.code.as_str())),
+    );
+    match &code.manifest {
+        Some(manifest) => source.with_manifest(manifest.as_str()),
+        None => Ok(source),
+    }
 }
 
 fn failure(error: BuildError) -> BuildFailure {

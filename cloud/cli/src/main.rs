@@ -10,6 +10,7 @@ mod exit;
 mod filter;
 mod group;
 mod init;
+mod lease;
 mod listen;
 mod log;
 mod provision;
@@ -18,7 +19,6 @@ mod release;
 mod remote;
 mod run;
 mod say;
-mod scratch;
 mod script_check;
 mod serve;
 mod subprocess;
@@ -77,6 +77,8 @@ enum Command {
     Push(push::Options),
     /// Deploys branches to deployment groups
     Group(group::Options),
+    /// Shows and ends developer leases, which let devices run scripts without a release
+    Lease(lease::Options),
     /// Manages webhooks, which send messages to addresses of your choice
     Webhook(webhook::Options),
     /// Compiles firmware to machine code; this program starts it
@@ -108,6 +110,7 @@ fn main() -> ExitCode {
         Command::Release(options) => exit::report(release::run_release(&options)),
         Command::Push(options) => exit::report(push::run(&options)),
         Command::Group(options) => exit::report(group::run(&options)),
+        Command::Lease(options) => exit::report(lease::run(&options)),
         Command::Webhook(options) => exit::report(webhook::run(&options)),
         Command::Run(options) => exit::report(async_main(run::run(options))),
     }

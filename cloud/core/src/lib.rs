@@ -5,6 +5,7 @@ pub mod code;
 pub mod command;
 pub mod history;
 pub mod ingest;
+pub mod lease;
 mod message_id;
 pub mod model;
 pub mod presence;

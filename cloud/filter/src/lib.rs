@@ -49,6 +49,18 @@ pub struct Filter {
 impl Filter {
     /// Reads a filter from its JSON text (extended JSON, in which key order matters).
     ///
+    /// ```
+    /// use iottly_filter::{Budget, Document, Filter};
+    ///
+    /// let filter = Filter::parse(r#"{"payload.temperature": {"$gt": 30}}"#)?;
+    /// let warm = Document::parse(r#"{"payload": {"temperature": 31.5}}"#)?;
+    /// assert_eq!(filter.matches(&warm, &mut Budget::steps(1_000)), Ok(true));
+    ///
+    /// let refused = Filter::parse(r#"{"$where": "true"}"#).expect_err("code is not run");
+    /// assert!(refused.to_string().contains("$where"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// When the text is not a filter of the language, or exceeds a limit of this crate. The error names the place.
     pub fn parse(text: &str) -> Result<Self, FilterError> {

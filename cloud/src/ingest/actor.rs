@@ -20,6 +20,7 @@ use crate::command::CommandService;
 use crate::critical_tasks::CriticalTasks;
 use crate::device_settings::DeviceSettingsService;
 use crate::guarded_clock::GuardedClock;
+use crate::leases::Leases;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use crate::rollout::Rollouts;
@@ -63,6 +64,8 @@ pub struct IngestParts {
     pub device_settings: Arc<DeviceSettingsService>,
     /// Service notified of updates; sends directives after a hello.
     pub rollouts: Arc<Rollouts>,
+    /// Service that sends developer orders after a hello.
+    pub leases: Arc<Leases>,
     /// Hub notified of stored messages.
     pub live: Arc<LiveHub>,
     /// Metrics of the ingest.

@@ -1,4 +1,5 @@
-//! Sends a device, after its hello, its settings, its open directive and its open commands.
+//! Sends a device, after its hello, its settings, its open directive, the order of its developer lease and its open
+//! commands.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::command::CommandService;
 use crate::device_settings::DeviceSettingsService;
+use crate::leases::Leases;
 use crate::rollout::Rollouts;
 use iottly_core::model::Scope;
 
@@ -26,6 +28,7 @@ struct Sender {
     commands: Arc<CommandService>,
     device_settings: Arc<DeviceSettingsService>,
     rollouts: Arc<Rollouts>,
+    leases: Arc<Leases>,
     places: Semaphore,
 }
 
@@ -34,11 +37,13 @@ impl Resends {
         commands: Arc<CommandService>,
         device_settings: Arc<DeviceSettingsService>,
         rollouts: Arc<Rollouts>,
+        leases: Arc<Leases>,
     ) -> Self {
         let sender = Arc::new(Sender {
             commands,
             device_settings,
             rollouts,
+            leases,
             places: Semaphore::new(PLACES),
         });
         Self {
@@ -84,6 +89,9 @@ impl Sender {
             }
             if let Err(error) = self.rollouts.on_hello(scope, directive_counter).await {
                 tracing::error!(device.id = %scope.device, %error, "failed to send an open directive; it waits for the device's next hello");
+            }
+            if let Err(error) = self.leases.on_hello(scope).await {
+                tracing::error!(device.id = %scope.device, %error, "failed to send a developer order; it waits for the device's next hello");
             }
         }
         if let Err(error) = self.commands.resend(scope, &self.places).await {

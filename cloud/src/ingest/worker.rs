@@ -120,11 +120,17 @@ impl Worker {
             commands,
             device_settings,
             rollouts,
+            leases,
             live,
             metrics,
             time,
         } = parts;
-        let resends = Resends::new(Arc::clone(&commands), device_settings, Arc::clone(&rollouts));
+        let resends = Resends::new(
+            Arc::clone(&commands),
+            device_settings,
+            Arc::clone(&rollouts),
+            leases,
+        );
         let committer = Committer::new(store.clone(), metrics, Arc::clone(&queue));
         let (presences, notices, late, apart) = (
             Presences::default(),
@@ -346,6 +352,9 @@ impl Worker {
         drop(jobs);
         for message in outcomes.iter().flatten().flat_map(|outcome| &outcome.stored) {
             self.live.publish(message);
+        }
+        for observed in outcomes.iter().flatten().flat_map(|outcome| &outcome.observed) {
+            self.live.publish_observed(observed);
         }
         outcomes
             .iter()

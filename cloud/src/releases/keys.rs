@@ -9,7 +9,9 @@ use super::{ReleaseError, files};
 use iottly_core::{SealKey, Sealed};
 
 /// Roles that have keys.
-pub const ROLES: [&str; 5] = ["root", "targets", "snapshot", "timestamp", "directive"];
+pub const ROLES: [&str; 6] = ["root", "targets", "snapshot", "timestamp", "directive", DEVELOPER];
+/// Role whose keys sign developer orders. Roots that were signed before it existed do not name it.
+pub(super) const DEVELOPER: &str = "developer";
 
 fn random() -> Result<[u8; 32], ReleaseError> {
     let mut bytes = [0; 32];

@@ -4,6 +4,7 @@
 //! web server or USB stick can carry. It contains no secrets; the keys are stored elsewhere. [`ReleaseRepositories`]
 //! manages one repository per project, with its keys.
 
+mod developer;
 mod directives;
 mod engine;
 mod error;

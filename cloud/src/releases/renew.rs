@@ -1,9 +1,11 @@
 //! Expiry dates of metadata that the cloud signs itself: renewed when half of the lifetime is over, or when a
 //! wrong clock had set them.
 
-use iottly_protocol::tuf::{Instant, Root, Timestamp};
+use iottly_protocol::release::developer_role;
+use iottly_protocol::tuf::{Instant, Root, SigningKey, Timestamp};
 
-use super::repository::DAY;
+use super::keys::DEVELOPER;
+use super::repository::{DAY, name_keys};
 use super::{KeyFolder, ReleaseError, ReleaseRepository};
 
 /// Time in seconds (an hour) by which a date may be too late before the clock that set it is considered
@@ -34,11 +36,23 @@ impl ReleaseRepository {
         self.refresh(keys, now)
     }
 
-    /// Signs the next version of root with the same keys and a new date.
+    /// Signs the next version of root with the same keys and a new date; adds the role for developer orders to a
+    /// root that was signed before the role existed.
     fn renew_root(&self, mut root: Root, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
+        if developer_role(&root).is_none() {
+            name_keys(&mut root, DEVELOPER, &developer_keys(keys)?, 1);
+        }
         root.header.version += 1;
         root.header.expires = now.plus(self.lifetimes.root * DAY);
         self.put("root", root.header.version, &root, &keys.of("root")?)
+    }
+}
+
+/// Returns the keys for developer orders; makes one if there is none.
+pub(super) fn developer_keys(keys: &KeyFolder) -> Result<Vec<SigningKey>, ReleaseError> {
+    match keys.of(DEVELOPER) {
+        Err(ReleaseError::NoKey { .. }) => Ok(vec![keys.make(DEVELOPER)?]),
+        other => other,
     }
 }
 

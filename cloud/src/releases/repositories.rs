@@ -33,7 +33,7 @@ pub const BUILT: &str = "code-";
 pub struct ReleaseRepositories {
     path: PathBuf,
     seal: PathBuf,
-    locks: Arc<Locks>,
+    pub(super) locks: Arc<Locks>,
     /// Configured free bytes of the disk below which nothing is accepted; none for the default.
     floor: Option<u64>,
 }
@@ -83,12 +83,12 @@ impl ReleaseRepositories {
         self.path.join("releases").join(project.to_string())
     }
 
-    fn keys(&self, project: ProjectId) -> Result<KeyFolder, ReleaseError> {
+    pub(super) fn keys(&self, project: ProjectId) -> Result<KeyFolder, ReleaseError> {
         let seal = crate::seal_file::open(&self.seal).map_err(|e| ReleaseError::file(&self.seal, e))?;
         Ok(KeyFolder::new(&self.project(project).join("keys"), Some(seal)))
     }
 
-    fn repository(&self, project: ProjectId) -> ReleaseRepository {
+    pub(super) fn repository(&self, project: ProjectId) -> ReleaseRepository {
         ReleaseRepository::new(&self.folder(project), Lifetimes::default())
     }
 
@@ -102,7 +102,7 @@ impl ReleaseRepositories {
         self.prepare(project, now)
     }
 
-    fn prepare(&self, project: ProjectId, now: Instant) -> Result<(), ReleaseError> {
+    pub(super) fn prepare(&self, project: ProjectId, now: Instant) -> Result<(), ReleaseError> {
         let repository = self.repository(project);
         let keys = self.keys(project)?;
         // The timestamp is written last when a repository is created.

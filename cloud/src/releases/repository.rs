@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::release::{
     AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, ENGINE_FIELD, FIRMWARE_ABI, HealthRules,
-    MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, ROLES_KEY, Release,
+    MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, ROLES_KEY, Release, developer_role, directive_role,
 };
 use iottly_protocol::tuf::limits::TARGETS_BYTES;
 use iottly_protocol::tuf::{
@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::engine::{EngineDraft, OfferedEngine, needed_engine};
+use super::keys::DEVELOPER;
 use super::{KeyFolder, ReleaseError, files, prune};
 
 /// Number of seconds of a day.
@@ -234,7 +235,7 @@ impl ReleaseRepository {
     ) -> Result<u64, ReleaseError> {
         let mut root = self.root()?;
         let need = match role {
-            "directive" => 1,
+            "directive" | DEVELOPER => 1,
             _ => root.roles.get(role).map_or(1, |keys| keys.threshold),
         };
         name_keys(&mut root, role, &keys.of(role)?, need);
@@ -512,21 +513,30 @@ fn signed(payload: &impl Serialize, keys: &[SigningKey]) -> Result<Vec<u8>, Rele
 }
 
 /// Names a role's keys in root; removes keys that no role names any more.
-fn name_keys(root: &mut Root, role: &str, signers: &[SigningKey], threshold: u64) {
+pub(super) fn name_keys(root: &mut Root, role: &str, signers: &[SigningKey], threshold: u64) {
     let ids: Vec<String> = signers.iter().map(|key| key.public().id()).collect();
     let role_keys = RoleKeys::new(ids, threshold.max(1));
-    if role == "directive" {
-        root.extra
-            .insert(ROLES_KEY.to_owned(), json!({ "directive": role_keys }));
+    if matches!(role, "directive" | DEVELOPER) {
+        let roles = root
+            .extra
+            .entry(ROLES_KEY.to_owned())
+            .or_insert_with(|| json!({}));
+        if !roles.is_object() {
+            *roles = json!({});
+        }
+        roles[role] = json!(role_keys);
     } else {
         root.roles.insert(role.to_owned(), role_keys);
     }
     root.keys
         .extend(signers.iter().map(|key| (key.public().id(), key.public())));
     let named: Vec<String> = root.roles.values().flat_map(|keys| keys.keyids.clone()).collect();
-    let directive = iottly_protocol::release::directive_role(root)
-        .map(|keys| keys.keyids)
-        .unwrap_or_default();
+    let others = [directive_role(root), developer_role(root)];
+    let others: Vec<String> = others
+        .into_iter()
+        .flatten()
+        .flat_map(|keys| keys.keyids)
+        .collect();
     root.keys
-        .retain(|id, _| named.contains(id) || directive.contains(id));
+        .retain(|id, _| named.contains(id) || others.contains(id));
 }

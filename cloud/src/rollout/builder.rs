@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::releases::OfferedEngine;
-use iottly_core::model::Snippet;
+use iottly_core::model::BranchCode;
 
 /// Error of building a component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,8 +17,8 @@ pub enum BuildFailure {
     Builder(String),
 }
 
-/// Builds a component from snippets.
-pub type Build = dyn Fn(&[Snippet]) -> Result<Vec<u8>, BuildFailure> + Send + Sync;
+/// Builds a component from a branch's code.
+pub type Build = dyn Fn(&BranchCode) -> Result<Vec<u8>, BuildFailure> + Send + Sync;
 /// Returns the capabilities that a component can use.
 pub type Capabilities = dyn Fn(&[u8]) -> Result<Vec<String>, BuildFailure> + Send + Sync;
 
@@ -28,8 +28,8 @@ pub type Capabilities = dyn Fn(&[u8]) -> Result<Vec<String>, BuildFailure> + Sen
 pub struct Builder {
     /// Version of the builder; another version builds another component from the same code.
     pub version: String,
-    /// Assembles the snippets in the given order, makes a component of them and checks it in a confined child process.
-    /// Blocks for milliseconds, and for seconds if the code does not end.
+    /// Assembles the snippets in the given order, makes a component of them and the manifest, and checks it in a confined
+    /// child process. Blocks for milliseconds, and for seconds if the code does not end.
     pub build: Arc<Build>,
     /// Returns the capabilities that a component can use, sorted; an error if it is not a firmware. Blocks.
     pub capabilities: Arc<Capabilities>,

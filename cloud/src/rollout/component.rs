@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{BuildFailure, FlashError, Rollouts};
 use crate::fair_queue::Turn;
 use crate::releases::BUILT;
-use iottly_core::model::{Revision, Snippet};
+use iottly_core::model::{BranchCode, Revision};
 
 /// A component and its origin.
 pub(super) struct Made {
@@ -26,7 +26,7 @@ pub(super) enum Wanted {
     },
     ToBuild {
         name: String,
-        snippets: Vec<Snippet>,
+        code: BranchCode,
         turn: Turn<ProjectId>,
     },
 }
@@ -38,7 +38,7 @@ impl Rollouts {
         &self,
         project: ProjectId,
         revision: &Revision,
-        snippets: Vec<Snippet>,
+        code: BranchCode,
     ) -> Result<Wanted, FlashError> {
         let builder = self.builder.as_ref().ok_or(FlashError::NoBuilder)?;
         let name = match &revision.component {
@@ -58,7 +58,7 @@ impl Rollouts {
         // An earlier request may have built the same code.
         match self.known(project, &name).await? {
             Some(content) => Ok(Wanted::Kept { name, content }),
-            None => Ok(Wanted::ToBuild { name, snippets, turn }),
+            None => Ok(Wanted::ToBuild { name, code, turn }),
         }
     }
 
@@ -77,8 +77,8 @@ impl Rollouts {
     pub(super) async fn make(&self, project: ProjectId, wanted: Wanted) -> Result<Made, FlashError> {
         let (source, content) = match wanted {
             Wanted::Kept { name, content } => (name, content),
-            Wanted::ToBuild { name, snippets, turn } => {
-                let content = self.build(project, &name, snippets, turn).await?;
+            Wanted::ToBuild { name, code, turn } => {
+                let content = self.build(project, &name, code, turn).await?;
                 (name, content)
             }
         };
@@ -94,7 +94,7 @@ impl Rollouts {
         &self,
         project: ProjectId,
         name: &str,
-        snippets: Vec<Snippet>,
+        code: BranchCode,
         turn: Turn<ProjectId>,
     ) -> Result<Vec<u8>, FlashError> {
         let builder = self.builder.clone().ok_or(FlashError::NoBuilder)?;
@@ -103,7 +103,7 @@ impl Rollouts {
         let work = move || -> Result<Vec<u8>, FlashError> {
             // Dropped last, so that the next turn finds the outcome of this one.
             let _turn = turn;
-            let built = (builder.build)(&in_order(snippets)).and_then(within_bounds);
+            let built = (builder.build)(&in_order(code)).and_then(within_bounds);
             if let Err(BuildFailure::Code(reason)) = &built {
                 memory.failed(project, &name, reason);
             }
@@ -160,10 +160,11 @@ pub(super) fn sha256(content: &[u8]) -> String {
         .collect()
 }
 
-/// Returns the snippets in the order in which a firmware is assembled, without handlers whose command was
-/// removed.
-fn in_order(mut snippets: Vec<Snippet>) -> Vec<Snippet> {
-    snippets.retain(|snippet| !snippet.name.starts_with('_'));
-    snippets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
-    snippets
+/// Returns the code with its snippets in the order in which a firmware is assembled, without handlers whose
+/// command was removed.
+fn in_order(mut code: BranchCode) -> BranchCode {
+    code.snippets.retain(|snippet| !snippet.name.starts_with('_'));
+    code.snippets
+        .sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    code
 }

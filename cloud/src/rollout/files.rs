@@ -64,11 +64,15 @@ impl Rollouts {
         let hashed = tokio::task::spawn_blocking(move || (sha256(&component), component)).await;
         let (name, component) = hashed.map_err(|error| FlashError::Failed(error.to_string()))?;
         let (component, _) = self.look_into(project, &name, component).await?;
+        // The builder has read the component; it refuses one whose manifest is damaged.
+        let manifest = iottly_manifest::extract(&component).ok().flatten();
+        let manifest = manifest.map(str::to_owned);
         let turn = self.work.writes.take(project).await?;
         let change = Change::SaveComponent {
             branch: branch.to_owned(),
             message,
             sha256: name.clone(),
+            manifest,
         };
         let (this, by) = (Arc::clone(self), by.clone());
         // Continues if the client disconnects: a file and its revision belong together.

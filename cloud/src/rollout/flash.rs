@@ -8,103 +8,19 @@ use iottly_protocol::tuf::Instant;
 use iottly_protocol::{GroupId, ProjectId};
 use tracing::Instrument;
 
+use super::Rollouts;
 use super::component::{Made, Wanted};
+use super::flash_request::{FlashError, FlashRequest, Flashed};
 use super::send::directive;
-use super::{BuildFailure, Rollouts};
 use crate::clock;
-use crate::fair_queue::QueueFull;
-use crate::releases::{NewRelease, OfferedEngine, ReleaseError};
+use crate::releases::{NewRelease, OfferedEngine};
 use iottly_core::model::{
-    Change, Group, KnownFacts, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind, Snippet,
+    BranchCode, Change, Group, KnownFacts, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind,
     StoredRelease,
 };
-use iottly_core::model::{Policy, PolicyError, RolloutIntent, RolloutProgress, RolloutStatus};
+use iottly_core::model::{Policy, RolloutIntent, RolloutProgress, RolloutStatus};
 use iottly_core::rollout::seconds;
 use iottly_core::rollout::{Preflight, preflight};
-use iottly_store::StoreError;
-
-/// Parameters of a deployment, besides the group.
-#[derive(Debug, Clone, Default)]
-pub struct FlashRequest {
-    /// Policy of the rollout; the group's own policy when none is given.
-    pub policy: Option<Policy>,
-    /// Approved capabilities beyond those of the group's last release.
-    pub approve: Vec<String>,
-    /// True if devices may try again a release that they rolled back.
-    pub force: bool,
-    /// True to report only what would happen.
-    pub dry_run: bool,
-    /// Revision of the branch; the newest when none is given.
-    pub revision: Option<u64>,
-}
-
-/// Result of a deployment.
-#[derive(Debug, Clone)]
-pub struct Flashed {
-    /// Release; in a dry run the release that would be made.
-    pub release: StoredRelease,
-    /// Id of the rollout; none in a dry run.
-    pub rollout: Option<RolloutId>,
-    /// Devices that would accept the release, judged by their reported facts.
-    pub preflight: Preflight,
-}
-
-/// Reason for which a deployment does not begin.
-#[derive(Debug, thiserror::Error)]
-pub enum FlashError {
-    /// The group follows no branch.
-    #[error("deployment group {0:?} follows no branch")]
-    NoBranch(String),
-    /// The branch has no revision to deploy.
-    #[error("branch {0:?} has no saved version")]
-    NoRevision(String),
-    /// The group has no earlier release to return to.
-    #[error("no earlier release was deployed to deployment group {0:?}")]
-    NothingBefore(String),
-    /// The cloud has no builder.
-    #[error("this cloud has no builder: upload a component")]
-    NoBuilder,
-    /// The code or the component is at fault.
-    #[error("{0}")]
-    Code(String),
-    /// The cloud's builder failed; the code may be correct.
-    #[error("the cloud cannot build code now: {0}")]
-    BuilderDown(String),
-    /// The component cannot be parsed.
-    #[error("the component cannot be read")]
-    Unreadable,
-    /// Too many requests of this kind wait in the project.
-    #[error(transparent)]
-    Busy(#[from] QueueFull),
-    /// The disk of the cloud is nearly full.
-    #[error("the disk of the cloud is nearly full: nothing more is accepted until there is room")]
-    DiskFull,
-    /// The policy is invalid.
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    /// The release requests capabilities beyond those of the group's last release, and they were not
-    /// approved.
-    #[error("the release requests new capabilities: {}; approve them with `approve`", .0.join(", "))]
-    Wider(Vec<String>),
-    /// The release cannot be made.
-    #[error(transparent)]
-    Release(#[from] ReleaseError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Any other error.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl From<BuildFailure> for FlashError {
-    fn from(failure: BuildFailure) -> Self {
-        match failure {
-            BuildFailure::Code(reason) => Self::Code(reason),
-            BuildFailure::Builder(reason) => Self::BuilderDown(reason),
-        }
-    }
-}
 
 /// Maximum bytes that a release adds to metadata and chunk lists.
 const METADATA_BYTES: u64 = 64 << 10;
@@ -134,11 +50,11 @@ impl Rollouts {
         self.spare_disk().await?;
         let policy = request.policy.clone().unwrap_or_else(|| group.policy.clone());
         policy.check()?;
-        let (revision, snippets) = self.revision(project, group, request.revision).await?;
+        let (revision, code) = self.revision(project, group, request.revision).await?;
         if self.builder.is_none() {
             return Err(FlashError::NoBuilder);
         }
-        let wanted = self.wanted(project, &revision, snippets).await?;
+        let wanted = self.wanted(project, &revision, code).await?;
         let prepared = Prepared {
             group: group.clone(),
             request,
@@ -221,105 +137,12 @@ impl Rollouts {
         })
     }
 
-    /// Rolls the group back to the release before its newest rollout, under a higher number, on all devices
-    /// at once.
-    ///
-    /// # Errors
-    /// [`FlashError`]; nothing was sent to any device then.
-    pub async fn roll_back(self: &Arc<Self>, by: &Principal, group: &Group) -> Result<Flashed, FlashError> {
-        self.spare_disk().await?;
-        let turn = self.work.writes.take(by.project).await?;
-        let (this, by, group) = (Arc::clone(self), by.clone(), group.clone());
-        let reverting = async move {
-            let _turn = turn;
-            this.bring_back(&by, &group).await
-        };
-        let work = tokio::spawn(reverting.in_current_span());
-        work.await
-            .unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
-    }
-
-    async fn bring_back(&self, by: &Principal, group: &Group) -> Result<Flashed, FlashError> {
-        let project = by.project;
-        let nothing = || FlashError::NothingBefore(group.name.clone());
-        let newest = self
-            .store
-            .rollouts(project, Some(group.id), 1)
-            .await?
-            .pop()
-            .ok_or_else(nothing)?;
-        let replaced = self
-            .store
-            .one_release(project, newest.release)
-            .await?
-            .ok_or_else(nothing)?;
-        let before = self.store.deployed(project, group.id, 100).await?;
-        let old = before
-            .into_iter()
-            .find(|release| release.sha256 != replaced.sha256)
-            .ok_or_else(nothing)?;
-        let path = old.path.clone();
-        let content = self
-            .with_repositories(move |repositories, _| repositories.published(project, &path))
-            .await?;
-        let revision = Revision {
-            branch: old.branch.clone(),
-            number: old.revision,
-            message: String::new(),
-            author: String::new(),
-            created: 0,
-            digest: String::new(),
-            component: None,
-        };
-        let made = Made {
-            content,
-            capabilities: old.capabilities.clone(),
-            source: old.source.clone(),
-        };
-        let last = self
-            .store
-            .releases(project, None, 1)
-            .await?
-            .pop()
-            .map_or(0, |newest| newest.seq);
-        let new = new_release(&revision, &made, old.grace_ms);
-        let policy = Policy {
-            canary: 0,
-            waves: Vec::new(),
-            soak_s: 0,
-            ..group.policy.clone()
-        };
-        let mut rollout = draft(
-            group.id,
-            RolloutKind::Rollback,
-            policy,
-            old.capabilities.clone(),
-            true,
-        );
-        let release = self
-            .publish_release(by, last, new, &revision, made.source)
-            .await?;
-        rollout.release = release.seq;
-        let id = self
-            .start(
-                by,
-                &rollout,
-                format!("{}, as release {} was", note(&release, &[]), old.seq),
-            )
-            .await?;
-        Ok(Flashed {
-            release,
-            rollout: Some(id),
-            preflight: Preflight::default(),
-        })
-    }
-
     async fn revision(
         &self,
         project: ProjectId,
         group: &Group,
         number: Option<u64>,
-    ) -> Result<(Revision, Vec<Snippet>), FlashError> {
+    ) -> Result<(Revision, BranchCode), FlashError> {
         let Some(branch) = &group.branch else {
             return Err(FlashError::NoBranch(group.name.clone()));
         };
@@ -394,7 +217,7 @@ impl Rollouts {
         self.builder.as_ref()?.engine.clone().filter(|_| needed)
     }
 
-    async fn publish_release(
+    pub(super) async fn publish_release(
         &self,
         by: &Principal,
         last: u64,
@@ -435,7 +258,12 @@ impl Rollouts {
         Ok(release)
     }
 
-    async fn start(&self, by: &Principal, rollout: &Rollout, note: String) -> Result<RolloutId, FlashError> {
+    pub(super) async fn start(
+        &self,
+        by: &Principal,
+        rollout: &Rollout,
+        note: String,
+    ) -> Result<RolloutId, FlashError> {
         let new = NewRollout {
             id: rollout.id,
             group: rollout.group,
@@ -468,7 +296,7 @@ fn look_ahead(project: ProjectId, rollout: &Rollout, release: &Release, devices:
     preflight(project, release, devices, now, make)
 }
 
-fn new_release(revision: &Revision, made: &Made, grace_ms: u64) -> NewRelease {
+pub(super) fn new_release(revision: &Revision, made: &Made, grace_ms: u64) -> NewRelease {
     NewRelease {
         branch: revision.branch.clone(),
         content: made.content.clone(),
@@ -489,7 +317,13 @@ fn is_same(old: &StoredRelease, revision: &Revision, made: &Made, grace_ms: u64)
     from && old.grace_ms == grace_ms && old.capabilities == made.capabilities
 }
 
-fn draft(group: GroupId, kind: RolloutKind, policy: Policy, approved: Vec<String>, force: bool) -> Rollout {
+pub(super) fn draft(
+    group: GroupId,
+    kind: RolloutKind,
+    policy: Policy,
+    approved: Vec<String>,
+    force: bool,
+) -> Rollout {
     Rollout {
         id: RolloutId::random(),
         group,
@@ -532,7 +366,7 @@ fn stored(release: &Release, revision: &Revision, source: String, by: &Principal
 }
 
 /// Returns the note for the audit log.
-fn note(release: &StoredRelease, widened: &[String]) -> String {
+pub(super) fn note(release: &StoredRelease, widened: &[String]) -> String {
     let approved = if widened.is_empty() {
         String::new()
     } else {

@@ -11,13 +11,15 @@ mod component;
 mod executor;
 mod files;
 mod flash;
+mod flash_request;
+mod roll_back;
 mod send;
 mod steady_clock;
 mod upkeep;
 
 pub use builder::{Build, BuildFailure, Builder, Capabilities};
 pub use executor::StepError;
-pub use flash::{FlashError, FlashRequest, Flashed};
+pub use flash_request::{FlashError, FlashRequest, Flashed};
 pub use steady_clock::SteadyClock;
 
 use std::sync::Arc;

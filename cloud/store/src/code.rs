@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use iottly_protocol::ProjectId;
 
 use crate::error::Result;
-use iottly_core::model::{Branch, CodeRoom, Definition, Revision, Snippet};
+use iottly_core::model::{Branch, BranchCode, CodeRoom, Definition, Revision};
 
 /// Store operations for message definitions, branches and revisions.
 #[async_trait]
@@ -16,8 +16,8 @@ pub trait CodeStore: Send + Sync + 'static {
     async fn definition(&self, project: ProjectId, cmd_type: &str) -> Result<Option<Definition>>;
     /// Returns the branches of a project, by name.
     async fn branches(&self, project: ProjectId) -> Result<Vec<Branch>>;
-    /// Returns the working copy of a branch, by section and name; none if the branch does not exist.
-    async fn snippets(&self, project: ProjectId, branch: &str) -> Result<Option<Vec<Snippet>>>;
+    /// Returns the working copy of a branch, its snippets by section and name; none if the branch does not exist.
+    async fn working_copy(&self, project: ProjectId, branch: &str) -> Result<Option<BranchCode>>;
     /// Returns revisions of a branch with numbers below `before`, newest first, at most `limit`.
     async fn revisions(
         &self,
@@ -26,13 +26,13 @@ pub trait CodeStore: Send + Sync + 'static {
         before: Option<u64>,
         limit: usize,
     ) -> Result<Vec<Revision>>;
-    /// Returns one revision with its snippets.
+    /// Returns one revision with its code.
     async fn revision(
         &self,
         project: ProjectId,
         branch: &str,
         number: u64,
-    ) -> Result<Option<(Revision, Vec<Snippet>)>>;
+    ) -> Result<Option<(Revision, BranchCode)>>;
     /// Returns the bytes of code and files that a project holds and may hold; none if it does not exist.
     async fn code_room(&self, project: ProjectId) -> Result<Option<CodeRoom>>;
     /// Records the size of a project's files, in bytes.

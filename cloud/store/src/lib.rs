@@ -13,6 +13,7 @@ mod error;
 mod fault;
 mod history;
 mod ingest;
+mod leases;
 mod pending_webhooks;
 #[allow(
     clippy::duplicate_mod,
@@ -44,6 +45,7 @@ pub use error::{Result, StoreError};
 pub use fault::Fault;
 pub use history::{EntrySize, HistoryStore, PageQuery, ScanBounds};
 pub use ingest::IngestStore;
+pub use leases::{LeaseStore, OpenOrder};
 pub use pending_webhooks::PendingWebhooks;
 pub use postgres::PostgresStore;
 pub use projects::ProjectStore;
@@ -69,6 +71,7 @@ pub trait Store:
     + CodeStore
     + ReleaseStore
     + RolloutStore
+    + LeaseStore
     + WebhookStore
 {
     /// Waits for the current write and closes the database; every later call fails.

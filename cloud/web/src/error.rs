@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use iottly_cloud::command::SubmitError;
 use iottly_cloud::history_reader::ReadError;
+use iottly_cloud::leases::LeaseError;
 use iottly_cloud::releases::ReleaseError;
 use iottly_cloud::rollout::FlashError;
 use iottly_core::model::InvalidDefinition;
@@ -216,6 +217,20 @@ impl From<FlashError> for ApiError {
             FlashError::Wider(_) => Self::new(StatusCode::CONFLICT, "capabilities_wider", error.to_string()),
             FlashError::Store(error) => error.into(),
             FlashError::Release(_) | FlashError::Failed(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<LeaseError> for ApiError {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Request(_) => Self::invalid("invalid_lease", error.to_string()),
+            LeaseError::NoRole(_) => Self::new(StatusCode::CONFLICT, "no_lease_key", error.to_string()),
+            LeaseError::Unknown => Self::missing(error.to_string()),
+            LeaseError::Ended => Self::new(StatusCode::CONFLICT, "lease_ended", error.to_string()),
+            LeaseError::Script(_) => Self::invalid("invalid_script", error.to_string()),
+            LeaseError::Release(_) => Self::internal(&error),
+            LeaseError::Store(error) => error.into(),
         }
     }
 }

@@ -13,7 +13,8 @@ const OPEN_FILES: u64 = 64;
 /// Resources that a child may use.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds<'a> {
-    /// Processor time in seconds.
+    /// Processor time in seconds, after which `SIGXCPU` ends the child; one that ignores the signal is killed a
+    /// second later.
     pub cpu_s: u64,
     /// Size of private writable memory in bytes; reserved address space is free.
     pub data_bytes: u64,
@@ -29,8 +30,9 @@ pub struct Bounds<'a> {
 ///
 /// # Errors
 /// The system refuses a limit that it supports.
-pub fn confine(bounds: Bounds<'_>) -> io::Result<()> {
-    limit(Resource::Cpu, bounds.cpu_s)?;
+pub(crate) fn confine(bounds: Bounds<'_>) -> io::Result<()> {
+    let killed_at = bounds.cpu_s.saturating_add(1);
+    limit_in_steps(Resource::Cpu, bounds.cpu_s, killed_at)?;
     limit(Resource::Data, bounds.data_bytes)?;
     limit(Resource::Fsize, bounds.file_bytes)?;
     limit(Resource::Core, 0)?;
@@ -46,11 +48,15 @@ pub fn confine(bounds: Bounds<'_>) -> io::Result<()> {
 }
 
 fn limit(resource: Resource, value: u64) -> io::Result<()> {
+    limit_in_steps(resource, value, value)
+}
+
+fn limit_in_steps(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
     Ok(setrlimit(
         resource,
         Rlimit {
-            current: Some(value),
-            maximum: Some(value),
+            current: Some(current),
+            maximum: Some(maximum),
         },
     )?)
 }

@@ -12,7 +12,7 @@ mod probe;
 mod run;
 mod seccomp;
 
-pub use confine::{Bounds, Confinement, confine, enclose};
+pub use confine::{Bounds, Confinement, enclose};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use life::{BAD_INPUT, Failure, WRONG_CHILD, main};
 pub use probe::PROBE_VAR;

@@ -148,7 +148,7 @@ impl Outcome {
     /// Returns true if the child ran out of processor time.
     #[must_use]
     pub fn out_of_time(&self) -> bool {
-        matches!(self.status.signal(), Some(libc::SIGXCPU | libc::SIGKILL))
+        self.status.signal() == Some(libc::SIGXCPU)
     }
 
     /// Returns the reason of a failure, for people: the child's standard error, or how it died.
@@ -156,7 +156,8 @@ impl Outcome {
     pub fn reason(&self) -> String {
         let said = self.stderr.trim();
         match self.status.signal() {
-            Some(libc::SIGXCPU | libc::SIGKILL) => "it ran out of processor time".to_owned(),
+            Some(libc::SIGXCPU) => "it ran out of processor time".to_owned(),
+            Some(libc::SIGKILL) => "it was killed, possibly because the machine is out of memory".to_owned(),
             Some(libc::SIGSEGV | libc::SIGBUS) if said.is_empty() => "it ran out of stack".to_owned(),
             Some(signal) if said.is_empty() => format!("it was ended by signal {signal}"),
             _ if said.is_empty() => format!("it ended with {}", self.status),

@@ -69,6 +69,22 @@ fn an_endless_child_is_killed_at_its_deadline() {
 }
 
 #[test]
+fn the_end_of_the_processor_time_is_distinct_from_a_kill() {
+    let (spent, _) = shell("ulimit -S -t 1; while :; do :; done", "", LONG);
+    let spent = spent.unwrap();
+    assert!(spent.out_of_time());
+    assert_eq!(spent.reason(), "it ran out of processor time");
+    let (killed, _) = shell("kill -KILL $$", "", LONG);
+    let killed = killed.unwrap();
+    assert!(!killed.out_of_time());
+    assert!(
+        killed.reason().starts_with("it was killed"),
+        "{}",
+        killed.reason()
+    );
+}
+
+#[test]
 fn a_flood_on_standard_error_is_cut_and_does_not_block() {
     let (outcome, _) = shell("head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1", "", LONG);
     assert_eq!(outcome.unwrap().stderr.len(), 16 << 10);

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use iottly_protocol::release::{
-    DeveloperReport, DeveloperState, DeviceFacts, Ending, EngineFact, EngineNeed, EngineTarget, LeaseId, Place,
-    Reason, Step, UpdateState,
+    DeveloperReport, DeveloperState, DeviceFacts, Ending, EngineFact, EngineNeed, EngineTarget, LeaseId,
+    Place, Reason, Step, UpdateState,
 };
 use iottly_protocol::*;
 use serde_json::value::RawValue;

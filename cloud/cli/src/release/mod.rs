@@ -72,7 +72,7 @@ pub(crate) struct KeyOptions {
 
 #[derive(Subcommand)]
 enum KeyCommand {
-    /// Creates a key for a role: root, targets, snapshot, timestamp or directive
+    /// Creates a key for a role: root, targets, snapshot, timestamp, directive or developer
     New {
         /// Role of the key
         role: String,

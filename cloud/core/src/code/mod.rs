@@ -3,29 +3,38 @@
 
 mod diff;
 mod handlers;
+mod manifest;
 
-pub use diff::{Difference, SnippetDiff, diff};
+pub use diff::{CodeDiff, Difference, ManifestDiff, SnippetDiff, diff};
 pub use handlers::{HandlerChange, adapt, complete, fresh};
+pub use manifest::{ManifestRefused, check_manifest};
 
-use crate::model::Snippet;
+use crate::model::BranchCode;
 
-/// Returns the blake3 hash of a branch's snippets, in hex; independent of ids and of the order of rows.
+/// Returns the blake3 hash of a branch's code, in hex; independent of ids and of the order of rows.
 #[must_use]
-pub fn digest(snippets: &[Snippet]) -> String {
-    let mut sorted: Vec<_> = snippets.iter().collect();
+pub fn digest(code: &BranchCode) -> String {
+    let mut sorted: Vec<_> = code.snippets.iter().collect();
     sorted.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     let mut hasher = blake3::Hasher::new();
+    let mut add = |field: &str| {
+        hasher
+            .update(&(field.len() as u64).to_le_bytes())
+            .update(field.as_bytes());
+    };
     for snippet in sorted {
-        for field in [
+        [
             snippet.kind.category(),
             &snippet.name,
             &snippet.description,
             &snippet.code,
-        ] {
-            hasher
-                .update(&(field.len() as u64).to_le_bytes())
-                .update(field.as_bytes());
-        }
+        ]
+        .into_iter()
+        .for_each(&mut add);
+    }
+    // A snippet has four fields and the manifest has one, so that neither passes for the other.
+    if let Some(manifest) = &code.manifest {
+        add(manifest);
     }
     hasher.finalize().to_hex().to_string()
 }

@@ -1,11 +1,13 @@
 //! Changes to a project and their audit entries. Describes changes; the store applies them.
 
+use iottly_protocol::release::LeaseId;
+use iottly_protocol::tuf::Instant;
 use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
 use super::{
-    Definition, Limits, NewRollout, Replay, RolloutCommand, RolloutId, RolloutKind, SecretHash, SnippetEdit,
-    SnippetId, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
+    Definition, Limits, NewLease, NewRollout, OutgoingOrder, Replay, RolloutCommand, RolloutId, RolloutKind,
+    SecretHash, SnippetEdit, SnippetId, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
 use crate::seal::Sealed;
@@ -107,6 +109,13 @@ pub enum Change {
     DeleteBranch(String),
     /// Writes into a branch's working copy.
     SaveSnippets(String, Vec<SnippetEdit>),
+    /// Sets the text of the `firmware.toml` of a branch's working copy; none removes it.
+    SaveManifest {
+        /// The branch.
+        branch: String,
+        /// Text that [`check_manifest`](crate::code::check_manifest) accepts.
+        manifest: Option<String>,
+    },
     /// Removes a handler that no command calls.
     DeleteSnippet(String, SnippetId),
     /// Saves the working copy as the next revision, unless it equals the newest one.
@@ -125,6 +134,8 @@ pub enum Change {
         message: String,
         /// sha256 of the component, hex.
         sha256: String,
+        /// Text of the `firmware.toml` in the component.
+        manifest: Option<String>,
     },
     /// Sets the rollout policy of a group.
     SetPolicy(GroupId, Box<Policy>),
@@ -167,6 +178,14 @@ pub enum Change {
     },
     /// Repeats deliveries.
     ReplayWebhook(WebhookId, Replay),
+    /// Adds a key for developer orders to the root of the project; the root is signed already.
+    AllowLeases,
+    /// Opens a developer lease.
+    OpenLease(Box<NewLease>),
+    /// Stores a signed order of an open lease: to run a script.
+    OrderLease(Box<OutgoingOrder>),
+    /// Ends an open lease; with the signed order for its devices if they were sent any.
+    EndLease(LeaseId, Option<Box<OutgoingOrder>>),
 }
 
 /// Result of a [`Change`].
@@ -220,6 +239,7 @@ impl Change {
                 | Self::DeleteProject
                 | Self::DeleteWebhook(_)
                 | Self::DisableWebhook { .. }
+                | Self::EndLease(..)
                 | Self::SteerRollout(_, RolloutCommand::Pause | RolloutCommand::Cancel)
         )
     }
@@ -307,6 +327,13 @@ impl Change {
             Self::SaveSnippets(branch, edits) => {
                 entry("branch.save", branch, &format!("{} snippets", edits.len()))
             }
+            Self::SaveManifest { branch, manifest } => entry(
+                "branch.save_manifest",
+                branch,
+                &manifest
+                    .as_ref()
+                    .map_or("removed".to_owned(), |text| format!("{} bytes", text.len())),
+            ),
             Self::DeleteSnippet(branch, id) => entry("snippet.delete", branch, id),
             Self::SaveVersion { branch, message } => entry("branch.save_version", branch, message),
             Self::SaveComponent { branch, message, .. } => entry("branch.save_component", branch, message),
@@ -337,6 +364,27 @@ impl Change {
             Self::DisableWebhook { id, reason } => entry("webhook.disable", id, reason),
             Self::RotateWebhook { id, .. } => entry("webhook.rotate", id, &""),
             Self::ReplayWebhook(id, replay) => entry("webhook.replay", id, replay),
+            Self::AllowLeases => entry("lease.allow", &"", &""),
+            Self::OpenLease(lease) => entry("lease.open", &lease.id, &opened(lease)),
+            Self::OrderLease(order) => entry(
+                "lease.run",
+                &order.lease,
+                &format!("script {}, {} bytes", order.order.sha256, order.order.size),
+            ),
+            Self::EndLease(lease, _) => entry("lease.end", lease, &""),
         }
     }
+}
+
+/// Returns the audit entry's detail about a lease: its devices, its end and what it approves.
+fn opened(lease: &NewLease) -> String {
+    let list = |names: Vec<String>| names.join(", ");
+    let devices = list(lease.devices.iter().map(ToString::to_string).collect());
+    let approved = if lease.approved.is_empty() {
+        String::new()
+    } else {
+        format!("; approved: {}", list(lease.approved.clone()))
+    };
+    let until = u64::try_from(lease.expires / 1000).unwrap_or(0);
+    format!("until {} on {devices}{approved}", Instant::from_unix(until))
 }

@@ -59,6 +59,16 @@ pub struct Snippet {
     pub code: String,
 }
 
+/// Code of a branch: its working copy, or a revision of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BranchCode {
+    /// Snippets of all sections.
+    pub snippets: Vec<Snippet>,
+    /// Text of the `firmware.toml`, which names what the code uses of a board and the sizes that it needs; none if
+    /// it uses nothing of a board.
+    pub manifest: Option<String>,
+}
+
 /// A line of development: a working copy and its numbered revisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Branch {
@@ -85,7 +95,7 @@ pub struct Revision {
     pub author: String,
     /// Creation time.
     pub created: UnixMs,
-    /// Digest, hex: blake3 of the snippets, or sha256 of the component.
+    /// Digest, hex: blake3 of the code, or sha256 of the component.
     pub digest: String,
     /// sha256 of the component that was uploaded in place of code, hex.
     pub component: Option<String>,

@@ -17,6 +17,7 @@ mod code_room;
 mod definition;
 mod device_settings;
 mod ids;
+mod lease;
 mod limits;
 mod policy;
 mod rollout;
@@ -25,8 +26,8 @@ mod webhook;
 pub use access::{Principal, Scopes, SecretHash, Token};
 pub use change::{AuditEntry, Change, Changed};
 pub use code::{
-    Branch, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, MAX_SNIPPETS,
-    Revision, Snippet, SnippetEdit, SnippetKind,
+    Branch, BranchCode, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES,
+    MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetKind,
 };
 pub use code_room::{CodeRoom, MAX_PROJECT_CODE_BYTES};
 pub use definition::{
@@ -34,6 +35,7 @@ pub use definition::{
 };
 pub use device_settings::{AcknowledgedSettings, SettingsState};
 pub use ids::{RolloutId, SnippetId, TokenId, WebhookId};
+pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};
 pub use policy::{Policy, PolicyError, Wave};
 pub use rollout::{

@@ -7,6 +7,7 @@ mod identity;
 mod pump;
 mod recorder;
 mod resolver;
+mod settle;
 mod undecided;
 
 use std::io;

@@ -19,13 +19,10 @@ use crate::fair_queue::FairQueue;
 use crate::history_reader::filter_queue_limits;
 use crate::metrics::Metrics;
 use iottly_core::SealKey;
-use iottly_core::model::{Change, Principal, UnixMs, WebhookKey, WebhookState};
+use iottly_core::model::{UnixMs, WebhookKey, WebhookState};
 use iottly_core::webhooks::Claim;
-use iottly_core::webhooks::breaker::Effect;
 use iottly_core::webhooks::guard::Guard;
 use iottly_core::webhooks::lane::{LEASE_MS, Lane};
-use iottly_core::webhooks::schedule;
-use iottly_core::webhooks::schedule::Verdict;
 use iottly_core::webhooks::slots::{Slot, Slots};
 use iottly_core::webhooks::target::Target;
 use iottly_store as store;
@@ -41,9 +38,6 @@ const MAX_BUFFERED: usize = 4096;
 /// Maximum numbers of webhooks that are read from the store at a time, and of claims at a time.
 const MAX_READING: usize = 4;
 const MAX_CLAIMING: usize = 8;
-
-/// Name under which the audit log shows that the platform disabled a webhook.
-const SYSTEM_NAME: &str = "platform";
 
 /// Dependencies of the pump.
 pub(super) struct PumpParts {
@@ -62,7 +56,7 @@ pub(super) struct PumpParts {
 pub(super) struct Pump {
     pub(super) parts: PumpParts,
     pub(super) lanes: HashMap<WebhookKey, Lane>,
-    slots: Slots,
+    pub(super) slots: Slots,
     /// Webhooks with deliveries to send or to claim that found no free slot.
     line: VecDeque<WebhookKey>,
     /// Webhooks to read from the store.
@@ -72,19 +66,19 @@ pub(super) struct Pump {
     claiming: JoinSet<StoreReply>,
     pub(super) deciding: JoinSet<StoreReply>,
     pub(super) turns: FairQueue<ProjectId>,
-    disabling: JoinSet<()>,
+    pub(super) disabling: JoinSet<()>,
     polling: bool,
 }
 
 /// Request that has ended.
-struct Finished {
-    key: WebhookKey,
-    slot: Slot,
-    claim: Claim,
-    probe: bool,
-    attempted: Attempted,
+pub(super) struct Finished {
+    pub(super) key: WebhookKey,
+    pub(super) slot: Slot,
+    pub(super) claim: Claim,
+    pub(super) probe: bool,
+    pub(super) attempted: Attempted,
     /// Span of the attempt, which also covers the decision about the delivery.
-    span: Span,
+    pub(super) span: Span,
 }
 
 /// Reply of the store.
@@ -272,7 +266,7 @@ impl Pump {
     }
 
     /// Removes the lane of a webhook that is disabled or deleted.
-    async fn close(&mut self, key: WebhookKey) {
+    pub(super) async fn close(&mut self, key: WebhookKey) {
         if let Some(mut lane) = self.lanes.remove(&key) {
             let now = self.now();
             self.give_back(key, lane.drain(), now).await;
@@ -395,94 +389,6 @@ impl Pump {
         }
     }
 
-    /// Decides about a delivery whose attempt has ended.
-    async fn settle(&mut self, finished: Finished) {
-        let Finished {
-            key,
-            slot,
-            claim,
-            probe,
-            attempted,
-            span: _,
-        } = finished;
-        let now = self.now();
-        self.slots.give(slot);
-        self.parts.metrics.webhook_attempt(&attempted.record.result);
-        let attempts = claim.attempts.saturating_add(1);
-        let verdict = schedule::decide(attempted.outcome, attempts, attempted.retry_after, jitter(), now);
-        let mut one = result_of(key, &claim, Disposition::Done);
-        let (mut back, mut gives_up, mut ordered) = (Vec::new(), false, false);
-        if let Some(lane) = self.lanes.get_mut(&key) {
-            let effects;
-            (effects, back) = lane.ended(attempted.outcome, attempted.record.at, attempted.retry_after, now);
-            for effect in effects {
-                let open = effect == Effect::Opened;
-                tracing::warn!(
-                    breaker.open = open,
-                    "the circuit breaker of a webhook has changed"
-                );
-            }
-            one.health = Some(lane.health());
-            (gives_up, ordered) = (lane.gives_up(now), lane.target.ordered);
-        }
-        let probe_at = one.health.and_then(|health| health.probe_at);
-        one.disposition = match verdict {
-            Verdict::Delivered => Disposition::Done,
-            // A failed probe uses up no attempt.
-            Verdict::Retry(_) | Verdict::Failed if probe => Disposition::Wait {
-                due: probe_at.unwrap_or(now),
-                attempts: claim.attempts,
-            },
-            Verdict::Retry(due) => Disposition::Wait { due, attempts },
-            Verdict::Failed => Disposition::Failed {
-                attempts,
-                reason: attempted.record.result.clone(),
-            },
-            Verdict::Gone => Disposition::Wait {
-                due: now,
-                attempts: claim.attempts,
-            },
-        };
-        one.attempt = Some(attempted.record);
-        one.announce = ordered;
-        self.record(one).await;
-        self.give_back(key, back, now).await;
-        if verdict == Verdict::Gone {
-            self.disable(key, "receiver answered 410", now).await;
-        } else if gives_up {
-            self.disable(key, "every attempt failed for five days", now).await;
-        }
-    }
-
-    /// Disables a webhook, with an entry in the audit log.
-    pub(super) async fn disable(&mut self, key: WebhookKey, reason: &str, now: UnixMs) {
-        tracing::warn!(webhook.id = %key.hook, webhook.reason = reason, "disabling a webhook");
-        self.close(key).await;
-        let (store, metrics) = (Arc::clone(&self.parts.changes), Arc::clone(&self.parts.metrics));
-        let change = Change::DisableWebhook {
-            id: key.hook,
-            reason: reason.to_owned(),
-        };
-        let disabling = async move {
-            match store
-                .change(
-                    key.project,
-                    &Principal::system(key.project, SYSTEM_NAME),
-                    change,
-                    now,
-                )
-                .await
-            {
-                Ok(changed) if changed.affected > 0 => metrics.webhook_disabled(),
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::error!(webhook.id = %key.hook, %error, "failed to disable a webhook; retrying after its next attempt")
-                }
-            }
-        };
-        self.disabling.spawn(disabling.in_current_span());
-    }
-
     /// Gives claimed deliveries back to the store, to be claimed from `due` on.
     pub(super) async fn give_back(&mut self, key: WebhookKey, claims: Vec<Claim>, due: UnixMs) {
         for claim in claims {
@@ -513,14 +419,4 @@ pub(super) fn result_of(key: WebhookKey, claim: &Claim, disposition: Disposition
         health: None,
         announce: false,
     }
-}
-
-/// Returns a random number between -1 and 1; 0 without randomness, which only means that retries are not
-/// spread out.
-fn jitter() -> f64 {
-    let mut bytes = [0; 4];
-    if getrandom::fill(&mut bytes).is_err() {
-        return 0.0;
-    }
-    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX) * 2.0 - 1.0
 }

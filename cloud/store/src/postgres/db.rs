@@ -16,6 +16,11 @@ pub(super) type Row = PgRow;
 /// Key of the advisory lock for creating partitions.
 const PARTITIONS: i64 = 0x696f_7474_6c79_0001;
 
+/// Returns a parameter of a statement whose parameters are bound in the order in which they stand.
+pub(super) fn parameter(number: usize) -> String {
+    format!("${number}")
+}
+
 /// Begins a transaction for writing. Each statement sees what other transactions have committed by then.
 pub(super) async fn begin(connection: &mut Conn) -> Result<PgTransaction<'_>, sqlx::Error> {
     connection.begin().await

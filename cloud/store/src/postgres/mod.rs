@@ -23,7 +23,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 9] = [
+const STEPS: [(i64, &str, &str); 11] = [
     (
         1,
         "initial",
@@ -69,6 +69,16 @@ const STEPS: [(i64, &str, &str); 9] = [
         11,
         "presumed_status",
         include_str!("../../migrations/postgres/0011_presumed_status.sql"),
+    ),
+    (
+        12,
+        "branch_manifest",
+        include_str!("../../migrations/postgres/0012_branch_manifest.sql"),
+    ),
+    (
+        13,
+        "developer_leases",
+        include_str!("../../migrations/postgres/0013_developer_leases.sql"),
     ),
 ];
 

@@ -1,4 +1,4 @@
-//! Branches: working copies, revisions and their limits.
+//! Branches: their working copies and the limits of these.
 
 use iottly_protocol::ProjectId;
 
@@ -8,11 +8,8 @@ use crate::{Result, StoreError};
 use iottly_core::code;
 use iottly_core::code::HandlerChange;
 use iottly_core::model::{
-    Changed, Definition, MAX_BRANCHES, MAX_SNIPPETS, Snippet, SnippetEdit, SnippetId, SnippetKind, UnixMs,
+    BranchCode, Definition, MAX_BRANCHES, MAX_SNIPPETS, Snippet, SnippetEdit, SnippetId, SnippetKind, UnixMs,
 };
-
-/// Maximum number of revisions per branch; above, saving is refused until another branch is used.
-const MAX_REVISIONS: i64 = 10_000;
 
 /// Adds the first branch of a new project.
 pub(super) async fn seed(
@@ -22,7 +19,7 @@ pub(super) async fn seed(
     definitions: &[Definition],
     now: UnixMs,
 ) -> Result<()> {
-    insert(tx, project, name, now).await?;
+    insert(tx, project, name, None, now).await?;
     snippets::replace(tx, project, name, &[], &code::fresh(definitions)).await
 }
 
@@ -46,15 +43,24 @@ pub(super) async fn complete_empty(connection: &mut Conn) -> Result<()> {
     Ok(tx.commit().await?)
 }
 
-async fn insert(tx: &mut Conn, project: ProjectId, name: &str, now: UnixMs) -> Result<()> {
-    sqlx::query("INSERT INTO branches (project, name, created, changed) VALUES ($1, $2, $3, $3)")
-        .bind(codec::id(&project))
-        .bind(name)
-        .bind(now)
-        .execute(tx)
-        .await
-        .map_err(|error| taken(error, "branch", name))?;
-    Ok(())
+async fn insert(
+    tx: &mut Conn,
+    project: ProjectId,
+    name: &str,
+    manifest: Option<&str>,
+    now: UnixMs,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO branches (project, name, created, changed, manifest) VALUES ($1, $2, $3, $3, $4)",
+    )
+    .bind(codec::id(&project))
+    .bind(name)
+    .bind(now)
+    .bind(manifest)
+    .execute(&mut *tx)
+    .await
+    .map_err(|error| taken(error, "branch", name))?;
+    code_usage::add(tx, project, code_usage::manifest_weight(manifest)).await
 }
 
 pub(super) async fn create(
@@ -70,16 +76,18 @@ pub(super) async fn create(
         .await?;
     full(codec::get(&row, "n")?, "branches", MAX_BRANCHES as i64)?;
     let content = match from {
-        Some(from) => {
-            must_exist(tx, project, from).await?;
-            // Snippets keep their ids, so that a diff of two branches matches them.
-            snippets::within(tx, project, from).await?
-        }
-        None => code::fresh(&definitions::within(tx, project).await?),
+        // Snippets keep their ids, so that a diff of two branches matches them.
+        Some(from) => within(tx, project, from).await?,
+        None => BranchCode {
+            snippets: code::fresh(&definitions::within(tx, project).await?),
+            manifest: None,
+        },
     };
-    code_usage::admit(tx, project, code_usage::weight(&content)).await?;
-    insert(tx, project, name, now).await?;
-    snippets::replace(tx, project, name, &[], &content).await?;
+    let manifest = content.manifest.as_deref();
+    let weight = code_usage::weight(&content.snippets) + code_usage::manifest_weight(manifest);
+    code_usage::admit(tx, project, weight).await?;
+    insert(tx, project, name, manifest, now).await?;
+    snippets::replace(tx, project, name, &[], &content.snippets).await?;
     Ok(1)
 }
 
@@ -202,8 +210,48 @@ pub(super) async fn adapt_all(
     Ok(())
 }
 
-/// Writes a working copy, if it changed.
-async fn write(
+/// Sets the manifest of a working copy; none removes it.
+pub(super) async fn save_manifest(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    manifest: Option<&str>,
+    now: UnixMs,
+) -> Result<u64> {
+    let old = manifest_of(tx, project, branch)
+        .await?
+        .ok_or_else(|| unknown(branch))?;
+    let more = code_usage::manifest_weight(manifest) - code_usage::manifest_weight(old.as_deref());
+    code_usage::admit(tx, project, more).await?;
+    put_manifest(tx, project, branch, old.as_deref(), manifest, now).await
+}
+
+/// Writes the manifest of a working copy, if it changed. Returns the number of changes.
+pub(super) async fn put_manifest(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    old: Option<&str>,
+    new: Option<&str>,
+    now: UnixMs,
+) -> Result<u64> {
+    if old == new {
+        return Ok(0);
+    }
+    sqlx::query("UPDATE branches SET manifest = $3, changed = $4 WHERE project = $1 AND name = $2")
+        .bind(codec::id(&project))
+        .bind(branch)
+        .bind(new)
+        .bind(now)
+        .execute(&mut *tx)
+        .await?;
+    let more = code_usage::manifest_weight(new) - code_usage::manifest_weight(old);
+    code_usage::add(tx, project, more).await?;
+    Ok(1)
+}
+
+/// Writes the snippets of a working copy, if they changed.
+pub(super) async fn write(
     tx: &mut Conn,
     project: ProjectId,
     branch: &str,
@@ -252,151 +300,6 @@ async fn put(
     Ok(())
 }
 
-pub(super) async fn save_version(
-    tx: &mut Conn,
-    project: ProjectId,
-    branch: &str,
-    message: &str,
-    author: &str,
-    now: UnixMs,
-) -> Result<Changed> {
-    must_exist(tx, project, branch).await?;
-    let content = snippets::within(tx, project, branch).await?;
-    let digest = code::digest(&content);
-    let row = sqlx::query(
-        "SELECT n, digest FROM revisions WHERE project = $1 AND branch = $2 ORDER BY n DESC LIMIT 1",
-    )
-    .bind(codec::id(&project))
-    .bind(branch)
-    .fetch_optional(&mut *tx)
-    .await?;
-    let head = row.as_ref().map_or(Ok(0), |row| codec::get::<i64>(row, "n"))?;
-    if row
-        .as_ref()
-        .map(|row| codec::get::<&str>(row, "digest"))
-        .transpose()?
-        == Some(digest.as_str())
-    {
-        return Ok(Changed {
-            affected: 0,
-            revision: Some(head.unsigned_abs()),
-        });
-    }
-    full(head, "revisions of a branch", MAX_REVISIONS)?;
-    let body =
-        serde_json::to_string(&content).expect("snippets have string keys and serialize without failing");
-    count_revision(tx, project, body.len() + message.len()).await?;
-    sqlx::query(
-        "INSERT INTO revisions (project, branch, n, message, author, created, digest, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
-    .bind(codec::id(&project))
-    .bind(branch)
-    .bind(head + 1)
-    .bind(message)
-    .bind(author)
-    .bind(now)
-    .bind(digest)
-    .bind(body)
-    .execute(tx)
-    .await?;
-    Ok(Changed {
-        affected: 1,
-        revision: Some(head.unsigned_abs() + 1),
-    })
-}
-
-/// Checks that the project has room for a revision of so many bytes, and adds it to the count.
-async fn count_revision(tx: &mut Conn, project: ProjectId, bytes: usize) -> Result<()> {
-    let bytes = i64::try_from(bytes + code_usage::REVISION_BYTES).unwrap_or(i64::MAX);
-    code_usage::admit(tx, project, bytes).await?;
-    code_usage::add(tx, project, bytes).await
-}
-
-/// Saves a component as the next revision, unless it equals the newest one.
-pub(super) async fn save_component(
-    tx: &mut Conn,
-    project: ProjectId,
-    branch: &str,
-    message: &str,
-    sha256: &str,
-    (author, now): (&str, UnixMs),
-) -> Result<Changed> {
-    must_exist(tx, project, branch).await?;
-    let row = sqlx::query(
-        "SELECT n, component FROM revisions WHERE project = $1 AND branch = $2 ORDER BY n DESC LIMIT 1",
-    )
-    .bind(codec::id(&project))
-    .bind(branch)
-    .fetch_optional(&mut *tx)
-    .await?;
-    let head = row.as_ref().map_or(Ok(0), |row| codec::get::<i64>(row, "n"))?;
-    let newest = row
-        .as_ref()
-        .map(|row| codec::get::<Option<&str>>(row, "component"))
-        .transpose()?
-        .flatten();
-    if newest == Some(sha256) {
-        return Ok(Changed {
-            affected: 0,
-            revision: Some(head.unsigned_abs()),
-        });
-    }
-    full(head, "revisions of a branch", MAX_REVISIONS)?;
-    count_revision(tx, project, "[]".len() + message.len()).await?;
-    sqlx::query(
-        "INSERT INTO revisions (project, branch, n, message, author, created, digest, body, component) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, '[]', $7)",
-    )
-    .bind(codec::id(&project))
-    .bind(branch)
-    .bind(head + 1)
-    .bind(message)
-    .bind(author)
-    .bind(now)
-    .bind(sha256)
-    .execute(tx)
-    .await?;
-    Ok(Changed {
-        affected: 1,
-        revision: Some(head.unsigned_abs() + 1),
-    })
-}
-
-pub(super) async fn restore(
-    tx: &mut Conn,
-    project: ProjectId,
-    branch: &str,
-    number: u64,
-    now: UnixMs,
-) -> Result<u64> {
-    must_exist(tx, project, branch).await?;
-    let row =
-        sqlx::query("SELECT body, component FROM revisions WHERE project = $1 AND branch = $2 AND n = $3")
-            .bind(codec::id(&project))
-            .bind(branch)
-            .bind(codec::signed(number))
-            .fetch_optional(&mut *tx)
-            .await?;
-    let row = row.ok_or_else(|| StoreError::Missing {
-        what: "revision",
-        name: number.to_string(),
-    })?;
-    if codec::get::<Option<&str>>(&row, "component")?.is_some() {
-        return Err(StoreError::Refused(format!(
-            "revision {number} is an uploaded component: it has no code to restore"
-        )));
-    }
-    let mut new: Vec<Snippet> = codec::json(codec::get(&row, "body")?, "revisions", "body")?;
-    code::complete(&mut new, &definitions::within(tx, project).await?);
-    let old = snippets::within(tx, project, branch).await?;
-    if code::digest(&old) == code::digest(&new) {
-        return Ok(0);
-    }
-    code_usage::admit(tx, project, code_usage::weight(&new) - code_usage::weight(&old)).await?;
-    write(tx, project, branch, &old, &new, now).await?;
-    Ok(1)
-}
-
 /// Checks that the branch exists or that the name is empty: a group may follow no branch.
 pub(super) async fn must_exist_or_be_empty(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
     if branch.is_empty() {
@@ -406,14 +309,52 @@ pub(super) async fn must_exist_or_be_empty(tx: &mut Conn, project: ProjectId, br
     }
 }
 
-async fn must_exist(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
+pub(super) async fn must_exist(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
     let row = sqlx::query("SELECT name FROM branches WHERE project = $1 AND name = $2")
         .bind(codec::id(&project))
         .bind(branch)
         .fetch_optional(tx)
         .await?;
-    row.map(|_| ()).ok_or_else(|| StoreError::Missing {
+    row.map(|_| ()).ok_or_else(|| unknown(branch))
+}
+
+/// Returns the working copy of a branch; none if the branch does not exist.
+pub(super) async fn working_copy(
+    connection: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+) -> Result<Option<BranchCode>> {
+    let Some(manifest) = manifest_of(connection, project, branch).await? else {
+        return Ok(None);
+    };
+    let snippets = snippets::within(connection, project, branch).await?;
+    Ok(Some(BranchCode { snippets, manifest }))
+}
+
+/// Returns the working copy of a branch.
+pub(super) async fn within(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<BranchCode> {
+    working_copy(tx, project, branch)
+        .await?
+        .ok_or_else(|| unknown(branch))
+}
+
+/// Returns the manifest of a branch, if it has one; none if the branch does not exist.
+async fn manifest_of(
+    connection: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+) -> Result<Option<Option<String>>> {
+    let row = sqlx::query("SELECT manifest FROM branches WHERE project = $1 AND name = $2")
+        .bind(codec::id(&project))
+        .bind(branch)
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| codec::get(&row, "manifest")).transpose()
+}
+
+fn unknown(branch: &str) -> StoreError {
+    StoreError::Missing {
         what: "branch",
         name: branch.to_owned(),
-    })
+    }
 }

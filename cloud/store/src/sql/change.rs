@@ -7,7 +7,7 @@ use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
     Backend, audit, branches, code_usage, codec, definitions, device_settings, devices, erase, groups,
-    releases, rollouts, tokens, usage,
+    leases, releases, revisions, rollouts, tokens, usage,
 };
 use crate::{ChangeStore, Result, StoreError};
 use iottly_core::model::{AuditEntry, Change, Changed, Principal, UnixMs};
@@ -119,16 +119,22 @@ async fn run(
         }
         Change::DeleteBranch(name) => branches::delete(tx, project, &name).await?,
         Change::SaveSnippets(branch, edits) => branches::save(tx, project, &branch, &edits, now).await?,
+        Change::SaveManifest { branch, manifest } => {
+            branches::save_manifest(tx, project, &branch, manifest.as_deref(), now).await?
+        }
         Change::DeleteSnippet(branch, id) => branches::delete_snippet(tx, project, &branch, id, now).await?,
         Change::SaveVersion { branch, message } => {
-            return branches::save_version(tx, project, &branch, &message, &by.name, now).await;
+            return revisions::save_version(tx, project, &branch, &message, &by.name, now).await;
         }
         Change::SaveComponent {
             branch,
             message,
             sha256,
+            manifest,
         } => {
-            return branches::save_component(tx, project, &branch, &message, &sha256, (&by.name, now)).await;
+            let component = (sha256.as_str(), manifest.as_deref());
+            return revisions::save_component(tx, project, &branch, &message, component, (&by.name, now))
+                .await;
         }
         Change::SetPolicy(group, policy) => rollouts::set_policy(tx, project, group, &policy).await?,
         Change::AddRelease(release) => releases::add(tx, project, &release, &by.name, now).await?,
@@ -136,7 +142,7 @@ async fn run(
         Change::SteerRollout(group, steer) => rollouts::steer(tx, project, group, steer, now).await?,
         Change::CancelRollout(id) => rollouts::cancel(tx, project, id, now).await?,
         Change::RestoreRevision { branch, number } => {
-            branches::restore(tx, project, &branch, number, now).await?
+            revisions::restore(tx, project, &branch, number, now).await?
         }
         Change::CreateWebhook(hook) => webhooks::create(tx, &hook).await?,
         Change::UpdateWebhook(hook) => webhooks::update(tx, &hook).await?,
@@ -145,6 +151,11 @@ async fn run(
         Change::RotateWebhook { id, secret, until } => {
             webhooks::rotate(tx, project, id, &secret, until, now).await?
         }
+        // The root is signed by then; what remains is the audit entry.
+        Change::AllowLeases => 1,
+        Change::OpenLease(lease) => leases::open(tx, project, &lease, &by.name, now).await?,
+        Change::OrderLease(order) => leases::order(tx, project, &order, now).await?,
+        Change::EndLease(lease, last) => leases::end(tx, project, lease, last.as_deref(), now).await?,
         Change::ReplayWebhook(id, which) => replay::replay(tx, project, id, which, now).await?,
     };
     Ok(Changed::affecting(affected))

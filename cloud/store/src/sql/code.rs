@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use iottly_protocol::ProjectId;
 
 use super::db::Row;
-use super::{Backend, code_usage, codec, definitions, snippets};
+use super::{Backend, branches, code_usage, codec, definitions};
 use crate::{CodeStore, Result};
-use iottly_core::model::{Branch, CodeRoom, Definition, Revision, Snippet};
+use iottly_core::model::{Branch, BranchCode, CodeRoom, Definition, Revision};
 
 #[async_trait]
 impl CodeStore for Backend {
@@ -38,8 +38,9 @@ impl CodeStore for Backend {
         rows.iter().map(branch).collect()
     }
 
-    async fn snippets(&self, project: ProjectId, branch: &str) -> Result<Option<Vec<Snippet>>> {
-        snippets::all(&self.readers, project, branch).await
+    async fn working_copy(&self, project: ProjectId, branch: &str) -> Result<Option<BranchCode>> {
+        let mut reader = self.readers.acquire().await?;
+        branches::working_copy(&mut reader, project, branch).await
     }
 
     async fn revisions(
@@ -67,9 +68,9 @@ impl CodeStore for Backend {
         project: ProjectId,
         branch: &str,
         number: u64,
-    ) -> Result<Option<(Revision, Vec<Snippet>)>> {
+    ) -> Result<Option<(Revision, BranchCode)>> {
         let row = sqlx::query(
-            "SELECT branch, n, message, author, created, digest, component, body FROM revisions WHERE project = $1 AND branch = $2 AND n = $3",
+            "SELECT branch, n, message, author, created, digest, component, body, manifest FROM revisions WHERE project = $1 AND branch = $2 AND n = $3",
         )
         .bind(codec::id(&project))
         .bind(branch)
@@ -77,10 +78,11 @@ impl CodeStore for Backend {
         .fetch_optional(&self.readers)
         .await?;
         row.map(|row| {
-            Ok((
-                revision(&row)?,
-                codec::json(codec::get(&row, "body")?, "revisions", "body")?,
-            ))
+            let code = BranchCode {
+                snippets: codec::json(codec::get(&row, "body")?, "revisions", "body")?,
+                manifest: codec::get(&row, "manifest")?,
+            };
+            Ok((revision(&row)?, code))
         })
         .transpose()
     }

@@ -16,19 +16,28 @@ const SNIPPET_BYTES: usize = 100;
 
 const ROOM: &str = "SELECT code_bytes, file_bytes, max_code_bytes FROM projects WHERE id = $1";
 /// Sums up the revisions of a branch.
-const REVISIONS: &str = "SELECT CAST(coalesce(sum(octet_length(body) + octet_length(message) + 200), 0) AS BIGINT) AS bytes \
-                         FROM revisions WHERE project = $1 AND branch = $2";
+const REVISIONS: &str = "SELECT CAST(coalesce(sum(octet_length(body) + octet_length(message) \
+                         + coalesce(octet_length(manifest), 0) + 200), 0) AS BIGINT) AS bytes FROM revisions WHERE project = $1 AND branch = $2";
 /// Sums up the snippets of a branch.
 const SNIPPETS: &str = "SELECT CAST(coalesce(sum(octet_length(code) + octet_length(description) + 100), 0) AS BIGINT) AS bytes \
                         FROM snippets WHERE project = $1 AND branch = $2";
 
-/// Returns the counted size of a working copy, in bytes.
+/// Size of the manifest of a branch's working copy.
+const MANIFEST: &str = "SELECT CAST(coalesce(sum(octet_length(manifest)), 0) AS BIGINT) AS bytes \
+                        FROM branches WHERE project = $1 AND name = $2";
+
+/// Returns the counted size of the snippets of a working copy, in bytes.
 pub(super) fn weight<'a>(snippets: impl IntoIterator<Item = &'a Snippet>) -> i64 {
     let bytes: usize = snippets
         .into_iter()
         .map(|one| one.code.len() + one.description.len() + SNIPPET_BYTES)
         .sum();
     i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Returns the counted size of a manifest, in bytes.
+pub(super) fn manifest_weight(manifest: Option<&str>) -> i64 {
+    i64::try_from(manifest.map_or(0, str::len)).unwrap_or(i64::MAX)
 }
 
 /// Adds to the project's count.
@@ -46,7 +55,7 @@ pub(super) async fn add(tx: &mut Conn, project: ProjectId, bytes: i64) -> Result
 
 /// Subtracts a branch, which is about to be deleted, from the project's count.
 pub(super) async fn remove_branch(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
-    for sql in [REVISIONS, SNIPPETS] {
+    for sql in [REVISIONS, SNIPPETS, MANIFEST] {
         let row = sqlx::query(sql)
             .bind(codec::id(&project))
             .bind(branch)

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use iottly_protocol::release::LeaseId;
 use iottly_protocol::{CommandId, DeviceId, GroupId, Level, MessageKind, ProjectId, StreamClass, StreamId};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -29,7 +30,7 @@ macro_rules! ids {
 }
 
 ids!(
-    CommandId, DeviceId, GroupId, ProjectId, StreamId, RolloutId, SnippetId, TokenId, WebhookId
+    CommandId, DeviceId, GroupId, LeaseId, ProjectId, StreamId, RolloutId, SnippetId, TokenId, WebhookId
 );
 
 impl<T: Id> Id for &T {

@@ -76,11 +76,12 @@ pub(super) async fn device(tx: &mut Conn, project: ProjectId, device: DeviceId, 
         .execute(&mut *tx)
         .await?;
     missing(done.rows_affected(), "device", &device)?;
-    sqlx::query("DELETE FROM licences WHERE project = $1 AND device = $2")
-        .bind(project)
-        .bind(id)
-        .execute(&mut *tx)
-        .await?;
+    for sql in [
+        "DELETE FROM licences WHERE project = $1 AND device = $2",
+        "DELETE FROM developer_lease_devices WHERE project = $1 AND device = $2",
+    ] {
+        sqlx::query(sql).bind(project).bind(id).execute(&mut *tx).await?;
+    }
     sqlx::query("INSERT INTO erasures (project, device, requested, due) VALUES ($1, $2, $3, $3)")
         .bind(project)
         .bind(id)
@@ -110,6 +111,8 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
         "DELETE FROM branches WHERE project = $1",
         "DELETE FROM rollout_devices WHERE project = $1",
         "DELETE FROM rollouts WHERE project = $1",
+        "DELETE FROM developer_lease_devices WHERE project = $1",
+        "DELETE FROM developer_leases WHERE project = $1",
         "DELETE FROM releases WHERE project = $1",
         "DELETE FROM audit WHERE project = $1",
         "DELETE FROM usage WHERE project = $1",

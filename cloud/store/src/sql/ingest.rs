@@ -12,7 +12,9 @@ use super::db::{self, Conn};
 use super::gaps::{self, GapEntry, Merge};
 use super::streams::{self, Known};
 use super::usage::Rooms;
-use super::{Backend, commands, device_settings, devices, logs, messages, own_entries, rollout_devices};
+use super::{
+    Backend, commands, device_settings, devices, leases, logs, messages, own_entries, rollout_devices,
+};
 use crate::{IngestStore, Result};
 use iottly_core::ingest::stream::Effect;
 use iottly_core::ingest::{Entry, Observed, ObservedRecord, Outcome, Upload, UploadBody, Write};
@@ -287,6 +289,7 @@ async fn accept_control(
             lines.push(line);
             Ok(())
         }
-        Entry::Message { .. } | Entry::Developer(_) => Ok(()),
+        Entry::Developer(report) => leases::reported(tx, scope, &report).await,
+        Entry::Message { .. } => Ok(()),
     }
 }

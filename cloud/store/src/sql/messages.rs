@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use super::db::{self, Conn, Pool, Row};
 use super::webhooks::{Enqueued, enqueue};
-use super::{codec, usage};
+use super::{codec, multi_row, usage};
 use crate::Result;
 use crate::webhook_cache::WebhookCache;
 use iottly_core::MessageIds;
@@ -41,16 +41,10 @@ fn by_keys(columns: &str) -> String {
 }
 
 fn insert_sql(rows: usize) -> String {
-    let row = |row: usize| {
-        let numbers: Vec<_> = (1..=COLUMNS)
-            .map(|column| format!("${}", row * COLUMNS + column))
-            .collect();
-        format!("({})", numbers.join(","))
-    };
     let columns = "project, device, ts, id, kind, device_ts, channel, stream, seq, body";
     format!(
         "INSERT INTO messages ({columns}) VALUES {}",
-        (0..rows).map(row).collect::<Vec<_>>().join(",")
+        multi_row::rows(COLUMNS, rows)
     )
 }
 

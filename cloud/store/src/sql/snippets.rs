@@ -2,14 +2,14 @@
 
 use iottly_protocol::ProjectId;
 
-use super::db::{Conn, Pool, Row};
+use super::db::{Conn, Row};
 use super::{code_usage, codec};
 use crate::Result;
 use iottly_core::model::{Snippet, SnippetId, SnippetKind};
 
 const ALL: &str = "SELECT id, kind, name, description, code FROM snippets WHERE project = $1 AND branch = $2 ORDER BY kind, name, id";
 
-/// Writes a working copy: inserts new and changed snippets, deletes missing ones, and counts the bytes.
+/// Writes the snippets of a working copy: inserts new and changed snippets, deletes missing ones, and counts the bytes.
 pub(super) async fn replace(
     tx: &mut Conn,
     project: ProjectId,
@@ -87,21 +87,6 @@ pub(super) async fn size(tx: &mut Conn, project: ProjectId, branch: &str) -> Res
     .fetch_one(tx)
     .await?;
     Ok((codec::get(&row, "n")?, codec::get(&row, "bytes")?))
-}
-
-/// Returns the working copy of a branch; none if the branch does not exist.
-pub(super) async fn all(pool: &Pool, project: ProjectId, branch: &str) -> Result<Option<Vec<Snippet>>> {
-    let rows = sqlx::query(ALL)
-        .bind(codec::id(&project))
-        .bind(branch)
-        .fetch_all(pool)
-        .await?;
-    // Every branch has its three sections, so no snippet means no branch.
-    if rows.is_empty() {
-        Ok(None)
-    } else {
-        rows.iter().map(snippet).collect::<Result<_>>().map(Some)
-    }
 }
 
 fn snippet(row: &Row) -> Result<Snippet> {

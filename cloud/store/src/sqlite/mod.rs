@@ -24,7 +24,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 11] = [
+const STEPS: [(i64, &str, &str); 13] = [
     (
         1,
         "initial",
@@ -75,6 +75,16 @@ const STEPS: [(i64, &str, &str); 11] = [
         11,
         "presumed_status",
         include_str!("../../migrations/sqlite/0011_presumed_status.sql"),
+    ),
+    (
+        12,
+        "branch_manifest",
+        include_str!("../../migrations/sqlite/0012_branch_manifest.sql"),
+    ),
+    (
+        13,
+        "developer_leases",
+        include_str!("../../migrations/sqlite/0013_developer_leases.sql"),
     ),
 ];
 

@@ -64,6 +64,11 @@ suites! {
         a_newer_schema_is_not_touched,
         a_populated_first_schema_is_brought_up_to_date,
         a_status_that_was_presumed_by_its_text_stays_presumed;
+    leases:
+        a_lease_goes_its_way,
+        orders_have_rising_counters_and_are_stored_while_the_lease_is_open,
+        leases_are_bounded_and_a_device_is_in_one,
+        leases_end_with_their_time_and_vanish_with_their_devices;
     backup:
         a_backup_holds_everything_and_fits_into_either_database,
         a_backup_is_of_one_moment,
@@ -91,7 +96,8 @@ suites! {
         failures_of_a_trial_are_counted_and_others_are_not,
         old_rollouts_are_forgotten_and_needed_releases_are_known;
     code:
-        code_is_counted_and_refused_over_its_limit;
+        code_is_counted_and_refused_over_its_limit,
+        a_branch_carries_its_manifest_through_revisions_and_copies;
     model:
         histories_are_what_a_model_in_memory_says;
 }

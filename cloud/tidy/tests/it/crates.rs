@@ -49,7 +49,10 @@ fn crates_depend_only_as_designed() {
             &["iottly-engine", "iottly-manifest", "iottly-protocol"],
         ),
         ("iottly-filter", &["iottly-protocol"]),
-        ("iottly-core", &["iottly-filter", "iottly-protocol"]),
+        (
+            "iottly-core",
+            &["iottly-filter", "iottly-manifest", "iottly-protocol"],
+        ),
         (
             "iottly-store",
             &["iottly-core", "iottly-filter", "iottly-protocol"],

@@ -127,7 +127,7 @@ async fn read(request: Request) -> Result<Vec<u8>, ApiError> {
     read_within(request, MAX_BODY_BYTES).await
 }
 
-async fn read_within(request: Request, max: usize) -> Result<Vec<u8>, ApiError> {
+pub(super) async fn read_within(request: Request, max: usize) -> Result<Vec<u8>, ApiError> {
     let mut stream = request.into_body().into_data_stream();
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.next().await {

@@ -5,8 +5,8 @@ use axum::extract::Path;
 use super::Answer;
 use super::body::JsonBody;
 use super::dto::{
-    BranchList, Code, Differences, Done, Edit, Edits, NewBranch, NewVersion, OK, OneBranch, OneRevision,
-    Restore, RevisionDto, RevisionList, SavedVersion,
+    BranchList, Code, Differences, Done, Edit, Edits, ManifestEdit, NewBranch, NewVersion, OK, OneBranch,
+    OneRevision, Restore, RevisionDto, RevisionList, SavedVersion,
 };
 use super::names;
 use super::query::Params;
@@ -16,7 +16,9 @@ use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_cloud::rollout::FlashError;
 use iottly_core::code;
-use iottly_core::model::{Branch, Change, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Snippet, SnippetEdit};
+use iottly_core::model::{
+    Branch, BranchCode, Change, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Snippet, SnippetEdit,
+};
 
 /// Default and largest number of revisions in a response.
 const DEFAULT_REVISIONS: usize = 20;
@@ -102,7 +104,7 @@ pub(super) async fn save(
     JsonBody(body): JsonBody<Edits>,
 ) -> Answer<OneBranch> {
     access.services().rollouts.spare_disk().await?;
-    let snippets = working_copy(&access, &name).await?;
+    let snippets = working_copy(&access, &name).await?.snippets;
     let edits = body
         .snippets
         .into_iter()
@@ -148,6 +150,39 @@ fn resolve(edit: Edit, snippets: &[Snippet]) -> Result<SnippetEdit, ApiError> {
         code,
         description,
     })
+}
+
+/// Saves the `firmware.toml` of the working copy: what the code uses of a board, and the sizes that it needs.
+///
+/// A device runs the code only if it grants what is named there. Without a manifest the code uses nothing of a
+/// board.
+#[utoipa::path(
+    put,
+    path = "/branches/{branch}/manifest",
+    tag = "branches",
+    request_body = ManifestEdit,
+    responses((status = 200, description = "The branch with the saved working copy", body = OneBranch))
+)]
+pub(super) async fn save_manifest(
+    access: ProjectAccess,
+    Path((_, branch)): Path<(String, String)>,
+    JsonBody(body): JsonBody<ManifestEdit>,
+) -> Answer<OneBranch> {
+    if let Some(text) = &body.manifest {
+        code::check_manifest(text)
+            .map_err(|refused| ApiError::invalid("invalid_manifest", refused.to_string()))?;
+    }
+    access.services().rollouts.spare_disk().await?;
+    access
+        .change(
+            Change::SaveManifest {
+                branch: branch.clone(),
+                manifest: body.manifest,
+            },
+            clock::now(),
+        )
+        .await?;
+    answer(&access, &branch).await
 }
 
 /// Deletes a handler whose command is not defined any more.
@@ -213,10 +248,10 @@ pub(super) async fn revision(
     access: ProjectAccess,
     Path((_, name, number)): Path<(String, String, String)>,
 ) -> Answer<OneRevision> {
-    let (revision, snippets) = saved(&access, &name, number.parse().ok()).await?;
+    let (revision, code) = saved(&access, &name, number.parse().ok()).await?;
     Ok(Spaced(OneRevision {
         revision,
-        code: Code::new(snippets),
+        code: Code::new(code),
         status: OK,
     }))
 }
@@ -288,7 +323,7 @@ pub(super) async fn restore(
         ("from" = Option<i64>, Query, minimum = 1, description = "Number of the revision to compare from; the newest one by default"),
         ("to" = Option<i64>, Query, minimum = 1, description = "Number of the revision to compare to; the working copy by default"),
     ),
-    responses((status = 200, description = "The changed snippets", body = Differences))
+    responses((status = 200, description = "The changed snippets, and the change of the manifest", body = Differences))
 )]
 pub(super) async fn diff(
     access: ProjectAccess,
@@ -302,7 +337,7 @@ pub(super) async fn diff(
     );
     let old = match from {
         Some(_) => saved(&access, &name, from).await?.1,
-        None => Vec::new(),
+        None => BranchCode::default(),
     };
     let new = match to {
         Some(_) => saved(&access, &name, to).await?.1,
@@ -321,11 +356,11 @@ pub(super) async fn diff(
     let found = tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| ApiError::internal(&error))?;
-    let snippets = found.into_iter().map(Into::into).collect();
     Ok(Spaced(Differences {
         from,
         to,
-        snippets,
+        snippets: found.snippets.into_iter().map(Into::into).collect(),
+        manifest: found.manifest.map(Into::into),
         status: OK,
     }))
 }
@@ -342,11 +377,11 @@ async fn find(access: &ProjectAccess, name: &str) -> Result<Branch, ApiError> {
         .ok_or_else(unknown)
 }
 
-async fn working_copy(access: &ProjectAccess, name: &str) -> Result<Vec<Snippet>, ApiError> {
+async fn working_copy(access: &ProjectAccess, name: &str) -> Result<BranchCode, ApiError> {
     access
         .services()
         .store
-        .snippets(access.id(), name)
+        .working_copy(access.id(), name)
         .await?
         .ok_or_else(unknown)
 }
@@ -355,32 +390,30 @@ async fn saved(
     access: &ProjectAccess,
     branch: &str,
     number: Option<u64>,
-) -> Result<(RevisionDto, Vec<Snippet>), ApiError> {
+) -> Result<(RevisionDto, BranchCode), ApiError> {
     let missing = || ApiError::missing("branch has no such revision");
     let number = number.ok_or_else(missing)?;
-    let (revision, snippets) = access
+    let (revision, code) = access
         .services()
         .store
         .revision(access.id(), branch, number)
         .await?
         .ok_or_else(missing)?;
-    Ok((revision.into(), snippets))
+    Ok((revision.into(), code))
 }
 
 async fn answer(access: &ProjectAccess, name: &str) -> Answer<OneBranch> {
     let branch = find(access, name).await?;
-    let snippets = working_copy(access, name).await?;
+    let code = working_copy(access, name).await?;
     let head = access
         .services()
         .store
         .revisions(access.id(), name, None, 1)
         .await?;
-    let unsaved = head
-        .first()
-        .is_none_or(|head| head.digest != code::digest(&snippets));
+    let unsaved = head.first().is_none_or(|head| head.digest != code::digest(&code));
     Ok(Spaced(OneBranch {
         branch: branch.into(),
-        code: Code::new(snippets),
+        code: Code::new(code),
         unsaved,
         status: OK,
     }))

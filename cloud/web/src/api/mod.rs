@@ -15,6 +15,8 @@ mod groups;
 pub(crate) mod health;
 mod history;
 mod inspect;
+mod lease_events;
+mod leases;
 mod limits;
 mod logs;
 mod names;
@@ -102,6 +104,11 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(rollouts::end))
         .routes(routes!(releases::all))
         .routes(routes!(releases::show))
+        .routes(routes!(leases::all, leases::open))
+        .routes(routes!(leases::show, leases::end))
+        .routes(routes!(leases::run))
+        .routes(routes!(lease_events::events))
+        .routes(routes!(leases::allow))
 }
 
 fn device_routes() -> OpenApiRouter<App> {
@@ -129,6 +136,7 @@ fn code_routes() -> OpenApiRouter<App> {
         .routes(routes!(branches::all, branches::create))
         .routes(routes!(branches::show, branches::delete))
         .routes(routes!(branches::save))
+        .routes(routes!(branches::save_manifest))
         .routes(routes!(branches::delete_snippet))
         .routes(routes!(branches::revisions, branches::save_version))
         .routes(routes!(branches::revision))

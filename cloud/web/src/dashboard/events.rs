@@ -169,6 +169,8 @@ impl Feed {
             LiveEvent::Lagged(skipped) => self
                 .ready
                 .push_back(event_of("skipped", &json!({ "count": skipped }))),
+            // Only watchers of developer leases get these.
+            LiveEvent::Observed(_) => {}
             LiveEvent::Message(message) => {
                 let cursor = Cursor {
                     timestamp: message.timestamp,

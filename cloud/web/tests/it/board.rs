@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use iottly_cloud::rollout::{BuildFailure, Builder};
-use iottly_core::model::{Scope, Snippet};
+use iottly_core::model::{BranchCode, Scope};
 use iottly_protocol::release::Directive;
 use iottly_protocol::tuf::{Root, Schemes};
 use iottly_protocol::{DeviceId, Down, Record, Report, StreamClass, StreamId, UpdateReport, encode_batch};
@@ -18,11 +18,12 @@ use crate::support::{self, TestCloud, start_config};
 
 pub(crate) const SECRET: &str = "device secret";
 
-/// Concatenates texts instead of compiling them; code that says `uses NAME` requests that capability, and
-/// `broken` fails.
+/// Concatenates texts instead of compiling them, the manifest last; a comment `uses NAME` requests that capability,
+/// and `broken` fails.
 pub(crate) fn plain_builder() -> Builder {
-    let build = |snippets: &[Snippet]| {
-        let text: String = snippets.iter().map(|snippet| snippet.code.as_str()).collect();
+    let build = |code: &BranchCode| {
+        let texts = code.snippets.iter().map(|snippet| snippet.code.as_str());
+        let text: String = texts.chain(code.manifest.as_deref()).collect();
         if text.contains("broken") {
             Err(BuildFailure::Code("global:1: broken".into()))
         } else {
@@ -33,7 +34,7 @@ pub(crate) fn plain_builder() -> Builder {
         let text = String::from_utf8_lossy(component).into_owned();
         let mut names: Vec<String> = text
             .lines()
-            .filter_map(|line| line.trim().strip_prefix("// uses ").map(str::to_owned))
+            .filter_map(|line| line.split_once(" uses ").map(|(_, name)| name.trim().to_owned()))
             .collect();
         names.sort();
         Ok(names)

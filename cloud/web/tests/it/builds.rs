@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use iottly_cloud::rollout::{BuildFailure, Builder};
-use iottly_core::model::{Principal, Scopes, Snippet};
+use iottly_core::model::{BranchCode, Principal, Scopes};
 use serde_json::{Value, json};
 use support::{Answer, Tenant, TestCloud, start_config, tenant};
 
@@ -46,9 +46,13 @@ impl Gate {
 /// open, and fails then.
 fn builder(gate: &Arc<Gate>) -> Builder {
     let gate = Arc::clone(gate);
-    let build = move |snippets: &[Snippet]| {
+    let build = move |code: &BranchCode| {
         gate.builds.fetch_add(1, Ordering::SeqCst);
-        let text: String = snippets.iter().map(|snippet| snippet.code.as_str()).collect();
+        let text: String = code
+            .snippets
+            .iter()
+            .map(|snippet| snippet.code.as_str())
+            .collect();
         if text.contains("endless") {
             gate.wait();
             return Err(BuildFailure::Code("global:1: it did not end".into()));

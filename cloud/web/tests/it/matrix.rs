@@ -169,10 +169,11 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
             .expect("applies");
     }
     let snippet = store
-        .snippets(scope.project, &branch)
+        .working_copy(scope.project, &branch)
         .await
         .expect("reads")
-        .expect("exists")[0]
+        .expect("exists")
+        .snippets[0]
         .id;
     let edit = SnippetEdit {
         id: snippet,
@@ -183,12 +184,23 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
         branch: branch.clone(),
         message: SECRET.into(),
     };
-    for change in [Change::SaveSnippets(branch.clone(), vec![edit]), save] {
+    let manifest = Change::SaveManifest {
+        branch: branch.clone(),
+        manifest: Some(format!("name = \"a\" # {SECRET}")),
+    };
+    for change in [Change::SaveSnippets(branch.clone(), vec![edit]), manifest, save] {
         store
             .change(scope.project, &by, change, 1)
             .await
             .expect("applies");
     }
+    let lease = cloud
+        .services
+        .leases
+        .open(&by, vec![scope.device], 1, vec![SECRET.into()])
+        .await
+        .expect("opened")
+        .id;
     let rollout = RolloutId::random();
     for change in rollout_of(tenant, rollout, &branch) {
         store
@@ -227,6 +239,7 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
         ("revision", "1".to_owned()),
         ("release", "1".to_owned()),
         ("rollout", rollout.to_string()),
+        ("lease", lease.to_string()),
     ])
 }
 
@@ -295,6 +308,7 @@ async fn state(cloud: &TestCloud, scope: Scope) -> String {
                 rollouts.len(),
                 rollouts.first().map(|first| first.progress.intent)
             ),
+            store.leases(project).await.expect("reads"),
             (store.open_commands(scope).await.expect("reads"), history.len()),
             store.audit(project, None, 100).await.expect("reads"),
         )

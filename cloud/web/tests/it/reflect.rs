@@ -13,10 +13,12 @@ use serde::de::{
 use serde_json::{Map, Value};
 
 /// Texts that a field may require, tried in this order.
-const TEXTS: [&str; 4] = [
+const TEXTS: [&str; 5] = [
     "text",
     "a2792ce8-216f-477c-a5cc-4f7e9f407e29",
     "58f73b41c3cc4800078010c5",
+    // Mark of a firmware.
+    "58f73b41c3cc",
     // An ending of an update, which is also stored in the history.
     "failed",
 ];

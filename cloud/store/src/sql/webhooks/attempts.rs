@@ -6,7 +6,8 @@ use iottly_protocol::DeviceId;
 
 use super::super::codec;
 use super::super::db::{Conn, Pool, Row};
-use super::{ROWS, rows};
+use super::super::multi_row;
+use super::ROWS;
 use crate::Result;
 use crate::webhooks::DeliveryResult;
 use iottly_core::model::{MessageId, WebhookAttempt, WebhookKey};
@@ -15,7 +16,7 @@ use iottly_core::webhooks::MAX_ATTEMPTS_LOGGED;
 const COLUMNS: usize = 12;
 
 fn insert(count: usize) -> String {
-    let rows = rows(COLUMNS, count);
+    let rows = multi_row::rows(COLUMNS, count);
     format!(
         "INSERT INTO webhook_attempts (project, hook, n, at, message, device, ts, attempt, result, millis, bytes, answer) VALUES {rows}"
     )

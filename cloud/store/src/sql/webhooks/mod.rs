@@ -43,14 +43,6 @@ fn parameters(first: usize, count: usize) -> String {
         .join(",")
 }
 
-/// Returns groups of parameters for `rows` rows of `columns` columns.
-fn rows(columns: usize, rows: usize) -> String {
-    (0..rows)
-        .map(|row| format!("({})", parameters(row * columns + 1, columns)))
-        .collect::<Vec<_>>()
-        .join(",")
-}
-
 /// Locks the row of a queue; none when the webhook and its deliveries are gone.
 static LOCK_QUEUE: LazyLock<String> = LazyLock::new(|| {
     format!(

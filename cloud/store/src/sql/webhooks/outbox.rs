@@ -4,9 +4,9 @@ use std::sync::LazyLock;
 
 use iottly_protocol::ProjectId;
 
-use super::super::codec;
 use super::super::db::{self, Conn};
-use super::{NOT_MATCHED, ROWS, config, rows};
+use super::super::{codec, multi_row};
+use super::{NOT_MATCHED, ROWS, config};
 use crate::Result;
 use crate::webhook_cache::WebhookCache;
 use iottly_core::model::{StoredMessage, WebhookKey};
@@ -17,14 +17,14 @@ const DELIVERY_COLUMNS: usize = 7;
 const FAILURE_COLUMNS: usize = 8;
 
 fn insert_deliveries(count: usize) -> String {
-    let rows = rows(DELIVERY_COLUMNS, count);
+    let rows = multi_row::rows(DELIVERY_COLUMNS, count);
     format!(
         "INSERT INTO webhook_deliveries (project, hook, message, device, ts, due, undecided) VALUES {rows}"
     )
 }
 
 fn insert_failures(count: usize) -> String {
-    let rows = rows(FAILURE_COLUMNS, count);
+    let rows = multi_row::rows(FAILURE_COLUMNS, count);
     format!(
         "INSERT INTO webhook_failures (project, hook, at, message, device, ts, attempt, reason) VALUES {rows}"
     )

@@ -1,6 +1,6 @@
 //! Backups of a database, and their restore.
 
-use iottly_core::model::Scope;
+use iottly_core::model::{Change, Scope};
 use iottly_protocol::StreamId;
 use iottly_store as store;
 use iottly_store::{Database, ScanBounds, Store, StoreError};
@@ -27,7 +27,8 @@ async fn shown(store: &dyn Store, scope: Scope) -> String {
             store.definitions(project).await.expect("reads"),
             (
                 store.branches(project).await.expect("reads"),
-                store.snippets(project, "main").await.expect("reads")
+                store.working_copy(project, "main").await.expect("reads"),
+                store.revision(project, "main", 1).await.expect("reads")
             ),
             (
                 store.audit(project, None, 100).await.expect("reads"),
@@ -54,6 +55,18 @@ pub(crate) async fn a_backup_holds_everything_and_fits_into_either_database(setu
         .change(scope.project, &by, tagged(scope.device, "north"), 5)
         .await
         .expect("tags");
+    for change in [
+        Change::SaveManifest {
+            branch: "main".into(),
+            manifest: Some("name = \"a\"\n".into()),
+        },
+        Change::SaveVersion {
+            branch: "main".into(),
+            message: String::new(),
+        },
+    ] {
+        store.change(scope.project, &by, change, 5).await.expect("saves");
+    }
     let file = folder.path().join("backup.db");
     store::backup(&setup.database, &file).await.expect("backs up");
     let before = shown(store.as_ref(), *scope).await;

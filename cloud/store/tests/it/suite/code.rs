@@ -23,10 +23,11 @@ pub(crate) async fn code_is_counted_and_refused_over_its_limit(setup: Setup) {
             .used()
     };
     let global = store
-        .snippets(project, MAIN_BRANCH)
+        .working_copy(project, MAIN_BRANCH)
         .await
         .expect("reads")
-        .expect("a branch")[0]
+        .expect("a branch")
+        .snippets[0]
         .id;
     let write = |bytes: usize| {
         let edit = SnippetEdit {
@@ -64,6 +65,31 @@ pub(crate) async fn code_is_counted_and_refused_over_its_limit(setup: Setup) {
         .await
         .expect("deletes");
     assert_eq!(used().await, saved, "what goes is taken out");
+    let manifest = |bytes: Option<usize>| Change::SaveManifest {
+        branch: MAIN_BRANCH.into(),
+        manifest: bytes.map(|bytes| "#".repeat(bytes)),
+    };
+    change(manifest(Some(500))).await.expect("saves");
+    assert_eq!(used().await, saved + 500);
+    change(manifest(Some(300))).await.expect("saves");
+    change(Change::CreateBranch {
+        name: "copy".into(),
+        from: Some(MAIN_BRANCH.into()),
+    })
+    .await
+    .expect("copies");
+    change(Change::SaveVersion {
+        branch: "copy".into(),
+        message: "m".into(),
+    })
+    .await
+    .expect("saves");
+    change(Change::DeleteBranch("copy".into()))
+        .await
+        .expect("deletes");
+    assert_eq!(used().await, saved + 300, "a copy and its revision are taken out");
+    change(manifest(None)).await.expect("removes");
+    assert_eq!(used().await, saved);
     store.note_files(project, 700).await.expect("writes");
     assert_eq!(used().await, saved + 700);
 
@@ -89,9 +115,11 @@ pub(crate) async fn code_is_counted_and_refused_over_its_limit(setup: Setup) {
         branch: MAIN_BRANCH.into(),
         message: "m".into(),
         sha256: "ab".into(),
+        manifest: None,
     };
     for refused in [
         write(1301),
+        manifest(Some(1)),
         save(),
         component(),
         Change::CreateBranch {
@@ -119,4 +147,73 @@ pub(crate) async fn code_is_counted_and_refused_over_its_limit(setup: Setup) {
         ["cd"]
     );
     assert_eq!(store.code_room(stranger()).await.expect("reads"), None);
+}
+
+pub(crate) async fn a_branch_carries_its_manifest_through_revisions_and_copies(setup: Setup) {
+    const ONE: &str = "name = \"one\"\n";
+    const TWO: &str = "name = \"two\"\n[capabilities]\ngpio = [\"led\"]\n";
+    let Setup { store, scope, .. } = &setup;
+    let (project, by) = (scope.project, principal(*scope));
+    let change = async |change: Change| store.change(project, &by, change, 5).await;
+    let write = |branch: &str, text: Option<&str>| Change::SaveManifest {
+        branch: branch.into(),
+        manifest: text.map(str::to_owned),
+    };
+    let save = || Change::SaveVersion {
+        branch: MAIN_BRANCH.into(),
+        message: String::new(),
+    };
+    let restore = |number| Change::RestoreRevision {
+        branch: MAIN_BRANCH.into(),
+        number,
+    };
+    let working = async |branch: &str| {
+        let code = store.working_copy(project, branch).await.expect("reads");
+        code.expect("exists").manifest
+    };
+    let saved = async |number| {
+        let saved = store.revision(project, MAIN_BRANCH, number).await.expect("reads");
+        let (revision, code) = saved.expect("exists");
+        assert_eq!(revision.digest, iottly_core::code::digest(&code));
+        code.manifest
+    };
+    assert_eq!(working(MAIN_BRANCH).await, None);
+    change(save()).await.expect("saves");
+    let set = change(write(MAIN_BRANCH, Some(ONE))).await.expect("saves");
+    let again = change(write(MAIN_BRANCH, Some(ONE))).await.expect("is set");
+    assert_eq!((set.affected, again.affected), (1, 0));
+    let second = change(save()).await.expect("saves");
+    assert_eq!(second.revision, Some(2), "a new manifest is a new revision");
+    assert_eq!(change(save()).await.expect("is saved").affected, 0);
+    change(write(MAIN_BRANCH, Some(TWO))).await.expect("saves");
+    change(save()).await.expect("saves");
+    assert_eq!(
+        (saved(1).await, saved(2).await, saved(3).await),
+        (None, Some(ONE.to_owned()), Some(TWO.to_owned()))
+    );
+    change(restore(2)).await.expect("restores");
+    assert_eq!(working(MAIN_BRANCH).await.as_deref(), Some(ONE));
+    change(Change::CreateBranch {
+        name: "copy".into(),
+        from: Some(MAIN_BRANCH.into()),
+    })
+    .await
+    .expect("copies");
+    change(restore(1)).await.expect("restores");
+    assert_eq!(working(MAIN_BRANCH).await, None);
+    assert_eq!(
+        working("copy").await.as_deref(),
+        Some(ONE),
+        "a copy is on its own"
+    );
+    let missing = change(write("none", Some(ONE))).await;
+    assert!(matches!(missing, Err(StoreError::Missing { .. })), "{missing:?}");
+    let log = store.audit(project, None, 100).await.expect("reads");
+    let mut details: Vec<_> = log
+        .iter()
+        .filter(|entry| entry.action == "branch.save_manifest")
+        .map(|entry| (entry.target.as_str(), entry.detail.as_str()))
+        .collect();
+    details.sort_unstable();
+    assert_eq!(details, [("main", "13 bytes"), ("main", "43 bytes")]);
 }

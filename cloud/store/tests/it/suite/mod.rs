@@ -20,6 +20,7 @@ pub(crate) mod bounds;
 pub(crate) mod code;
 pub(crate) mod commands;
 pub(crate) mod history;
+pub(crate) mod leases;
 pub(crate) mod limits;
 pub(crate) mod model;
 pub(crate) mod projects;

@@ -308,10 +308,11 @@ pub(crate) async fn branches_and_definitions(setup: Setup) {
     let apply = async |change| store.change(scope.project, &by, change, 5).await;
     let snippets = async |branch: &str| {
         store
-            .snippets(scope.project, branch)
+            .working_copy(scope.project, branch)
             .await
             .expect("reads")
             .expect("exists")
+            .snippets
     };
     let init = snippets(MAIN_BRANCH)
         .await
@@ -358,7 +359,7 @@ pub(crate) async fn branches_and_definitions(setup: Setup) {
     assert_eq!(code, "one");
     assert!(
         store
-            .snippets(scope.project, "none")
+            .working_copy(scope.project, "none")
             .await
             .expect("reads")
             .is_none()
@@ -411,13 +412,13 @@ pub(crate) async fn branches_and_definitions(setup: Setup) {
         .await
         .expect("nothing calls it");
     apply(Change::DeleteBranch("next".into())).await.expect("deletes");
-    let (revision, body) = store
+    let (revision, saved) = store
         .revision(scope.project, MAIN_BRANCH, 1)
         .await
         .expect("reads")
         .expect("exists");
     assert_eq!((revision.author.as_str(), revision.message.as_str()), ("t", "a"));
-    assert!(body.iter().any(|snippet| snippet.code == "one"));
+    assert!(saved.snippets.iter().any(|snippet| snippet.code == "one"));
 }
 
 pub(crate) async fn names_sort_by_their_bytes(setup: Setup) {

@@ -253,13 +253,13 @@ pub(crate) async fn a_populated_first_schema_is_brought_up_to_date(setup: Setup)
             .collect::<Vec<_>>(),
         ["{}", "[1]", "{}"]
     );
-    let snippets = store
-        .snippets(scope.project, MAIN_BRANCH)
+    let code = store
+        .working_copy(scope.project, MAIN_BRANCH)
         .await
         .expect("reads")
         .expect("a branch");
     assert_eq!(
-        snippets
+        code.snippets
             .iter()
             .map(|snippet| snippet.name.as_str())
             .collect::<Vec<_>>(),
@@ -268,11 +268,11 @@ pub(crate) async fn a_populated_first_schema_is_brought_up_to_date(setup: Setup)
     store.close().await;
     let (store, _) = store::open(&database).await.expect("opens again");
     let again = store
-        .snippets(scope.project, MAIN_BRANCH)
+        .working_copy(scope.project, MAIN_BRANCH)
         .await
         .expect("reads")
         .expect("a branch");
-    assert_eq!(again, snippets, "a second start changes nothing");
+    assert_eq!(again, code, "a second start changes nothing");
 }
 
 /// Commands whose status was told from their detail to be presumed, and commands whose devices had reported.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Date;
-use iottly_core::code::{Difference, SnippetDiff};
-use iottly_core::model::{Branch, Revision, Snippet, SnippetId, SnippetKind};
+use iottly_core::code::{Difference, ManifestDiff, SnippetDiff};
+use iottly_core::model::{Branch, BranchCode, Revision, Snippet, SnippetId, SnippetKind};
 
 /// Branch of firmware code.
 #[derive(Debug, Serialize, ToSchema)]
@@ -45,7 +45,7 @@ pub(crate) struct RevisionDto {
     author: String,
     /// Creation time.
     created: Date,
-    /// Digest in hex: BLAKE3 of the snippets, or SHA-256 of the component.
+    /// Digest in hex: BLAKE3 of the code, or SHA-256 of the component.
     digest: String,
     /// SHA-256 of the component that was uploaded instead of code.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +73,9 @@ pub(crate) struct Code {
     codesections: Vec<Section>,
     /// Snippets of all sections.
     snippets: Vec<SnippetDto>,
+    /// Text of the `firmware.toml`, if there is one: what the code uses of a board, and the sizes that it needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    manifest: Option<String>,
 }
 
 /// Section of the code.
@@ -108,7 +111,11 @@ struct SnippetDto {
 }
 
 impl Code {
-    pub(crate) fn new(mut snippets: Vec<Snippet>) -> Self {
+    pub(crate) fn new(code: BranchCode) -> Self {
+        let BranchCode {
+            mut snippets,
+            manifest,
+        } = code;
         snippets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
         let section = |name: &'static str| Section {
             name,
@@ -123,6 +130,7 @@ impl Code {
         Self {
             codesections: codesections.into(),
             snippets: snippets.into_iter().map(Into::into).collect(),
+            manifest,
         }
     }
 }
@@ -160,6 +168,25 @@ impl From<SnippetDiff> for DiffDto {
         Self {
             category: diff.kind.category(),
             name: diff.name,
+            difference: diff.difference,
+            diff: diff.unified,
+        }
+    }
+}
+
+/// Difference between the `firmware.toml` of two versions.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ManifestDiffDto {
+    /// `added`, `removed` or `modified`.
+    #[schema(value_type = String)]
+    difference: Difference,
+    /// Difference in the unified format.
+    diff: String,
+}
+
+impl From<ManifestDiff> for ManifestDiffDto {
+    fn from(diff: ManifestDiff) -> Self {
+        Self {
             difference: diff.difference,
             diff: diff.unified,
         }
@@ -220,6 +247,14 @@ pub(crate) struct Edit {
     pub(crate) code: Option<String>,
     /// New description, 2,048 bytes at most; unchanged by default.
     pub(crate) description: Option<String>,
+}
+
+/// Manifest of a working copy.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ManifestEdit {
+    /// Text of the `firmware.toml`, 65,536 bytes at most; null removes it.
+    pub(crate) manifest: Option<String>,
 }
 
 /// Page of the revisions of a branch.
@@ -283,6 +318,9 @@ pub(crate) struct Differences {
     pub(crate) to: Option<u64>,
     /// Snippets that differ.
     pub(crate) snippets: Vec<DiffDto>,
+    /// Difference of the manifests, if they differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) manifest: Option<ManifestDiffDto>,
     /// HTTP status: always 200.
     pub(crate) status: u16,
 }
