@@ -7,8 +7,7 @@ use std::io;
 use iottly_protocol::release::{ChunkList, Reason, Step};
 
 use crate::disk::Disk;
-use crate::engines;
-use crate::event::{Effect, Event, Start, refusal};
+use crate::event::{Effect, Event, refusal};
 use crate::files::{self, Download};
 use crate::host::{Host, MetaError};
 use crate::journal::Journal;
@@ -16,7 +15,7 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::offer::{Offer, Planned};
 use crate::recover;
-use crate::slot::{Running, Slot};
+use crate::slot::{Running, Slot, Start};
 
 /// Time after which the machine checks its deadline while an answer is outstanding, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 5_000;
@@ -55,7 +54,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
         };
         if updater.memory().attempt.is_none() {
             // A power cut before the end of the last clean-up leaves an engine. A disk that cannot remove it starts as well.
-            let _ = engines::remove_others(&mut updater.disk, updater.machine.memory());
+            let _ = files::remove_other_engines(&mut updater.disk, updater.machine.memory());
         }
         updater.offer_engines()?;
         let engine = match updater.memory().home() {
@@ -163,8 +162,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
             .as_ref()
             .filter(|attempt| attempt.state == Step::Downloading)?;
         let release = attempt.release.as_ref()?;
-        let engine = release.engine.as_ref().map(|engine| engine.to_download(release));
-        [engine, Some(release.clone())]
+        [release.engine_download(), Some(release.clone())]
             .into_iter()
             .flatten()
             .find(|file| file.sha256 == sha256)
@@ -232,7 +230,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
 
     /// Offers the engines whose files are what was verified; the others are as good as absent.
     fn offer_engines(&mut self) -> io::Result<()> {
-        let engines = engines::intact(&self.disk, self.machine.memory())?;
+        let engines = files::intact_engines(&self.disk, self.machine.memory())?;
         self.host.offer_engines(&engines);
         Ok(())
     }
@@ -296,15 +294,15 @@ impl<D: Disk, H: Host> Updater<D, H> {
         let Some(release) = attempt.and_then(|attempt| attempt.release.clone()) else {
             return Ok(None);
         };
-        let Some(engine) = &release.engine else {
+        let Some(engine) = release.engine_download() else {
             return Ok(Some(release));
         };
         match self.memory().stored_engine(&engine.sha256) {
             // While its parts arrive, the file is not there yet.
-            Some(stored) if self.is_downloading(&release) || engines::is_stored(&self.disk, stored)? => {
+            Some(stored) if self.is_downloading(&release) || files::is_stored(&self.disk, stored)? => {
                 Ok(Some(release))
             }
-            _ => Ok(Some(engine.to_download(&release))),
+            _ => Ok(Some(engine)),
         }
     }
 

@@ -1,11 +1,11 @@
 //! The machine's inputs and outputs: events, effects and reports. Pure data.
 
-use iottly_protocol::release::{HealthRules, Reason, Refusal, UpdateState};
+use iottly_protocol::release::{Reason, Refusal, UpdateState};
 use iottly_protocol::tuf::Vouched;
 
 use crate::memory::Memory;
 use crate::offer::{Offer, Planned};
-use crate::slot::{Running, Slot};
+use crate::slot::{Running, Slot, Start};
 
 /// Clocks of the board at the moment of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,29 +106,6 @@ pub enum Effect {
     CleanUp,
     /// Handle a tick at this time at the latest, in milliseconds of the growing clock.
     WakeAt(u64),
-}
-
-/// Start of a firmware.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Start {
-    /// Firmware to start.
-    pub firmware: Running,
-    /// Rules of its trial, if the firmware is watched.
-    pub trial: Option<HealthRules>,
-    /// sha256 of the engine that a script is to run on, hex; the device's own choice if there is none.
-    pub engine: Option<String>,
-}
-
-impl Start {
-    /// Returns the start of a firmware that is not watched.
-    #[must_use]
-    pub const fn unwatched(firmware: Running) -> Self {
-        Self {
-            firmware,
-            trial: None,
-            engine: None,
-        }
-    }
 }
 
 /// Progress of an update, for the cloud.

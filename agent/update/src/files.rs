@@ -8,7 +8,7 @@ use iottly_protocol::release::ChunkList;
 use sha2::{Digest, Sha256};
 
 use crate::disk::Disk;
-use crate::engines;
+use crate::engines::{ENGINE_FILES, StoredEngine};
 use crate::memory::Memory;
 use crate::offer::Planned;
 use crate::slot::{Running, Slot};
@@ -117,7 +117,7 @@ pub(crate) fn has_copy(disk: &impl Disk) -> io::Result<bool> {
 /// # Errors
 /// The disk fails.
 pub fn clean_up(disk: &mut impl Disk, memory: &Memory) -> io::Result<()> {
-    engines::remove_others(disk, memory)?;
+    remove_other_engines(disk, memory)?;
     for name in [COPY, COPY_NEW, STATE_NEW, POINTER_NEW, CHUNKS, PART] {
         disk.remove(name)?;
     }
@@ -264,6 +264,32 @@ pub(crate) fn digest(disk: &impl Disk, name: &str) -> io::Result<Option<String>>
     Ok(hash(disk, name, MAX_COMPONENT_BYTES as u64)?
         .filter(|(length, _)| *length > 0)
         .map(|(_, digest)| digest))
+}
+
+/// Returns the engines whose files are what was verified.
+pub(crate) fn intact_engines(disk: &impl Disk, memory: &Memory) -> io::Result<Vec<StoredEngine>> {
+    let mut intact = Vec::new();
+    for engine in &memory.engines {
+        if is_stored(disk, engine)? {
+            intact.push(engine.clone());
+        }
+    }
+    Ok(intact)
+}
+
+/// Returns true if the file of an engine is what was verified.
+pub(crate) fn is_stored(disk: &impl Disk, engine: &StoredEngine) -> io::Result<bool> {
+    Ok(digest(disk, engine.file())?.is_some_and(|found| found == engine.sha256))
+}
+
+/// Removes the files of engines that the journal does not name. The caller makes the names durable.
+pub(crate) fn remove_other_engines(disk: &mut impl Disk, memory: &Memory) -> io::Result<()> {
+    for file in ENGINE_FILES {
+        if memory.engines.iter().all(|engine| engine.file() != file) {
+            disk.remove(file)?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns length and digest of a file; none if it is longer than `limit`.

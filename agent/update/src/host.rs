@@ -4,9 +4,10 @@
 use iottly_protocol::release::Refusal;
 
 use crate::engines::StoredEngine;
-use crate::event::{Now, Progress, Start};
+use crate::event::{Now, Progress};
 use crate::memory::Memory;
 use crate::offer::{Offer, Planned};
+use crate::slot::Start;
 
 /// Reason why metadata did not lead to a release.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,10 +5,9 @@ use iottly_protocol::release::{Ending, HealthRules, Refusal, Step};
 use iottly_protocol::tuf::Vouched;
 use serde::{Deserialize, Serialize};
 
-use crate::engines::{EngineTrial, StoredEngine};
-use crate::event::Start;
+use crate::engines::{EngineTrial, MAX_STORED_ENGINES, PlannedEngine, StoredEngine};
 use crate::offer::{Offer, Planned};
-use crate::slot::{Running, Slot};
+use crate::slot::{Running, Slot, Start};
 
 /// Release that the device runs while no other one is tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,5 +187,36 @@ impl Memory {
         self.committed
             .as_ref()
             .map_or(Slot::A, |committed| committed.slot.other())
+    }
+
+    /// Reserves a place for an engine. The engine of the committed release keeps its own.
+    pub(crate) fn reserve_engine(&mut self, engine: &PlannedEngine) {
+        self.drop_engines();
+        self.engines.retain(|stored| stored.sha256 != engine.sha256);
+        let places = u8::try_from(MAX_STORED_ENGINES).expect("two fit");
+        let place = (0..places)
+            .find(|place| self.engines.iter().all(|stored| stored.place != *place))
+            .expect("the committed release has one of two places");
+        self.engines.push(StoredEngine {
+            abi: engine.abi.clone(),
+            sha256: engine.sha256.clone(),
+            place,
+        });
+    }
+
+    /// Forgets the engines that the committed release does not run on.
+    pub(crate) fn drop_engines(&mut self) {
+        let needed = self
+            .committed
+            .as_ref()
+            .and_then(|committed| committed.engine.as_ref());
+        self.engines.retain(|stored| Some(&stored.sha256) == needed);
+        self.engines.truncate(1);
+    }
+
+    /// Returns the stored engine with this digest.
+    #[must_use]
+    pub fn stored_engine(&self, sha256: &str) -> Option<&StoredEngine> {
+        self.engines.iter().find(|stored| stored.sha256 == sha256)
     }
 }

@@ -49,6 +49,20 @@ impl Planned {
             engine,
         }
     }
+
+    /// Returns the engine that the device takes before the release, in the form in which files are downloaded.
+    pub(crate) fn engine_download(&self) -> Option<Self> {
+        let engine = self.engine.as_ref()?;
+        Some(Self {
+            path: engine.path.clone(),
+            size: engine.size,
+            sha256: engine.sha256.clone(),
+            chunk_size: engine.chunk_size,
+            chunk_root: engine.chunk_root.clone(),
+            engine: None,
+            ..self.clone()
+        })
+    }
 }
 
 /// Accepted directive: verified, for this device, valid at its arrival, with a new counter.

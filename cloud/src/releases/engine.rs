@@ -28,8 +28,21 @@ pub(super) struct EngineDraft {
     content: &'static [u8],
 }
 
+/// Returns the script engine that a component needs, and the offered one if it fits.
+pub(super) fn engine_of(
+    component: &[u8],
+    offered: Option<&OfferedEngine>,
+) -> Result<(Option<EngineNeed>, Option<EngineDraft>), ReleaseError> {
+    let mut need = needed_engine(component)?;
+    let draft = need
+        .as_mut()
+        .zip(offered)
+        .and_then(|(need, offered)| EngineDraft::beside(need, offered));
+    Ok((need, draft))
+}
+
 /// Returns the script engine that a component needs; none if it has code of its own.
-pub(super) fn needed_engine(component: &[u8]) -> Result<Option<EngineNeed>, ReleaseError> {
+fn needed_engine(component: &[u8]) -> Result<Option<EngineNeed>, ReleaseError> {
     match Script::extract(component) {
         Ok(script) => Ok(script.map(|script| EngineNeed {
             abi: script.engine,
@@ -44,7 +57,7 @@ pub(super) fn needed_engine(component: &[u8]) -> Result<Option<EngineNeed>, Rele
 
 impl EngineDraft {
     /// Names an engine in a script's need, if it fits.
-    pub(super) fn beside(need: &mut EngineNeed, offered: &OfferedEngine) -> Option<Self> {
+    fn beside(need: &mut EngineNeed, offered: &OfferedEngine) -> Option<Self> {
         let list = ChunkList::of(
             offered.content,
             usize::try_from(CHUNK_BYTES).expect("a mebibyte fits"),

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::engine::{EngineDraft, OfferedEngine, needed_engine};
+use super::engine::{EngineDraft, OfferedEngine, engine_of};
 use super::keys::DEVELOPER;
 use super::{KeyFolder, ReleaseError, files, prune};
 
@@ -110,11 +110,7 @@ impl Draft {
             &new.content,
             usize::try_from(CHUNK_BYTES).expect("a mebibyte fits"),
         );
-        let mut engine = needed_engine(&new.content)?;
-        let brought = engine
-            .as_mut()
-            .zip(new.engine.as_ref())
-            .and_then(|(need, offered)| EngineDraft::beside(need, offered));
+        let (engine, brought) = engine_of(&new.content, new.engine.as_ref())?;
         let manifest = Manifest {
             schema: MANIFEST_SCHEMA,
             component: Component::App,

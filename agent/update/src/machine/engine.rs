@@ -5,7 +5,8 @@ use iottly_protocol::release::{Ending, Reason, Refusal, UpdateState};
 use super::trial::{LATE_ANSWERS, Trial};
 use super::{MAX_BOOTS, Machine};
 use crate::engines::EngineTrial;
-use crate::event::{Effect, Event, Now, Progress, Start, refusal};
+use crate::event::{Effect, Event, Now, Progress, refusal};
+use crate::slot::Start;
 
 impl Machine {
     /// Starts the committed firmware. `engine` is what its script would run on now: if the script was committed on
@@ -118,7 +119,7 @@ impl Machine {
             ),
             None => (
                 Ending::Failed,
-                "the device has no older engine, so it goes on running on this one".to_owned(),
+                "the device has no older engine, so it keeps running on this one".to_owned(),
             ),
         };
         out.push(Effect::Report(Progress {

@@ -15,10 +15,10 @@ pub use time::MAX_DEFERRED_MS;
 
 use iottly_protocol::release::{Action, Ending, Reason, Refusal, Step, UpdateState};
 
-use crate::event::{Effect, Event, Now, Progress, Start, refusal};
+use crate::event::{Effect, Event, Now, Progress, refusal};
 use crate::memory::{Attempt, Memory, Outcome};
 use crate::offer::{Offer, Planned};
-use crate::slot::{Running, Slot};
+use crate::slot::{Running, Slot, Start};
 
 /// Maximum number of journal writes for one update, which limits the wear of a loop.
 pub const MAX_WRITES: u32 = 28;
