@@ -51,6 +51,7 @@ impl Firmware {
         Self {
             profile: Arc::new(Profile {
                 script: Some(script),
+                engine: Some(self.profile.digest.clone()),
                 ..profile
             }),
             ..self.clone()
@@ -64,6 +65,7 @@ impl Firmware {
             manifest: self.profile.manifest.clone(),
             script: Some(self.profile.script.clone()?),
             top_level_only: true,
+            engine: self.profile.engine.clone(),
         };
         Some(Self {
             profile: Arc::new(profile),
@@ -80,6 +82,12 @@ impl Firmware {
     #[must_use]
     pub fn digest(&self) -> &str {
         &self.profile.digest
+    }
+
+    /// Returns the sha256 of the engine that runs the script, 64 hex digits; none if the firmware has code of its own.
+    #[must_use]
+    pub fn engine(&self) -> Option<&str> {
+        self.profile.engine.as_deref()
     }
 
     /// Returns the manifest; empty if the component has none.

@@ -9,11 +9,12 @@ use crate::{Limits, LoadError};
 /// Package of the world that firmware is written for.
 pub(crate) const PACKAGE: &str = "iottly:firmware/";
 
-/// Digest and manifest of a firmware, and its script where it is one.
+/// Digest and manifest of a firmware, and its script with the engine's digest where it is one.
 pub(crate) struct Profile {
     pub(crate) digest: Box<str>,
     pub(crate) manifest: Manifest,
     pub(crate) script: Option<Script>,
+    pub(crate) engine: Option<Box<str>>,
     /// True if `init` runs the script's top level and nothing else of it.
     pub(crate) top_level_only: bool,
 }
@@ -30,6 +31,7 @@ impl Profile {
             digest: digest.into(),
             manifest: manifest.unwrap_or_default(),
             script: None,
+            engine: None,
             top_level_only: false,
         })
     }

@@ -40,12 +40,22 @@ impl Mailbox {
         self.woken.store(false, Ordering::Release);
     }
 
-    /// Replaces the firmware and waits until the old one has ended. Returns `false` if the thread has ended
-    /// or does not respond within 30 s.
-    pub(crate) fn load(&self, wasm: Option<PathBuf>, observer: Option<TrialObserver>) -> bool {
+    /// Replaces the firmware and waits until the old one has ended. `engine` is the digest of the engine that a script
+    /// is to run on. Returns `false` if the thread has ended or does not respond within 30 s.
+    pub(crate) fn load(
+        &self,
+        wasm: Option<PathBuf>,
+        engine: Option<String>,
+        observer: Option<TrialObserver>,
+    ) -> bool {
         let (done, ended) = sync_channel(1);
         self.requests
-            .send(GuestRequest::Load(LoadRequest { wasm, observer, done }))
+            .send(GuestRequest::Load(LoadRequest {
+                wasm,
+                engine,
+                observer,
+                done,
+            }))
             .is_ok()
             && ended.recv_timeout(LONGEST_CALL).is_ok()
     }
@@ -76,6 +86,8 @@ pub(super) enum GuestRequest {
 pub(super) struct LoadRequest {
     /// File of the component; `None` to run no firmware.
     pub(super) wasm: Option<PathBuf>,
+    /// sha256 of the engine that a script is to run on; the device's own choice if there is none.
+    pub(super) engine: Option<String>,
     /// Observer, if the firmware is on trial.
     pub(super) observer: Option<TrialObserver>,
     /// Notified when the old firmware has ended.

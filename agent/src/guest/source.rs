@@ -26,6 +26,8 @@ pub(crate) struct Ports {
 pub(crate) struct FirmwareSource {
     /// File of the component; `None` until an update installs one.
     pub(crate) wasm: Option<PathBuf>,
+    /// sha256 of the engine that a script is to run on; the device's own choice if there is none.
+    pub(crate) engine: Option<String>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) runtime: Runtime,
     /// Id of the device.

@@ -118,6 +118,7 @@ impl Supervisor {
     fn take(&mut self, request: LoadRequest) {
         self.notify(GuestEvent::State(GuestState::Pending));
         self.source.wasm = request.wasm;
+        self.source.engine = request.engine;
         self.observer = request.observer;
         self.doubted = false;
         // An update stops one firmware before it starts the next: the pause between them counts for neither.
@@ -193,7 +194,7 @@ impl Supervisor {
         let firmware = self
             .source
             .cache
-            .load(&self.source.runtime, &wasm)
+            .load_on(&self.source.runtime, &wasm, self.source.engine.as_deref())
             .map_err(|error| fail(cause(&error), "firmware", error.to_string()))?;
         firmware.digest().clone_into(&mut self.digest);
         Ok(firmware)

@@ -46,6 +46,7 @@ pub(super) async fn start_guest(
     let budget = WriteBudget::new(config.queue.firmware_bytes_per_day);
     let source = FirmwareSource {
         wasm,
+        engine: None,
         cache,
         runtime,
         device,

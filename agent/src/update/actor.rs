@@ -97,7 +97,6 @@ impl UpdateThread {
             runtime: parts.runtime,
             guest: parts.guest,
             mailbox: mailbox.clone(),
-            health: (0, 0),
         };
         let actor = Actor {
             device: parts.device,

@@ -7,13 +7,17 @@ use std::sync::Arc;
 use iottly_protocol::DeviceId;
 use iottly_protocol::limits::MAX_ENGINES;
 use iottly_protocol::release::{
-    DeviceFacts, Directive, EngineFact, Reason, Refusal, Release, admit_directive, admit_release,
+    DeviceFacts, Directive, EngineFact, EngineManifest, Reason, Refusal, Release, admit_directive,
+    admit_release,
 };
 use iottly_protocol::tuf::{
-    FetchError, Instant, Refreshed, Schemes, Start, Store as _, Targets, TufError, Vouched, refresh,
+    FetchError, Instant, Refreshed, Schemes, Start, Store as _, TargetFile, Targets, TufError, Vouched,
+    refresh,
 };
 use iottly_sandbox::Cache;
-use iottly_update::{Known, Memory, MetaError, Offer, Planned, Repository, TrustFolder, read_file};
+use iottly_update::{
+    Known, Memory, MetaError, Offer, Planned, PlannedEngine, Repository, TrustFolder, read_file,
+};
 use serde::Deserialize as _;
 
 use super::reporter::Reporter;
@@ -114,7 +118,8 @@ impl Admission {
     }
 
     fn engines(&self) -> Vec<EngineFact> {
-        let engines = self.cache.engines().map(|engine| EngineFact {
+        let engines = self.cache.engines();
+        let engines = engines.iter().map(|engine| EngineFact {
             abi: engine.abi().to_owned(),
             sha256: engine.digest().to_owned(),
         });
@@ -246,10 +251,31 @@ impl Admission {
                 .map_err(|e| refused(Reason::Incompatible, e))?;
             admit_release(&directive, &release, &facts).map_err(MetaError::Refused)?;
             let consistent = fresh.client.trusted().root().consistent_snapshot == Some(true);
-            Ok(Planned::new(&release, located.served_path(consistent)))
+            let engine = engine_to_take(&release, &facts, |path| {
+                let located = fresh.client.find(path).map_err(|e| tuf(&e))?;
+                let served = located.served_path(consistent);
+                Ok((located.file, served))
+            })?;
+            Ok(Planned::new(&release, located.served_path(consistent), engine))
         });
         verdict
     }
+}
+
+/// Returns the engine that the device has to take with a release, as its own signed target describes it.
+fn engine_to_take(
+    release: &Release,
+    facts: &DeviceFacts,
+    find: impl FnOnce(&str) -> Result<(TargetFile, String), MetaError>,
+) -> Result<Option<PlannedEngine>, MetaError> {
+    let need = release.manifest.engine.as_ref();
+    let Some((need, target)) = need.and_then(|need| Some((need, need.to_take(&facts.engines)?))) else {
+        return Ok(None);
+    };
+    let (file, served_path) = find(&target.path)?;
+    let manifest =
+        EngineManifest::from_target(need, target, &file).map_err(|e| refused(Reason::Incompatible, e))?;
+    Ok(Some(PlannedEngine::new(target, &manifest, served_path)))
 }
 
 fn free(path: &Path) -> u64 {

@@ -37,6 +37,9 @@ pub(super) struct DirectiveSchedule {
     sent: Option<Sent>,
     /// Directive that was not valid at the device's time, which may turn out to be wrong.
     waiting: Option<Vec<u8>>,
+    /// True if that directive waits for the time, so that the clock is read often. One that expired by the cloud's own
+    /// time is considered again when that time changes, which the next event or poll notices.
+    for_time: bool,
     /// Directive that came in the last steps of an update, which accepts none.
     held: Option<Vec<u8>>,
     /// Directive and reason that were reported last.
@@ -100,6 +103,7 @@ impl DirectiveSchedule {
         let clock = self
             .waiting
             .as_ref()
+            .filter(|_| self.for_time)
             .map(|_| now_ms.saturating_add(CLOCK_EVERY_MS));
         let next = self
             .sent
@@ -157,6 +161,7 @@ impl DirectiveSchedule {
         let report = self.reports(&document, why.reason, now_ms);
         if matches!(why.reason, Reason::Clock | Reason::Expired) {
             self.waiting = Some(document);
+            self.for_time = why.reason == Reason::Clock;
         }
         let state = if why.reason.is_waiting() {
             UpdateState::Underway(Step::Deferred)
@@ -245,6 +250,11 @@ mod tests {
         assert_eq!(
             schedule.refused(b"d".to_vec(), &why(Reason::Expired), 20),
             Some(UpdateState::Ended(Ending::Rejected))
+        );
+        assert_eq!(
+            schedule.due_ms(20),
+            Some(EVERY),
+            "the clock is not read for it alone"
         );
         schedule.time_revised(2, 30);
         assert_eq!(schedule.next(30, EVERY), Some(Next::Admit(b"d".to_vec())));

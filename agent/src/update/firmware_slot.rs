@@ -7,15 +7,16 @@ use std::time::Duration;
 
 use iottly_protocol::DeviceId;
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
-use iottly_protocol::release::{Reason, Refusal};
-use iottly_sandbox::{Cache, Runtime};
-use iottly_update::{Planned, Running, files, read_file};
+use iottly_protocol::release::{HealthRules, Reason, Refusal};
+use iottly_sandbox::{Cache, Runtime, ScriptEngine};
+use iottly_update::{Planned, Running, Start, StoredEngine, files, read_file};
 
 use super::mailbox::UpdateMailbox;
 use crate::guest::{Mailbox, TrialEvent, TrialObserver};
 
 /// Least and most time between two health checks of a firmware in its trial.
 const HEALTH_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
 /// Place where the firmware of an update runs.
 #[derive(Clone)]
 pub(super) struct FirmwareSlot {
@@ -30,8 +31,6 @@ pub(super) struct FirmwareSlot {
     pub(super) guest: Mailbox,
     /// Mailbox that receives the events of a trial.
     pub(super) mailbox: UpdateMailbox,
-    /// Grace period in milliseconds and required positive health checks of the release that was checked last.
-    pub(super) health: (u64, u32),
 }
 
 impl FirmwareSlot {
@@ -42,10 +41,9 @@ impl FirmwareSlot {
         }
     }
 
-    fn observer(&self) -> TrialObserver {
-        let (grace_ms, min_ok) = self.health;
+    fn observer(&self, health: HealthRules) -> TrialObserver {
         // Twice as often as needed: one check may be late.
-        let every = Duration::from_millis(grace_ms / (2 * u64::from(min_ok).max(1)));
+        let every = Duration::from_millis(health.grace_ms / (2 * u64::from(health.min_ok).max(1)));
         let (mailbox, trial) = (self.mailbox.clone(), self.mailbox.begin_trial());
         TrialObserver {
             every: every.clamp(HEALTH_EVERY.0, HEALTH_EVERY.1),
@@ -53,12 +51,12 @@ impl FirmwareSlot {
         }
     }
 
-    /// Compiles a downloaded component and compares its digest with the release's.
+    /// Compiles a downloaded component and compares its digest with the release's. Returns the digest of the engine that
+    /// runs it, if it is a script.
     ///
     /// # Errors
     /// `invalid` if the file cannot be read or is not a firmware, `digest_mismatch` if its digest differs.
-    pub(super) fn check(&mut self, file: &str, release: &Planned) -> Result<(), Refusal> {
-        self.health = (release.health.grace_ms, release.health.min_ok);
+    pub(super) fn check(&self, file: &str, release: &Planned) -> Result<Option<String>, Refusal> {
         let invalid = |detail: String| Refusal {
             reason: Reason::Invalid,
             detail,
@@ -75,23 +73,45 @@ impl FirmwareSlot {
                 detail: "the compiled file has another digest than the release".to_owned(),
             });
         }
-        Ok(())
+        Ok(firmware.engine().map(ToOwned::to_owned))
     }
 
-    /// Replaces the running firmware. With `trial` the new one is observed.
-    pub(super) fn start(&self, firmware: Running, trial: bool) {
-        tracing::info!(device.id = %self.device, firmware.slot = ?firmware, firmware.trial = trial, "starting the firmware");
-        let observer = trial.then(|| self.observer());
-        self.load(self.file(firmware), observer);
+    /// Returns the digest of the engine that the script in a file runs on; none if the file has code of its own, cannot
+    /// be read, or no engine fits.
+    pub(super) fn engine_of(&self, file: &str) -> Option<String> {
+        let wasm = read_file(&self.data.join(file), MAX_COMPONENT_BYTES as u64).ok()?;
+        let engine = self.cache.engine_of(&wasm, None).ok()??;
+        Some(engine.digest().to_owned())
+    }
+
+    /// Offers scripts the engines in these files, in place of those offered before.
+    pub(super) fn offer_engines(&self, engines: &[StoredEngine]) {
+        let read = |engine: &StoredEngine| {
+            let file = self.data.join(engine.file());
+            read_file(&file, MAX_COMPONENT_BYTES as u64)
+                .map(|wasm| ScriptEngine::new(engine.abi.clone(), wasm))
+                .inspect_err(|error| {
+                    tracing::warn!(device.id = %self.device, file.path = %file.display(), %error, "failed to read a script engine; scripts do without it");
+                })
+                .ok()
+        };
+        self.cache.set_brought(engines.iter().filter_map(read).collect());
+    }
+
+    /// Replaces the running firmware, and observes the new one if it is on trial.
+    pub(super) fn start(&self, start: &Start) {
+        tracing::info!(device.id = %self.device, firmware.slot = ?start.firmware, firmware.trial = start.trial.is_some(), "starting the firmware");
+        let observer = start.trial.map(|health| self.observer(health));
+        self.load(self.file(start.firmware), start.engine.clone(), observer);
     }
 
     /// Stops the running firmware.
     pub(super) fn stop(&self) {
-        self.load(None, None);
+        self.load(None, None, None);
     }
 
-    fn load(&self, wasm: Option<PathBuf>, observer: Option<TrialObserver>) {
-        if !self.guest.load(wasm, observer) {
+    fn load(&self, wasm: Option<PathBuf>, engine: Option<String>, observer: Option<TrialObserver>) {
+        if !self.guest.load(wasm, engine, observer) {
             tracing::warn!(device.id = %self.device, "failed to replace the firmware, its thread does not respond; continuing");
         }
     }

@@ -2,7 +2,7 @@
 //! behind one trait. Makes no decisions.
 
 use iottly_protocol::release::Refusal;
-use iottly_update::{Host, Known, Memory, MetaError, Now, Offer, Planned, Progress, Running};
+use iottly_update::{Host, Known, Memory, MetaError, Now, Offer, Planned, Progress, Start, StoredEngine};
 
 use super::firmware_slot::FirmwareSlot;
 use super::release_source::ReleaseSource;
@@ -50,12 +50,20 @@ impl Host for DeviceHost {
         self.reporter.warn(text);
     }
 
-    fn check_image(&mut self, file: &str, release: &Planned) -> Result<(), Refusal> {
+    fn offer_engines(&mut self, engines: &[StoredEngine]) {
+        self.slot.offer_engines(engines);
+    }
+
+    fn engine_of(&mut self, file: &str) -> Option<String> {
+        self.slot.engine_of(file)
+    }
+
+    fn check_image(&mut self, file: &str, release: &Planned) -> Result<Option<String>, Refusal> {
         self.slot.check(file, release)
     }
 
-    fn start(&mut self, firmware: Running, trial: bool) {
-        self.slot.start(firmware, trial);
+    fn start(&mut self, start: &Start) {
+        self.slot.start(start);
     }
 
     fn stop(&mut self) {

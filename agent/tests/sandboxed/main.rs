@@ -7,6 +7,7 @@
 mod component;
 mod firmware;
 mod repository;
+mod scripts;
 #[allow(dead_code, reason = "the other test program uses the rest")]
 #[path = "../it/support/mod.rs"]
 mod support;
@@ -67,6 +68,12 @@ fn main() -> ExitCode {
             a_firmware_that_spins_in_its_loop_is_stopped_and_told
             a_file_that_is_no_firmware_is_told_and_fails_nothing_else
             a_started_firmware_stops_in_order
+        }
+        scripts {
+            a_script_runs_on_the_engine_that_the_agent_carries
+            an_engine_that_the_device_lacks_comes_with_the_release
+            a_script_without_an_engine_is_refused_by_name
+            another_engine_is_a_trial
         }
         updates {
             a_board_that_is_ten_years_behind_waits_for_the_time_and_then_takes_its_update

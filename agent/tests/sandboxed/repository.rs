@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use iottly_cloud::releases::{KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseRepository};
+use iottly_cloud::releases::{
+    KeyFolder, Lifetimes, NewDirective, NewRelease, OfferedEngine, ReleaseRepository,
+};
 use iottly_protocol::release::{Action, Audience, HealthRules};
 use iottly_protocol::tuf::Instant;
 use iottly_protocol::{DeviceId, ProjectId};
@@ -104,6 +106,17 @@ impl Releases {
 
     /// Publishes a component with a directive for a device. Returns its digest.
     pub(crate) fn release(&self, device: DeviceId, content: &[u8], grace_ms: u64) -> String {
+        self.release_with(device, content, grace_ms, None)
+    }
+
+    /// Publishes a component as [`Releases::release`] does, with an engine beside it.
+    pub(crate) fn release_with(
+        &self,
+        device: DeviceId,
+        content: &[u8],
+        grace_ms: u64,
+        engine: Option<OfferedEngine>,
+    ) -> String {
         let new = NewRelease {
             branch: "main".to_owned(),
             content: content.to_vec(),
@@ -116,6 +129,7 @@ impl Releases {
                 min_ok: 1,
                 max_memory: 0,
             },
+            engine,
         };
         let added = self.repository.add(&new, &self.keys, self.now()).expect("added");
         std::thread::sleep(self.pause);

@@ -27,18 +27,18 @@ fn good() -> Vec<u8> {
 }
 
 /// A device, its repository, its broker, and the cloud's end of the wire.
-struct Rig {
+pub(crate) struct Rig {
     dir: tempfile::TempDir,
-    releases: Releases,
-    device: DeviceId,
+    pub(crate) releases: Releases,
+    pub(crate) device: DeviceId,
     broker: Broker,
-    peer: Peer,
+    pub(crate) peer: Peer,
 }
 
 impl Rig {
     /// Creates a device. `ahead_s` is the lead of the cloud's and signer's clock over this machine's, the
     /// board's.
-    async fn new(ahead_s: i64) -> Self {
+    pub(crate) async fn new(ahead_s: i64) -> Self {
         let dir = tempfile::tempdir().expect("dir");
         let releases = Releases::new(dir.path(), ahead_s);
         let device = DeviceId::random();
@@ -55,11 +55,11 @@ impl Rig {
         }
     }
 
-    fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
-    async fn start(&self) -> AgentHandle {
+    pub(crate) async fn start(&self) -> AgentHandle {
         self.start_at(self.broker.address).await
     }
 
@@ -82,7 +82,7 @@ impl Rig {
     }
 
     /// Waits until the device has reported a state, with a reason if one is given.
-    async fn reported(&mut self, state: &str, reason: Option<&str>) {
+    pub(crate) async fn reported(&mut self, state: &str, reason: Option<&str>) {
         let is = |report: &UpdateReport| {
             report.state.as_str() == state
                 && reason.is_none_or(|wanted| report.reason.is_some_and(|why| why.as_str() == wanted))
@@ -96,7 +96,7 @@ impl Rig {
     }
 
     /// Waits until the device reports in its facts that it runs the release with this digest.
-    async fn runs(&mut self, sha256: &str) {
+    pub(crate) async fn runs(&mut self, sha256: &str) {
         self.peer
             .until_report(
                 "the facts",
@@ -105,11 +105,11 @@ impl Rig {
             .await;
     }
 
-    async fn message(&mut self, parts: &[&str]) {
+    pub(crate) async fn message(&mut self, parts: &[&str]) {
         message(&mut self.peer, parts).await;
     }
 
-    fn updates(&self) -> Vec<UpdateReport> {
+    pub(crate) fn updates(&self) -> Vec<UpdateReport> {
         let update = |report| match report {
             Report::Update(report) => Some(report),
             _ => None,
@@ -118,13 +118,13 @@ impl Rig {
             .with(|store| store.reports().into_iter().filter_map(update).collect())
     }
 
-    fn memory(&self) -> Memory {
+    pub(crate) fn memory(&self) -> Memory {
         let mut disk = SystemDisk::open(&self.data()).expect("disk");
         Journal::open(&mut disk).expect("journal").1
     }
 
     /// Stops the agent, which must end in order and soon.
-    async fn stop(&self, agent: AgentHandle) {
+    pub(crate) async fn stop(&self, agent: AgentHandle) {
         let began = Instant::now();
         agent.shutdown().await;
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());

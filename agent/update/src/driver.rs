@@ -15,7 +15,7 @@ use crate::machine::Machine;
 use crate::memory::Memory;
 use crate::offer::{Offer, Planned};
 use crate::recover;
-use crate::slot::{Running, Slot};
+use crate::slot::{Running, Slot, Start};
 
 /// Time after which the machine checks its deadline while an answer is outstanding, in milliseconds.
 const LOOK_AGAIN_MS: u64 = 5_000;
@@ -52,8 +52,18 @@ impl<D: Disk, H: Host> Updater<D, H> {
             wake_at: None,
             part_not_before: 0,
         };
+        if updater.memory().attempt.is_none() {
+            // A power cut before the end of the last clean-up leaves an engine. A disk that cannot remove it starts as well.
+            let _ = files::remove_other_engines(&mut updater.disk, updater.machine.memory());
+        }
+        updater.offer_engines()?;
+        let engine = match updater.memory().home() {
+            Running::Slot(slot) => updater.host.engine_of(files::slot_file(slot)),
+            Running::Factory => None,
+        };
         updater.handle(Event::Boot {
             pointer: found.pointer,
+            engine,
         })?;
         Ok(updater)
     }
@@ -117,7 +127,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
         };
         self.wake_at = None;
         let event = match self.list_came(&release, answer) {
-            Ok(Ok(list)) => self.begin(&release, list).and_then(|()| self.next_part(&release)),
+            Ok(Ok(list)) => self.begin(&release, list).and_then(|()| self.next_part()),
             Ok(Err(event)) => Ok(Some(event)),
             Err(error) => Err(error),
         };
@@ -151,7 +161,11 @@ impl<D: Disk, H: Host> Updater<D, H> {
             .attempt
             .as_ref()
             .filter(|attempt| attempt.state == Step::Downloading)?;
-        attempt.release.clone().filter(|release| release.sha256 == sha256)
+        let release = attempt.release.as_ref()?;
+        [release.engine_download(), Some(release.clone())]
+            .into_iter()
+            .flatten()
+            .find(|file| file.sha256 == sha256)
     }
 
     fn handle_all(&mut self, events: impl IntoIterator<Item = Event>) -> io::Result<()> {
@@ -171,7 +185,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
             Effect::Report(progress) => self.host.report(progress),
             Effect::VerifyMeta(offer) => return Ok(self.verify_meta(&offer)),
             Effect::CheckRoom(size) => return Ok(Some(self.check_room(size))),
-            Effect::FetchPart(release, _) => return Ok(self.fetch_part(&release)),
+            Effect::FetchPart(..) => return Ok(self.fetch_part()),
             Effect::CheckImage(release, slot) => return Ok(Some(self.check_image(&release, slot))),
             Effect::CopyState => {
                 self.host.stop();
@@ -186,7 +200,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
                     return Ok(Some(Event::Switched));
                 }
             }
-            Effect::Start { firmware, trial } => return self.start(firmware, trial),
+            Effect::Start(start) => return self.start(&start),
             Effect::Stop => self.host.stop(),
             Effect::RestoreState => {
                 files::restore_state(&mut self.disk)?;
@@ -194,7 +208,8 @@ impl<D: Disk, H: Host> Updater<D, H> {
             }
             Effect::CleanUp => {
                 self.download = None;
-                files::clean_up(&mut self.disk)?;
+                files::clean_up(&mut self.disk, self.machine.memory())?;
+                self.offer_engines()?;
                 return Ok(Some(Event::Done));
             }
             Effect::WakeAt(at) => self.wake(at),
@@ -213,9 +228,16 @@ impl<D: Disk, H: Host> Updater<D, H> {
         None
     }
 
-    /// Starts a firmware; a slot's only if its content is what was verified.
-    fn start(&mut self, firmware: Running, trial: bool) -> io::Result<Option<Event>> {
-        if let Running::Slot(slot) = firmware
+    /// Offers the engines whose files are what was verified; the others are as good as absent.
+    fn offer_engines(&mut self) -> io::Result<()> {
+        let engines = files::intact_engines(&self.disk, self.machine.memory())?;
+        self.host.offer_engines(&engines);
+        Ok(())
+    }
+
+    /// Starts a firmware; a slot's only if its content is what was verified, and there is still an engine for it.
+    fn start(&mut self, start: &Start) -> io::Result<Option<Event>> {
+        if let Running::Slot(slot) = start.firmware
             && let Some(wanted) = self.memory().digest_of(slot)
             && files::digest(&self.disk, files::slot_file(slot))?
                 .is_none_or(|found| !found.eq_ignore_ascii_case(&wanted))
@@ -226,7 +248,17 @@ impl<D: Disk, H: Host> Updater<D, H> {
             ));
             return Ok(Some(Event::SlotDamaged(slot)));
         }
-        self.host.start(firmware, trial);
+        if let Running::Slot(slot) = start.firmware
+            && self.memory().needs_engine(slot)
+            && self.host.engine_of(files::slot_file(slot)).is_none()
+        {
+            let file = files::slot_file(slot);
+            self.host.warn(&format!(
+                "no engine of this device runs the script {file} any more; it is not run"
+            ));
+            return Ok(Some(Event::SlotDamaged(slot)));
+        }
+        self.host.start(start);
         Ok(None)
     }
 
@@ -248,16 +280,63 @@ impl<D: Disk, H: Host> Updater<D, H> {
         }
     }
 
-    fn fetch_part(&mut self, release: &Planned) -> Option<Event> {
+    fn fetch_part(&mut self) -> Option<Event> {
         if self.host.now().mono_ms < self.part_not_before {
             self.wake(self.part_not_before);
             return None;
         }
-        self.next_part(release).unwrap_or_else(failed)
+        self.next_part().unwrap_or_else(failed)
+    }
+
+    /// Returns the file to download now: the engine that the release brings, until it is stored, then the release.
+    fn wanted(&self) -> io::Result<Option<Planned>> {
+        let attempt = self.memory().attempt.as_ref();
+        let Some(release) = attempt.and_then(|attempt| attempt.release.clone()) else {
+            return Ok(None);
+        };
+        let Some(engine) = release.engine_download() else {
+            return Ok(Some(release));
+        };
+        match self.memory().stored_engine(&engine.sha256) {
+            // While its parts arrive, the file is not there yet.
+            Some(stored) if self.is_downloading(&release) || files::is_stored(&self.disk, stored)? => {
+                Ok(Some(release))
+            }
+            _ => Ok(Some(engine)),
+        }
+    }
+
+    fn is_downloading(&self, file: &Planned) -> bool {
+        self.download
+            .as_ref()
+            .is_some_and(|download| download.is_of(&file.sha256))
+    }
+
+    /// Stores a complete download that is an engine. Returns none if it is the release.
+    fn keep_engine(&mut self) -> io::Result<Option<Event>> {
+        let Some(engine) = self.wanted()?.filter(|file| self.is_downloading(file)) else {
+            return Ok(None);
+        };
+        let Some(stored) = self.memory().stored_engine(&engine.sha256).cloned() else {
+            return Ok(None);
+        };
+        self.download = None;
+        if !files::fill(&mut self.disk, &engine, stored.file())? {
+            files::forget_download(&mut self.disk)?;
+            return Ok(Some(Event::PartFailed {
+                corrupt: true,
+                detail: "the engine is not what was signed".to_owned(),
+            }));
+        }
+        self.offer_engines()?;
+        Ok(Some(Event::PartKept { complete: false }))
     }
 
     /// Requests what is missing; none if the answer comes later.
-    fn next_part(&mut self, release: &Planned) -> io::Result<Option<Event>> {
+    fn next_part(&mut self) -> io::Result<Option<Event>> {
+        let Some(release) = &self.wanted()? else {
+            return Ok(None);
+        };
         if !self
             .download
             .as_ref()
@@ -271,12 +350,17 @@ impl<D: Disk, H: Host> Updater<D, H> {
         }
         let missing = self.download.as_ref().and_then(Download::missing);
         let Some((number, from, len)) = missing else {
-            return Ok(Some(Event::PartKept { complete: true }));
+            return self.complete().map(Some);
         };
         match self.host.part(release, from, len) {
             None => Ok(self.outstanding()),
             Some(answer) => self.part_came(number, len, answer).map(Some),
         }
+    }
+
+    /// Handles the last part of a file.
+    fn complete(&mut self) -> io::Result<Event> {
+        Ok(self.keep_engine()?.unwrap_or(Event::PartKept { complete: true }))
     }
 
     fn begin(&mut self, release: &Planned, list: ChunkList) -> io::Result<()> {
@@ -312,9 +396,10 @@ impl<D: Disk, H: Host> Updater<D, H> {
                 detail: format!("part {number} is not what was signed"),
             });
         }
-        Ok(Event::PartKept {
-            complete: download.missing().is_none(),
-        })
+        if download.missing().is_none() {
+            return self.complete();
+        }
+        Ok(Event::PartKept { complete: false })
     }
 
     /// Returns the list of parts: the stored one, the root itself if there is only one part, or what the host
@@ -362,7 +447,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
     fn check_image(&mut self, release: &Planned, slot: Slot) -> Event {
         match files::fill_slot(&mut self.disk, release, slot) {
             Ok(true) => match self.host.check_image(files::slot_file(slot), release) {
-                Ok(()) => Event::ImageOk,
+                Ok(engine) => Event::ImageOk(engine),
                 Err(why) => Event::ImageBad(why),
             },
             Ok(false) => Event::ImageBad(refusal(

@@ -5,7 +5,7 @@ use iottly_protocol::tuf::Vouched;
 
 use crate::memory::Memory;
 use crate::offer::{Offer, Planned};
-use crate::slot::{Running, Slot};
+use crate::slot::{Running, Slot, Start};
 
 /// Clocks of the board at the moment of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub enum Event {
     Boot {
         /// Firmware that the pointer names.
         pointer: Running,
+        /// sha256 of the engine that the committed script would run on, hex; none if it has code of its own.
+        engine: Option<String>,
     },
     /// A directive was accepted.
     Offer(Offer),
@@ -46,8 +48,9 @@ pub enum Event {
         /// Details for people.
         detail: String,
     },
-    /// The whole file is verified, compiled and instantiated; the slot is on the disk.
-    ImageOk,
+    /// The whole file is verified, compiled and instantiated; the slot is on the disk. For a script, the sha256 of the
+    /// engine that runs it, hex.
+    ImageOk(Option<String>),
     /// The whole file failed a check.
     ImageBad(Refusal),
     /// The firmware's state is copied.
@@ -94,12 +97,7 @@ pub enum Effect {
     /// Let the pointer name this firmware.
     Point(Running),
     /// Start a firmware.
-    Start {
-        /// Firmware to start.
-        firmware: Running,
-        /// True if the firmware is watched.
-        trial: bool,
-    },
+    Start(Start),
     /// Stop the firmware.
     Stop,
     /// Restore the copied state.

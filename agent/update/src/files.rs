@@ -8,6 +8,8 @@ use iottly_protocol::release::ChunkList;
 use sha2::{Digest, Sha256};
 
 use crate::disk::Disk;
+use crate::engines::{ENGINE_FILES, StoredEngine};
+use crate::memory::Memory;
 use crate::offer::Planned;
 use crate::slot::{Running, Slot};
 
@@ -110,11 +112,12 @@ pub(crate) fn has_copy(disk: &impl Disk) -> io::Result<bool> {
     Ok(!disk.read_at(COPY, 0, 1)?.is_empty())
 }
 
-/// Removes temporary files of an update.
+/// Removes temporary files of an update, and engines that the journal does not name any more.
 ///
 /// # Errors
 /// The disk fails.
-pub fn clean_up(disk: &mut impl Disk) -> io::Result<()> {
+pub fn clean_up(disk: &mut impl Disk, memory: &Memory) -> io::Result<()> {
+    remove_other_engines(disk, memory)?;
     for name in [COPY, COPY_NEW, STATE_NEW, POINTER_NEW, CHUNKS, PART] {
         disk.remove(name)?;
     }
@@ -223,12 +226,23 @@ pub fn begin_download(disk: &mut impl Disk, list: &ChunkList) -> io::Result<()> 
     disk.sync_names()
 }
 
+/// Removes the parts of a download and their list.
+pub(crate) fn forget_download(disk: &mut impl Disk) -> io::Result<()> {
+    disk.remove(PART)?;
+    disk.remove(CHUNKS)?;
+    disk.sync_names()
+}
+
 /// Checks the digest of the whole file and moves it to its slot. May be repeated after a power cut.
 ///
 /// # Errors
 /// The disk fails.
 pub fn fill_slot(disk: &mut impl Disk, release: &Planned, slot: Slot) -> io::Result<bool> {
-    let file = slot_file(slot);
+    fill(disk, release, slot_file(slot))
+}
+
+/// Checks the digest of a whole download and moves it to `file`. May be repeated after a power cut.
+pub(crate) fn fill(disk: &mut impl Disk, release: &Planned, file: &str) -> io::Result<bool> {
     if is_release(disk, PART, release)? {
         disk.sync(PART)?;
         disk.rename(PART, file)?;
@@ -254,6 +268,32 @@ pub(crate) fn digest(disk: &impl Disk, name: &str) -> io::Result<Option<String>>
     Ok(hash(disk, name, MAX_COMPONENT_BYTES as u64)?
         .filter(|(length, _)| *length > 0)
         .map(|(_, digest)| digest))
+}
+
+/// Returns the engines whose files are what was verified.
+pub(crate) fn intact_engines(disk: &impl Disk, memory: &Memory) -> io::Result<Vec<StoredEngine>> {
+    let mut intact = Vec::new();
+    for engine in &memory.engines {
+        if is_stored(disk, engine)? {
+            intact.push(engine.clone());
+        }
+    }
+    Ok(intact)
+}
+
+/// Returns true if the file of an engine is what was verified.
+pub(crate) fn is_stored(disk: &impl Disk, engine: &StoredEngine) -> io::Result<bool> {
+    Ok(digest(disk, engine.file())?.is_some_and(|found| found == engine.sha256))
+}
+
+/// Removes the files of engines that the journal does not name. The caller makes the names durable.
+pub(crate) fn remove_other_engines(disk: &mut impl Disk, memory: &Memory) -> io::Result<()> {
+    for file in ENGINE_FILES {
+        if memory.engines.iter().all(|engine| engine.file() != file) {
+            disk.remove(file)?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns length and digest of a file; none if it is longer than `limit`.

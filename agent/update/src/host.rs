@@ -3,10 +3,11 @@
 
 use iottly_protocol::release::Refusal;
 
+use crate::engines::StoredEngine;
 use crate::event::{Now, Progress};
 use crate::memory::Memory;
 use crate::offer::{Offer, Planned};
-use crate::slot::Running;
+use crate::slot::Start;
 
 /// Reason why metadata did not lead to a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,13 +51,20 @@ pub trait Host {
     fn identify(&mut self, sha256: &str) -> Option<Known>;
     /// Reports damage that was found, and what was done about it.
     fn warn(&mut self, text: &str);
-    /// Compiles a file and instantiates it without running its exports.
+    /// Offers scripts the engines that releases have brought, in place of those offered before. Their files are what
+    /// was verified.
+    fn offer_engines(&mut self, engines: &[StoredEngine]);
+    /// Returns the sha256 of the engine that the script in a file runs on, hex; none if the file has code of its own,
+    /// or no engine fits.
+    fn engine_of(&mut self, file: &str) -> Option<String>;
+    /// Compiles a file and instantiates it without running its exports. For a script, returns the sha256 of its engine,
+    /// hex.
     ///
     /// # Errors
     /// The reason of the failure.
-    fn check_image(&mut self, file: &str, release: &Planned) -> Result<(), Refusal>;
+    fn check_image(&mut self, file: &str, release: &Planned) -> Result<Option<String>, Refusal>;
     /// Starts a firmware in place of the running one. During a trial, its fate comes back as events.
-    fn start(&mut self, firmware: Running, trial: bool);
+    fn start(&mut self, start: &Start);
     /// Stops the firmware and waits until it has ended.
     fn stop(&mut self);
     /// Reports progress to the cloud.

@@ -6,6 +6,7 @@
 
 mod disk;
 mod driver;
+mod engines;
 mod event;
 pub mod files;
 mod folder;
@@ -25,6 +26,7 @@ mod trust;
 
 pub use disk::{Disk, SystemDisk};
 pub use driver::Updater;
+pub use engines::{EngineTrial, MAX_STORED_ENGINES, PlannedEngine, StoredEngine};
 pub use event::{Effect, Event, Now, Progress};
 pub use folder::FolderRepository;
 pub use host::{Host, Known, MetaError};
@@ -36,5 +38,5 @@ pub use memory::{Attempt, Committed, MAX_QUARANTINED, Memory, Outcome};
 pub use offer::{Offer, Planned};
 pub use regular::{put_aside, read_file};
 pub use repository::Repository;
-pub use slot::{Running, Slot};
+pub use slot::{Running, Slot, Start};
 pub use trust::{TrustFolder, file_name, replace};

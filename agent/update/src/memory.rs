@@ -1,12 +1,13 @@
 //! Memory that must survive a restart: the journal's content. Data only; the field names are those of the
 //! journal.
 
-use iottly_protocol::release::{Ending, Refusal, Step};
+use iottly_protocol::release::{Ending, HealthRules, Refusal, Step};
 use iottly_protocol::tuf::Vouched;
 use serde::{Deserialize, Serialize};
 
+use crate::engines::{EngineTrial, MAX_STORED_ENGINES, PlannedEngine, StoredEngine};
 use crate::offer::{Offer, Planned};
-use crate::slot::{Running, Slot};
+use crate::slot::{Running, Slot, Start};
 
 /// Release that the device runs while no other one is tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,15 @@ pub struct Committed {
     pub release_seq: u64,
     /// Layout in which the release writes its state.
     pub data_schema: u32,
+    /// sha256 of the engine on which the release has passed its last trial, hex; none if it has code of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// sha256 of another engine, on which the release has failed, hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_engine: Option<String>,
+    /// Rules of its trials.
+    #[serde(default)]
+    pub health: HealthRules,
 }
 
 /// Update under way.
@@ -50,6 +60,9 @@ pub struct Attempt {
     /// Release, once its metadata is verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<Planned>,
+    /// sha256 of the engine that the release runs on, hex, once it is loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
 }
 
 impl Attempt {
@@ -66,6 +79,7 @@ impl Attempt {
             writes: 0,
             slot,
             release: None,
+            engine: None,
         }
     }
 }
@@ -113,6 +127,12 @@ pub struct Memory {
     /// Outcome of the last update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Outcome>,
+    /// Script engines that releases have brought, at most [`MAX_STORED_ENGINES`](crate::MAX_STORED_ENGINES).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub engines: Vec<StoredEngine>,
+    /// Trial of the committed script on another engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_trial: Option<EngineTrial>,
 }
 
 impl Memory {
@@ -122,6 +142,22 @@ impl Memory {
         self.committed
             .as_ref()
             .map_or(Running::Factory, |committed| Running::Slot(committed.slot))
+    }
+
+    /// Returns how the firmware starts that runs while no other one is tried. A script that has failed on another engine
+    /// runs on the one it was committed on, if the device still has it.
+    #[must_use]
+    pub fn start_home(&self) -> Start {
+        let committed = self.committed.as_ref();
+        let engine = committed
+            .filter(|committed| committed.refused_engine.is_some())
+            .and_then(|committed| committed.engine.clone())
+            .filter(|engine| self.stored_engine(engine).is_some());
+        Start {
+            firmware: self.home(),
+            trial: None,
+            engine,
+        }
     }
 
     /// Returns the digest of what was verified in a slot, if the slot may run.
@@ -137,11 +173,50 @@ impl Memory {
             .or_else(|| committed.map(|committed| committed.sha256.clone()))
     }
 
+    /// Returns true if the script in a slot has run on an engine.
+    pub(crate) fn needs_engine(&self, slot: Slot) -> bool {
+        let tried = self.attempt.as_ref().filter(|attempt| attempt.slot == slot);
+        let committed = self.committed.as_ref().filter(|committed| committed.slot == slot);
+        tried.is_some_and(|attempt| attempt.engine.is_some())
+            || committed.is_some_and(|committed| committed.engine.is_some())
+    }
+
     /// Returns the slot that an update may fill.
     #[must_use]
     pub fn free_slot(&self) -> Slot {
         self.committed
             .as_ref()
             .map_or(Slot::A, |committed| committed.slot.other())
+    }
+
+    /// Reserves a place for an engine. The engine of the committed release keeps its own.
+    pub(crate) fn reserve_engine(&mut self, engine: &PlannedEngine) {
+        self.drop_engines();
+        self.engines.retain(|stored| stored.sha256 != engine.sha256);
+        let places = u8::try_from(MAX_STORED_ENGINES).expect("two fit");
+        let place = (0..places)
+            .find(|place| self.engines.iter().all(|stored| stored.place != *place))
+            .expect("the committed release has one of two places");
+        self.engines.push(StoredEngine {
+            abi: engine.abi.clone(),
+            sha256: engine.sha256.clone(),
+            place,
+        });
+    }
+
+    /// Forgets the engines that the committed release does not run on.
+    pub(crate) fn drop_engines(&mut self) {
+        let needed = self
+            .committed
+            .as_ref()
+            .and_then(|committed| committed.engine.as_ref());
+        self.engines.retain(|stored| Some(&stored.sha256) == needed);
+        self.engines.truncate(1);
+    }
+
+    /// Returns the stored engine with this digest.
+    #[must_use]
+    pub fn stored_engine(&self, sha256: &str) -> Option<&StoredEngine> {
+        self.engines.iter().find(|stored| stored.sha256 == sha256)
     }
 }

@@ -3,6 +3,8 @@
 use iottly_protocol::release::{Action, HealthRules, Release, Window};
 use serde::{Deserialize, Serialize};
 
+use crate::engines::PlannedEngine;
+
 /// Verified facts about a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
@@ -24,12 +26,15 @@ pub struct Planned {
     pub data_schema: u32,
     /// Rules of its trial.
     pub health: HealthRules,
+    /// Script engine that the device takes before the release; none if it has one that fits, or needs none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<PlannedEngine>,
 }
 
 impl Planned {
     /// Returns what is kept of a verified release.
     #[must_use]
-    pub fn new(release: &Release, served_path: String) -> Self {
+    pub fn new(release: &Release, served_path: String, engine: Option<PlannedEngine>) -> Self {
         let manifest = &release.manifest;
         Self {
             path: served_path,
@@ -41,7 +46,22 @@ impl Planned {
             chunk_root: manifest.chunk_root.to_ascii_lowercase(),
             data_schema: manifest.data_schema.writes,
             health: manifest.health,
+            engine,
         }
+    }
+
+    /// Returns the engine that the device takes before the release, in the form in which files are downloaded.
+    pub(crate) fn engine_download(&self) -> Option<Self> {
+        let engine = self.engine.as_ref()?;
+        Some(Self {
+            path: engine.path.clone(),
+            size: engine.size,
+            sha256: engine.sha256.clone(),
+            chunk_size: engine.chunk_size,
+            chunk_root: engine.chunk_root.clone(),
+            engine: None,
+            ..self.clone()
+        })
     }
 }
 

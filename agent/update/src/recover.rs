@@ -2,7 +2,7 @@
 
 use std::io;
 
-use iottly_protocol::release::Step;
+use iottly_protocol::release::{HealthRules, Step};
 
 use crate::disk::Disk;
 use crate::files;
@@ -118,6 +118,9 @@ fn remembered(disk: &mut impl Disk, host: &mut impl Host, pointer: Option<Runnin
             sha256,
             release_seq: known.release_seq,
             data_schema: known.data_schema,
+            engine: None,
+            refused_engine: None,
+            health: HealthRules::default(),
         };
         return Ok(Memory {
             floor: known.security_floor,

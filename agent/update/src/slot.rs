@@ -1,5 +1,6 @@
 //! The places for firmware on a device. Touches no file.
 
+use iottly_protocol::release::HealthRules;
 use serde::{Deserialize, Serialize};
 
 /// Place for a release.
@@ -31,4 +32,27 @@ pub enum Running {
     Factory,
     /// Release in a slot.
     Slot(Slot),
+}
+
+/// Start of a firmware.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Start {
+    /// Firmware to start.
+    pub firmware: Running,
+    /// Rules of its trial, if the firmware is watched.
+    pub trial: Option<HealthRules>,
+    /// sha256 of the engine that a script is to run on, hex; the device's own choice if there is none.
+    pub engine: Option<String>,
+}
+
+impl Start {
+    /// Returns the start of a firmware that is not watched.
+    #[must_use]
+    pub const fn unwatched(firmware: Running) -> Self {
+        Self {
+            firmware,
+            trial: None,
+            engine: None,
+        }
+    }
 }

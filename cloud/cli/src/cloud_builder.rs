@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use iottly_builder::{BuildError, Source, SourceError};
+use iottly_cloud::releases::OfferedEngine;
 use iottly_cloud::rollout::{BuildFailure, Builder};
 use iottly_core::model::BranchCode;
 use iottly_sandbox::Confinement;
@@ -23,6 +24,10 @@ pub(crate) fn new() -> anyhow::Result<Builder> {
         version: iottly_builder::version(),
         build: Arc::new(build),
         capabilities: Arc::new(|component: &[u8]| iottly_builder::capabilities(component).map_err(failure)),
+        engine: Some(OfferedEngine {
+            abi: iottly_engine::ABI.to_owned(),
+            content: iottly_engine::ENGINE,
+        }),
     })
 }
 

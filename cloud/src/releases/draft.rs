@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use iottly_manifest::{Script, ScriptError};
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_protocol::release::{
-    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, ENGINE_FIELD, EngineNeed, FIRMWARE_ABI,
-    HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, Release,
+    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, ENGINE_FIELD, FIRMWARE_ABI, HealthRules,
+    MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, Release,
 };
 use iottly_protocol::tuf::{Instant, TargetFile, encode_hex};
 use serde_json::json;
 
 use super::ReleaseError;
+use super::engine::{EngineDraft, OfferedEngine, engine_of};
 
 /// Contents of a release to make.
 #[derive(Debug, Clone)]
@@ -30,6 +30,8 @@ pub struct NewRelease {
     pub capabilities: Vec<String>,
     /// Rules by which the trial succeeds.
     pub health: HealthRules,
+    /// Engine to offer beside a script, to devices that have none that fits.
+    pub engine: Option<OfferedEngine>,
 }
 
 /// A release before publication.
@@ -37,6 +39,8 @@ pub(super) struct Draft {
     pub(super) path: String,
     pub(super) file: TargetFile,
     pub(super) list: ChunkList,
+    /// Engine that the release names beside itself.
+    pub(super) brought: Option<EngineDraft>,
     pub(super) release: Release,
 }
 
@@ -58,7 +62,7 @@ impl Draft {
             &new.content,
             usize::try_from(CHUNK_BYTES).expect("a mebibyte fits"),
         );
-        let engine = needed_engine(&new.content)?;
+        let (engine, brought) = engine_of(&new.content, new.engine.as_ref())?;
         let manifest = Manifest {
             schema: MANIFEST_SCHEMA,
             component: Component::App,
@@ -86,21 +90,8 @@ impl Draft {
             path,
             file,
             list,
+            brought,
             release,
         })
-    }
-}
-
-/// Returns the script engine that a component needs; none if it has code of its own.
-fn needed_engine(component: &[u8]) -> Result<Option<EngineNeed>, ReleaseError> {
-    match Script::extract(component) {
-        Ok(script) => Ok(script.map(|script| EngineNeed {
-            abi: script.engine,
-            exact: script.exact.map(|digest| digest.to_ascii_lowercase()),
-            target: None,
-        })),
-        // A repository may hold other files than components; devices refuse those.
-        Err(ScriptError::Section(_)) => Ok(None),
-        Err(error) => Err(ReleaseError::Input(error.to_string())),
     }
 }

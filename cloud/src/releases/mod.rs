@@ -7,6 +7,7 @@
 mod developer;
 mod directives;
 mod draft;
+mod engine;
 mod error;
 mod files;
 mod keys;
@@ -19,6 +20,7 @@ mod room;
 
 pub use directives::NewDirective;
 pub use draft::NewRelease;
+pub use engine::OfferedEngine;
 pub use error::ReleaseError;
 pub use keys::{KeyFolder, ROLES};
 pub use repositories::BUILT;

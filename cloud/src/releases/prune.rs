@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use iottly_protocol::release::Release;
 use iottly_protocol::tuf::{Instant, Located, TargetFile, Targets};
 
+use super::engine::{engine_chunk_root, forget_engines};
 use super::{KeyFolder, ReleaseError, ReleaseRepository};
 
 /// Number of newest releases that stay in a repository even if nothing needs them. Every device reads the
@@ -50,6 +51,9 @@ impl ReleaseRepository {
         let mut named: BTreeSet<PathBuf> = BTreeSet::new();
         for (path, file) in &targets.targets {
             named.insert(self.served(path, file));
+            if let Some(root) = engine_chunk_root(file) {
+                named.insert(self.path.join("targets/chunks").join(root));
+            }
             if let Ok(release) = Release::from_target(path, file) {
                 named.insert(
                     self.path
@@ -105,12 +109,15 @@ impl ReleaseRepository {
     }
 }
 
-/// Removes the oldest releases from the metadata until `keep` and the needed ones are left. Returns false if
-/// there was none to remove.
+/// Removes the oldest releases from the metadata until `keep` and the needed ones are left, and engines that no
+/// release names any more. Returns false if there was no release to remove.
 pub(super) fn leave_out(targets: &mut Targets, keep: usize, needed: &BTreeSet<u64>) -> bool {
     let gone = outdated(targets, keep, needed);
     for path in &gone {
         targets.targets.remove(path);
+    }
+    if !gone.is_empty() {
+        forget_engines(targets);
     }
     !gone.is_empty()
 }
@@ -174,6 +181,7 @@ mod tests {
             security_floor: 0,
             capabilities: Vec::new(),
             health: HealthRules::default(),
+            engine: None,
         }
     }
 

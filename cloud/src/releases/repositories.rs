@@ -357,6 +357,7 @@ mod tests {
             security_floor: 0,
             capabilities: Vec::new(),
             health: HealthRules::default(),
+            engine: None,
         }
     }
 

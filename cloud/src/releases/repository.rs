@@ -192,15 +192,22 @@ impl ReleaseRepository {
             path,
             file,
             list,
+            brought,
             release,
         } = Draft::new(new, newest.max(last) + 1, now)?;
         let served = self.served(&path, &file);
         targets.targets.insert(path.clone(), file);
+        if let Some(engine) = &brought {
+            engine.list_in(&mut targets);
+        }
         if let Some(needed) = needed {
             prune::leave_out(&mut targets, prune::KEPT_RELEASES, needed);
         }
         // Sign before writing any file, so that a release that devices would refuse leaves nothing behind.
         let signed = self.sign_targets(targets, keys, now)?;
+        if let Some(engine) = &brought {
+            engine.write(self)?;
+        }
         files::replace(&served, &new.content, 0o644)?;
         files::replace(
             &self

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::releases::OfferedEngine;
 use iottly_core::model::BranchCode;
 
 /// Error of building a component.
@@ -32,6 +33,8 @@ pub struct Builder {
     pub build: Arc<Build>,
     /// Returns the capabilities that a component can use, sorted; an error if it is not a firmware. Blocks.
     pub capabilities: Arc<Capabilities>,
+    /// Script engine of the program, which releases bring to devices that have none that fits.
+    pub engine: Option<OfferedEngine>,
 }
 
 impl fmt::Debug for Builder {

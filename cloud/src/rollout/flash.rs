@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use iottly_protocol::release::{Action, HealthRules};
+use iottly_protocol::release::{Action, DeviceFacts, HealthRules, Release};
 use iottly_protocol::tuf::Instant;
 use iottly_protocol::{GroupId, ProjectId};
 use tracing::Instrument;
@@ -13,9 +13,9 @@ use super::component::{Made, Wanted};
 use super::flash_request::{FlashError, FlashRequest, Flashed};
 use super::send::directive;
 use crate::clock;
-use crate::releases::NewRelease;
+use crate::releases::{NewRelease, OfferedEngine};
 use iottly_core::model::{
-    BranchCode, Change, Group, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind,
+    BranchCode, Change, Group, KnownFacts, NewRollout, Principal, Revision, Rollout, RolloutId, RolloutKind,
     StoredRelease,
 };
 use iottly_core::model::{Policy, RolloutIntent, RolloutProgress, RolloutStatus};
@@ -102,14 +102,17 @@ impl Rollouts {
         );
         let newest = self.store.releases(project, None, 1).await?.pop();
         let last = newest.as_ref().map_or(0, |newest| newest.seq);
-        let new = new_release(&revision, &made, rollout.policy.grace_ms);
+        let mut new = new_release(&revision, &made, rollout.policy.grace_ms);
         // The newest release is used again if it equals the one to be made.
-        let again = newest.filter(|old| is_same(old, &revision, &made, rollout.policy.grace_ms));
-        let preview = new.clone();
-        let drafted = self
-            .with_repositories(move |repositories, now| repositories.draft(last, &preview, now))
-            .await?;
-        let preflight = self.look_ahead(project, &rollout, &drafted).await?;
+        let mut again = newest.filter(|old| is_same(old, &revision, &made, rollout.policy.grace_ms));
+        let mut drafted = self.drafted(last, &new).await?;
+        let devices = self.store.device_facts(project, rollout.group).await?;
+        if let Some(engine) = self.engine_to_bring(&drafted, &devices) {
+            new.engine = Some(engine);
+            drafted = self.drafted(last, &new).await?;
+            again = None;
+        }
+        let preflight = look_ahead(project, &rollout, &drafted, &devices);
         if request.dry_run {
             let release = again.unwrap_or_else(|| stored(&drafted, &revision, made.source, by));
             return Ok(Flashed {
@@ -195,19 +198,23 @@ impl Rollouts {
         }
     }
 
-    async fn look_ahead(
-        &self,
-        project: ProjectId,
-        rollout: &Rollout,
-        release: &iottly_protocol::release::Release,
-    ) -> Result<Preflight, FlashError> {
-        let devices = self.store.device_facts(project, rollout.group).await?;
-        let now = Instant::from_unix(seconds(clock::now()));
-        let make = |device, counter| {
-            directive(project, rollout, &release.path, device, (Action::Install, false))
-                .complete(release, counter, now)
+    /// Returns the release that would be made.
+    async fn drafted(&self, last: u64, new: &NewRelease) -> Result<Release, FlashError> {
+        let new = new.clone();
+        Ok(self
+            .with_repositories(move |repositories, now| repositories.draft(last, &new, now))
+            .await?)
+    }
+
+    /// Returns this cloud's script engine if it runs the release and a device needs it: the device runs scripts, but has
+    /// no engine that fits.
+    fn engine_to_bring(&self, release: &Release, devices: &[KnownFacts]) -> Option<OfferedEngine> {
+        let need = release.manifest.engine.as_ref()?;
+        let lacks = |facts: &DeviceFacts| {
+            !facts.engines.is_empty() && !facts.engines.iter().any(|engine| need.fits(engine))
         };
-        Ok(preflight(project, release, &devices, now, make))
+        let needed = devices.iter().filter_map(|known| known.facts.as_ref()).any(lacks);
+        self.builder.as_ref()?.engine.clone().filter(|_| needed)
     }
 
     pub(super) async fn publish_release(
@@ -220,7 +227,8 @@ impl Rollouts {
     ) -> Result<StoredRelease, FlashError> {
         let project = by.project;
         let (capabilities, grace_ms) = (new.capabilities.clone(), new.health.grace_ms);
-        self.admit_files(project, new.content.len() as u64 + METADATA_BYTES)
+        let engine = new.engine.as_ref().map_or(0, |engine| engine.content.len());
+        self.admit_files(project, (new.content.len() + engine) as u64 + METADATA_BYTES)
             .await?;
         let needed = self.store.needed_releases(project).await?;
         let added = self
@@ -280,6 +288,15 @@ impl Rollouts {
     }
 }
 
+fn look_ahead(project: ProjectId, rollout: &Rollout, release: &Release, devices: &[KnownFacts]) -> Preflight {
+    let now = Instant::from_unix(seconds(clock::now()));
+    let make = |device, counter| {
+        directive(project, rollout, &release.path, device, (Action::Install, false))
+            .complete(release, counter, now)
+    };
+    preflight(project, release, devices, now, make)
+}
+
 pub(super) fn new_release(revision: &Revision, made: &Made, grace_ms: u64) -> NewRelease {
     NewRelease {
         branch: revision.branch.clone(),
@@ -292,6 +309,7 @@ pub(super) fn new_release(revision: &Revision, made: &Made, grace_ms: u64) -> Ne
             grace_ms,
             ..HealthRules::default()
         },
+        engine: None,
     }
 }
 
@@ -332,12 +350,7 @@ pub(super) fn draft(
     }
 }
 
-fn stored(
-    release: &iottly_protocol::release::Release,
-    revision: &Revision,
-    source: String,
-    by: &Principal,
-) -> StoredRelease {
+fn stored(release: &Release, revision: &Revision, source: String, by: &Principal) -> StoredRelease {
     StoredRelease {
         seq: release.manifest.release_seq,
         path: release.path.clone(),

@@ -84,8 +84,9 @@ pub(super) fn keep(dir: &Path, key: &Key, name: &str, code: NamedTempFile) -> io
     Ok(path)
 }
 
-/// Makes room for one more file and removes what an interrupted compilation left. The caller holds the lock.
-pub(super) fn clean(dir: &Path) -> io::Result<()> {
+/// Makes room for one more file and removes what an interrupted compilation left. Compiled forms with a name in `pinned`
+/// are never removed. The caller holds the lock.
+pub(super) fn clean(dir: &Path, pinned: &[String]) -> io::Result<()> {
     let mut kept = Vec::new();
     for found in fs::read_dir(dir)? {
         let found = found?;
@@ -100,7 +101,8 @@ pub(super) fn clean(dir: &Path) -> io::Result<()> {
     let mut bytes = 0;
     for (at, (_, size, path)) in kept.iter().enumerate() {
         bytes += size;
-        if at + 1 >= MAX_FILES || bytes > MAX_BYTES {
+        let is_pinned = pinned.iter().any(|name| seal_of(path, name).is_some());
+        if (at + 1 >= MAX_FILES || bytes > MAX_BYTES) && !is_pinned {
             remove(path)?;
         }
     }

@@ -12,7 +12,7 @@ use std::fs::{DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, PoisonError, RwLock};
 
 use iottly_child::Confinement;
 use iottly_manifest::Script;
@@ -28,12 +28,17 @@ use key::Key;
 pub use script_engine::ScriptEngine;
 use script_engine::engine_for;
 
-/// Directory of compiled firmware, at most 16 files or 256 MiB; the least recently used is removed first.
+/// Maximum number of engines that releases have brought: of the committed one and of the one on trial.
+const MAX_BROUGHT: usize = 2;
+
+/// Directory of compiled firmware, at most 16 files or 256 MiB; the least recently used is removed first, the engines of
+/// this cache never.
 pub struct Cache {
     dir: PathBuf,
     key: Key,
     compiler: CompilerProgram,
     engines: Vec<Arc<ScriptEngine>>,
+    brought: RwLock<Vec<Arc<ScriptEngine>>>,
 }
 
 impl Cache {
@@ -58,6 +63,7 @@ impl Cache {
             key,
             compiler,
             engines: Vec::new(),
+            brought: RwLock::default(),
         })
     }
 
@@ -69,9 +75,38 @@ impl Cache {
         self
     }
 
+    /// Replaces the engines that releases have brought, at most two. Scripts try them after those of
+    /// [`Cache::with_engine`].
+    pub fn set_brought(&self, engines: Vec<ScriptEngine>) {
+        let mut brought = self.brought.write().unwrap_or_else(PoisonError::into_inner);
+        let kept = engines.into_iter().take(MAX_BROUGHT).map(|engine| {
+            let same = brought.iter().find(|old| old.is_same(&engine)).cloned();
+            same.unwrap_or_else(|| Arc::new(engine))
+        });
+        *brought = kept.collect();
+    }
+
     /// Returns the engines for scripts, in the order in which scripts try them.
-    pub fn engines(&self) -> impl Iterator<Item = &ScriptEngine> {
-        self.engines.iter().map(Arc::as_ref)
+    #[must_use]
+    pub fn engines(&self) -> Vec<Arc<ScriptEngine>> {
+        let brought = self.brought.read().unwrap_or_else(PoisonError::into_inner);
+        self.engines.iter().chain(brought.iter()).cloned().collect()
+    }
+
+    /// Returns the engine that a component runs on; none if it has code of its own. `preferred` is the digest of the
+    /// engine that is taken if it fits.
+    ///
+    /// # Errors
+    /// [`LoadError::NoEngine`], or the script is damaged.
+    pub fn engine_of(
+        &self,
+        wasm: &[u8],
+        preferred: Option<&str>,
+    ) -> Result<Option<Arc<ScriptEngine>>, LoadError> {
+        let script = Script::extract(wasm).map_err(|error| LoadError::Script(error.to_string()))?;
+        script
+            .map(|script| engine_for(&self.engines(), &script, preferred))
+            .transpose()
     }
 
     /// Compiles all engines for scripts, unless that was done before, so that the first script does not wait for it.
@@ -79,8 +114,8 @@ impl Cache {
     /// # Errors
     /// As [`Cache::load`].
     pub fn warm(&self, runtime: &Runtime) -> Result<(), LoadError> {
-        for engine in &self.engines {
-            self.loaded(runtime, engine)?;
+        for engine in self.engines() {
+            self.loaded(runtime, &engine)?;
         }
         Ok(())
     }
@@ -93,6 +128,19 @@ impl Cache {
     /// # Errors
     /// [`LoadError`] with what is wrong with the component, the compiler or the directory.
     pub fn load(&self, runtime: &Runtime, wasm: &[u8]) -> Result<Firmware, LoadError> {
+        self.load_on(runtime, wasm, None)
+    }
+
+    /// Loads a component as [`Cache::load`] does, a script on the engine with the digest `preferred` if it fits.
+    ///
+    /// # Errors
+    /// As [`Cache::load`].
+    pub fn load_on(
+        &self,
+        runtime: &Runtime,
+        wasm: &[u8],
+        preferred: Option<&str>,
+    ) -> Result<Firmware, LoadError> {
         if wasm.len() > MAX_COMPONENT_BYTES {
             return Err(LoadError::TooLarge {
                 size: wasm.len(),
@@ -102,7 +150,8 @@ impl Cache {
         let digest = engine::hex(&Sha256::digest(wasm));
         let profile = Profile::read(wasm, &digest)?;
         if let Some(script) = Script::extract(wasm).map_err(|error| LoadError::Script(error.to_string()))? {
-            let engine = self.loaded(runtime, engine_for(self.engines(), &script)?)?;
+            let engine = engine_for(&self.engines(), &script, preferred)?;
+            let engine = self.loaded(runtime, &engine)?;
             return Ok(engine.with_script(script, profile));
         }
         let component = self.component(runtime, wasm, &engine::cache_key(&digest, runtime.backend()))?;
@@ -131,7 +180,12 @@ impl Cache {
         if let Some(component) = entry::find(&self.dir, &self.key, name, runtime).map_err(failed)? {
             return Ok(component);
         }
-        entry::clean(&self.dir).map_err(failed)?;
+        let engines = self.engines();
+        let pinned: Vec<_> = engines
+            .iter()
+            .map(|engine| engine::cache_key(engine.digest(), runtime.backend()))
+            .collect();
+        entry::clean(&self.dir, &pinned).map_err(failed)?;
         let code = compile(&self.compiler, runtime.backend(), wasm, &self.dir)?;
         let path = entry::keep(&self.dir, &self.key, name, code).map_err(failed)?;
         entry::map(&path, runtime).map_err(|error| LoadError::Cache {

@@ -1,7 +1,7 @@
 //! Engines that run scripts. Compiles nothing itself.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use iottly_manifest::Script;
 use sha2::{Digest, Sha256};
@@ -42,6 +42,10 @@ impl ScriptEngine {
         &self.digest
     }
 
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.digest == other.digest && self.abi == other.abi
+    }
+
     pub(super) fn wasm(&self) -> &[u8] {
         &self.wasm
     }
@@ -71,17 +75,20 @@ impl ScriptEngine {
     }
 }
 
-/// Returns the first engine that may run the script.
+/// Returns the preferred engine if it may run the script, otherwise the first that may.
 ///
 /// # Errors
 /// [`LoadError::NoEngine`].
-pub(super) fn engine_for<'a>(
-    engines: impl IntoIterator<Item = &'a ScriptEngine>,
+pub(super) fn engine_for(
+    engines: &[Arc<ScriptEngine>],
     script: &Script,
-) -> Result<&'a ScriptEngine, LoadError> {
-    engines
-        .into_iter()
-        .find(|engine| engine.runs(script))
+    preferred: Option<&str>,
+) -> Result<Arc<ScriptEngine>, LoadError> {
+    let fitting = || engines.iter().filter(|engine| engine.runs(script));
+    let named = fitting().find(|engine| Some(engine.digest()) == preferred);
+    named
+        .or_else(|| fitting().next())
+        .cloned()
         .ok_or_else(|| LoadError::NoEngine {
             abi: script.engine.clone(),
             exact: script.exact.clone(),

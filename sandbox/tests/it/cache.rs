@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use iottly_sandbox::{Cache, CompilerProgram, Limits, Runtime};
+use iottly_sandbox::{Cache, CompilerProgram, Limits, Runtime, ScriptEngine};
 
 use crate::common::{Recorder, compiler, firmware, shell};
 
@@ -69,6 +69,15 @@ fn code_files(dir: &Path) -> Vec<PathBuf> {
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|name| name == "cwasm"))
         .collect()
+}
+
+/// Makes all compiled forms a second older: file times may be coarse, and the order of use is a test's subject.
+fn age(dir: &Path) {
+    for path in code_files(dir) {
+        let file = fs::File::open(&path).unwrap();
+        let used = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(used - Duration::from_secs(1)).unwrap();
+    }
 }
 
 #[test]
@@ -204,12 +213,52 @@ fn the_directory_holds_at_most_sixteen_firmwares() {
     let wasm = |n: u64| firmware(&[("tick", &format!("(drop (i32.const {n})) (i32.const 1024)"))]);
     for n in 0..18 {
         drop(cache.load(&fixture.runtime, &wasm(n)).unwrap());
-        // File times may be coarse, and the order of use is the subject here.
-        for path in code_files(&fixture.path()) {
-            let file = fs::File::open(&path).unwrap();
-            let used = file.metadata().unwrap().modified().unwrap();
-            file.set_modified(used - Duration::from_secs(1)).unwrap();
-        }
+        age(&fixture.path());
     }
     assert_eq!(code_files(&fixture.path()).len(), 16);
+}
+
+#[test]
+fn an_engine_stays_however_many_firmwares_come_after_it() {
+    let fixture = Fixture::new();
+    let engine = ScriptEngine::new("test 1", firmware(&[("tick", "(i32.const 7)")]));
+    let cache = Cache::open(fixture.path(), fixture.counting())
+        .unwrap()
+        .with_engine(engine);
+    cache.warm(&fixture.runtime).unwrap();
+    let compiled = fixture.code();
+    let wasm = |n: u64| firmware(&[("tick", &format!("(drop (i32.const {n})) (i32.const 1024)"))]);
+    for n in 0..17 {
+        age(&fixture.path());
+        drop(cache.load(&fixture.runtime, &wasm(n)).unwrap());
+    }
+    assert!(compiled.exists());
+    assert!(code_files(&fixture.path()).len() <= 17, "sixteen and the engine");
+    // A cache that does not run scripts on it removes it like any other file.
+    let other = Cache::open(fixture.path(), compiler()).unwrap();
+    age(&fixture.path());
+    drop(other.load(&fixture.runtime, &wasm(99)).unwrap());
+    assert!(!compiled.exists());
+}
+
+#[test]
+fn an_engine_that_a_release_has_brought_stays_until_it_is_not_named_any_more() {
+    let fixture = Fixture::new();
+    let brought = || ScriptEngine::new("test 2", firmware(&[("tick", "(i32.const 8)")]));
+    let own = ScriptEngine::new("test 1", firmware(&[("tick", "(i32.const 7)")]));
+    let cache = Cache::open(fixture.path(), fixture.counting())
+        .unwrap()
+        .with_engine(own);
+    cache.set_brought(vec![brought()]);
+    let names = |cache: &Cache| -> Vec<_> {
+        let engines = cache.engines();
+        engines.iter().map(|engine| engine.abi().to_owned()).collect()
+    };
+    assert_eq!(names(&cache), ["test 1", "test 2"]);
+    cache.warm(&fixture.runtime).unwrap();
+    cache.set_brought(vec![brought()]);
+    cache.warm(&fixture.runtime).unwrap();
+    assert_eq!(fixture.runs(), 2);
+    cache.set_brought(Vec::new());
+    assert_eq!(names(&cache), ["test 1"]);
 }

@@ -473,3 +473,28 @@ fn scripts_compile_nothing_once_the_engine_is_compiled() {
     }
     assert_eq!(compiled(), 1);
 }
+
+#[test]
+fn a_script_runs_on_the_engine_that_is_asked_for_if_it_fits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cache, runtime) = (cache(dir.path()), Runtime::new().unwrap());
+    // The same engine with another section at its end has another digest.
+    let other = [iottly_engine::ENGINE, b"\0\x02\x01x"].concat();
+    let other = ScriptEngine::new(iottly_engine::ABI, other);
+    let digest = other.digest().to_owned();
+    cache.set_brought(vec![other, ScriptEngine::new("script 9", iottly_engine::ENGINE)]);
+    let wasm = script("function init() {}").component(NAMED).unwrap();
+    let run = |preferred: Option<&str>| {
+        let firmware = cache.load_on(&runtime, &wasm, preferred).unwrap();
+        let chosen = cache.engine_of(&wasm, preferred).unwrap().unwrap();
+        assert_eq!(firmware.engine(), Some(chosen.digest()));
+        let mut instance = firmware
+            .start(Box::new(Recorder::default()), Limits::default())
+            .unwrap();
+        instance.init().unwrap();
+        chosen.digest().to_owned()
+    };
+    assert_eq!(run(None), iottly_engine::DIGEST);
+    assert_eq!(run(Some(&digest)), digest);
+    assert_eq!(run(Some("ab")), iottly_engine::DIGEST);
+}

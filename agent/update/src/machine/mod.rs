@@ -7,6 +7,7 @@
 //! Durations are counted on the growing clock and stored in the journal; the date decides on maintenance
 //! windows alone.
 
+mod engine;
 mod time;
 mod trial;
 
@@ -17,7 +18,7 @@ use iottly_protocol::release::{Action, Ending, Reason, Refusal, Step, UpdateStat
 use crate::event::{Effect, Event, Now, Progress, refusal};
 use crate::memory::{Attempt, Memory, Outcome};
 use crate::offer::{Offer, Planned};
-use crate::slot::{Running, Slot};
+use crate::slot::{Running, Slot, Start};
 
 /// Maximum number of journal writes for one update, which limits the wear of a loop.
 pub const MAX_WRITES: u32 = 28;
@@ -63,12 +64,12 @@ impl Machine {
     /// Handles an event. Returns the effects to perform, in order; an effect that fails ends the list.
     ///
     /// ```
-    /// use iottly_update::{Effect, Event, Machine, Memory, Now, Running};
+    /// use iottly_update::{Effect, Event, Machine, Memory, Now, Running, Start};
     ///
     /// let mut machine = Machine::new(Memory::default());
     /// let now = Now { unix: 1_800_000_000, clock_trusted: true, mono_ms: 0 };
-    /// let effects = machine.handle(Event::Boot { pointer: Running::Factory }, now);
-    /// assert_eq!(effects, [Effect::Start { firmware: Running::Factory, trial: false }]);
+    /// let effects = machine.handle(Event::Boot { pointer: Running::Factory, engine: None }, now);
+    /// assert_eq!(effects, [Effect::Start(Start::unwatched(Running::Factory))]);
     /// ```
     pub fn handle(&mut self, event: Event, now: Now) -> Vec<Effect> {
         let mut out = Vec::new();
@@ -78,7 +79,7 @@ impl Machine {
         }
         self.count(now);
         match event {
-            Event::Boot { pointer } => self.boot(pointer, now, &mut out),
+            Event::Boot { pointer, engine } => self.boot(pointer, engine, now, &mut out),
             Event::Vouched(vouched) => self.vouched(vouched, &mut out),
             Event::SlotDamaged(slot) => self.slot_damaged(slot, now, &mut out),
             Event::Offer(offer) => self.offer(offer, now, &mut out),
@@ -92,7 +93,7 @@ impl Machine {
         out
     }
 
-    fn boot(&mut self, pointer: Running, now: Now, out: &mut Vec<Effect>) {
+    fn boot(&mut self, pointer: Running, engine: Option<String>, now: Now, out: &mut Vec<Effect>) {
         let home = self.memory.home();
         if let Some(outcome) = &self.memory.last {
             out.push(Effect::Report(ended(outcome)));
@@ -103,29 +104,19 @@ impl Machine {
             if pointer != home {
                 out.push(Effect::Point(home));
             }
-            out.push(Effect::Start {
-                firmware: home,
-                trial: false,
-            });
-            return;
+            return self.start_committed(engine, now, out);
         };
         let target = Running::Slot(attempt.slot);
         match attempt.state {
             Step::Switching if pointer == target => self.start_trial(now, out),
             Step::Trial => self.start_trial(now, out),
             Step::Committing => {
-                out.push(Effect::Start {
-                    firmware: target,
-                    trial: false,
-                });
+                out.push(Effect::Start(Start::unwatched(target)));
                 self.enter(Step::Committing, now, out);
             }
             Step::RollingBack => self.enter(Step::RollingBack, now, out),
             state => {
-                out.push(Effect::Start {
-                    firmware: home,
-                    trial: false,
-                });
+                out.push(Effect::Start(self.memory.start_home()));
                 let again = match state {
                     Step::Offered => Step::VerifyingMeta,
                     // The pointer did not move: the copy of the state may be old by now.
@@ -159,6 +150,8 @@ impl Machine {
             return;
         }
         (self.corrupt, self.failures) = (0, 0);
+        // A trial on another engine begins again at the next start, if it is the same release that runs then.
+        self.memory.engine_trial = None;
         self.memory.attempt = Some(Attempt::new(offer, self.memory.free_slot(), now.unix));
         if self.runs_already() {
             return self.finish(Ending::Committed, None, out);
@@ -176,10 +169,13 @@ impl Machine {
 
     fn step(&mut self, event: Event, now: Now, out: &mut Vec<Effect>) {
         let Some(state) = self.memory.attempt.as_ref().map(|attempt| attempt.state) else {
-            return;
+            return self.engine_step(event, now, out);
         };
         match (state, event) {
             (Step::VerifyingMeta, Event::MetaOk(release)) => {
+                if let Some(engine) = &release.engine {
+                    self.memory.reserve_engine(engine);
+                }
                 self.attempt().release = Some(release);
                 self.go(Step::Preflight, now, out);
             }
@@ -204,7 +200,8 @@ impl Machine {
             (Step::Downloading, Event::PartFailed { corrupt, detail }) => {
                 self.part_failed(corrupt, &detail, now, out)
             }
-            (Step::VerifyingImage, Event::ImageOk) => {
+            (Step::VerifyingImage, Event::ImageOk(engine)) => {
+                self.attempt().engine = engine;
                 self.go(Step::Staged, now, out);
                 self.go(Step::Armed, now, out);
             }
@@ -227,10 +224,7 @@ impl Machine {
                 self.finish(Ending::Failed, Some(refusal(Reason::NoSpace, detail)), out);
                 if state == Step::Armed {
                     // The firmware was stopped for the copy.
-                    out.push(Effect::Start {
-                        firmware: self.memory.home(),
-                        trial: false,
-                    });
+                    out.push(Effect::Start(self.memory.start_home()));
                 }
             }
             (_, Event::Tick) => self.tick(state, now, out),
@@ -322,6 +316,7 @@ impl Machine {
         };
         let report = ended(&outcome);
         self.memory.last = Some(outcome);
+        self.memory.drop_engines();
         out.push(Effect::Journal(Box::new(self.memory.clone())));
         out.push(Effect::Report(report));
         out.push(Effect::CleanUp);
@@ -374,19 +369,23 @@ impl Machine {
         match attempt.state {
             Step::Offered | Step::Staged => {}
             Step::VerifyingMeta => out.push(Effect::VerifyMeta(Box::new(attempt.offer.clone()))),
-            Step::Preflight => out.push(Effect::CheckRoom(self.release().size)),
+            Step::Preflight => {
+                let release = self.release();
+                let engine = release.engine.as_ref().map_or(0, |engine| engine.size);
+                out.push(Effect::CheckRoom(release.size.saturating_add(engine)));
+            }
             Step::Deferred => out.push(Effect::WakeAt(now.mono_ms.saturating_add(LOOK_AGAIN_MS))),
             Step::Downloading => out.push(Effect::FetchPart(Box::new(self.release().clone()), slot)),
             Step::VerifyingImage => out.push(Effect::CheckImage(Box::new(self.release().clone()), slot)),
             Step::Armed => out.push(Effect::CopyState),
             Step::Switching => out.push(Effect::Point(Running::Slot(slot))),
             Step::Trial => {
-                let grace = self.release().health.grace_ms;
-                out.push(Effect::Start {
-                    firmware: Running::Slot(slot),
-                    trial: true,
-                });
-                out.push(Effect::WakeAt(now.mono_ms.saturating_add(grace)));
+                let health = self.release().health;
+                out.push(Effect::Start(Start {
+                    trial: Some(health),
+                    ..Start::unwatched(Running::Slot(slot))
+                }));
+                out.push(Effect::WakeAt(now.mono_ms.saturating_add(health.grace_ms)));
             }
             Step::Committing => out.push(Effect::CleanUp),
             Step::RollingBack => out.extend([
@@ -418,6 +417,7 @@ impl Machine {
             .take_if(|committed| committed.slot == slot)
             .is_some()
         {
+            self.memory.engine_trial = None;
             out.push(Effect::Journal(Box::new(self.memory.clone())));
             if self
                 .memory
@@ -427,10 +427,7 @@ impl Machine {
             {
                 out.extend([
                     Effect::Point(Running::Factory),
-                    Effect::Start {
-                        firmware: Running::Factory,
-                        trial: false,
-                    },
+                    Effect::Start(Start::unwatched(Running::Factory)),
                 ]);
             }
         }

@@ -7,12 +7,12 @@ use crate::event::{Effect, Now, refusal};
 use crate::memory::{Committed, MAX_QUARANTINED};
 
 /// Number of grace periods that a trial may last if the answers about its health are late.
-const LATE_ANSWERS: u64 = 4;
+pub(super) const LATE_ANSWERS: u64 = 4;
 
 /// Observations of a trial since its start; a restart of the board begins them again.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Trial {
-    since_ms: u64,
+    pub(super) since_ms: u64,
     pub(super) healthy: u32,
 }
 
@@ -73,6 +73,9 @@ impl Machine {
             sha256: release.sha256,
             release_seq: release.release_seq,
             data_schema: release.data_schema,
+            engine: self.attempt().engine.clone(),
+            refused_engine: None,
+            health: release.health,
         });
         self.finish(Ending::Committed, None, out);
     }
@@ -93,9 +96,6 @@ impl Machine {
         self.memory.quarantined.drain(..excess);
         self.finish(Ending::RolledBack, why, out);
         // Only now: a repetition of the step must not take back what the former firmware writes from here on.
-        out.push(Effect::Start {
-            firmware: self.memory.home(),
-            trial: false,
-        });
+        out.push(Effect::Start(self.memory.start_home()));
     }
 }

@@ -295,6 +295,7 @@ fn add(firmware: &Path, options: &ReleaseFlags) -> anyhow::Result<()> {
             grace_ms: options.grace_ms,
             ..HealthRules::default()
         },
+        engine: None,
     };
     let added = options.place.open().add(&new, &options.place.keys()?, now()?.0)?;
     print(&serde_json::to_value(added)?)

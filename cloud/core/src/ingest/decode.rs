@@ -320,6 +320,27 @@ mod tests {
     }
 
     #[test]
+    fn facts_with_too_many_engines_or_a_long_name_are_refused() {
+        let facts = |engines: &[(&str, &str)]| {
+            let engines: Vec<_> = engines
+                .iter()
+                .map(|(abi, sha256)| serde_json::json!({ "abi": abi, "sha256": sha256 }))
+                .collect();
+            let facts = serde_json::json!({ "report": { "facts": {
+                "device": "00000000-0000-4000-8000-000000000002", "project": "010101010101010101010101",
+                "board": "virtual", "abi": "0.1.0", "root_version": 1, "counter": 7, "running_seq": 3,
+                "running_sha256": "ab", "floor": 2, "free": 1, "data_schema": 1, "capabilities": [],
+                "clock_trusted": true, "engines": engines,
+            }}});
+            one(&facts.to_string())
+        };
+        assert!(facts(&[("script 1", "ab"); MAX_ENGINES]).is_ok());
+        assert!(facts(&[("script 1", "ab"); MAX_ENGINES + 1]).is_err());
+        assert!(facts(&[(&"x".repeat(1000), "ab")]).is_err());
+        assert!(facts(&[("script\u{7}", "ab")]).is_err());
+    }
+
+    #[test]
     fn one_bad_record_does_not_cost_its_neighbours() {
         let good = message("1");
         let bytes = encode_batch(stream(), 5, [good.as_bytes(), b"{}", good.as_bytes()]);

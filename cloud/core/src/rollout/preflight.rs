@@ -50,3 +50,72 @@ pub fn preflight(
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use iottly_protocol::release::{Action, Audience, Component, MANIFEST_KEY, Reason};
+    use iottly_protocol::tuf::TargetFile;
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: Instant = Instant::from_unix(1_800_000_000);
+    /// Facts as an agent of release 0.1 reports them.
+    const FACTS_0_1: &str = r#"{"device":"00000000-0000-4000-8000-000000000002","project":"010101010101010101010101","board":"virtual","abi":"0.1.0","root_version":1,"counter":7,"running_seq":3,"running_sha256":"ab","floor":2,"free":1000000,"data_schema":1,"capabilities":[],"quarantined":[],"clock_trusted":true}"#;
+
+    fn script() -> Release {
+        let mut file = TargetFile::of(b"a script");
+        file.custom = Some(json!({ MANIFEST_KEY: {
+            "schema": 1, "component": "app", "version": "1", "release_seq": 4, "security_floor": 0,
+            "abi": { "min": "0.1", "max": "0.1" }, "chunk_size": 1024, "chunk_root": "ab".repeat(32),
+            "requires_free": 0, "engine": { "abi": "script 1" }, "created": 0, "critical": ["engine"],
+        }}));
+        Release::from_target("app/main/4.wasm", &file).expect("a release")
+    }
+
+    fn look(release: &Release, facts: DeviceFacts) -> Preflight {
+        let project = facts.project;
+        let known = KnownFacts {
+            device: facts.device,
+            name: String::new(),
+            facts: Some(facts),
+        };
+        preflight(project, release, &[known], NOW, |device, counter| Directive {
+            id: "d".into(),
+            project,
+            audience: Audience::Device(device),
+            component: Component::App,
+            action: Action::Install,
+            target: release.path.clone(),
+            sha256: release.sha256.clone(),
+            release_seq: 4,
+            counter,
+            not_before: NOW,
+            expires: NOW.plus(60),
+            deadline_s: 60,
+            max_bps: 0,
+            window: None,
+            force_retry: false,
+            approved: Vec::new(),
+            extra: BTreeMap::new(),
+        })
+    }
+
+    #[test]
+    fn a_device_whose_facts_name_no_engine_is_not_sent_a_script() {
+        let old: DeviceFacts = serde_json::from_str(FACTS_0_1).expect("facts of 0.1");
+        let mut new = old.clone();
+        let found = look(&script(), old);
+        let (_, refusal) = &found.refusals[0];
+        assert_eq!(refusal.reason, Reason::Incompatible);
+        assert!(
+            refusal.detail.starts_with("engine: the script needs script 1"),
+            "{}",
+            refusal.detail
+        );
+        new.engines = serde_json::from_str(r#"[{"abi":"script 1","sha256":"ab"}]"#).expect("engines");
+        assert_eq!(look(&script(), new).ready.len(), 1);
+    }
+}

@@ -9,7 +9,7 @@ use iottly_core::rollout::{DeviceProgress, Evidence, Member, Step, plan, rank};
 use iottly_e2e::beside_others;
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::{Action, Ending, HealthRules, Reason, UpdateState};
-use iottly_update::{Effect, Event, Machine, Memory, Now, Offer, Planned, Progress, Running};
+use iottly_update::{Effect, Event, Machine, Memory, Now, Offer, Planned, Progress, Running, Start};
 
 const DEVICES: usize = 10_000;
 const START: u64 = 1_800_000_000;
@@ -81,6 +81,7 @@ fn planned() -> Planned {
             min_ok: 1,
             max_memory: 0,
         },
+        engine: None,
     }
 }
 
@@ -160,11 +161,11 @@ impl Fleet {
             Effect::VerifyMeta(_) => self.later(soon, at, Event::MetaOk(planned())),
             Effect::FetchPart(..) => self.later(soon * 4, at, Event::PartKept { complete: true }),
             Effect::CheckRoom(_) => self.later(1, at, Event::Room),
-            Effect::CheckImage(..) => self.later(soon * 10, at, Event::ImageOk),
+            Effect::CheckImage(..) => self.later(soon * 10, at, Event::ImageOk(None)),
             Effect::CopyState => self.later(5, at, Event::Copied),
             Effect::Point(Running::Slot(_)) => self.later(5, at, Event::Switched),
             Effect::CleanUp | Effect::RestoreState => self.later(5, at, Event::Done),
-            Effect::Start { trial: true, .. } => {
+            Effect::Start(Start { trial: Some(_), .. }) => {
                 self.devices[at].tried = true;
                 if self.devices[at].allergic {
                     let after = self.random.between(100, GRACE_MS);
@@ -174,7 +175,7 @@ impl Fleet {
                 }
             }
             Effect::WakeAt(ms) => self.later(ms.saturating_sub(self.now_ms), at, Event::Tick),
-            Effect::Journal(_) | Effect::Point(Running::Factory) | Effect::Start { .. } | Effect::Stop => {}
+            Effect::Journal(_) | Effect::Point(Running::Factory) | Effect::Start(_) | Effect::Stop => {}
         }
     }
 

@@ -43,6 +43,7 @@ pub(crate) fn plain_builder() -> Builder {
         version: "1".into(),
         build: Arc::new(build),
         capabilities: Arc::new(capabilities),
+        engine: None,
     }
 }
 

@@ -67,6 +67,7 @@ fn builder(gate: &Arc<Gate>) -> Builder {
         version: "1".into(),
         build: Arc::new(build),
         capabilities: Arc::new(capabilities),
+        engine: None,
     }
 }
 

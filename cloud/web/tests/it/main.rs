@@ -15,6 +15,7 @@ mod clock_steps;
 mod commands;
 mod dashboard;
 mod edge;
+mod engines;
 mod filters;
 mod floods;
 mod gaps;

@@ -6,8 +6,8 @@ use std::io;
 use iottly_protocol::release::{Action, ChunkList, HealthRules, Refusal};
 use iottly_protocol::tuf::{encode_hex, sha256_hex};
 use iottly_update::{
-    Committed, Disk as _, Event, Host, Known, Memory, MetaError, Now, Offer, Planned, Progress, Running,
-    Slot, Updater, files,
+    Committed, Disk as _, Event, Host, Known, Memory, MetaError, Now, Offer, Planned, PlannedEngine,
+    Progress, Running, Slot, Start, StoredEngine, Updater, files,
 };
 
 use super::disk::MemDisk;
@@ -37,6 +37,14 @@ pub(crate) struct Device {
     /// Interval of fetches that fail or return wrong bytes.
     pub(crate) flaky: Option<u32>,
     fetches: u32,
+    /// True if the new release is a script for an engine that it brings.
+    pub(crate) brings: bool,
+    /// Digest of the device's own engine, if it runs the old release, a script.
+    pub(crate) own_engine: Option<String>,
+    /// Digests of the engines that are offered to scripts.
+    pub(crate) offered: Vec<String>,
+    /// Start that was asked for last.
+    pub(crate) started: Option<Start>,
     /// True if answers come later, or never.
     pub(crate) silent: bool,
     /// Releases in the trusted metadata: digest, number and floor.
@@ -61,6 +69,31 @@ pub(crate) fn planned() -> Planned {
             min_ok: 1,
             max_memory: 0,
         },
+        engine: None,
+    }
+}
+
+/// Engine that the new firmware is a script for.
+pub(crate) fn engine() -> Vec<u8> {
+    (0..1500u32).map(|n| (n * 11 % 241) as u8).collect()
+}
+
+/// Engine that the device has of its own.
+pub(crate) const OWN_ENGINE: &str = "own";
+
+/// The release as a script whose engine the device has to take with it.
+fn planned_with_engine() -> Planned {
+    let content = engine();
+    Planned {
+        engine: Some(PlannedEngine {
+            abi: "script 2".into(),
+            path: "engine/2.wasm".into(),
+            size: content.len() as u64,
+            sha256: sha256_hex(&content),
+            chunk_size: 1024,
+            chunk_root: encode_hex(&ChunkList::of(&content, 1024).root()),
+        }),
+        ..planned()
     }
 }
 
@@ -77,26 +110,40 @@ pub(crate) fn offer(counter: u64) -> Offer {
     }
 }
 
+/// Returns what the repository serves as a file.
+fn content(file: &Planned) -> Vec<u8> {
+    if file.sha256 == planned().sha256 {
+        new_firmware()
+    } else {
+        engine()
+    }
+}
+
 impl Host for Device {
     fn now(&mut self) -> Now {
         self.now
     }
 
     fn verify_meta(&mut self, _: &Offer, _: &Memory) -> Option<Result<Planned, MetaError>> {
-        (!self.silent).then(|| Ok(planned()))
+        let release = if self.brings {
+            planned_with_engine()
+        } else {
+            planned()
+        };
+        (!self.silent).then_some(Ok(release))
     }
 
-    fn chunk_list(&mut self, _: &Planned) -> Option<Result<Vec<u8>, String>> {
-        (!self.silent).then(|| Ok(ChunkList::of(&new_firmware(), 1024).encode()))
+    fn chunk_list(&mut self, file: &Planned) -> Option<Result<Vec<u8>, String>> {
+        (!self.silent).then(|| Ok(ChunkList::of(&content(file), 1024).encode()))
     }
 
-    fn part(&mut self, _: &Planned, from: u64, len: u64) -> Option<Result<Vec<u8>, String>> {
+    fn part(&mut self, file: &Planned, from: u64, len: u64) -> Option<Result<Vec<u8>, String>> {
         if self.silent {
             return None;
         }
         self.fetches += 1;
         let from = usize::try_from(from).expect("small");
-        let mut part = new_firmware()[from..from + usize::try_from(len).expect("small")].to_vec();
+        let mut part = content(file)[from..from + usize::try_from(len).expect("small")].to_vec();
         Some(match self.flaky {
             Some(every) if self.fetches.is_multiple_of(every) => Err("the line broke".into()),
             Some(every) if (self.fetches + 1).is_multiple_of(every) => {
@@ -124,24 +171,53 @@ impl Host for Device {
         self.warnings.push(text.to_owned());
     }
 
-    fn check_image(&mut self, file: &str, _: &Planned) -> Result<(), Refusal> {
+    fn offer_engines(&mut self, engines: &[StoredEngine]) {
+        for engine in engines {
+            let content = self.disk.content(engine.file()).expect("the engine's file");
+            assert_eq!(
+                sha256_hex(&content),
+                engine.sha256,
+                "an unchecked engine is offered"
+            );
+        }
+        self.offered = engines.iter().map(|engine| engine.sha256.clone()).collect();
+    }
+
+    fn engine_of(&mut self, file: &str) -> Option<String> {
+        let content = self.disk.content(file)?;
+        if content == OLD {
+            return self.own_engine.clone();
+        }
+        self.offered.first().filter(|_| self.brings).cloned()
+    }
+
+    fn check_image(&mut self, file: &str, _: &Planned) -> Result<Option<String>, Refusal> {
         assert_eq!(
             self.disk.content(file).expect("the slot"),
             new_firmware(),
             "an unchecked image reaches the compiler"
         );
-        Ok(())
+        let engine = self.engine_of(file);
+        assert_eq!(
+            engine.is_some(),
+            self.brings,
+            "the engine comes before its script"
+        );
+        Ok(engine)
     }
 
-    fn start(&mut self, firmware: Running, trial: bool) {
-        self.running = Some(firmware);
-        self.trial = trial;
-        if trial {
+    fn start(&mut self, start: &Start) {
+        self.running = Some(start.firmware);
+        self.started = Some(start.clone());
+        self.trial = start.trial.is_some();
+        if self.trial {
             // The new firmware writes its state at once.
-            let mut disk = self.disk.clone();
-            let _ = disk
-                .write_at("firmware.state", 0, b"NEW")
-                .and_then(|()| disk.sync("firmware.state"));
+            if start.firmware != Running::Slot(Slot::A) {
+                let mut disk = self.disk.clone();
+                let _ = disk
+                    .write_at("firmware.state", 0, b"NEW")
+                    .and_then(|()| disk.sync("firmware.state"));
+            }
             match self.behaviour {
                 Behaviour::Good => self.events.push_back(Event::Healthy),
                 Behaviour::Traps => self.events.push_back(Event::Trapped("unreachable".into())),
@@ -169,6 +245,9 @@ pub(crate) fn seasoned() -> MemDisk {
         sha256: sha256_hex(OLD),
         release_seq: 1,
         data_schema: 1,
+        engine: None,
+        refused_engine: None,
+        health: planned().health,
     };
     let memory = Memory {
         counter: 1,
@@ -196,7 +275,17 @@ pub(crate) fn now(mono_ms: u64) -> Now {
 }
 
 pub(crate) fn boot(disk: &MemDisk, behaviour: Behaviour, at_ms: u64) -> io::Result<Updater<MemDisk, Device>> {
-    let host = Device {
+    boot_with(disk, behaviour, at_ms, |_| {})
+}
+
+/// Starts a device after a change of its host.
+pub(crate) fn boot_with(
+    disk: &MemDisk,
+    behaviour: Behaviour,
+    at_ms: u64,
+    change: impl FnOnce(&mut Device),
+) -> io::Result<Updater<MemDisk, Device>> {
+    let mut host = Device {
         disk: disk.clone(),
         behaviour,
         running: None,
@@ -205,11 +294,16 @@ pub(crate) fn boot(disk: &MemDisk, behaviour: Behaviour, at_ms: u64) -> io::Resu
         events: VecDeque::new(),
         flaky: None,
         fetches: 0,
+        brings: false,
+        own_engine: None,
+        offered: vec![],
+        started: None,
         silent: false,
         known: vec![(sha256_hex(OLD), 1, 1), (planned().sha256, 2, 2)],
         warnings: vec![],
         now: now(at_ms),
     };
+    change(&mut host);
     Updater::boot(disk.clone(), host)
 }
 

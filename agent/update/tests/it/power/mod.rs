@@ -5,6 +5,7 @@ mod clock;
 mod damage;
 mod device;
 mod disk;
+mod engines;
 
 use std::collections::BTreeMap;
 
@@ -12,17 +13,24 @@ use iottly_protocol::release::{Ending, Step, UpdateState};
 use iottly_update::{Event, Running, Slot};
 
 use device::{
-    Behaviour, OLD, OLD_STATE, boot, feed, new_firmware, now, offer, planned, runs, seasoned, settle,
+    Behaviour, OLD, OLD_STATE, boot, boot_with, feed, new_firmware, now, offer, planned, runs, seasoned,
+    settle,
 };
 use disk::{Luck, MemDisk};
 
 /// Content of the journal at a cut, and the result.
 type Table = BTreeMap<(String, &'static str), u32>;
 
-/// Checks a device that has come to rest.
-fn check_rest(disk: &MemDisk, behaviour: Behaviour, offered: bool) -> Result<&'static str, String> {
+/// Checks a device that has come to rest, also the engine that the release brings.
+fn check_rest_of(
+    disk: &MemDisk,
+    behaviour: Behaviour,
+    offered: bool,
+    brings: bool,
+) -> Result<&'static str, String> {
     let mut at_ms = 1_000_000;
-    let mut updater = boot(disk, behaviour, at_ms).map_err(|e| format!("does not start: {e}"))?;
+    let mut updater = boot_with(disk, behaviour, at_ms, |device| device.brings = brings)
+        .map_err(|e| format!("does not start: {e}"))?;
     let first = runs(&mut updater).ok_or("nothing runs at the start")?;
     if first != OLD && first != new_firmware() {
         return Err(format!("starts something else of {} bytes", first.len()));
@@ -49,6 +57,20 @@ fn check_rest(disk: &MemDisk, behaviour: Behaviour, offered: bool) -> Result<&'s
     if iottly_update::files::read_pointer(disk).ok().flatten() != Some(home) {
         return Err("the pointer and the journal disagree".into());
     }
+    let names: Vec<_> = memory
+        .engines
+        .iter()
+        .map(|engine| engine.sha256.clone())
+        .collect();
+    let kept = brings && content == new_firmware();
+    if (names.len() == 1) != kept || updater.host().offered != names {
+        return Err(format!("keeps the wrong engines: {:?}", memory.engines));
+    }
+    let files = ["update/engine-0.wasm", "update/engine-1.wasm"];
+    let stored = files.iter().filter(|file| disk.content(file).is_some()).count();
+    if kept != (stored == 1) || stored > 1 {
+        return Err(format!("{stored} files of engines, {names:?} in the journal"));
+    }
     let ending = memory.last.as_ref().map(|outcome| outcome.ending);
     if content == new_firmware() {
         if behaviour != Behaviour::Good
@@ -71,6 +93,13 @@ fn check_rest(disk: &MemDisk, behaviour: Behaviour, offered: bool) -> Result<&'s
 
 /// Cuts at every step of an update, with every kind of luck, and a second time during recovery.
 fn sweep(behaviour: Behaviour, lies: bool) -> (u32, Table, Vec<String>) {
+    sweep_of(behaviour, lies, false)
+}
+
+fn sweep_of(behaviour: Behaviour, lies: bool, brings: bool) -> (u32, Table, Vec<String>) {
+    let boot =
+        |disk: &MemDisk, behaviour, at_ms| boot_with(disk, behaviour, at_ms, |device| device.brings = brings);
+    let check_rest = |disk: &MemDisk, behaviour, offered| check_rest_of(disk, behaviour, offered, brings);
     let mut cuts = 0;
     let mut table = Table::new();
     let mut failures = Vec::new();
