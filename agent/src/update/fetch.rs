@@ -11,7 +11,7 @@ use super::mailbox::UpdateMailbox;
 use super::question::{Answer, Question};
 
 /// Maximum number of questions that wait for the thread: one about directives, one of the update under way,
-/// and those that cancelled updates have left.
+/// those that cancelled updates have left, and developer orders.
 const QUESTIONS: usize = 8;
 
 /// Queue for questions.
@@ -64,6 +64,11 @@ impl Fetcher {
             Question::Admit { document, memory } => {
                 let verdict = Box::new(self.admission.admit(repository, &document, &memory));
                 Answer::Considered { document, verdict }
+            }
+            Question::Order { received, memory } => {
+                let document = received.order.document.get().as_bytes();
+                let verdict = Box::new(self.admission.order(repository, document, &memory));
+                Answer::Ordered { received, verdict }
             }
             Question::Plan { offer, memory } => Answer::Planned {
                 counter: offer.counter,

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use iottly_protocol::DeviceId;
@@ -32,6 +33,8 @@ pub(super) struct FirmwareSlot {
     pub(super) mailbox: UpdateMailbox,
     /// Grace period in milliseconds and required positive health checks of the release that was checked last.
     pub(super) health: (u64, u32),
+    /// Set when a firmware is started or stopped, which ends a developer's code.
+    pub(super) replaced: Arc<AtomicBool>,
 }
 
 impl FirmwareSlot {
@@ -91,6 +94,7 @@ impl FirmwareSlot {
     }
 
     fn load(&self, wasm: Option<PathBuf>, observer: Option<TrialObserver>) {
+        self.replaced.store(true, Ordering::Release);
         if !self.guest.load(wasm, observer) {
             tracing::warn!(device.id = %self.device, "failed to replace the firmware, its thread does not respond; continuing");
         }

@@ -5,6 +5,7 @@
 //! harness.
 
 mod component;
+mod developer;
 mod firmware;
 mod repository;
 #[allow(dead_code, reason = "the other test program uses the rest")]
@@ -67,6 +68,11 @@ fn main() -> ExitCode {
             a_firmware_that_spins_in_its_loop_is_stopped_and_told
             a_file_that_is_no_firmware_is_told_and_fails_nothing_else
             a_started_firmware_stops_in_order
+        }
+        developer {
+            code_runs_from_memory_and_the_installed_firmware_returns
+            forged_and_repeated_orders_are_refused_by_name
+            a_lease_ends_by_its_own_time
         }
         updates {
             a_board_that_is_ten_years_behind_waits_for_the_time_and_then_takes_its_update
