@@ -112,7 +112,7 @@ fn a_save_runs_an_error_leaves_what_ran_and_ctrl_c_gives_the_release_back() {
     let from = dev.count();
     save(
         &desk.folder,
-        "function init() {\n  if (identity.device()) missing();\n}\n",
+        "function init() {\n  missing();\n}\n",
     );
     let error = dev.wait_from(from, "the error", |line| line["event"] == "error");
     assert_eq!(
