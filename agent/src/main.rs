@@ -96,13 +96,12 @@ fn main() -> ExitCode {
         Command::Print(text) => print(text),
         Command::Version(false) => print(concat!("iottly-agent ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Version(true) => print(&format!(
-            "iottly-agent {}\nwasmtime {}\nscript engine {} {}, built with {}\nconfinement of the compiler: {}\n",
+            "iottly-agent {}\nwasmtime {}\n{}\nconfinement of the compiler: {}\n{}",
             env!("CARGO_PKG_VERSION"),
             iottly_sandbox::RUNTIME_VERSION,
-            iottly_engine::ABI,
-            iottly_engine::DIGEST,
-            iottly_engine::COMPILER,
-            iottly_sandbox::Confinement::here()
+            iottly_engine::version(),
+            iottly_sandbox::Confinement::here(),
+            iottly_engine::notices()
         )),
     };
     match done {

@@ -11,8 +11,9 @@ use std::env;
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
+use std::panic;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, exit};
 use std::thread;
 
 use clang::{TARGET, Tools, run};
@@ -27,6 +28,15 @@ const QUICKJS: [&str; 4] = ["quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"
 const OURS: [&str; 3] = ["engine.c", "glue.c", "libc.c"];
 
 fn main() {
+    // A failure is its reason alone, without a place in the build script.
+    panic::set_hook(Box::new(|failure| {
+        eprintln!(
+            "error: {}",
+            failure
+                .payload_as_str()
+                .unwrap_or("the script engine is not built")
+        );
+    }));
     let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
     for watched in ["build.rs", "build", "c", "js", "../wit"] {
@@ -35,7 +45,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed=CLANG");
 
     let tools = Tools::find(&out);
-    let package = sources::find();
+    let package = sources::find(&out);
     let quickjs = out.join("quickjs");
     sources::copy(&package.join("quickjs"), &quickjs);
     let libc = package.join("vendor/wasi-libc");
@@ -67,6 +77,9 @@ fn main() {
     }
     println!("cargo::rustc-env=IOTTLY_ENGINE_DIGEST={digest}");
     println!("cargo::rustc-env=IOTTLY_ENGINE_COMPILER={}", tools.version);
+    // For the tests of this program.
+    let itself = env::current_exe().expect("a running program has a file");
+    println!("cargo::rustc-env=IOTTLY_ENGINE_BUILD_SCRIPT={}", itself.display());
 }
 
 /// Compiles all C files, each with a process of its own.
@@ -143,7 +156,7 @@ fn compile(tools: &Tools, here: &Path, out: &Path, quickjs: &Path, libc: &Path) 
             .collect();
         running
             .into_iter()
-            .map(|thread| thread.join().expect("the compiler succeeds"))
+            .map(|thread| thread.join().unwrap_or_else(|_| exit(1)))
             .collect()
     })
 }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use anyhow::Context;
 use iottly_sandbox::{Cache, Runtime, ScriptEngine};
 
-use crate::{scratch, subprocess};
+use crate::subprocess;
 
 static FOLDER: OnceLock<PathBuf> = OnceLock::new();
 
@@ -18,7 +18,7 @@ pub(crate) fn use_folder(folder: &Path) {
 }
 
 /// Returns the folder: the one that was set, else `iottly/compiled` in the user's cache, so that the engine is compiled
-/// once, and not once a command; without a home folder it is in the folder of temporary files.
+/// once, and not once a command. Where that cannot be written it is in the folder of temporary files or in this one.
 pub(crate) fn folder() -> PathBuf {
     FOLDER.get_or_init(of_user).clone()
 }
@@ -30,11 +30,16 @@ fn of_user() -> PathBuf {
             .filter(|path| path.is_absolute())
     };
     let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
-    let mine = cache.map(|cache| cache.join("iottly/compiled"));
-    mine.filter(|folder| std::fs::create_dir_all(folder).is_ok())
-        .unwrap_or_else(|| {
-            scratch::folder().join(format!("iottly-compiled-{}", rustix::process::getuid().as_raw()))
-        })
+    let own = format!("iottly-compiled-{}", rustix::process::getuid().as_raw());
+    let folders = [
+        cache.map(|cache| cache.join("iottly/compiled")),
+        Some(std::env::temp_dir().join(&own)),
+        std::path::absolute(&own).ok(),
+    ];
+    let writable =
+        |folder: &PathBuf| std::fs::create_dir_all(folder).is_ok() && tempfile::tempfile_in(folder).is_ok();
+    let last = std::env::temp_dir().join(own);
+    folders.into_iter().flatten().find(writable).unwrap_or(last)
 }
 
 /// Opens the cache in `folder`, with the engine.

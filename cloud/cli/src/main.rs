@@ -20,7 +20,6 @@ mod release;
 mod remote;
 mod run;
 mod say;
-mod scratch;
 mod script_check;
 mod serve;
 mod subprocess;

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,8 +14,9 @@ use iottly_builder::{Refusal, ScriptCheck};
 use iottly_child::{BAD_INPUT, Bounds, Failure, Job, Program, RunError};
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_sandbox::{Cache, CheckError, Limits, LoadError, Runtime};
+use rustix::fs::{MemfdFlags, memfd_create};
 
-use crate::{compiled, scratch, subprocess};
+use crate::{compiled, subprocess};
 
 /// Environment variable with the folder of compiled code.
 const CACHE_VAR: &str = "IOTTLY_CHECK_CACHE";
@@ -48,8 +49,8 @@ impl ChildCheck {
     }
 
     fn start(&self, component: &[u8]) -> io::Result<Result<iottly_child::Outcome, RunError>> {
-        let dir = scratch::folder();
-        let mut input = tempfile::tempfile_in(&dir)?;
+        // In memory: a check needs no folder for temporary files.
+        let mut input = File::from(memfd_create("script", MemfdFlags::CLOEXEC)?);
         input.write_all(component)?;
         input.seek(SeekFrom::Start(0))?;
         let cache = self.cache.to_string_lossy();
@@ -58,7 +59,7 @@ impl ChildCheck {
             Job {
                 input,
                 output: File::options().write(true).open("/dev/null")?,
-                dir: &dir,
+                dir: Path::new("/"),
                 env: &[(CACHE_VAR, &cache)],
                 wall: WALL,
             },
@@ -68,9 +69,7 @@ impl ChildCheck {
 
 impl ScriptCheck for ChildCheck {
     fn check(&self, component: &[u8]) -> Result<(), Refusal> {
-        // Without the folder's name: the reason is shown to the requester of the build.
-        let unwritable =
-            |error: io::Error| Refusal::Check(format!("cannot create a temporary file: {}", error.kind()));
+        let unwritable = |error: io::Error| Refusal::Check(format!("cannot pass it on: {error}"));
         match self.start(component).map_err(unwritable)? {
             Ok(outcome) if outcome.success() => Ok(()),
             Ok(outcome) if outcome.code() == Some(i32::from(BAD_INPUT)) => {

@@ -20,7 +20,6 @@ use tokio::net::TcpListener;
 use crate::cloud_builder;
 use crate::compiled;
 use crate::listen::{self, Stop};
-use crate::scratch;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -136,7 +135,6 @@ fn config(options: &Options) -> anyhow::Result<CloudConfig> {
     config.webhooks.allow.clone_from(&options.webhook_allow);
     config.webhooks.https_only = options.webhook_https_only;
     config.webhooks.seal_key.clone_from(&options.seal_key);
-    scratch::use_data_folder(&options.data)?;
     compiled::use_folder(&options.data.join("compiled"));
     compiled::warm_in_background()?;
     config.builder = Some(cloud_builder::new()?);

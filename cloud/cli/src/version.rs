@@ -1,5 +1,5 @@
-//! `iottly --version --verbose`: versions of the program and its engine, and the confinement of child
-//! processes on this machine.
+//! `iottly --version --verbose`: versions of the program and its engines, the confinement of child processes on this
+//! machine, and the licences of what the script engine contains.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -22,9 +22,11 @@ pub(crate) fn is_asked(args: impl Iterator<Item = OsString>) -> bool {
 /// When standard output cannot be written.
 pub(crate) fn print() -> Result<(), Failure> {
     let text = format!(
-        "iottly {}\nwasmtime {RUNTIME_VERSION}\nconfinement of children: {}\n",
+        "iottly {}\nwasmtime {RUNTIME_VERSION}\n{}\nconfinement of children: {}\n{}",
         env!("CARGO_PKG_VERSION"),
-        Confinement::here()
+        iottly_engine::version(),
+        Confinement::here(),
+        iottly_engine::notices()
     );
     Ok(std::io::stdout()
         .write_all(text.as_bytes())

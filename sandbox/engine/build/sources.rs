@@ -98,10 +98,27 @@ const FRAMES: [(&str, usize); 13] = [
 ];
 
 /// Returns the folder of the package that ships the sources.
-pub(crate) fn find() -> PathBuf {
+///
+/// Asks cargo, which knows of vendored sources too. Asking about this workspace would be wrong: cargo answers only when
+/// the packages of all its members are there, those of their tests included, and a machine that has built one program has
+/// downloaded what that needs. So the question is about a package in `scratch` that depends on nothing else.
+pub(crate) fn find(scratch: &Path) -> PathBuf {
     let host = env::var("HOST").expect("cargo sets HOST");
-    let manifest = Path::new(&env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it")).join("Cargo.toml");
     let cargo = env::var_os("CARGO").expect("cargo sets CARGO");
+    let asking = scratch.join("sources");
+    let (lock, version) = locked();
+    let manifest = format!(
+        "[package]\nname = \"sources\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[lib]\npath = \"empty.rs\"\n\
+         [dependencies]\n{PACKAGE} = \"={version}\"\n[workspace]\n"
+    );
+    fs::create_dir_all(&asking).expect("the build's folder is writable");
+    for (name, text) in [
+        ("Cargo.toml", manifest),
+        ("Cargo.lock", lock),
+        ("empty.rs", String::new()),
+    ] {
+        fs::write(asking.join(name), text).expect("the build's folder is writable");
+    }
     // Without the filter cargo wants the crates of all platforms, which a build for this one does not download.
     let output = Command::new(cargo)
         .args([
@@ -109,18 +126,18 @@ pub(crate) fn find() -> PathBuf {
             "--format-version",
             "1",
             "--offline",
-            "--locked",
             "--filter-platform",
         ])
         .arg(host)
         .arg("--manifest-path")
-        .arg(manifest)
+        .arg(asking.join("Cargo.toml"))
         .output()
         .expect("cargo starts");
     assert!(
         output.status.success(),
-        "cargo metadata failed: {}",
-        String::from_utf8_lossy(&output.stderr)
+        "cargo does not find the sources of the script engine, {PACKAGE} {version}. `cargo fetch` downloads them; if Cargo.lock \
+         is older than a Cargo.toml, `cargo metadata` renews it. What cargo said:\n{}",
+        String::from_utf8_lossy(&output.stderr).trim()
     );
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo prints JSON");
     let packages = metadata["packages"].as_array().expect("cargo lists packages");
@@ -133,6 +150,23 @@ pub(crate) fn find() -> PathBuf {
         .parent()
         .expect("a manifest is in a folder")
         .to_owned()
+}
+
+/// Returns the text of the workspace's lock file, and the version of the package in it.
+fn locked() -> (String, String) {
+    let here = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
+    let lock = here
+        .ancestors()
+        .find_map(|folder| fs::read_to_string(folder.join("Cargo.lock")).ok())
+        .unwrap_or_else(|| panic!("no Cargo.lock in {} or above it", here.display()));
+    let version = lock
+        .split_once(&format!("name = \"{PACKAGE}\"\nversion = \""))
+        .and_then(|(_, rest)| rest.split('"').next())
+        .unwrap_or_else(|| {
+            panic!("Cargo.lock does not name {PACKAGE}: it is older than Cargo.toml, and `cargo metadata` renews it")
+        })
+        .to_owned();
+    (lock, version)
 }
 
 /// Copies the sources of QuickJS into `folder`, patched.

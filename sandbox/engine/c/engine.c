@@ -50,6 +50,8 @@ static struct rejection *rejections;
 /* What `source` says of the sections of main.js. */
 static char *sections;
 static bool seeding;
+/* Questions of the running call about its budget, since that is used up, for which no function of the author ran. */
+static int waited;
 
 static import_call *script_source, *script_time_left, *script_stop, *script_memory, *clock_now_ms, *clock_monotonic_ns,
     *random_seed, *log_write;
@@ -110,7 +112,7 @@ static void *heap_realloc(void *opaque, void *block, size_t size)
         return NULL;
     void *moved = realloc(block, size);
     if (!moved) {
-        refused = size != 0;
+        refused |= size != 0;
         return NULL;
     }
     heap_used += malloc_usable_size(moved) - old;
@@ -302,7 +304,6 @@ static void add_line(void *to, const char *line, size_t length)
 static int out_of_time(JSRuntime *runtime, void *opaque)
 {
     static char bytes[2048];
-    static int waited;
     struct text text = { bytes, 0, sizeof bytes };
     uint64_t slots[2];
     script_time_left(slots);
@@ -403,9 +404,9 @@ static JSValue engine_load(JSContext *c, JSValueConst this, int argc, JSValueCon
 
 static int fill_engine(JSContext *c, JSModuleDef *module)
 {
-    return JS_SetModuleExport(c, module, "places", JS_NewCFunction(c, engine_places, "places", 1)) ||
-           JS_SetModuleExport(c, module, "outOfMemory", JS_NewCFunction(c, engine_out_of_memory, "outOfMemory", 0)) ||
-           JS_SetModuleExport(c, module, "load", JS_NewCFunction(c, engine_load, "load", 0));
+    return glue_export_value(c, module, "places", JS_NewCFunction(c, engine_places, "places", 1)) ||
+           glue_export_value(c, module, "outOfMemory", JS_NewCFunction(c, engine_out_of_memory, "outOfMemory", 0)) ||
+           glue_export_value(c, module, "load", JS_NewCFunction(c, engine_load, "load", 0));
 }
 
 static JSModuleDef *engine_module(JSContext *c, const char *name)
@@ -648,12 +649,15 @@ static const char *boot(void)
     JS_SetInterruptHandler(rt, out_of_time, NULL);
     JS_SetModuleLoaderFunc(rt, normalize, load_module, NULL);
     JS_SetHostPromiseRejectionTracker(rt, rejected, NULL);
-    glue_boot(made);
+    if (glue_boot(made))
+        return none;
     ctx = made;
 
     const char *text = source(OURS "sections", &length);
     sections = text ? strdup(text) : NULL;
     glue_free_host();
+    if (text && !sections)
+        return none;
 
     JSModuleDef *entry = load_module(ctx, OURS "entry.js", NULL);
     JSValue done = entry ? JS_EvalFunction(ctx, JS_DupValue(ctx, JS_MKPTR(JS_TAG_MODULE, entry))) : JS_EXCEPTION;
@@ -671,7 +675,7 @@ static const char *boot(void)
     app = JS_GetPropertyStr(ctx, exports, "app");
     report = JS_GetPropertyStr(ctx, exports, "report");
     JS_FreeValue(ctx, exports);
-    return NULL;
+    return JS_IsObject(app) && JS_IsFunction(ctx, report) ? NULL : none;
 }
 
 JSContext *engine_enter(const char **reason)
@@ -691,6 +695,7 @@ JSContext *engine_enter(const char **reason)
 JSValue engine_call(JSContext *c, const char *name, int count, JSValue *arguments)
 {
     static const char lost[] = "out of memory in this call; what the script was doing may be incomplete";
+    waited = 0;
     JSValue function = JS_GetPropertyStr(c, app, name);
     JSValue result = JS_EXCEPTION;
     bool good = !JS_IsException(function);

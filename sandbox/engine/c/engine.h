@@ -33,7 +33,10 @@ void mend(char *text, size_t length);
 /* glue.c: calls of the world. */
 typedef void import_call(uint64_t *slots);
 import_call *glue_find(const char *interface, const char *function);
-void glue_boot(JSContext *ctx);
+/* Prepares what all modules of the world share. Not zero when there is no memory for it. */
+int glue_boot(JSContext *ctx);
+/* Exports a new value from a module; a value that there was no memory for is an error. */
+int glue_export_value(JSContext *ctx, JSModuleDef *module, const char *name, JSValue value);
 /* The module of one interface of the world; null without an exception when the world has no such interface. */
 JSModuleDef *glue_module(JSContext *ctx, const char *name);
 /* Frees what the host has put into our memory. */

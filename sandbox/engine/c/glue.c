@@ -97,12 +97,21 @@ struct block {
 
 static struct block *blocks;
 
+/* Ends the instance where the host has no other answer: what it passes in does not fit. An access beyond all memory is
+   the trap that a host takes for a fault of memory; its report names this function. */
+static __attribute__((noinline)) void out_of_memory(void)
+{
+    (void)*(volatile const uint8_t *)UINTPTR_MAX;
+}
+
 EXPORT("cabi_realloc")
 void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size)
 {
     if (size == 0)
         return (void *)align;
     struct block **link = &blocks, *block;
+    if (size > SIZE_MAX - sizeof *block - 1)
+        out_of_memory();
     if (old_size != 0) {
         while (*link && (*link)->data != old)
             link = &(*link)->next;
@@ -115,7 +124,7 @@ void *cabi_realloc(void *old, size_t old_size, size_t align, size_t size)
         block = malloc(sizeof *block + size + 1);
     }
     if (!block)
-        abort();
+        out_of_memory();
     block->size = size;
     block->data[size] = 0;
     block->next = blocks;
@@ -677,22 +686,28 @@ import_call *glue_find(const char *interface, const char *function)
     abort();
 }
 
-void glue_boot(JSContext *ctx)
+int glue_boot(JSContext *ctx)
 {
     static const JSClassDef definition = { "Handle", .finalizer = finalize };
     JSRuntime *rt = JS_GetRuntime(ctx);
     JS_NewClassID(rt, &handle_class);
     if (JS_NewClass(rt, handle_class, &definition) < 0)
-        abort();
+        return -1;
     for (int i = 0; i < RESOURCES_COUNT; i++)
         prototypes[i] = JS_UNDEFINED;
     JSValue global = JS_GetGlobalObject(ctx);
     JSValue symbols = JS_GetPropertyStr(ctx, global, "Symbol");
-    JSValue symbol = JS_GetPropertyStr(ctx, symbols, "dispose");
-    dispose_name = JS_ValueToAtom(ctx, symbol);
+    JSValue symbol = JS_IsException(symbols) ? JS_EXCEPTION : JS_GetPropertyStr(ctx, symbols, "dispose");
+    dispose_name = JS_IsException(symbol) ? JS_ATOM_NULL : JS_ValueToAtom(ctx, symbol);
     JS_FreeValue(ctx, symbol);
     JS_FreeValue(ctx, symbols);
     JS_FreeValue(ctx, global);
+    return dispose_name == JS_ATOM_NULL ? -1 : 0;
+}
+
+int glue_export_value(JSContext *ctx, JSModuleDef *module, const char *name, JSValue value)
+{
+    return JS_IsException(value) ? -1 : JS_SetModuleExport(ctx, module, name, value);
 }
 
 static JSValue function_of(JSContext *ctx, int index)
@@ -728,7 +743,7 @@ static int fill_module(JSContext *ctx, JSModuleDef *module)
         if (prototype_of(ctx, interface, i))
             return -1;
     for (int i = interface->first; i < interface->first + interface->count; i++)
-        if (functions[i].resource < 0 && JS_SetModuleExport(ctx, module, functions[i].name, function_of(ctx, i)))
+        if (functions[i].resource < 0 && glue_export_value(ctx, module, functions[i].name, function_of(ctx, i)))
             return -1;
     return 0;
 }

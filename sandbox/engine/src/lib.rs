@@ -1,6 +1,8 @@
 //! The script engine: QuickJS-ng with our glue and prelude, as one WebAssembly component of the world
 //! `iottly:firmware/engine`. A script is data that it asks its host for. Runs nothing itself.
 
+use std::fmt::Write as _;
+
 /// The component.
 pub const ENGINE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/engine.wasm"));
 
@@ -22,3 +24,23 @@ pub const LICENCES: [(&str, &str); 2] = [
     ),
     ("wasi-libc", include_str!("../LICENCE-wasi-libc")),
 ];
+
+/// Returns what a program that carries the engine says of it with its versions, in one line.
+#[must_use]
+pub fn version() -> String {
+    format!("script engine: {ABI}, sha256 {DIGEST}, built with {COMPILER}")
+}
+
+/// Returns the [`LICENCES`], each under the name of its software.
+#[must_use]
+pub fn notices() -> String {
+    let mut text = String::new();
+    for (name, licence) in LICENCES {
+        let _ = write!(
+            text,
+            "\nThe script engine contains {name}:\n\n{}\n",
+            licence.trim()
+        );
+    }
+    text
+}

@@ -215,27 +215,110 @@ fn sections_are_named_in_errors() {
     );
 }
 
+/// Returns a place's function and file with its line, and its column.
+fn line_and_column(place: &str) -> (&str, u32) {
+    let (line, column) = place
+        .strip_suffix(')')
+        .and_then(|place| place.rsplit_once(':'))
+        .unwrap_or_else(|| panic!("{place:?} has no column"));
+    (line, column.parse().unwrap())
+}
+
 #[test]
-fn a_loop_without_an_end_is_stopped_at_its_place() {
+fn what_does_not_end_is_stopped_at_its_place() {
     let limits = Limits {
         handle: Duration::from_millis(200),
         ..Limits::default()
     };
-    let main = "function spin() {\n  for (;;) {}\n}\nfunction go() {\n  spin();\n}";
-    let (mut instance, _) = start_with(script(main), "name = \"test\"", None, limits);
+    let main = "import { forever } from './lib/slow.js';
+function spin() {
+  for (;;) {}
+}
+function go() {
+  spin();
+}
+function match() {
+  return /^(a+)+$/.test('a'.repeat(40) + 'b');
+}
+function jobs() {
+  Promise.resolve().then(function again() { Promise.resolve().then(again); });
+}
+const module = () => forever();";
+    for (command, expected) in [
+        ("go", &["spin (main.js:3", "go (main.js:6"][..]),
+        ("match", &["match (main.js:9"]),
+        ("jobs", &["again (main.js:12"]),
+        ("module", &["forever (lib/slow.js:2", "module (main.js:14"]),
+    ] {
+        let mut script = script(main);
+        let slow = "export function forever() {\n  for (;;) {}\n}";
+        script.files.insert("lib/slow.js".to_owned(), slow.to_owned());
+        let (mut instance, _) = start_with(script, NAMED, None, limits.clone());
+        instance.init().unwrap();
+        let Err(CallError::Trap(report)) = instance.handle(command, "{}") else {
+            panic!("{command}: it ended");
+        };
+        assert_eq!(report.code, TrapCode::TimeBudget, "{report}");
+        assert!(report.message.ends_with("the limit is 200 ms"), "{report}");
+        let places: Vec<_> = report
+            .functions
+            .iter()
+            .map(|place| line_and_column(place))
+            .collect();
+        let lines: Vec<_> = places.iter().map(|(line, _)| *line).collect();
+        assert_eq!(lines, expected, "{report}");
+        assert!(
+            places.iter().all(|(_, column)| (1..80).contains(column)),
+            "{report}"
+        );
+        assert_eq!(instance.tick(0), Err(CallError::Dead(TrapCode::TimeBudget)));
+    }
+}
+
+#[test]
+fn halves_of_characters_are_replaced_wherever_they_go() {
+    let main = "function cut() {
+        const half = 'boiler 🔥 hot'.slice(0, 8);
+        log(half);
+        send_msg({ label: half, [half]: 1 }, half);
+        state.set(half, half);
+        for (const key of state.keys()) log(key + '=' + state.get(key));
+    }
+    function pin() { gpio.output('🔥'[0]); }
+    function fail() { throw new Error('🔥'[1]); }
+    function later() { Promise.reject(new Error('🔥'[0])); }";
+    let (mut instance, recorder) = start_with(
+        script(main),
+        "name = \"test\"\n[capabilities]\ngpio = [\"led\"]",
+        Some(&VirtualBoard::new().with_pin("led")),
+        Limits::default(),
+    );
     instance.init().unwrap();
-    let Err(CallError::Trap(report)) = instance.handle("go", "{}") else {
-        panic!("it ended");
+    instance.handle("cut", "{}").unwrap();
+    let sent = recorder.seen().sent[0].clone();
+    assert_eq!(
+        sent.payload,
+        "{\"label\":\"boiler \\ufffd\",\"boiler \\ufffd\":1}"
+    );
+    assert_eq!(sent.channel.as_deref(), Some("boiler \u{fffd}"));
+    assert_eq!(
+        instance.handle("pin", "{}"),
+        Err(CallError::Fault(Fault::Denied(
+            "gpio \"\u{fffd}\": the firmware's manifest does not ask for it".into()
+        )))
+    );
+    let Err(CallError::Fault(Fault::Failed(text))) = instance.handle("fail", "{}") else {
+        panic!("no error of the script");
     };
-    assert_eq!(report.code, TrapCode::TimeBudget);
-    assert!(report.message.ends_with("the limit is 200 ms"), "{report}");
-    let places: Vec<_> = report
-        .functions
-        .iter()
-        .map(|place| place.rsplit_once(':').map_or(place.as_str(), |(place, _)| place))
-        .collect();
-    assert_eq!(places, ["spin (main.js:2", "go (main.js:5"], "{report}");
-    assert_eq!(instance.tick(0), Err(CallError::Dead(TrapCode::TimeBudget)));
+    assert!(text.starts_with("Error: \u{fffd} at fail (main.js:9:"), "{text}");
+    instance.handle("later", "{}").unwrap();
+    let lines: Vec<String> = lines(&recorder).into_iter().map(|(_, text)| text).collect();
+    assert_eq!(lines[0], "boiler \u{fffd}");
+    assert_eq!(lines[1], "boiler \u{fffd}=boiler \u{fffd}");
+    assert!(
+        lines[4].starts_with("unhandled rejection: Error: \u{fffd}\n  at later (main.js:10:"),
+        "{lines:?}"
+    );
 }
 
 #[test]

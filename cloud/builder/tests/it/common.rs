@@ -1,6 +1,6 @@
 //! A board for scripts: the real builder, engine and compiler, and a host that records.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -58,20 +58,31 @@ pub(crate) fn build_within(source: &Source, budget: Duration) -> Result<Vec<u8>,
     iottly_builder::build(source, &Check(limits))
 }
 
+/// Loads a component with code.
+pub(crate) fn compiled(wasm: &[u8]) -> Firmware {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path().join("cache"), ready(wasm, dir.path())).unwrap();
+    cache.load(&Runtime::new().unwrap(), wasm).unwrap()
+}
+
+/// Returns a compiler that has compiled one component: cargo passes the path of the compiler's program only to tests of
+/// its package, so the test itself compiles.
+fn ready(wasm: &[u8], dir: &Path) -> CompilerProgram {
+    let code = iottly_sandbox::compile_here(wasm, iottly_sandbox::Backend::Native).unwrap();
+    let file = dir.join("code");
+    std::fs::write(&file, code).unwrap();
+    CompilerProgram {
+        path: "/bin/cat".into(),
+        args: vec![file.into()],
+    }
+}
+
 /// Loads a script on the engine, which is compiled once for all tests of this program.
 fn load(component: &[u8]) -> Firmware {
     static ENGINE: OnceLock<(Cache, Runtime)> = OnceLock::new();
     let (cache, runtime) = ENGINE.get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
-        // The test itself compiles: cargo passes the path of the compiler's program only to tests of its package.
-        let code =
-            iottly_sandbox::compile_here(iottly_engine::ENGINE, iottly_sandbox::Backend::Native).unwrap();
-        let file = dir.path().join("code");
-        std::fs::write(&file, code).unwrap();
-        let compiler = CompilerProgram {
-            path: "/bin/cat".into(),
-            args: vec![file.into()],
-        };
+        let compiler = ready(iottly_engine::ENGINE, dir.path());
         let engine = ScriptEngine::new(iottly_engine::ABI, iottly_engine::ENGINE);
         let cache = Cache::open(dir.path().join("cache"), compiler)
             .unwrap()

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
 mod board_scripts;
+mod code;
 mod common;
 mod declarations;
 mod examples;

@@ -71,10 +71,6 @@ impl Home {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(crate) fn cloud(&self) -> PathBuf {
         self.path.join("cloud")
     }

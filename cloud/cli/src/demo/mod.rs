@@ -19,7 +19,6 @@ use crate::cloud_builder;
 use crate::compiled;
 use crate::exit::Failure;
 use crate::listen::{self, Stop};
-use crate::scratch;
 use announce::Announcer;
 use fleet::{Addresses, Fleet};
 use home::Home;
@@ -65,7 +64,6 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
     let announcer = Announcer::new(options.json);
     let home = Home::open(options.data.as_deref())?;
-    scratch::use_data_folder(home.path())?;
     compiled::use_folder(&home.cache());
     // Takes a second of a processor, during which everything else starts.
     compiled::warm_in_background()?;

@@ -205,6 +205,44 @@ fn a_call_that_fails_does_not_end_the_script() {
 }
 
 #[test]
+fn places_keep_their_end_behind_long_names() {
+    let output =
+        Setup::new("const o = { ['n'.repeat(400)]() { throw new Error('x'); } }; o['n'.repeat(400)]();")
+            .start()
+            .output();
+    let place = format!("  at {}… (main.js:1:", "n".repeat(151));
+    assert!(output.contains(&place), "{output}");
+}
+
+#[test]
+fn a_stack_that_the_script_made_up_is_only_text() {
+    for stack in [
+        "'at x (main.js:99999999999999999999:1)'",
+        "'at (:)'",
+        "'at :'",
+        "'    at )\\n at ()\\nat  ('",
+        "'at f (main.js::)\\nat f (main.js:1)\\nat main.js'",
+        "'at ' + 'y'.repeat(2000) + ' (main.js:1:1)'",
+        "'at f (' + 'x'.repeat(2000) + ':1:1)'",
+        "'at f (__iottly/engine.js:1:1)'",
+        "'at \\ud83d (main.js:1:1)'",
+        "'at x (main.js:1:1)\\n'.repeat(5000)",
+        "'\\0at x (main.js:1:1)'",
+        "new Proxy({}, {})",
+        "5",
+    ] {
+        let script = format!(
+            "const e = new Error('made up'); Object.defineProperty(e, 'stack', {{ value: {stack} }}); throw e;"
+        );
+        let output = Setup::new(&script).start().output();
+        assert!(
+            output.starts_with("error: Error: made up") && output.contains("\n! failed: Error: made up"),
+            "{stack}: {output}"
+        );
+    }
+}
+
+#[test]
 fn there_is_no_script() {
     let mut script = Setup::new("").file("main.js", "throw new Error('top');").load();
     assert!(!script.init());

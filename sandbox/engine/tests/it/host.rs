@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, Store, StoreLimits, StoreLimitsBuilder};
 
-mod world {
+pub(crate) mod world {
     #![allow(
         missing_docs,
         unreachable_pub,
@@ -28,7 +28,7 @@ use world::{Engine as World, EnginePre as WorldPre};
 /// Stack of the engine's code, in bytes: what the limit inside of the engine is made for.
 const STACK_BYTES: usize = 1 << 20;
 /// Time between two epochs.
-const EPOCH: Duration = Duration::from_millis(10);
+pub(crate) const EPOCH: Duration = Duration::from_millis(10);
 /// Wall-clock time of a call that is not meant to run out of it.
 const AMPLE: Duration = Duration::from_secs(20);
 /// Time that the clock shows, unix milliseconds.
@@ -114,7 +114,7 @@ impl Setup {
 
     /// Loads the script without running any of it.
     pub(crate) fn load(self) -> Script {
-        let (engine, pre) = shared();
+        let pre = shared();
         let host = Host {
             files: self.files,
             output: String::new(),
@@ -126,7 +126,7 @@ impl Setup {
             state: BTreeMap::new(),
             refuse: self.refuse,
         };
-        let mut store = Store::new(engine, host);
+        let mut store = Store::new(pre.engine(), host);
         store.limiter(|host| &mut host.limits);
         store.set_hostcall_fuel(self.memory);
         store.set_epoch_deadline(u64::MAX / 2);
@@ -238,21 +238,14 @@ impl Script {
 }
 
 /// The engine, compiled once for all tests of this program.
-fn shared() -> &'static (Engine, WorldPre<Host>) {
-    static SHARED: OnceLock<(Engine, WorldPre<Host>)> = OnceLock::new();
-    SHARED.get_or_init(|| {
+pub(crate) fn compiled() -> &'static (Engine, Component) {
+    static COMPILED: OnceLock<(Engine, Component)> = OnceLock::new();
+    COMPILED.get_or_init(|| {
         let mut config = Config::new();
         config.epoch_interruption(true);
         config.max_wasm_stack(STACK_BYTES);
         let engine = Engine::new(&config).expect("this machine runs WebAssembly");
         let component = Component::new(&engine, iottly_engine::ENGINE).expect("the engine is a component");
-        let mut linker = Linker::new(&engine);
-        link(&mut linker).expect("the imports are distinct");
-        linker
-            .define_unknown_imports_as_traps(&component)
-            .expect("the other imports are distinct");
-        let pre = linker.instantiate_pre(&component).expect("all imports are there");
-        let pre = WorldPre::new(pre).expect("the exports are there");
         let ticking = engine.clone();
         thread::spawn(move || {
             loop {
@@ -260,7 +253,22 @@ fn shared() -> &'static (Engine, WorldPre<Host>) {
                 ticking.increment_epoch();
             }
         });
-        (engine, pre)
+        (engine, component)
+    })
+}
+
+/// The engine with the imports of [`Host`].
+fn shared() -> &'static WorldPre<Host> {
+    static SHARED: OnceLock<WorldPre<Host>> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let (engine, component) = compiled();
+        let mut linker = Linker::new(engine);
+        link(&mut linker).expect("the imports are distinct");
+        linker
+            .define_unknown_imports_as_traps(component)
+            .expect("the other imports are distinct");
+        let pre = linker.instantiate_pre(component).expect("all imports are there");
+        WorldPre::new(pre).expect("the exports are there")
     })
 }
 

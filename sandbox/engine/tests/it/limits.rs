@@ -310,6 +310,24 @@ fn a_script_survives_that_memory_ran_out() {
 }
 
 #[test]
+fn what_the_host_passes_in_is_a_trap_of_memory_when_it_does_not_fit() {
+    let mut script = Setup::new(
+        "let all = []; function hog() { try { for (;;) all.push(new Uint8Array(10000)); } catch (e) { log(e.message); } }",
+    )
+    .memory(4 << 20)
+    .start();
+    assert!(script.handle("hog", "{}"));
+    let values = format!("{{\"text\":\"{}\"}}", "x".repeat(2 << 20));
+    assert!(!script.handle("echo", &values));
+    let output = script.output();
+    assert!(output.starts_with("out of memory\n"), "{output}");
+    assert!(
+        output.ends_with("# trap: wasm trap: out of bounds memory access\n"),
+        "{output}"
+    );
+}
+
+#[test]
 fn garbage_is_collected_before_memory_runs_out() {
     let output = Setup::new(
         "const live = []; for (let i = 0; i < 25000; i++) live.push({ i, a: [i] });

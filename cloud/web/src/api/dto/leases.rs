@@ -60,7 +60,7 @@ pub(crate) struct LeaseDto {
 /// Order to the devices of a lease.
 #[derive(Debug, Serialize, ToSchema)]
 struct LeaseOrderDto {
-    /// Id of the order.
+    /// Id of the order. A device that connects later is sent the same script under another id: compare `sha256`.
     id: String,
     /// SHA-256 of the script, in hex; empty if the order ends the lease.
     sha256: String,
