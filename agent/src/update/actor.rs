@@ -285,6 +285,7 @@ impl Actor {
             if updater.memory().last.is_some() {
                 // The report is stored in the queue.
                 updater.handle(Event::Reported)?;
+                self.schedule.update_ended(self.clock.now_ms());
                 self.facts(&mut updater);
                 self.blocked_by = None;
             }
@@ -421,10 +422,11 @@ impl Actor {
                 let text = String::from_utf8_lossy(&document).into_owned();
                 let counter = directive.counter;
                 updater.handle(Event::Offer(offer(directive, text)))?;
-                // In its last steps an update accepts no new directive: the next poll or the cloud repeats
-                // it.
                 if updater.memory().counter >= counter {
                     self.schedule.followed(document);
+                } else {
+                    // In its last steps an update accepts no new directive.
+                    self.schedule.hold(document);
                 }
                 None
             }

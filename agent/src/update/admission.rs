@@ -46,7 +46,8 @@ pub(super) struct Verdict<T> {
     pub(super) vouched: Option<Vouched>,
 }
 
-type Fresh = Refreshed<Repository, TrustFolder>;
+/// Metadata as of one refresh.
+pub(super) type Fresh = Refreshed<Repository, TrustFolder>;
 
 fn refused(reason: Reason, detail: impl Into<String>) -> MetaError {
     MetaError::Refused(Refusal {
@@ -176,36 +177,46 @@ impl Admission {
         verified.map_err(|e| refused(e.reason(), e.to_string()))
     }
 
+    /// Decides by `kept`, or by metadata that is refreshed now. Returns that metadata with the decision.
     fn decide<T>(
         &self,
         repository: &Repository,
         memory: &Memory,
+        kept: Option<Fresh>,
         decide: impl FnOnce(&mut Fresh) -> Result<T, MetaError>,
-    ) -> Verdict<T> {
+    ) -> (Verdict<T>, Option<Fresh>) {
         let reading = self.clock.reading();
-        match self.refreshed(repository, memory, reading) {
+        let fresh = match kept {
+            Some(fresh) => Ok(fresh),
+            None => self.refreshed(repository, memory, reading),
+        };
+        match fresh {
             Ok(mut fresh) => {
-                let result = decide(&mut fresh).map_err(|error| waits(error, reading));
-                Verdict {
-                    result,
+                let verdict = Verdict {
+                    result: decide(&mut fresh).map_err(|error| waits(error, reading)),
                     vouched: Some(fresh.vouched),
-                }
+                };
+                (verdict, Some(fresh))
             }
-            Err(error) => Verdict {
-                result: Err(waits(error, reading)),
-                vouched: None,
-            },
+            Err(error) => {
+                let verdict = Verdict {
+                    result: Err(waits(error, reading)),
+                    vouched: None,
+                };
+                (verdict, None)
+            }
         }
     }
 
     /// Verifies a directive and decides whether this device follows it now; `None` if it was followed before.
+    /// Returns the refreshed metadata with the decision.
     pub(super) fn admit(
         &self,
         repository: &Repository,
         document: &[u8],
         memory: &Memory,
-    ) -> Verdict<Option<Directive>> {
-        self.decide(repository, memory, |fresh| {
+    ) -> (Verdict<Option<Directive>>, Option<Fresh>) {
+        self.decide(repository, memory, None, |fresh| {
             let directive = self.verified(document, fresh)?;
             if directive.counter <= memory.counter {
                 return Ok(None);
@@ -224,12 +235,13 @@ impl Admission {
         document: &[u8],
         memory: &Memory,
     ) -> Verdict<(DeveloperOrder, Instant)> {
-        self.decide(repository, memory, |fresh| {
+        let (verdict, _) = self.decide(repository, memory, None, |fresh| {
             let root = fresh.client.trusted().root();
             let order = DeveloperOrder::verify(document, root, self.schemes());
             let order = order.map_err(|error| refused(error.reason(), error.to_string()))?;
             Ok((order, fresh.now))
-        })
+        });
+        verdict
     }
 
     /// Verifies a developer order by the trusted root on this device alone.
@@ -248,9 +260,16 @@ impl Admission {
         DeveloperOrder::verify(document, trusted.root(), self.schemes()).map_err(|error| error.to_string())
     }
 
-    /// Verifies an accepted directive again and decides on its release.
-    pub(super) fn plan(&self, repository: &Repository, offer: &Offer, memory: &Memory) -> Verdict<Planned> {
-        self.decide(repository, memory, |fresh| {
+    /// Verifies an accepted directive again and decides on its release, by `kept` or by metadata that is
+    /// refreshed now.
+    pub(super) fn plan(
+        &self,
+        repository: &Repository,
+        offer: &Offer,
+        memory: &Memory,
+        kept: Option<Fresh>,
+    ) -> Verdict<Planned> {
+        let (verdict, _) = self.decide(repository, memory, kept, |fresh| {
             let directive = self.verified(offer.document.as_bytes(), fresh)?;
             // The directive's own counter was stored when it was accepted.
             let facts = self.facts(memory, offer.counter.saturating_sub(1));
@@ -261,7 +280,8 @@ impl Admission {
             admit_release(&directive, &release, &facts).map_err(MetaError::Refused)?;
             let consistent = fresh.client.trusted().root().consistent_snapshot == Some(true);
             Ok(Planned::new(&release, located.served_path(consistent)))
-        })
+        });
+        verdict
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct DirectiveSchedule {
     sent: Option<Sent>,
     /// Directive that was not valid at the device's time, which may turn out to be wrong.
     waiting: Option<Vec<u8>>,
+    /// Directive that came in the last steps of an update, which accepts none.
+    held: Option<Vec<u8>>,
     /// Directive and reason that were reported last.
     reported: Option<(Vec<u8>, Reason)>,
     /// Outstanding question; `true` if its document came from the cloud and not from the repository.
@@ -52,10 +54,25 @@ impl DirectiveSchedule {
     /// Stores a directive that the cloud has sent.
     pub(super) fn sent(&mut self, document: Vec<u8>, now_ms: u64) {
         self.pause_ms = PAUSE_MS.0;
+        self.held = None;
         self.sent = Some(Sent {
             document,
             at_ms: now_ms,
         });
+    }
+
+    /// Holds a directive until the update under way has ended.
+    pub(super) fn hold(&mut self, document: Vec<u8>) {
+        self.held = Some(document);
+    }
+
+    /// Notes that an update has ended: a directive that was held is considered now.
+    pub(super) fn update_ended(&mut self, now_ms: u64) {
+        if let Some(document) = self.held.take()
+            && self.sent.is_none()
+        {
+            self.sent(document, now_ms);
+        }
     }
 
     /// Returns the directive that was followed last.
@@ -237,6 +254,27 @@ mod tests {
         schedule.sent(b"e".to_vec(), 50);
         schedule.time_revised(3, 60);
         assert_eq!(schedule.next(60, EVERY), Some(Next::Admit(b"e".to_vec())));
+    }
+
+    #[test]
+    fn what_comes_in_the_last_steps_of_an_update_is_considered_at_its_end() {
+        let mut schedule = schedule();
+        schedule.sent(b"d".to_vec(), 10);
+        assert_eq!(schedule.next(10, EVERY), Some(Next::Admit(b"d".to_vec())));
+        schedule.answered();
+        schedule.hold(b"d".to_vec());
+        assert_eq!(schedule.next(20, EVERY), None);
+        schedule.update_ended(30);
+        assert_eq!(schedule.next(30, EVERY), Some(Next::Admit(b"d".to_vec())));
+        schedule.answered();
+        // A newer directive replaces the held one.
+        schedule.hold(b"d".to_vec());
+        schedule.sent(b"e".to_vec(), 40);
+        schedule.update_ended(50);
+        assert_eq!(schedule.next(50, EVERY), Some(Next::Admit(b"e".to_vec())));
+        schedule.answered();
+        schedule.update_ended(60);
+        assert_eq!(schedule.next(60, EVERY), None);
     }
 
     #[test]

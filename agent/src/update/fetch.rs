@@ -6,13 +6,18 @@ use std::thread;
 
 use iottly_update::{Memory, Repository};
 
-use super::admission::Admission;
+use super::admission::{Admission, Fresh};
 use super::mailbox::UpdateMailbox;
 use super::question::{Answer, Question};
+use crate::clock::Monotonic;
 
 /// Maximum number of questions that wait for the thread: one about directives, one of the update under way,
 /// those that cancelled updates have left, and developer orders.
 const QUESTIONS: usize = 8;
+
+/// Time for which metadata that was refreshed for a directive serves the plan of the same directive, in
+/// milliseconds.
+const FRESH_MS: u64 = 10_000;
 
 /// Queue for questions.
 #[derive(Debug, Clone)]
@@ -37,6 +42,8 @@ pub(super) fn start(
     let fetcher = Fetcher {
         repository,
         admission,
+        clock: Monotonic::start(),
+        admitted: None,
     };
     thread::Builder::new()
         .name(name.to_owned())
@@ -47,33 +54,47 @@ pub(super) fn start(
 struct Fetcher {
     repository: Repository,
     admission: Admission,
+    clock: Monotonic,
+    /// Directive that was considered last.
+    admitted: Option<Admitted>,
+}
+
+/// Directive that was considered, and the metadata by which it was.
+struct Admitted {
+    document: Vec<u8>,
+    fresh: Fresh,
+    at_ms: u64,
 }
 
 impl Fetcher {
-    fn run(self, asked: &Receiver<Question>, mailbox: &UpdateMailbox) {
+    fn run(mut self, asked: &Receiver<Question>, mailbox: &UpdateMailbox) {
         while let Ok(question) = asked.recv() {
             self.repository.begin();
             mailbox.answer(self.answer(question));
         }
     }
 
-    fn answer(&self, question: Question) -> Answer {
+    fn answer(&mut self, question: Question) -> Answer {
         let repository = &self.repository;
         match question {
             Question::Poll { seen, memory } => self.poll(&seen, &memory),
-            Question::Admit { document, memory } => {
-                let verdict = Box::new(self.admission.admit(repository, &document, &memory));
-                Answer::Considered { document, verdict }
+            Question::Admit { document, memory } => self.consider(document, &memory),
+            Question::Plan { offer, memory } => {
+                let kept = self.admitted.take().filter(|admitted| {
+                    admitted.document == offer.document.as_bytes()
+                        && self.clock.now_ms().saturating_sub(admitted.at_ms) <= FRESH_MS
+                });
+                let kept = kept.map(|admitted| admitted.fresh);
+                Answer::Planned {
+                    counter: offer.counter,
+                    verdict: Box::new(self.admission.plan(repository, &offer, &memory, kept)),
+                }
             }
             Question::Order { received, memory } => {
                 let document = received.order.document.get().as_bytes();
                 let verdict = Box::new(self.admission.order(repository, document, &memory));
                 Answer::Ordered { received, verdict }
             }
-            Question::Plan { offer, memory } => Answer::Planned {
-                counter: offer.counter,
-                verdict: Box::new(self.admission.plan(repository, &offer, &memory)),
-            },
             Question::List { release } => {
                 let parts = release.size.div_ceil(release.chunk_size.max(1));
                 let result = repository.range(
@@ -94,8 +115,22 @@ impl Fetcher {
         }
     }
 
+    /// Decides on a directive, and keeps the metadata for its plan.
+    fn consider(&mut self, document: Vec<u8>, memory: &Memory) -> Answer {
+        let (verdict, fresh) = self.admission.admit(&self.repository, &document, memory);
+        self.admitted = fresh.map(|fresh| Admitted {
+            document: document.clone(),
+            fresh,
+            at_ms: self.clock.now_ms(),
+        });
+        Answer::Considered {
+            document,
+            verdict: Box::new(verdict),
+        }
+    }
+
     /// Looks for a directive for this device, then for one for its group.
-    fn poll(&self, seen: &[u8], memory: &Memory) -> Answer {
+    fn poll(&mut self, seen: &[u8], memory: &Memory) -> Answer {
         let config = &self.admission.config;
         let ids = [
             Some(self.admission.device.to_string()),
@@ -105,10 +140,7 @@ impl Fetcher {
         for id in ids.into_iter().flatten() {
             match self.repository.directive(&id) {
                 Ok(Some(document)) if document == seen => return Answer::NoDirective,
-                Ok(Some(document)) => {
-                    let verdict = Box::new(self.admission.admit(&self.repository, &document, memory));
-                    return Answer::Considered { document, verdict };
-                }
+                Ok(Some(document)) => return self.consider(document, memory),
                 Ok(None) => {}
                 Err(error) => unreachable = Some(error),
             }

@@ -158,7 +158,7 @@ impl<D: Disk, H: Host> Updater<D, H> {
         let mut events: VecDeque<Event> = events.into_iter().collect();
         while let Some(event) = events.pop_front() {
             let now = self.host.now();
-            for effect in self.machine.handle(event, now) {
+            for effect in with_fewer_writes(self.machine.handle(event, now)) {
                 events.extend(self.perform(effect)?);
             }
         }
@@ -372,6 +372,27 @@ impl<D: Disk, H: Host> Updater<D, H> {
             Err(e) => Event::DiskFailed(e.to_string()),
         }
     }
+}
+
+/// Leaves out each entry of the journal that another one follows with nothing but reports between them. The
+/// later entry takes the place of the earlier one, so every report still comes after its entry.
+fn with_fewer_writes(effects: Vec<Effect>) -> Vec<Effect> {
+    let mut kept = Vec::with_capacity(effects.len());
+    // Place of an entry that a later one may still replace.
+    let mut entry: Option<usize> = None;
+    for effect in effects {
+        match (&effect, entry) {
+            (Effect::Journal(_), Some(at)) => {
+                kept[at] = effect;
+                continue;
+            }
+            (Effect::Journal(_), None) => entry = Some(kept.len()),
+            (Effect::Report(_), _) => {}
+            _ => entry = None,
+        }
+        kept.push(effect);
+    }
+    kept
 }
 
 fn meta_event(answer: Result<Planned, MetaError>) -> Event {

@@ -206,13 +206,17 @@ pub fn is_list_of(list: &ChunkList, release: &Planned) -> bool {
     list.len() as u64 == parts && iottly_protocol::tuf::encode_hex(&list.root()) == release.chunk_root
 }
 
-/// Begins a download: removes parts of another one and stores the list.
+/// Begins a download: removes parts of another one and stores the list. The list of a single part is what the
+/// release names itself, so it is not stored, and nothing has to be durable yet.
 ///
 /// # Errors
 /// The disk fails.
 pub fn begin_download(disk: &mut impl Disk, list: &ChunkList) -> io::Result<()> {
     disk.remove(PART)?;
     disk.remove(CHUNKS)?;
+    if list.len() == 1 {
+        return disk.write_at(PART, 0, &[]);
+    }
     disk.write_at(CHUNKS, 0, &list.encode())?;
     disk.write_at(PART, 0, &[])?;
     disk.sync(CHUNKS)?;

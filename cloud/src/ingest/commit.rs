@@ -187,6 +187,7 @@ fn join(known: &mut Option<Outcome>, next: Outcome) {
     (outcome.upto, outcome.newest) = (next.upto, next.newest);
     outcome.left |= next.left;
     outcome.updated |= next.updated;
+    outcome.update_ended |= next.update_ended;
     outcome.stored.extend(next.stored);
     outcome.refused.extend(next.refused);
     outcome.results.extend(next.results);

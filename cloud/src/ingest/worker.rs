@@ -1,11 +1,13 @@
 //! The worker: a single task that commits what devices sent and acknowledges it.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use iottly_protocol::limits::clip;
-use iottly_protocol::{Ack, DeviceId, Down, Hello, StreamCheck, StreamId, StreamPosition, Welcome};
+use iottly_protocol::{
+    Ack, DeviceId, Down, Hello, ProjectId, StreamCheck, StreamId, StreamPosition, Welcome,
+};
 use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -348,6 +350,7 @@ impl Worker {
             answers,
             jobs,
         } = group;
+        let projects: Vec<ProjectId> = writes.iter().map(|write| write.scope().project).collect();
         let outcomes = self.committer.commit(writes).await;
         drop(jobs);
         for message in outcomes.iter().flatten().flat_map(|outcome| &outcome.stored) {
@@ -361,9 +364,7 @@ impl Worker {
             .flatten()
             .flat_map(|outcome| &outcome.results)
             .for_each(|id| self.commands.reported(*id));
-        if outcomes.iter().flatten().any(|outcome| outcome.updated) {
-            self.rollouts.wake();
-        }
+        self.notify_rollouts(&projects, &outcomes);
         let mut acks: Vec<((Scope, StreamId), u64)> = Vec::new();
         for answer in answers {
             match answer {
@@ -382,6 +383,23 @@ impl Worker {
         }
         for ((scope, stream), upto) in acks {
             self.send(scope, &Down::Ack(Ack { stream, upto })).await;
+        }
+    }
+
+    /// Notifies the rollouts of reports about updates; `projects` are those of the writes.
+    fn notify_rollouts(&self, projects: &[ProjectId], outcomes: &[Option<Outcome>]) {
+        let reports = projects
+            .iter()
+            .zip(outcomes)
+            .filter_map(|(project, outcome)| Some((*project, outcome.as_ref()?)))
+            .filter(|(_, outcome)| outcome.updated);
+        // Whether an update of the project has ended.
+        let mut reported: BTreeMap<ProjectId, bool> = BTreeMap::new();
+        for (project, outcome) in reports {
+            *reported.entry(project).or_default() |= outcome.update_ended;
+        }
+        for (project, ended) in reported {
+            self.rollouts.reported(project, ended);
         }
     }
 

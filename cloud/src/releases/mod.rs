@@ -6,6 +6,7 @@
 
 mod developer;
 mod directives;
+mod draft;
 mod error;
 mod files;
 mod keys;
@@ -17,9 +18,10 @@ mod repository;
 mod room;
 
 pub use directives::NewDirective;
+pub use draft::NewRelease;
 pub use error::ReleaseError;
 pub use keys::{KeyFolder, ROLES};
 pub use repositories::BUILT;
 pub use repositories::ReleaseRepositories;
-pub use repository::{Added, Lifetimes, NewRelease, ReleaseRepository};
+pub use repository::{Added, Lifetimes, ReleaseRepository};
 pub use room::FREE_FLOOR;

@@ -10,8 +10,9 @@ use iottly_protocol::tuf::{Instant, Located, TargetFile, Targets};
 
 use super::{KeyFolder, ReleaseError, ReleaseRepository};
 
-/// Number of newest releases that stay in a repository even if nothing needs them.
-pub(super) const KEPT_RELEASES: usize = 32;
+/// Number of newest releases that stay in a repository even if nothing needs them. Every device reads the
+/// list of all of them with each update, so it is short.
+pub(super) const KEPT_RELEASES: usize = 4;
 /// Number of newest versions of targets and snapshot metadata that stay, so that a client that is reading an
 /// older one finds its files.
 const KEPT_VERSIONS: u64 = 16;
@@ -32,12 +33,8 @@ impl ReleaseRepository {
         now: Instant,
     ) -> Result<bool, ReleaseError> {
         let mut targets = self.targets()?;
-        let gone = outdated(&targets, keep, needed);
-        if gone.is_empty() {
+        if !leave_out(&mut targets, keep, needed) {
             return Ok(false);
-        }
-        for path in &gone {
-            targets.targets.remove(path);
         }
         self.publish(targets, keys, now)?;
         Ok(true)
@@ -106,6 +103,16 @@ impl ReleaseRepository {
         };
         self.path.join("targets").join(located.served_path(true))
     }
+}
+
+/// Removes the oldest releases from the metadata until `keep` and the needed ones are left. Returns false if
+/// there was none to remove.
+pub(super) fn leave_out(targets: &mut Targets, keep: usize, needed: &BTreeSet<u64>) -> bool {
+    let gone = outdated(targets, keep, needed);
+    for path in &gone {
+        targets.targets.remove(path);
+    }
+    !gone.is_empty()
 }
 
 /// Returns the paths of releases to remove so that `keep` and the needed ones stay.
@@ -259,15 +266,23 @@ mod tests {
             ReleaseRepositories::new(dir.path(), None),
             ProjectId::from_bytes([1; 12]),
         );
-        let releases: Vec<_> = (0..KEPT_RELEASES + 8)
+        let needed = BTreeSet::from([2, 5]);
+        let releases: Vec<_> = (0..KEPT_RELEASES + 20)
             .map(|n| {
                 repositories
-                    .add(project, 0, &release(format!("release {n}").as_bytes()), now())
+                    .add(
+                        project,
+                        0,
+                        &needed,
+                        &release(format!("release {n}").as_bytes()),
+                        now(),
+                    )
                     .expect("added")
             })
             .collect();
         let folder = repositories.folder(project);
-        let needed = BTreeSet::from([2, 5]);
+        let named = repositories.repository(project).list().expect("read").len();
+        assert_eq!(named, KEPT_RELEASES + 2, "the metadata never names more");
         assert!(
             repositories
                 .prune(project, &needed, false, now())
@@ -275,7 +290,7 @@ mod tests {
                 > 0
         );
         for release in &releases {
-            let stays = release.release_seq > 8 || needed.contains(&release.release_seq);
+            let stays = release.release_seq > 20 || needed.contains(&release.release_seq);
             assert_eq!(find(&folder, &release.path).is_ok(), stays, "{release:?}");
             assert_eq!(
                 repositories.published(project, &release.path).is_ok(),
@@ -305,7 +320,7 @@ mod tests {
             "the needed ones and the newest"
         );
         let next = repositories
-            .add(project, 0, &release(b"one more"), now())
+            .add(project, 0, &needed, &release(b"one more"), now())
             .expect("added");
         assert_eq!(next.release_seq, releases.len() as u64 + 1, "numbers continue");
     }
@@ -320,7 +335,7 @@ mod tests {
         );
         for wrong in [now().plus(YEARS), Instant::from_unix(now().unix() - YEARS)] {
             let added = repositories
-                .add(project, 0, &release(b"a"), wrong)
+                .add(project, 0, &BTreeSet::new(), &release(b"a"), wrong)
                 .expect("added");
             repositories.ensure(project, now()).expect("signed again");
             find(&repositories.folder(project), &added.path).expect("a device with the right time reads it");

@@ -9,9 +9,9 @@ use iottly_protocol::ProjectId;
 use iottly_protocol::release::{Directive, Release};
 use iottly_protocol::tuf::Instant;
 
+use super::draft::Draft;
 use super::locks::{self, Locks};
 use super::prune::KEPT_RELEASES;
-use super::repository::Draft;
 use super::room;
 use super::{
     Added, KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseError, ReleaseRepository, directives,
@@ -148,7 +148,8 @@ impl ReleaseRepositories {
             .collect())
     }
 
-    /// Publishes a release with a number above `last`.
+    /// Publishes a release with a number above `last`. The metadata names it, the releases before it up to a
+    /// small number, and those whose numbers are `needed`.
     ///
     /// # Errors
     /// If the release is invalid, or a file cannot be read or written.
@@ -156,6 +157,7 @@ impl ReleaseRepositories {
         &self,
         project: ProjectId,
         last: u64,
+        needed: &BTreeSet<u64>,
         new: &NewRelease,
         now: Instant,
     ) -> Result<Added, ReleaseError> {
@@ -163,7 +165,7 @@ impl ReleaseRepositories {
         let _turn = locks::wait(&lock);
         self.prepare(project, now)?;
         self.repository(project)
-            .add_above(last, new, &self.keys(project)?, now)
+            .add_above(last, Some(needed), new, &self.keys(project)?, now)
     }
 
     /// Deletes releases that are neither `needed` nor, unless `hard`, among the newest, and files that
@@ -366,14 +368,14 @@ mod tests {
         let (one, two) = (ProjectId::from_bytes([1; 12]), ProjectId::from_bytes([2; 12]));
         assert_eq!(
             repositories
-                .add(one, 0, &release(b"a"), now)
+                .add(one, 0, &BTreeSet::new(), &release(b"a"), now)
                 .expect("added")
                 .release_seq,
             1
         );
         assert_eq!(
             repositories
-                .add(one, 7, &release(b"b"), now)
+                .add(one, 7, &BTreeSet::new(), &release(b"b"), now)
                 .expect("added")
                 .release_seq,
             8,
@@ -381,7 +383,7 @@ mod tests {
         );
         assert_eq!(
             repositories
-                .add(two, 0, &release(b"a"), now)
+                .add(two, 0, &BTreeSet::new(), &release(b"a"), now)
                 .expect("added")
                 .release_seq,
             1

@@ -1,23 +1,19 @@
 //! A TUF repository of releases in a folder: init, add, publish, rotate keys. The keys are stored elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use iottly_manifest::{Script, ScriptError};
-use iottly_protocol::limits::MAX_COMPONENT_BYTES;
-use iottly_protocol::release::{
-    AbiRange, CHUNK_BYTES, ChunkList, Component, DataSchema, ENGINE_FIELD, EngineNeed, FIRMWARE_ABI,
-    HealthRules, MANIFEST_KEY, MANIFEST_SCHEMA, Manifest, ROLES_KEY, Release, developer_role, directive_role,
-};
+use iottly_protocol::release::{ROLES_KEY, Release, developer_role, directive_role};
 use iottly_protocol::tuf::limits::TARGETS_BYTES;
 use iottly_protocol::tuf::{
-    FileInfo, Header, Instant, Kind, RoleKeys, Root, SIGNED_AT_KEY, SigningKey, Snapshot, TargetFile,
-    Targets, Timestamp, encode_hex, sha256_hex, sign,
+    FileInfo, Header, Instant, Kind, RoleKeys, Root, SIGNED_AT_KEY, SigningKey, Snapshot, Targets, Timestamp,
+    sha256_hex, sign,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::draft::{Draft, NewRelease};
 use super::keys::DEVELOPER;
 use super::{KeyFolder, ReleaseError, files, prune};
 
@@ -48,25 +44,6 @@ impl Default for Lifetimes {
     }
 }
 
-/// Contents of a release to make.
-#[derive(Debug, Clone)]
-pub struct NewRelease {
-    /// Branch; the first part of the target's path after `app/`.
-    pub branch: String,
-    /// Component of the release.
-    pub content: Vec<u8>,
-    /// Version, for people.
-    pub version: String,
-    /// Board profiles that the release is for; empty for all.
-    pub boards: Vec<String>,
-    /// Security floor; 0 for none.
-    pub security_floor: u64,
-    /// Capabilities that the component imports in addition to the basic ones.
-    pub capabilities: Vec<String>,
-    /// Rules by which the trial succeeds.
-    pub health: HealthRules,
-}
-
 /// A release that was added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Added {
@@ -78,79 +55,6 @@ pub struct Added {
     pub sha256: String,
     /// Size of the component, in bytes.
     pub size: u64,
-}
-
-/// A release before publication.
-pub(super) struct Draft {
-    path: String,
-    file: TargetFile,
-    list: ChunkList,
-    pub(super) release: Release,
-}
-
-impl Draft {
-    pub(super) fn new(new: &NewRelease, release_seq: u64, now: Instant) -> Result<Self, ReleaseError> {
-        if new.content.len() > MAX_COMPONENT_BYTES {
-            return Err(ReleaseError::Input(format!(
-                "{} bytes are over the limit of {MAX_COMPONENT_BYTES}",
-                new.content.len()
-            )));
-        }
-        if new.branch.is_empty() || new.branch.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(ReleaseError::Input(format!(
-                "{:?} is not a valid branch name",
-                new.branch
-            )));
-        }
-        let list = ChunkList::of(
-            &new.content,
-            usize::try_from(CHUNK_BYTES).expect("a mebibyte fits"),
-        );
-        let engine = needed_engine(&new.content)?;
-        let manifest = Manifest {
-            schema: MANIFEST_SCHEMA,
-            component: Component::App,
-            version: new.version.clone(),
-            release_seq,
-            security_floor: new.security_floor,
-            boards: new.boards.clone(),
-            abi: AbiRange::of(FIRMWARE_ABI),
-            chunk_size: CHUNK_BYTES,
-            chunk_root: encode_hex(&list.root()),
-            requires_free: 2 * new.content.len() as u64,
-            capabilities: new.capabilities.clone(),
-            data_schema: DataSchema::default(),
-            health: new.health,
-            critical: engine.iter().map(|_| ENGINE_FIELD.to_owned()).collect(),
-            engine,
-            created: now.unix(),
-            extra: BTreeMap::new(),
-        };
-        let mut file = TargetFile::of(&new.content);
-        file.custom = Some(json!({ MANIFEST_KEY: &manifest }));
-        let path = format!("app/{}/{release_seq}.wasm", new.branch);
-        let release = Release::from_target(&path, &file).map_err(ReleaseError::Input)?;
-        Ok(Self {
-            path,
-            file,
-            list,
-            release,
-        })
-    }
-}
-
-/// Returns the script engine that a component needs; none if it has code of its own.
-fn needed_engine(component: &[u8]) -> Result<Option<EngineNeed>, ReleaseError> {
-    match Script::extract(component) {
-        Ok(script) => Ok(script.map(|script| EngineNeed {
-            abi: script.engine,
-            exact: script.exact.map(|digest| digest.to_ascii_lowercase()),
-            target: None,
-        })),
-        // A repository may hold other files than components; devices refuse those.
-        Err(ScriptError::Section(_)) => Ok(None),
-        Err(error) => Err(ReleaseError::Input(error.to_string())),
-    }
 }
 
 /// A repository in a folder.
@@ -261,16 +165,19 @@ impl ReleaseRepository {
     /// # Errors
     /// If the component is too large, a key is missing, or a file cannot be written.
     pub fn add(&self, new: &NewRelease, keys: &KeyFolder, now: Instant) -> Result<Added, ReleaseError> {
-        self.add_above(0, new, keys, now)
+        self.add_above(0, None, new, keys, now)
     }
 
-    /// Adds a release with a number above `last` and above those in the repository, and publishes it.
+    /// Adds a release with a number above `last` and above those in the repository, and publishes it. With
+    /// `needed`, the same metadata leaves out the releases that are neither needed nor among the newest, so
+    /// that its size does not grow with the number of releases.
     ///
     /// # Errors
     /// As [`add`](Self::add).
     pub fn add_above(
         &self,
         last: u64,
+        needed: Option<&BTreeSet<u64>>,
         new: &NewRelease,
         keys: &KeyFolder,
         now: Instant,
@@ -289,6 +196,9 @@ impl ReleaseRepository {
         } = Draft::new(new, newest.max(last) + 1, now)?;
         let served = self.served(&path, &file);
         targets.targets.insert(path.clone(), file);
+        if let Some(needed) = needed {
+            prune::leave_out(&mut targets, prune::KEPT_RELEASES, needed);
+        }
         // Sign before writing any file, so that a release that devices would refuse leaves nothing behind.
         let signed = self.sign_targets(targets, keys, now)?;
         files::replace(&served, &new.content, 0o644)?;

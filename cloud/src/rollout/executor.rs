@@ -23,6 +23,7 @@ use iottly_core::rollout::{Evidence, Step};
 use iottly_store::StoreError;
 
 /// Interval at which rollouts are planned when nothing happens: soaking and silence are counted in seconds.
+/// Reports, hellos and commands of operators do not wait for it.
 const TICK: Duration = Duration::from_secs(1);
 /// Interval at which the steady clock is stored while rollouts are active.
 const KEEP_CLOCK: Duration = Duration::from_secs(30);
@@ -50,25 +51,46 @@ pub enum StepError {
 struct Notes {
     /// Time at which the open directives of a rollout were last sent again.
     resent: HashMap<RolloutId, Instant>,
+    /// Time at which the reports of a rollout's devices were last dated by the steady clock.
+    heard: HashMap<RolloutId, Instant>,
     /// Time at which a step of a rollout failed.
     failed: HashMap<RolloutId, Instant>,
+}
+
+/// Work of a step besides the plan, which is not due each time.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Chores {
+    /// Send directives again that connected devices have not answered.
+    pub resend: bool,
+    /// Date new reports by the steady clock, from which a device's silence is counted.
+    pub date_reports: bool,
 }
 
 impl Notes {
     fn keep(&mut self, known: &HashSet<RolloutId>) {
         self.resent.retain(|id, _| known.contains(id));
+        self.heard.retain(|id, _| known.contains(id));
         self.failed
             .retain(|id, at| known.contains(id) && at.elapsed() < PAUSE);
     }
 
-    /// Returns true if unanswered directives of a rollout are due to be sent again.
-    fn is_resend_due(&mut self, id: RolloutId) -> bool {
-        let due = self.resent.get(&id).is_none_or(|at| at.elapsed() >= RESEND);
-        if due {
-            self.resent.insert(id, Instant::now());
+    /// Returns the chores of a rollout that are due.
+    fn chores(&mut self, id: RolloutId) -> Chores {
+        Chores {
+            resend: is_due(&mut self.resent, id, RESEND),
+            // Once a second: silence is counted in seconds, and each dating is a commit of its own.
+            date_reports: is_due(&mut self.heard, id, TICK),
         }
-        due
     }
+}
+
+/// Returns true, and notes the time, if the last time is at least `every` ago.
+fn is_due(times: &mut HashMap<RolloutId, Instant>, id: RolloutId, every: Duration) -> bool {
+    let due = times.get(&id).is_none_or(|at| at.elapsed() >= every);
+    if due {
+        times.insert(id, Instant::now());
+    }
+    due
 }
 
 impl Rollouts {
@@ -130,16 +152,15 @@ impl Rollouts {
         if notes.failed.contains_key(&id) {
             return;
         }
-        let resend = notes.is_resend_due(id);
-        if let Err(error) = self.step(project, id, steady.now(), resend).await {
+        let chores = notes.chores(id);
+        if let Err(error) = self.step(project, id, steady.now(), chores).await {
             tracing::error!(project.id = %project, rollout.id = %id, %error, "failed to take a step of a rollout; retrying in 10 s");
             notes.failed.insert(id, Instant::now());
         }
     }
 
     /// Plans a rollout and executes the resulting step, in a span of its own; `steady` is the time of the
-    /// steady clock in milliseconds. With `resend`, directives that connected devices have not answered are
-    /// sent again.
+    /// steady clock in milliseconds.
     ///
     /// # Errors
     /// If the store fails or a directive cannot be signed.
@@ -149,7 +170,7 @@ impl Rollouts {
         project: ProjectId,
         id: RolloutId,
         steady: u64,
-        resend: bool,
+        chores: Chores,
     ) -> Result<(), StepError> {
         let now = clock::now();
         let Some(rollout) = self
@@ -164,15 +185,15 @@ impl Rollouts {
             return Ok(());
         };
         let members = self.store.rollout_members(project, &rollout).await?;
-        if members
+        let undated = members
             .iter()
             .filter_map(|member| member.directive.as_ref())
-            .any(|directive| directive.heard.is_none())
-        {
+            .any(|directive| directive.heard.is_none());
+        if chores.date_reports && undated {
             self.store.note_heard(project, id, steady).await?;
         }
         let decision = decide(&rollout, &members, release.size, steady / 1000);
-        if resend {
+        if chores.resend {
             self.resend_unanswered(project, &members, steady).await?;
         }
         let text = decision
@@ -196,6 +217,7 @@ impl Rollouts {
             self.wake();
             return Ok(());
         }
+        self.feed.step(project);
         tracing::info!(
             rollout.status = step.status.as_str(),
             directives.install = step.install.len(),

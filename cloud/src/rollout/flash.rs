@@ -222,8 +222,9 @@ impl Rollouts {
         let (capabilities, grace_ms) = (new.capabilities.clone(), new.health.grace_ms);
         self.admit_files(project, new.content.len() as u64 + METADATA_BYTES)
             .await?;
+        let needed = self.store.needed_releases(project).await?;
         let added = self
-            .with_repositories(move |repositories, now| repositories.add(project, last, &new, now))
+            .with_repositories(move |repositories, now| repositories.add(project, last, &needed, &new, now))
             .await?;
         let release = StoredRelease {
             seq: added.release_seq,

@@ -16,11 +16,13 @@ mod roll_back;
 mod send;
 mod steady_clock;
 mod upkeep;
+mod watch;
 
 pub use builder::{Build, BuildFailure, Builder, Capabilities};
 pub use executor::StepError;
 pub use flash_request::{FlashError, FlashRequest, Flashed};
 pub use steady_clock::SteadyClock;
+pub use watch::Watched;
 
 use std::sync::Arc;
 
@@ -34,6 +36,7 @@ use crate::releases::{ReleaseError, ReleaseRepositories};
 use builds::Builds;
 use iottly_core::rollout::seconds;
 use iottly_store::Store;
+use watch::Feed;
 
 /// Service of releases and rollouts of all projects.
 pub struct Rollouts {
@@ -43,6 +46,8 @@ pub struct Rollouts {
     builder: Option<Builder>,
     /// Wakes the executor: an update ended, a device connected, or a rollout started.
     wake_up: Notify,
+    /// Wakes callers that wait for the progress of a rollout.
+    feed: Feed,
     /// Queues for building, checking and writing.
     work: Arc<Builds>,
 }
@@ -63,6 +68,7 @@ impl Rollouts {
             repositories,
             builder,
             wake_up: Notify::new(),
+            feed: Feed::new(),
             work: Arc::default(),
         }
     }
@@ -76,6 +82,15 @@ impl Rollouts {
     /// Wakes the executor before its next tick.
     pub fn wake(&self) {
         self.wake_up.notify_one();
+    }
+
+    /// Notifies waiting callers that devices of a project have reported about updates, and wakes the executor
+    /// if one of these has `ended`.
+    pub fn reported(&self, project: ProjectId, ended: bool) {
+        self.feed.reports(project);
+        if ended {
+            self.wake();
+        }
     }
 
     /// Runs work on the repositories' files on a blocking thread.

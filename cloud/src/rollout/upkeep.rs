@@ -7,7 +7,7 @@ use std::time::Duration;
 use iottly_protocol::ProjectId;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::executor::StepError;
+use super::executor::{Chores, StepError};
 use super::{FlashError, Rollouts};
 use crate::clock;
 use iottly_core::model::{Change, Principal};
@@ -58,7 +58,7 @@ impl Rollouts {
                     self.store
                         .change(project, by, Change::CancelRollout(id), clock::now())
                         .await?;
-                    self.step(project, id, 0, false).await?;
+                    self.step(project, id, 0, Chores::default()).await?;
                 }
             }
             Ok::<_, StepError>(())

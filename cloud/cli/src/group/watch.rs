@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use crate::exit::Failure;
 use crate::remote::Api;
 
-/// Interval at which the cloud is polled.
+/// Time for which the cloud holds a request while there is no news, in seconds; shorter than proxies wait.
+const HOLD_S: u64 = 20;
+/// Pause between two requests to a cloud of release 0.1, which does not hold them.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Prints the reports of a rollout's devices until the rollout has ended.
@@ -20,9 +22,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure> {
     // Number of printed steps of each device.
     let mut printed: HashMap<String, usize> = HashMap::new();
+    let mut seen = String::new();
     loop {
         // The status first: then the devices' reports that led to it are complete.
-        let state = api.get(&format!("/rollouts/{rollout}"))?["rollout"].take();
+        let mut news = api.get(&format!("/rollouts/{rollout}{seen}"))?;
+        let state = news["rollout"].take();
         let devices = api.get(&format!("/rollouts/{rollout}/devices"))?["devices"].take();
         for device in devices.as_array().into_iter().flatten() {
             let id = device["device"].as_str().unwrap_or_default();
@@ -41,7 +45,10 @@ pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure>
                 }
                 return Err(Failure::Failed(anyhow!("{}", why(status, &state))));
             }
-            _ => std::thread::sleep(LOOK_EVERY),
+            _ => match news["mark"].as_str() {
+                Some(mark) => seen = format!("?seen={mark}&wait={HOLD_S}s"),
+                None => std::thread::sleep(LOOK_EVERY),
+            },
         }
     }
 }

@@ -176,6 +176,8 @@ pub struct Outcome {
     pub results: Vec<CommandId>,
     /// New log lines and answers to developer orders, for watchers.
     pub observed: Vec<Observed>,
-    /// True if the device reported the end of an update.
+    /// True if the device reported a state of an update.
     pub updated: bool,
+    /// True if the device reported the end of an update.
+    pub update_ended: bool,
 }

@@ -4,11 +4,13 @@
 //! the next plan begins from what the devices themselves have reported.
 
 mod decide;
+mod mark;
 mod plan;
 mod preflight;
 mod steer;
 
 pub use decide::{Decision, decide, seconds};
+pub use mark::mark;
 pub use plan::{DeviceProgress, Evidence, Member, Plan, Step, plan, rank};
 pub use preflight::{Preflight, preflight};
 pub use steer::{BY_OWNER, Steered, abandon, steer};

@@ -110,10 +110,7 @@ fn a_save_runs_an_error_leaves_what_ran_and_ctrl_c_gives_the_release_back() {
 
     // The device refuses it by its first call.
     let from = dev.count();
-    save(
-        &desk.folder,
-        "function init() {\n  missing();\n}\n",
-    );
+    save(&desk.folder, "function init() {\n  missing();\n}\n");
     let error = dev.wait_from(from, "the error", |line| line["event"] == "error");
     assert_eq!(
         (error["file"].as_str(), error["line"].as_u64()),

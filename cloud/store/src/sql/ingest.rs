@@ -156,10 +156,12 @@ impl Work<'_> {
                     outcome.stored.push(message);
                 }
                 Effect::Accept(_, control) => {
-                    if let Entry::Result(result) = &control {
-                        outcome.results.push(result.id);
-                    }
                     match &control {
+                        Entry::Result(result) => outcome.results.push(result.id),
+                        Entry::Update(report) => {
+                            outcome.updated = true;
+                            outcome.update_ended |= report.state.is_ending();
+                        }
                         Entry::Log(line) => outcome.observed.push(Observed {
                             scope,
                             received,
@@ -172,7 +174,6 @@ impl Work<'_> {
                         }),
                         _ => {}
                     }
-                    outcome.updated |= matches!(&control, Entry::Update(report) if report.state.is_ending());
                     accept_control(tx, scope, control, received, &mut lines).await?;
                 }
                 Effect::Gap { from, to, reason } if history => {

@@ -47,15 +47,36 @@ pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<Rollout
 }
 
 /// Returns a rollout.
+///
+/// With `seen` and `wait` the response comes as soon as the rollout or a device in it has made progress, at the
+/// end of a rollout at once.
 #[utoipa::path(
     get,
     path = "/rollouts/{rollout}",
     tag = "rollouts",
+    params(
+        ("seen" = Option<String>, Query, pattern = "^[0-9a-f]{16}$", description = "`mark` of an earlier response: waits until the mark is another one"),
+        ("wait" = Option<String>, Query, pattern = "^[0-9]{1,6}(s|ms)?$", description = "Maximum time to wait, such as 5s or 500ms; 25 s at most"),
+    ),
     responses((status = 200, description = "The rollout", body = OneRollout))
 )]
-pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OneRollout> {
+pub(super) async fn show(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+    params: Params,
+) -> Answer<OneRollout> {
+    let unknown = || ApiError::missing("rollout is unknown in this project");
+    let id = id.parse().map_err(|_| unknown())?;
+    let patience = params.patience("wait")?.unwrap_or_default();
+    let watched = access
+        .services()
+        .rollouts
+        .progress(access.id(), id, params.get("seen"), patience)
+        .await?
+        .ok_or_else(unknown)?;
     Ok(Spaced(OneRollout {
-        rollout: find(&access, &id).await?.into(),
+        rollout: watched.rollout.into(),
+        mark: watched.mark,
         status: OK,
     }))
 }

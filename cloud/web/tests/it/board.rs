@@ -96,6 +96,11 @@ impl Board {
 
     /// Returns the next directive, verified as the device verifies it.
     pub(crate) async fn directive(&mut self, cloud: &TestCloud) -> Directive {
+        self.directive_and_size(cloud).await.0
+    }
+
+    /// As [`directive`](Self::directive), with the size of the signed document in bytes.
+    pub(crate) async fn directive_and_size(&mut self, cloud: &TestCloud) -> (Directive, u64) {
         let document = loop {
             if let Down::Directive(directive) = self.raw.down().await {
                 break directive.document;
@@ -108,8 +113,9 @@ impl Board {
             .first_root(cloud.tenant.scope.project);
         let root: Value = serde_json::from_slice(&std::fs::read(path).expect("a root")).expect("json");
         let root: Root = serde_json::from_value(root["signed"].clone()).expect("a root");
-        Directive::verify(document.get().as_bytes(), &root, Schemes::ED25519)
-            .expect("signed by the project's key")
+        let directive = Directive::verify(document.get().as_bytes(), &root, Schemes::ED25519)
+            .expect("signed by the project's key");
+        (directive, document.get().len() as u64)
     }
 }
 

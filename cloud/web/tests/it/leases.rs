@@ -248,7 +248,7 @@ async fn the_events_of_a_lease_are_those_of_its_devices_with_the_code_that_made_
     let seen = events.read_until(r#""state":"running""#).await;
     assert!(
         seen.contains(&format!(
-            r#""firmware":"{mark}","level":"warn","text":"two\\nlines""#
+            r#""firmware":"{mark}","level":"warn","text":"two\nlines""#
         )),
         "{seen}"
     );

@@ -28,6 +28,7 @@ mod manifests;
 mod matrix;
 mod names;
 mod refusals;
+mod release_size;
 mod rollout_ends;
 mod rollouts;
 mod service;

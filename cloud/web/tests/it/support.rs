@@ -129,6 +129,10 @@ impl TestCloud {
         self.cloud.mqtt_addr()
     }
 
+    pub(crate) fn http_addr(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) async fn shutdown(self) {
         self.server.shutdown().await;
         self.cloud.shutdown().await;

@@ -233,6 +233,8 @@ pub(crate) struct RolloutList {
 pub(crate) struct OneRollout {
     /// The rollout.
     pub(crate) rollout: RolloutDto,
+    /// Mark of the progress of the rollout and its devices, for `seen`.
+    pub(crate) mark: String,
     /// HTTP status: always 200.
     pub(crate) status: u16,
 }
