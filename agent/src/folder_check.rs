@@ -23,7 +23,7 @@ const MAX_JOURNAL_BYTES: u64 = 64 << 20;
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// Names in the data folder, except the queue, which checks its own folder.
-const NAMES: [(&str, Kind); 12] = [
+const NAMES: [(&str, Kind); 14] = [
     ("running", Kind::File(MAX_FILE_BYTES)),
     ("clock", Kind::File(MAX_FILE_BYTES)),
     ("clock.new", Kind::File(MAX_FILE_BYTES)),
@@ -31,6 +31,8 @@ const NAMES: [(&str, Kind); 12] = [
     ("settings.new", Kind::File(MAX_FILE_BYTES)),
     ("commands.journal", Kind::File(MAX_JOURNAL_BYTES)),
     ("commands.new", Kind::File(MAX_JOURNAL_BYTES)),
+    ("developer", Kind::File(MAX_FILE_BYTES)),
+    ("developer.new", Kind::File(MAX_FILE_BYTES)),
     ("firmware.state", Kind::File(MAX_FILE_BYTES)),
     ("firmware.new", Kind::File(MAX_FILE_BYTES)),
     ("trust", Kind::Folder),

@@ -3,6 +3,7 @@
 mod clock;
 mod config;
 mod datadir;
+mod developer;
 mod files;
 mod folder_check;
 mod grants;

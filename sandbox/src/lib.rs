@@ -64,6 +64,7 @@ pub use instance::Instance;
 pub use iottly_manifest::{Interface, Script};
 pub use iottly_protocol::Level;
 pub use limits::{Limits, THREAD_STACK_BYTES};
+pub use profile::requested_hardware;
 pub use proof::{Kind, Proof};
 pub use restart::{Cause, RestartPolicy, RestartRules, RestartVerdict};
 pub use runtime::Runtime;

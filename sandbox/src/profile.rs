@@ -65,6 +65,17 @@ impl Profile {
     }
 }
 
+/// Returns the interfaces of the board that a component's manifest names labels of; none without a manifest. Runs and
+/// compiles nothing.
+///
+/// # Errors
+/// [`LoadError::Manifest`] if the component or its manifest is damaged or wrong.
+pub fn requested_hardware(component: &[u8]) -> Result<Vec<Interface>, LoadError> {
+    let profile = Profile::read(component, "")?;
+    let named = profile.manifest.interfaces();
+    Ok(named.filter(|interface| interface.is_hardware()).collect())
+}
+
 /// Returns the interface of an import like `iottly:firmware/gpio@0.1.0`.
 fn interface(import: &str) -> Option<Interface> {
     let name = import.strip_prefix(PACKAGE)?;

@@ -1,7 +1,7 @@
 //! Errors of a configuration without any of its text: a secret may be anywhere in it by mistake.
 
 /// Keys of a configuration, which an error may name.
-const KEYS: [&str; 31] = [
+const KEYS: [&str; 32] = [
     "device_id",
     "secret",
     "broker",
@@ -9,6 +9,7 @@ const KEYS: [&str; 31] = [
     "data_dir",
     "cache_dir",
     "compiler",
+    "developer",
     "board",
     "grants",
     "queue",
@@ -100,6 +101,7 @@ firmware = "f.wasm"
 data_dir = "d"
 cache_dir = "c"
 board = "virtual"
+developer = true
 [compiler]
 program = "p"
 args = ["a"]

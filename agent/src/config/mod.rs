@@ -56,9 +56,16 @@ pub struct AgentConfig {
     /// Bounds of the queue.
     #[serde(default)]
     pub queue: QueueConfig,
+    /// Permission for developers of the project to run scripts here for some hours; `false` refuses them.
+    #[serde(default = "allowed")]
+    pub developer: bool,
     /// Source of releases; without it only `firmware` runs.
     #[serde(default)]
     pub updates: Option<UpdateConfig>,
+}
+
+fn allowed() -> bool {
+    true
 }
 
 /// Kind of board.
@@ -232,6 +239,7 @@ impl AgentConfig {
             board: None,
             grants: None,
             queue: QueueConfig::default(),
+            developer: true,
             updates: None,
         }
     }

@@ -56,6 +56,23 @@ impl Supervisor {
                     self.stop(service, "another firmware takes its place");
                     return End::Replaced(request);
                 }
+                Ok(GuestRequest::Swap(request)) => {
+                    // Loaded before the old code ends, so that code which cannot be loaded interrupts nothing.
+                    if let Some(swap) = self.prepare(request) {
+                        self.stop(service, "other code takes its place");
+                        return End::Swapped(swap);
+                    }
+                    continue;
+                }
+                Ok(GuestRequest::GiveBack(taken)) => {
+                    // The requester may have timed out; ignore a closed channel.
+                    let _ = taken.try_send(());
+                    if self.borrowed.current().is_none() {
+                        continue;
+                    }
+                    self.stop(service, "the installed firmware takes its place again");
+                    return End::GivenBack;
+                }
                 Ok(GuestRequest::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     self.stop(service, "the agent stops");
                     return End::Stopped;
@@ -152,7 +169,7 @@ impl Supervisor {
             Err(CallError::Fault(Fault::Unsupported(_))) => {
                 self.offer(
                     StreamClass::History,
-                    messages::no_handler(&job.cmd_type, &job.values, self.now_ms()),
+                    messages::no_handler(&job.cmd_type, &job.values, self.stamp()),
                 );
                 (
                     Outcome::Failed(format!("no handler for {:?}", job.cmd_type)),
@@ -197,7 +214,7 @@ impl Supervisor {
                 let description = problem.as_deref().unwrap_or_default();
                 self.offer(
                     StreamClass::History,
-                    messages::firmware_warning("health", text, description, self.now_ms()),
+                    messages::firmware_warning("health", text, description, self.stamp()),
                 );
                 Ok(())
             }

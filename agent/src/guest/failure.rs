@@ -1,5 +1,7 @@
 //! Failures that end a firmware, and whether the firmware or the device has caused them. Pure.
 
+use std::fmt;
+
 use iottly_sandbox::{CallError, Cause, Instance, LoadError, TrapCode};
 
 /// Failure that ended a firmware.
@@ -9,6 +11,22 @@ pub(super) struct Failure {
     pub(super) function: &'static str,
     pub(super) error: String,
     pub(super) description: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            function,
+            error,
+            description,
+            ..
+        } = self;
+        match error.as_str() {
+            // The description is the whole text of a fault.
+            "fault" => write!(f, "{function}: {description}"),
+            error => write!(f, "{function}: {error}: {description}"),
+        }
+    }
 }
 
 impl Failure {

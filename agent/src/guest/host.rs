@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use iottly_boards::Board;
-use iottly_protocol::{LogLine, Message, MessageKind, Record, StreamClass, limits};
+use iottly_protocol::{FirmwareMark, LogLine, Message, MessageKind, Record, StreamClass, limits};
 use iottly_sandbox::{Fault, Host, Interface, Level, Outgoing, StateStore, Waker};
 use serde_json::value::RawValue;
 
@@ -32,6 +32,8 @@ pub(super) struct AgentHost {
     pub(super) waker: Waker,
     /// Log lines dropped since the last one that the queue accepted.
     pub(super) lost_lines: u64,
+    /// Mark of the developer's code that runs here; none for the installed firmware.
+    pub(super) mark: Option<FirmwareMark>,
     /// Messages that the queue has accepted.
     pub(super) sent: Arc<AtomicU64>,
 }
@@ -43,7 +45,7 @@ impl AgentHost {
             level,
             text,
             at_ms: self.outbox.now_ms(),
-            firmware: None,
+            firmware: self.mark,
         })
         .encode();
         self.within_budget(message_cost(line.len(), false), || {
@@ -65,10 +67,17 @@ impl AgentHost {
         written
     }
 
+    fn stamp(&self) -> messages::Stamp {
+        messages::Stamp {
+            at_ms: self.outbox.now_ms(),
+            firmware: self.mark,
+        }
+    }
+
     /// Reports to the operator that the firmware writes too much, if a report is due.
     fn report_budget(&self) {
         let Some(text) = self.budget.report() else { return };
-        let record = messages::firmware_warning("write", "write budget used up", &text, self.outbox.now_ms());
+        let record = messages::firmware_warning("write", "write budget used up", &text, self.stamp());
         static NOT_TAKEN: LogLimit = LogLimit::new();
         if let Err(error) = self.outbox.try_offer(StreamClass::History, record)
             && let Some(more) = NOT_TAKEN.pass()
@@ -95,7 +104,7 @@ impl Host for AgentHost {
             at_error_ms: None,
             channel,
             payload,
-            firmware: None,
+            firmware: self.mark,
         })
         .encode();
         let durable = message.durable;

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use super::swap::{SwapOutcome, SwapRequest};
 use crate::work::Job;
 
-/// Capacity of the channel: one job, one stop, one wake-up and one load request, and one to spare.
+/// Capacity of the channel: one job, one stop, one wake-up and one request of the update, and one to spare.
 const CAPACITY: usize = 5;
 /// Maximum time for a firmware to end; a call runs out of its time budget long before.
 const LONGEST_CALL: Duration = Duration::from_secs(30);
@@ -60,6 +61,28 @@ impl Mailbox {
             && ended.recv_timeout(LONGEST_CALL).is_ok()
     }
 
+    /// Runs code from memory in place of what runs now, and waits until the request is taken; `notify` is called
+    /// with the outcome. Returns `false` if the thread has ended or does not respond within 30 s.
+    pub(crate) fn swap(&self, component: Vec<u8>, notify: Arc<dyn Fn(SwapOutcome) + Send + Sync>) -> bool {
+        let (taken, accepted) = sync_channel(1);
+        self.requests
+            .send(GuestRequest::Swap(SwapRequest {
+                component,
+                notify,
+                taken,
+            }))
+            .is_ok()
+            && accepted.recv_timeout(LONGEST_CALL).is_ok()
+    }
+
+    /// Runs the installed firmware again instead of code from memory, and waits until the request is taken.
+    /// Returns `false` if the thread has ended or does not respond within 30 s.
+    pub(crate) fn give_back(&self) -> bool {
+        let (taken, accepted) = sync_channel(1);
+        self.requests.send(GuestRequest::GiveBack(taken)).is_ok()
+            && accepted.recv_timeout(LONGEST_CALL).is_ok()
+    }
+
     /// Asks the thread to end. The channel cannot be full: see [`CAPACITY`]. Without a receiver the thread
     /// has ended already.
     pub(super) fn stop(&self) {
@@ -78,6 +101,10 @@ pub(super) enum GuestRequest {
     Wake,
     /// Run another firmware, or none.
     Load(LoadRequest),
+    /// Run code from memory.
+    Swap(SwapRequest),
+    /// Run the installed firmware instead of code from memory; the sender is notified when it is taken.
+    GiveBack(SyncSender<()>),
     /// The agent stops.
     Stop,
 }

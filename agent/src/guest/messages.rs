@@ -1,7 +1,7 @@
 //! Agent messages about the firmware and the agent for the history: payloads `{"process": {…}}` of type
 //! `iottlyagent`. Pure.
 
-use iottly_protocol::{Message, MessageKind, Record, limits};
+use iottly_protocol::{FirmwareMark, Message, MessageKind, Record, limits};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -12,21 +12,30 @@ const FIRMWARE: &str = "MainProcess";
 /// Name of the agent in agent messages.
 const AGENT: &str = "Agent";
 
+/// Time of a message, and the developer's code that it is about.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stamp {
+    /// Device time, unix milliseconds.
+    pub(super) at_ms: u64,
+    /// Mark of the code; none for the installed firmware.
+    pub(super) firmware: Option<FirmwareMark>,
+}
+
 /// Returns the message that the firmware has started.
-pub(super) fn firmware_started(now_ms: u64) -> Vec<u8> {
-    let text = format!("loaded firmware: {}", utc_text(now_ms));
-    message(json!({"name": FIRMWARE, "status": {"started": text}}), now_ms)
+pub(super) fn firmware_started(stamp: Stamp) -> Vec<u8> {
+    let text = format!("loaded firmware: {}", utc_text(stamp.at_ms));
+    message(json!({"name": FIRMWARE, "status": {"started": text}}), stamp)
 }
 
 /// Returns the message that a call of the firmware failed and the firmware continues.
-pub(super) fn firmware_error(function: &str, error: &str, description: &str, now_ms: u64) -> Vec<u8> {
+pub(super) fn firmware_error(function: &str, error: &str, description: &str, stamp: Stamp) -> Vec<u8> {
     let process = json!({
         "name": FIRMWARE,
         "function": function,
         "status": {"error": clip(error)},
         "description": clip(description),
     });
-    message(process, now_ms)
+    message(process, stamp)
 }
 
 /// Facts about a firmware that has ended.
@@ -45,7 +54,7 @@ pub(super) fn firmware_ended(
     error: &str,
     description: &str,
     life: &Life<'_>,
-    now_ms: u64,
+    stamp: Stamp,
 ) -> Vec<u8> {
     let process = json!({
         "name": FIRMWARE,
@@ -56,49 +65,53 @@ pub(super) fn firmware_ended(
         "restarts": life.restarts,
         "firmware": life.digest,
     });
-    message(process, now_ms)
+    message(process, stamp)
 }
 
 /// Returns the message of a warning about a function of the firmware.
-pub(super) fn firmware_warning(function: &str, warning: &str, description: &str, now_ms: u64) -> Vec<u8> {
+pub(super) fn firmware_warning(function: &str, warning: &str, description: &str, stamp: Stamp) -> Vec<u8> {
     let process = json!({
         "name": FIRMWARE,
         "function": function,
         "status": {"warning": clip(warning)},
         "description": clip(description),
     });
-    message(process, now_ms)
+    message(process, stamp)
 }
 
 /// Returns the message that the firmware has no handler for a command.
-pub(super) fn no_handler(cmd_type: &str, values: &RawValue, now_ms: u64) -> Vec<u8> {
+pub(super) fn no_handler(cmd_type: &str, values: &RawValue, stamp: Stamp) -> Vec<u8> {
     let values: Value = serde_json::from_str(values.get()).unwrap_or_default();
     let mut command = serde_json::Map::new();
     command.insert(cmd_type.to_owned(), values);
     message(
         json!({"name": FIRMWARE, "status": {"warning": "Not Found"}, "receivedcmd": command}),
-        now_ms,
+        stamp,
     )
 }
 
 /// Returns the message of a warning about the agent itself.
 pub(crate) fn agent_warning(warning: &str, description: &str, now_ms: u64) -> Vec<u8> {
+    let stamp = Stamp {
+        at_ms: now_ms,
+        firmware: None,
+    };
     message(
         json!({"name": AGENT, "status": {"warning": clip(warning)}, "description": clip(description)}),
-        now_ms,
+        stamp,
     )
 }
 
-fn message(process: Value, now_ms: u64) -> Vec<u8> {
+fn message(process: Value, stamp: Stamp) -> Vec<u8> {
     let payload = serde_json::value::to_raw_value(&json!({ "process": process }))
         .expect("a value serializes without failing");
     Record::Message(Message {
         kind: MessageKind::IottlyAgent,
-        at_ms: now_ms,
+        at_ms: stamp.at_ms,
         at_error_ms: None,
         channel: None,
         payload: &payload,
-        firmware: None,
+        firmware: stamp.firmware,
     })
     .encode()
 }
@@ -111,6 +124,13 @@ fn clip(text: &str) -> &str {
 mod tests {
     use super::*;
 
+    fn at(at_ms: u64) -> Stamp {
+        Stamp {
+            at_ms,
+            firmware: None,
+        }
+    }
+
     fn text(record: Vec<u8>) -> String {
         String::from_utf8(record).expect("json is utf-8")
     }
@@ -118,16 +138,21 @@ mod tests {
     #[test]
     fn messages_have_the_documented_layout() {
         assert_eq!(
-            text(firmware_started(0)),
+            text(firmware_started(at(0))),
             r#"{"message":{"type":"iottlyagent","at_ms":0,"payload":{"process":{"name":"MainProcess","status":{"started":"loaded firmware: 1970-01-01 00:00:00"}}}}}"#
         );
         let values = RawValue::from_string(r#"{"b":1,"a":"x"}"#.to_owned()).expect("json");
         assert_eq!(
-            text(no_handler("blink", &values, 5)),
+            text(no_handler("blink", &values, at(5))),
             r#"{"message":{"type":"iottlyagent","at_ms":5,"payload":{"process":{"name":"MainProcess","status":{"warning":"Not Found"},"receivedcmd":{"blink":{"b":1,"a":"x"}}}}}}"#
         );
         assert_eq!(
-            text(firmware_error("tick", "time-budget", "stopped after 100 ms", 5)),
+            text(firmware_error(
+                "tick",
+                "time-budget",
+                "stopped after 100 ms",
+                at(5)
+            )),
             r#"{"message":{"type":"iottlyagent","at_ms":5,"payload":{"process":{"name":"MainProcess","function":"tick","status":{"error":"time-budget"},"description":"stopped after 100 ms"}}}}"#
         );
     }

@@ -11,9 +11,11 @@ mod silence;
 mod source;
 mod state;
 mod supervisor;
+mod swap;
 
 pub(crate) use budget::WriteBudget;
 pub(crate) use handle::Guest;
 pub(crate) use mailbox::{Mailbox, MailboxReceiver, TrialEvent, TrialObserver, mailbox};
 pub(crate) use messages::agent_warning;
 pub(crate) use source::{FirmwareSource, Ports};
+pub(crate) use swap::SwapOutcome;

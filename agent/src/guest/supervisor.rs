@@ -22,6 +22,7 @@ use super::messages;
 use super::silence::Silence;
 use super::source::{FirmwareSource, Ports};
 use super::state::FileState;
+use super::swap::{Borrowed, Swap, SwapOutcome, SwapRequest};
 use crate::clock::Monotonic;
 use crate::status::FirmwareStatus;
 use crate::throttle::{LogLimit, Throttle, cut};
@@ -37,6 +38,8 @@ pub(super) struct Supervisor {
     policy: RestartPolicy,
     faults: Throttle,
     digest: String,
+    /// Code from memory that runs instead of the installed firmware.
+    pub(super) borrowed: Borrowed,
     /// Observer, while the firmware is on trial.
     pub(super) observer: Option<TrialObserver>,
     /// The operator was warned that the trial has proven nothing yet.
@@ -51,6 +54,10 @@ pub(super) enum End {
     Stopped,
     /// Another firmware is to be run.
     Replaced(LoadRequest),
+    /// Code from memory is to be run.
+    Swapped(Swap),
+    /// The installed firmware is to be run instead of code from memory.
+    GivenBack,
     Failed(Failure),
 }
 
@@ -70,6 +77,7 @@ impl Supervisor {
             policy: RestartPolicy::new(RestartRules::DEVICE),
             faults: Throttle::default(),
             digest: String::new(),
+            borrowed: Borrowed::default(),
             observer: None,
             doubted: false,
             sent: Arc::default(),
@@ -80,7 +88,7 @@ impl Supervisor {
     /// Runs until the agent stops.
     pub(super) fn run(mut self) {
         loop {
-            let Some(wasm) = self.source.wasm.clone() else {
+            if self.source.wasm.is_none() && self.borrowed.current().is_none() {
                 self.notify(GuestEvent::State(GuestState::Absent(
                     "no firmware is installed".to_owned(),
                 )));
@@ -89,14 +97,23 @@ impl Supervisor {
                     break;
                 }
                 continue;
-            };
+            }
             self.ports.status.firmware(FirmwareStatus::Starting);
-            let failure = match self.serve(&wasm) {
+            let failure = match self.serve() {
                 End::Stopped => break,
                 End::Replaced(request) => {
                     self.take(request);
                     continue;
                 }
+                End::Swapped(swap) => {
+                    self.begin(swap);
+                    continue;
+                }
+                End::GivenBack => {
+                    self.give_back();
+                    continue;
+                }
+                End::Failed(failure) if self.borrowed.failed(&failure) => continue,
                 End::Failed(failure) => failure,
             };
             if !self.recover(&failure) {
@@ -119,6 +136,7 @@ impl Supervisor {
         self.notify(GuestEvent::State(GuestState::Pending));
         self.source.wasm = request.wasm;
         self.source.engine = request.engine;
+        self.borrowed.forget();
         self.observer = request.observer;
         self.doubted = false;
         // An update stops one firmware before it starts the next: the pause between them counts for neither.
@@ -130,6 +148,35 @@ impl Supervisor {
         self.policy = RestartPolicy::new(RestartRules::DEVICE);
         // The requester may have timed out; ignore a closed channel.
         let _ = request.done.try_send(());
+    }
+
+    /// Loads code from memory; what runs continues. Returns `None` after a failure, which is notified.
+    pub(super) fn prepare(&self, request: SwapRequest) -> Option<Swap> {
+        // The requester may have timed out; ignore a closed channel.
+        let _ = request.taken.try_send(());
+        match self.source.cache.load(&self.source.runtime, &request.component) {
+            Ok(firmware) => Some(Swap::new(firmware, request.notify)),
+            Err(error) => {
+                (request.notify)(SwapOutcome::Failed(error.to_string()));
+                None
+            }
+        }
+    }
+
+    /// Switches to code from memory; what ran before has ended.
+    fn begin(&mut self, swap: Swap) {
+        self.notify(GuestEvent::State(GuestState::Pending));
+        self.observer = None;
+        self.policy = RestartPolicy::new(RestartRules::DEVICE);
+        self.borrowed.begin(swap);
+    }
+
+    /// Switches from code from memory to the installed firmware; the code has ended.
+    fn give_back(&mut self) {
+        if self.borrowed.forget() {
+            self.notify(GuestEvent::State(GuestState::Pending));
+            self.policy = RestartPolicy::new(RestartRules::DEVICE);
+        }
     }
 
     /// Returns the number of messages sent by the firmware since it was loaded.
@@ -149,7 +196,7 @@ impl Supervisor {
         );
         self.offer(
             StreamClass::History,
-            messages::firmware_warning("trial", warning, reason, self.now_ms()),
+            messages::firmware_warning("trial", warning, reason, self.stamp()),
         );
     }
 
@@ -160,22 +207,30 @@ impl Supervisor {
     }
 
     /// Loads and starts one instance, and calls it until it ends.
-    fn serve(&mut self, wasm: &Path) -> End {
-        let started = self.load(wasm).and_then(|firmware| self.start(&firmware));
+    fn serve(&mut self) -> End {
+        let firmware = match (self.borrowed.current().cloned(), self.source.wasm.clone()) {
+            (Some(firmware), _) => Ok(firmware),
+            (None, Some(wasm)) => self.load(&wasm),
+            (None, None) => return End::GivenBack,
+        };
+        let started = firmware.and_then(|firmware| {
+            firmware.digest().clone_into(&mut self.digest);
+            self.start(&firmware)
+        });
         let mut instance = match started {
             Ok(instance) => instance,
             Err(failure) => return End::Failed(failure),
         };
-        let now_ms = self.now_ms();
+        self.borrowed.started();
         self.policy.started(self.clock.now());
-        self.offer(StreamClass::History, messages::firmware_started(now_ms));
+        self.offer(StreamClass::History, messages::firmware_started(self.stamp()));
         self.report(FirmwareState::Running, None);
         self.ports.status.firmware(FirmwareStatus::Running);
         self.notify(GuestEvent::State(GuestState::Ready));
         self.run_calls(&mut instance)
     }
 
-    fn load(&mut self, path: &Path) -> Result<Firmware, Failure> {
+    fn load(&self, path: &Path) -> Result<Firmware, Failure> {
         let fail = |cause, error: &str, description: String| Failure {
             cause,
             function: "load",
@@ -191,13 +246,11 @@ impl Supervisor {
             };
             fail(cause, "firmware file", format!("{}: {source}", path.display()))
         })?;
-        let firmware = self
+        let loaded = self
             .source
             .cache
-            .load_on(&self.source.runtime, &wasm, self.source.engine.as_deref())
-            .map_err(|error| fail(cause(&error), "firmware", error.to_string()))?;
-        firmware.digest().clone_into(&mut self.digest);
-        Ok(firmware)
+            .load_on(&self.source.runtime, &wasm, self.source.engine.as_deref());
+        loaded.map_err(|error| fail(cause(&error), "firmware", error.to_string()))
     }
 
     fn start(&mut self, firmware: &Firmware) -> Result<Instance, Failure> {
@@ -213,6 +266,7 @@ impl Supervisor {
             budget: source.budget.clone(),
             waker: Arc::new(move || mailbox.wake()),
             lost_lines: 0,
+            mark: self.borrowed.mark(),
             sent: Arc::clone(&self.sent),
         };
         let start = firmware.start(Box::new(host), Limits::default());
@@ -283,7 +337,7 @@ impl Supervisor {
         // The pauses between restarts bound the number of these messages.
         self.offer(
             StreamClass::History,
-            messages::firmware_ended(function, error, description, &life, self.now_ms()),
+            messages::firmware_ended(function, error, description, &life, self.stamp()),
         );
         let detail = Some(format!("{function}: {error}: {description}"));
         if *cause == Cause::Firmware {
@@ -336,6 +390,20 @@ impl Supervisor {
                     self.take(request);
                     return true;
                 }
+                Some(GuestRequest::Swap(request)) => {
+                    if let Some(swap) = self.prepare(request) {
+                        self.begin(swap);
+                        return true;
+                    }
+                }
+                Some(GuestRequest::GiveBack(taken)) => {
+                    // The requester may have timed out; ignore a closed channel.
+                    let _ = taken.try_send(());
+                    if self.borrowed.current().is_some() {
+                        self.give_back();
+                        return true;
+                    }
+                }
                 Some(GuestRequest::Stop) | None => return false,
             }
         }
@@ -354,7 +422,7 @@ impl Supervisor {
         };
         self.offer(
             StreamClass::History,
-            messages::firmware_error(function, &text, &description, self.now_ms()),
+            messages::firmware_error(function, &text, &description, self.stamp()),
         );
     }
 
@@ -369,6 +437,14 @@ impl Supervisor {
             StreamClass::Control,
             Record::Report(Report::Firmware(report)).encode(),
         );
+    }
+
+    /// Returns the time and the mark for a message about what runs.
+    pub(super) fn stamp(&self) -> messages::Stamp {
+        messages::Stamp {
+            at_ms: self.now_ms(),
+            firmware: self.borrowed.mark(),
+        }
     }
 
     pub(super) fn now_ms(&self) -> u64 {

@@ -77,6 +77,7 @@ pub(super) fn start_update(
     let parts = UpdateParts {
         device: config.device_id,
         config: updates,
+        developer: config.developer,
         data: config.data_dir.clone(),
         factory: config.firmware.clone(),
         abi: FIRMWARE_ABI,

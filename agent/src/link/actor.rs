@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use iottly_protocol::{
-    BootId, Command, CommandId, DeviceConfig, Down, SignedDirective, StreamClass, StreamInfo, Versions,
+    BootId, Command, CommandId, DeviceConfig, Down, SignedDirective, SignedOrder, StreamClass, StreamInfo,
+    Versions,
 };
 use rumqttc::{AsyncClient, Publish};
 use tokio::sync::{mpsc, watch};
@@ -248,6 +249,7 @@ impl Actor {
             // The cloud repeats the latest settings after each welcome, so losing these costs nothing.
             Effect::Config(config) => _ = self.links.settings.send(Some(config)),
             Effect::Directive(directive) => self.forward_directive(&directive),
+            Effect::Developer(order) => self.forward_order(order),
             Effect::Cancel(id) => self.deliver(receipt, |receipt| Delivery::Cancel(id, receipt)),
         }
     }
@@ -277,6 +279,21 @@ impl Actor {
             static UNWANTED: LogLimit = LogLimit::new();
             if let Some(more) = UNWANTED.pass() {
                 tracing::warn!(device.id = %self.endpoint.device, suppressed = more, "received a directive, but updates are not configured or are stopping; skipping it");
+            }
+        }
+    }
+
+    /// Hands a developer order to the update. The cloud repeats the newest after the next welcome.
+    fn forward_order(&self, order: SignedOrder) {
+        if !self
+            .links
+            .directives
+            .as_ref()
+            .is_some_and(|directives| directives.put_order(order))
+        {
+            static UNWANTED: LogLimit = LogLimit::new();
+            if let Some(more) = UNWANTED.pass() {
+                tracing::warn!(device.id = %self.endpoint.device, suppressed = more, "received a developer order, but updates are not configured or are stopping; skipping it");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Effects that the link's state machine requests and the link's task performs.
 
-use iottly_protocol::{Command, CommandId, ConnId, DeviceConfig, SignedDirective, StreamClass};
+use iottly_protocol::{Command, CommandId, ConnId, DeviceConfig, SignedDirective, SignedOrder, StreamClass};
 
 /// Action for the link's task, in order.
 #[derive(Debug)]
@@ -38,4 +38,6 @@ pub(super) enum Effect {
     Config(DeviceConfig),
     /// Hand this directive to the update.
     Directive(SignedDirective),
+    /// Hand this developer order to the update.
+    Developer(SignedOrder),
 }

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use std::{io, thread};
 
@@ -20,11 +21,13 @@ use super::fetch::{self, Questions};
 use super::firmware_slot::FirmwareSlot;
 use super::host::DeviceHost;
 use super::mailbox::{UpdateInput, UpdateMailbox};
+use super::orders::Orders;
 use super::question::{Answer, Question};
 use super::release_source::{Outstanding, ReleaseSource};
 use super::reporter::Reporter;
 use crate::clock::Monotonic;
 use crate::config::UpdateConfig;
+use crate::developer::Lease;
 use crate::guest::{Mailbox, TrialEvent};
 use crate::outbox::Outbox;
 use crate::threads::ended;
@@ -39,6 +42,8 @@ const AFTER_FAILURE: Duration = Duration::from_secs(60);
 pub(crate) struct UpdateParts {
     pub(crate) device: DeviceId,
     pub(crate) config: UpdateConfig,
+    /// Permission for developers to run scripts here.
+    pub(crate) developer: bool,
     pub(crate) data: PathBuf,
     pub(crate) factory: Option<PathBuf>,
     pub(crate) abi: &'static str,
@@ -89,6 +94,28 @@ impl UpdateThread {
         let fetcher = thread_name("fetch", parts.device);
         let questions = fetch::start(repository.clone(), admission.clone(), mailbox.clone(), &fetcher)?;
         let directives = Directives::new(mailbox.clone());
+        let replaced = Arc::new(AtomicBool::new(false));
+        let clock = Monotonic::start();
+        let told = mailbox.clone();
+        let lease = Lease::open(
+            parts.device,
+            &parts.data,
+            parts.guest.clone(),
+            parts.outbox,
+            move |attempt, outcome| told.swapped(attempt, outcome),
+        );
+        let orders = Orders {
+            admission: admission.clone(),
+            questions: questions.clone(),
+            lease,
+            cache: Arc::clone(&parts.cache),
+            data: parts.data.clone(),
+            factory: parts.factory.clone(),
+            allowed: parts.developer,
+            replaced: Arc::clone(&replaced),
+            clock,
+            installed: String::new(),
+        };
         let slot = FirmwareSlot {
             device: parts.device,
             data: parts.data,
@@ -97,6 +124,7 @@ impl UpdateThread {
             runtime: parts.runtime,
             guest: parts.guest,
             mailbox: mailbox.clone(),
+            replaced,
         };
         let actor = Actor {
             device: parts.device,
@@ -105,9 +133,10 @@ impl UpdateThread {
             questions,
             slot,
             reporter,
+            orders,
             mailbox: mailbox.clone(),
             directives: directives.clone(),
-            clock: Monotonic::start(),
+            clock,
             schedule: DirectiveSchedule::default(),
             unreachable: false,
             blocked_by: None,
@@ -153,6 +182,7 @@ struct Actor {
     questions: Questions,
     slot: FirmwareSlot,
     reporter: Reporter,
+    orders: Orders,
     mailbox: UpdateMailbox,
     directives: Directives,
     clock: Monotonic,
@@ -167,6 +197,7 @@ type DeviceUpdater = Updater<SystemDisk, DeviceHost>;
 
 impl Actor {
     fn run(mut self) {
+        self.orders.boot();
         loop {
             let failed = match self.serve() {
                 Ok(()) => return,
@@ -205,10 +236,26 @@ impl Actor {
                 Some(UpdateInput::Answer(Answer::NoDirective | Answer::Unreachable(_))) => {
                     _ = self.schedule.answered()
                 }
+                Some(UpdateInput::Order(received)) => {
+                    self.orders.refuse(
+                        &received,
+                        Reason::Unreachable,
+                        "updates are blocked by an error of the disk",
+                    );
+                }
+                Some(UpdateInput::Answer(Answer::Ordered { received, .. })) => {
+                    self.orders.refuse(
+                        &received,
+                        Reason::Unreachable,
+                        "updates are blocked by an error of the disk",
+                    );
+                }
+                Some(UpdateInput::Swapped(attempt, outcome)) => self.orders.swapped(attempt, outcome),
                 // The resumed update has new questions and a new trial.
                 Some(UpdateInput::Answer(_) | UpdateInput::Trial(_)) => {}
                 None => {}
             }
+            self.orders.tick();
             if now_ms >= until_ms {
                 return false;
             }
@@ -241,12 +288,17 @@ impl Actor {
                 self.facts(&mut updater);
                 self.blocked_by = None;
             }
+            self.orders.follow(updater.memory());
             self.ask(&updater);
             let now_ms = self.clock.now_ms();
-            let due_ms = [updater.wake_at(), self.schedule.due_ms(now_ms)]
-                .into_iter()
-                .flatten()
-                .min();
+            let due_ms = [
+                updater.wake_at(),
+                self.schedule.due_ms(now_ms),
+                self.orders.wake_at(),
+            ]
+            .into_iter()
+            .flatten()
+            .min();
             let wait_ms = due_ms.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms));
             match self.mailbox.take(Duration::from_millis(wait_ms)) {
                 Some(UpdateInput::Stop) => return Ok(()),
@@ -254,8 +306,11 @@ impl Actor {
                 Some(UpdateInput::Trial(TrialEvent::Failed(why))) => updater.handle(Event::Trapped(why))?,
                 Some(UpdateInput::Answer(answer)) => self.answered(&mut updater, answer)?,
                 Some(UpdateInput::Directive(document)) => self.schedule.sent(document, self.clock.now_ms()),
+                Some(UpdateInput::Order(received)) => self.orders.received(received, updater.memory()),
+                Some(UpdateInput::Swapped(attempt, outcome)) => self.orders.swapped(attempt, outcome),
                 None => {}
             }
+            self.orders.tick();
             if updater.wake_at().is_some_and(|at| at <= self.clock.now_ms()) {
                 updater.handle(Event::Tick)?;
             }
@@ -313,6 +368,11 @@ impl Actor {
                 self.unreachable = true;
             }
             Answer::Considered { document, verdict } => self.considered(updater, document, *verdict)?,
+            Answer::Ordered { received, verdict } => {
+                vouched(updater, verdict.vouched)?;
+                self.orders
+                    .considered(&received, verdict.result, updater.memory());
+            }
             Answer::Planned { counter, verdict } => {
                 if updater.host().source.accepts(&Outstanding::Plan(counter)) {
                     vouched(updater, verdict.vouched)?;

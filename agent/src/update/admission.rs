@@ -7,12 +7,12 @@ use std::sync::Arc;
 use iottly_protocol::DeviceId;
 use iottly_protocol::limits::MAX_ENGINES;
 use iottly_protocol::release::{
-    DeviceFacts, Directive, EngineFact, EngineManifest, Reason, Refusal, Release, admit_directive,
-    admit_release,
+    DeveloperOrder, DeviceFacts, Directive, EngineFact, EngineManifest, Reason, Refusal, Release,
+    admit_directive, admit_release,
 };
 use iottly_protocol::tuf::{
-    FetchError, Instant, Refreshed, Schemes, Start, Store as _, TargetFile, Targets, TufError, Vouched,
-    refresh,
+    FetchError, Instant, Refreshed, Schemes, Start, Store as _, TargetFile, Targets, Trusted, TufError,
+    Vouched, refresh,
 };
 use iottly_sandbox::Cache;
 use iottly_update::{
@@ -230,6 +230,38 @@ impl Admission {
             fresh.accept(directive.not_before);
             Ok(Some(directive))
         })
+    }
+
+    /// Verifies a developer order after a refresh of the metadata. Returns it with the date of its verification.
+    pub(super) fn order(
+        &self,
+        repository: &Repository,
+        document: &[u8],
+        memory: &Memory,
+    ) -> Verdict<(DeveloperOrder, Instant)> {
+        let (verdict, _) = self.decide(repository, memory, None, |fresh| {
+            let root = fresh.client.trusted().root();
+            let order = DeveloperOrder::verify(document, root, self.schemes());
+            let order = order.map_err(|error| refused(error.reason(), error.to_string()))?;
+            Ok((order, fresh.now))
+        });
+        verdict
+    }
+
+    /// Verifies a developer order by the trusted root on this device alone.
+    ///
+    /// # Errors
+    /// The root cannot be read, or its keys for developer orders have not signed the document.
+    pub(super) fn order_here(&self, document: &[u8]) -> Result<DeveloperOrder, String> {
+        let root = self
+            .trust
+            .clone()
+            .get("root")
+            .map_err(|error| error.to_string())?;
+        let now = Instant::from_unix(self.clock.reading().unix);
+        let trusted = Trusted::new(&root.unwrap_or_default(), now, self.schemes());
+        let trusted = trusted.map_err(|error| error.to_string())?;
+        DeveloperOrder::verify(document, trusted.root(), self.schemes()).map_err(|error| error.to_string())
     }
 
     /// Verifies an accepted directive again and decides on its release, by `kept` or by metadata that is

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use iottly_protocol::SignedOrder;
 
 use super::mailbox::UpdateMailbox;
+use super::orders::Received;
 
 /// Handle for directives from the cloud; cheap to clone.
 #[derive(Debug, Clone)]
@@ -24,6 +28,15 @@ impl Directives {
     /// if the update's thread is stopping.
     pub(crate) fn put(&self, document: Vec<u8>) -> bool {
         self.mailbox.directive(document)
+    }
+
+    /// Hands a developer order over without waiting, replacing one that has not been considered yet. Returns
+    /// `false` if the update's thread is stopping.
+    pub(crate) fn put_order(&self, order: SignedOrder) -> bool {
+        self.mailbox.order(Received {
+            order,
+            at: Instant::now(),
+        })
     }
 
     /// Returns the highest counter that was accepted.

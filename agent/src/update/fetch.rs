@@ -12,7 +12,7 @@ use super::question::{Answer, Question};
 use crate::clock::Monotonic;
 
 /// Maximum number of questions that wait for the thread: one about directives, one of the update under way,
-/// and those that cancelled updates have left.
+/// those that cancelled updates have left, and developer orders.
 const QUESTIONS: usize = 8;
 
 /// Time for which metadata that was refreshed for a directive serves the plan of the same directive, in
@@ -89,6 +89,11 @@ impl Fetcher {
                     counter: offer.counter,
                     verdict: Box::new(self.admission.plan(repository, &offer, &memory, kept)),
                 }
+            }
+            Question::Order { received, memory } => {
+                let document = received.order.document.get().as_bytes();
+                let verdict = Box::new(self.admission.order(repository, document, &memory));
+                Answer::Ordered { received, verdict }
             }
             Question::List { release } => {
                 let parts = release.size.div_ceil(release.chunk_size.max(1));

@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use iottly_protocol::DeviceId;
@@ -31,6 +32,8 @@ pub(super) struct FirmwareSlot {
     pub(super) guest: Mailbox,
     /// Mailbox that receives the events of a trial.
     pub(super) mailbox: UpdateMailbox,
+    /// Set when a firmware is started or stopped, which ends a developer's code.
+    pub(super) replaced: Arc<AtomicBool>,
 }
 
 impl FirmwareSlot {
@@ -111,6 +114,7 @@ impl FirmwareSlot {
     }
 
     fn load(&self, wasm: Option<PathBuf>, engine: Option<String>, observer: Option<TrialObserver>) {
+        self.replaced.store(true, Ordering::Release);
         if !self.guest.load(wasm, engine, observer) {
             tracing::warn!(device.id = %self.device, "failed to replace the firmware, its thread does not respond; continuing");
         }

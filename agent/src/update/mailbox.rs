@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::orders::Received;
 use super::question::Answer;
-use crate::guest::TrialEvent;
+use crate::guest::{SwapOutcome, TrialEvent};
 
 /// Mailbox of the update's thread; cheap to clone. Each kind of input has its own place, so that no kind can
 /// displace another. A stop and the events of a trial come first.
@@ -31,6 +32,10 @@ struct State {
     answers: VecDeque<Answer>,
     /// Latest directive from the cloud; earlier ones are outdated.
     directive: Option<Vec<u8>>,
+    /// Latest developer order; earlier ones are outdated.
+    order: Option<Received>,
+    /// Outcomes of attempts to run a developer's code; at most one per attempt, and one attempt at a time.
+    swapped: VecDeque<(u64, SwapOutcome)>,
 }
 
 /// Input for the update's thread.
@@ -44,6 +49,10 @@ pub(super) enum UpdateInput {
     Answer(Answer),
     /// The cloud has sent a directive.
     Directive(Vec<u8>),
+    /// The cloud has sent a developer order.
+    Order(Received),
+    /// Outcome of this attempt to run a developer's code.
+    Swapped(u64, SwapOutcome),
 }
 
 impl UpdateMailbox {
@@ -68,6 +77,19 @@ impl UpdateMailbox {
             state.directive = Some(document);
             !state.stop
         })
+    }
+
+    /// Stores a developer order. Returns `false` if the thread is stopping.
+    pub(super) fn order(&self, received: Received) -> bool {
+        self.put(|state| {
+            state.order = Some(received);
+            !state.stop
+        })
+    }
+
+    /// Stores the outcome of an attempt to run a developer's code.
+    pub(super) fn swapped(&self, attempt: u64, outcome: SwapOutcome) {
+        self.put(|state| state.swapped.push_back((attempt, outcome)));
     }
 
     /// Begins a trial and discards the events of earlier ones. Returns its number.
@@ -104,6 +126,8 @@ impl UpdateMailbox {
                 && state.healthy == 0
                 && state.answers.is_empty()
                 && state.directive.is_none()
+                && state.order.is_none()
+                && state.swapped.is_empty()
         };
         let waited = self.0.arrived.wait_timeout_while(self.lock(), wait, empty);
         let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -117,6 +141,12 @@ impl UpdateMailbox {
         if state.healthy > 0 {
             state.healthy -= 1;
             return Some(UpdateInput::Trial(TrialEvent::Healthy));
+        }
+        if let Some((attempt, outcome)) = state.swapped.pop_front() {
+            return Some(UpdateInput::Swapped(attempt, outcome));
+        }
+        if let Some(received) = state.order.take() {
+            return Some(UpdateInput::Order(received));
         }
         let answer = state.answers.pop_front().map(UpdateInput::Answer);
         answer.or_else(|| state.directive.take().map(UpdateInput::Directive))

@@ -9,6 +9,7 @@ mod firmware_slot;
 mod host;
 mod mailbox;
 mod messages;
+mod orders;
 mod question;
 mod release_source;
 mod reporter;

@@ -1,9 +1,11 @@
 //! Questions to the repository's thread, and its answers.
 
-use iottly_protocol::release::Directive;
+use iottly_protocol::release::{DeveloperOrder, Directive};
+use iottly_protocol::tuf::Instant;
 use iottly_update::{Memory, Offer, Planned};
 
 use super::admission::Verdict;
+use super::orders::Received;
 
 /// A question to the repository.
 #[derive(Debug)]
@@ -12,6 +14,8 @@ pub(super) enum Question {
     Poll { seen: Vec<u8>, memory: Box<Memory> },
     /// Admission of a directive that the cloud has sent.
     Admit { document: Vec<u8>, memory: Box<Memory> },
+    /// Verification of a developer order.
+    Order { received: Received, memory: Box<Memory> },
     /// Release that an accepted directive names.
     Plan { offer: Box<Offer>, memory: Box<Memory> },
     /// Chunk list of a release.
@@ -35,6 +39,11 @@ pub(super) enum Answer {
     Considered {
         document: Vec<u8>,
         verdict: Box<Verdict<Option<Directive>>>,
+    },
+    /// Verified developer order, and the date of its verification.
+    Ordered {
+        received: Received,
+        verdict: Box<Verdict<(DeveloperOrder, Instant)>>,
     },
     /// Release that the directive with this counter names.
     Planned {

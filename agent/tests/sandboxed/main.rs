@@ -5,6 +5,7 @@
 //! harness.
 
 mod component;
+mod developer;
 mod firmware;
 mod repository;
 mod scripts;
@@ -74,6 +75,11 @@ fn main() -> ExitCode {
             an_engine_that_the_device_lacks_comes_with_the_release
             a_script_without_an_engine_is_refused_by_name
             another_engine_is_a_trial
+        }
+        developer {
+            code_runs_from_memory_and_the_installed_firmware_returns
+            forged_and_repeated_orders_are_refused_by_name
+            a_lease_ends_by_its_own_time
         }
         updates {
             a_board_that_is_ten_years_behind_waits_for_the_time_and_then_takes_its_update

@@ -10,7 +10,7 @@ use iottly_cloud::releases::{
     KeyFolder, Lifetimes, NewDirective, NewRelease, OfferedEngine, ReleaseRepository,
 };
 use iottly_protocol::release::{Action, Audience, HealthRules};
-use iottly_protocol::tuf::Instant;
+use iottly_protocol::tuf::{Instant, SigningKey, sign_value};
 use iottly_protocol::{DeviceId, ProjectId};
 
 /// Behaviour of the server.
@@ -90,6 +90,20 @@ impl Releases {
             .expect("after 1970")
             .as_secs();
         Instant::from_unix(now.saturating_add_signed(self.ahead_s))
+    }
+
+    /// Signs a second version of root, which names a key for developer orders.
+    pub(crate) fn add_developer(&self, key: &SigningKey) {
+        let first = std::fs::read(self.root()).expect("root");
+        let mut root: serde_json::Value = serde_json::from_slice(&first).expect("json");
+        let signed = &mut root["signed"];
+        let id = key.public().id();
+        signed["version"] = 2.into();
+        signed["keys"][&id] = serde_json::to_value(key.public()).expect("json");
+        signed["x-iottly-roles"]["developer"] = serde_json::json!({"keyids": [id], "threshold": 1});
+        let signers = self.keys.of("root").expect("keys");
+        let second = sign_value(signed, &signers.iter().collect::<Vec<_>>()).expect("signed");
+        std::fs::write(self.path.join("metadata/2.root.json"), second).expect("root");
     }
 
     pub(crate) fn root(&self) -> PathBuf {

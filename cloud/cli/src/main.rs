@@ -6,6 +6,7 @@ mod check;
 mod cloud_builder;
 mod compiled;
 mod demo;
+mod dev;
 mod exit;
 mod filter;
 mod group;
@@ -67,6 +68,8 @@ enum Command {
     Build(build::Options),
     /// Builds the firmware in a folder and runs a minute of it on a virtual board
     Check(check::Options),
+    /// Runs the firmware of a folder on devices, again at each save, and shows what it does
+    Dev(dev::Options),
     /// Runs firmware on this machine: messages on standard output, commands on standard input
     Run(run::Options),
     /// Creates, lists and rotates the keys that sign releases
@@ -112,6 +115,7 @@ fn main() -> ExitCode {
         Command::Group(options) => exit::report(group::run(&options)),
         Command::Lease(options) => exit::report(lease::run(&options)),
         Command::Webhook(options) => exit::report(webhook::run(&options)),
+        Command::Dev(options) => exit::report(async_main(dev::run(options))),
         Command::Run(options) => exit::report(async_main(run::run(options))),
     }
 }

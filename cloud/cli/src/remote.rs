@@ -11,7 +11,7 @@ use iottly_protocol::{GroupId, IdError, ProjectId};
 use serde::Deserialize;
 use serde_json::Value;
 use ureq::http::Response;
-use ureq::{Body, Proxy, RequestBuilder};
+use ureq::{Body, BodyReader, Proxy, RequestBuilder};
 
 use crate::exit::Failure;
 
@@ -41,7 +41,8 @@ pub(crate) struct Group {
     pub(crate) devices: Vec<String>,
 }
 
-/// The cloud's REST API.
+/// The cloud's REST API; cheap to clone.
+#[derive(Clone)]
 pub(crate) struct Api {
     agent: ureq::Agent,
     base: String,
@@ -123,6 +124,45 @@ impl Api {
             .post(&url)
             .header("Authorization", self.authorization()?);
         self.read(&url, request.header("Content-Type", kind).send(body))
+    }
+
+    /// Puts bytes at a path below the project.
+    ///
+    /// # Errors
+    /// A [`Failure`] according to the status of the answer.
+    pub(crate) fn put(&self, path: &str, kind: &str, body: &[u8]) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.base);
+        let request: RequestBuilder<_> = self
+            .agent
+            .put(&url)
+            .header("Authorization", self.authorization()?);
+        self.read(&url, request.header("Content-Type", kind).send(body))
+    }
+
+    /// Opens a stream of events at a path below the project. It may last as long as the connection.
+    ///
+    /// # Errors
+    /// A [`Failure`] according to the status of the answer.
+    pub(crate) fn stream(&self, path: &str) -> Result<BodyReader<'static>, Failure> {
+        let url = format!("{}{path}", self.base);
+        let request = self
+            .agent
+            .get(&url)
+            .header("Authorization", self.authorization()?);
+        let answer = request
+            .config()
+            .timeout_global(None)
+            .timeout_connect(Some(PATIENCE))
+            .timeout_recv_response(Some(PATIENCE))
+            .build()
+            .header("Accept", "text/event-stream")
+            .call()
+            .with_context(|| format!("cannot reach {url}{}", self.through))?;
+        if answer.status() == 200 {
+            return Ok(answer.into_body().into_reader());
+        }
+        let refused = |_| Failure::Failed(anyhow!("{url} answered without a stream"));
+        Err(read(answer, &url).map_or_else(|failure| failure, |_| refused(())))
     }
 
     /// Sends a DELETE to a path below the project.

@@ -3,6 +3,7 @@
 //! Holds no tests and nothing that runs in production.
 
 mod api;
+mod dev;
 mod history;
 mod home;
 pub mod oracle;
@@ -13,6 +14,7 @@ mod turn;
 use std::time::{Duration, Instant};
 
 pub use api::Api;
+pub use dev::{Dev, firmware_folder, save};
 pub use history::every_seq_exactly_once;
 pub use home::{CloudHome, DeviceHome, build};
 pub use process::{Process, free_port, iottly};

@@ -248,8 +248,7 @@ impl Session {
             Down::Cancel(cancel) => effects.push(Effect::Cancel(cancel.id)),
             Down::Config(config) => effects.push(Effect::Config(config)),
             Down::Directive(directive) => effects.push(Effect::Directive(directive)),
-            // This agent follows no developer orders.
-            Down::Developer(_) => {}
+            Down::Developer(order) => effects.push(Effect::Developer(order)),
         }
     }
 

@@ -73,6 +73,7 @@ impl Fleet {
                 board: Some(BoardKind::Virtual),
                 grants: None,
                 queue: QueueConfig::default(),
+                developer: true,
                 updates: Some(UpdateConfig {
                     repository: format!("{}/repo/{}", cloud.http, project.project_id),
                     root: cloud.root.clone(),

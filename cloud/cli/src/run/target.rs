@@ -25,7 +25,7 @@ pub(crate) enum Target {
 
 /// Names, sizes and times of the source files; differs when one of them was saved.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Fingerprint(Vec<(PathBuf, u64, Option<SystemTime>)>);
+pub(crate) struct Fingerprint(Vec<(PathBuf, u64, Option<SystemTime>)>);
 
 impl Target {
     /// Returns the target at `path`.
@@ -77,7 +77,7 @@ impl Target {
     }
 
     /// Returns the current state of the files.
-    pub(super) fn fingerprint(&self) -> Fingerprint {
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
         let mut files = Vec::new();
         match self {
             Self::Project(project) => collect(&project.dir, true, &mut files),

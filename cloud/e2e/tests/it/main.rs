@@ -7,6 +7,7 @@ mod clocks;
 mod cluster;
 mod delivery;
 mod demo;
+mod dev;
 mod fleet;
 mod memory;
 mod release;

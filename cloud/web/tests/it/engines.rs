@@ -20,7 +20,11 @@ const ENGINE: &[u8] = b"an engine";
 /// Starts a cloud whose builder makes scripts for an engine that it offers.
 async fn cloud() -> TestCloud {
     let build = |code: &BranchCode| {
-        let main = code.snippets.iter().map(|snippet| snippet.code.as_str()).collect();
+        let main = code
+            .snippets
+            .iter()
+            .map(|snippet| snippet.code.as_str())
+            .collect();
         let script = Script {
             engine: ABI.to_owned(),
             exact: None,
