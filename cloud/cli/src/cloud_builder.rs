@@ -31,7 +31,7 @@ pub(crate) fn new() -> anyhow::Result<Builder> {
     })
 }
 
-/// Returns what `iottly push` would read from a folder with the same code and manifest.
+/// Returns the source of a branch's code; the manifest is to the sections what `firmware.toml` is to a folder.
 fn source(code: &BranchCode) -> Result<Source, SourceError> {
     let source = Source::sections(
         code.snippets

@@ -12,7 +12,7 @@ use iottly_cloud::database_path;
 use iottly_cloud::releases::ReleaseRepositories;
 use iottly_core::MessageIds;
 use iottly_core::command::seeded_definitions;
-use iottly_core::model::{ORPHANED, Project, Scope};
+use iottly_core::model::{ORPHANED, Project, Scope, Scopes};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use iottly_store as store;
 use iottly_store::{Database, NewDevice, ProjectStore, Store};
@@ -35,6 +35,9 @@ pub(crate) struct Options {
     /// Name of the project; created if it does not exist
     #[arg(long)]
     project: String,
+    /// Give the token the scope `operator` as well, which sets limits of projects
+    #[arg(long)]
+    operator: bool,
     /// Name of a new device in the project
     #[arg(long, requires = "out")]
     device: Option<String>,
@@ -78,7 +81,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         Some(known) => known.id,
         None => project(store, &options.project).await?,
     };
-    let token = auth::create_token(store, project_id, "provision").await?;
+    let scopes = if options.operator {
+        Scopes::ALL
+    } else {
+        Scopes::PROJECT
+    };
+    let token = auth::create_token_with(store, project_id, "provision", scopes).await?;
     let mut answer = json!({"project_id": project_id, "token": token});
     if let (Some(name), Some(out)) = (&options.device, &options.out) {
         let secret = random_secret()?;

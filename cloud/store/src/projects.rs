@@ -21,7 +21,13 @@ pub trait ProjectStore: Send + Sync + 'static {
     /// Returns one project.
     async fn project(&self, id: ProjectId) -> Result<Option<Project>>;
     /// Creates a deployment group.
-    async fn create_group(&self, project: ProjectId, id: GroupId, name: &str, branch: &str) -> Result<()>;
+    async fn create_group(
+        &self,
+        project: ProjectId,
+        id: GroupId,
+        name: &str,
+        branch: Option<&str>,
+    ) -> Result<()>;
     /// Returns the groups of a project with their devices; `_orphaned` first, then by name.
     async fn groups(&self, project: ProjectId) -> Result<Vec<Group>>;
 }

@@ -154,7 +154,7 @@ async fn create(services: &Services) -> anyhow::Result<DemoProject> {
     let group_id = GroupId::random();
     services
         .store
-        .create_group(project_id, group_id, "demo", BRANCH)
+        .create_group(project_id, group_id, "demo", Some(BRANCH))
         .await?;
     let by = Principal {
         project: project_id,

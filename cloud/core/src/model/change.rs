@@ -82,8 +82,8 @@ pub enum Change {
         id: GroupId,
         /// Name of the group.
         name: String,
-        /// Branch that the group follows; empty for none.
-        branch: String,
+        /// Branch that the group follows, if it follows one.
+        branch: Option<String>,
     },
     /// Changes a deployment group; `_orphaned` keeps its name.
     UpdateGroup {
@@ -91,8 +91,8 @@ pub enum Change {
         id: GroupId,
         /// New name; none keeps the old one.
         name: Option<String>,
-        /// New branch, empty for none; none keeps the old one.
-        branch: Option<String>,
+        /// New branch or its absence; none keeps what is.
+        branch: Option<FollowedBranch>,
     },
     /// Removes a deployment group; its devices return to `_orphaned`.
     DeleteGroup(GroupId),
@@ -186,6 +186,26 @@ pub enum Change {
     OrderLease(Box<OutgoingOrder>),
     /// Ends an open lease; with the signed order for its devices if they were sent any.
     EndLease(LeaseId, Option<Box<OutgoingOrder>>),
+}
+
+/// Branch that a deployment group is to follow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FollowedBranch {
+    /// The branch of this name.
+    Named(String),
+    /// No branch.
+    Absent,
+}
+
+impl FollowedBranch {
+    /// Returns the name of the branch, if there is one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Named(name) => Some(name),
+            Self::Absent => None,
+        }
+    }
 }
 
 /// Result of a [`Change`].
@@ -305,9 +325,10 @@ impl Change {
             Self::DeleteDevice(device) => entry("device.delete", device, &""),
             Self::CreateGroup { id, name, .. } => entry("deploymentgroup.create", id, name),
             Self::UpdateGroup { id, name, branch } => {
-                let detail = [("name", name), ("branch", branch)]
+                let branch = branch.as_ref().map(|branch| branch.name().unwrap_or_default());
+                let detail = [("name", name.as_deref()), ("branch", branch)]
                     .into_iter()
-                    .filter_map(|(key, value)| Some(format!("{key}: {}", value.as_ref()?)));
+                    .filter_map(|(key, value)| Some(format!("{key}: {}", value?)));
                 entry(
                     "deploymentgroup.update",
                     id,

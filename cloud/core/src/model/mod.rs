@@ -24,7 +24,7 @@ mod rollout;
 mod webhook;
 
 pub use access::{Principal, Scopes, SecretHash, Token};
-pub use change::{AuditEntry, Change, Changed};
+pub use change::{AuditEntry, Change, Changed, FollowedBranch};
 pub use code::{
     Branch, BranchCode, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES,
     MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetKind,

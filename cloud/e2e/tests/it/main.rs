@@ -12,6 +12,7 @@ mod fleet;
 mod memory;
 mod release;
 mod rollout;
+mod sections;
 mod strangers;
 mod upgrade;
 mod webdriver;

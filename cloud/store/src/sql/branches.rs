@@ -300,15 +300,6 @@ async fn put(
     Ok(())
 }
 
-/// Checks that the branch exists or that the name is empty: a group may follow no branch.
-pub(super) async fn must_exist_or_be_empty(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
-    if branch.is_empty() {
-        Ok(())
-    } else {
-        must_exist(tx, project, branch).await
-    }
-}
-
 pub(super) async fn must_exist(tx: &mut Conn, project: ProjectId, branch: &str) -> Result<()> {
     let row = sqlx::query("SELECT name FROM branches WHERE project = $1 AND name = $2")
         .bind(codec::id(&project))

@@ -108,9 +108,11 @@ async fn run(
             device_settings::set(tx, project, device, &values, now).await?
         }
         Change::DeleteDevice(device) => erase::device(tx, project, device, now).await?,
-        Change::CreateGroup { id, name, branch } => groups::add(tx, project, id, &name, &branch).await?,
+        Change::CreateGroup { id, name, branch } => {
+            groups::add(tx, project, id, &name, branch.as_deref()).await?
+        }
         Change::UpdateGroup { id, name, branch } => {
-            groups::update(tx, project, id, name.as_deref(), branch.as_deref()).await?
+            groups::update(tx, project, id, name.as_deref(), branch.as_ref()).await?
         }
         Change::DeleteGroup(id) => groups::delete(tx, project, id, now).await?,
         Change::MoveDevices(group, members) => groups::move_devices(tx, project, group, &members).await?,

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use iottly_protocol::ProjectId;
 
-use super::db::Row;
+use super::db::{self, Row};
 use super::{Backend, branches, code_usage, codec, definitions};
 use crate::{CodeStore, Result};
 use iottly_core::model::{Branch, BranchCode, CodeRoom, Definition, Revision};
@@ -39,8 +39,9 @@ impl CodeStore for Backend {
     }
 
     async fn working_copy(&self, project: ProjectId, branch: &str) -> Result<Option<BranchCode>> {
-        let mut reader = self.readers.acquire().await?;
-        branches::working_copy(&mut reader, project, branch).await
+        // One snapshot, so that manifest and snippets are of the same moment.
+        let mut tx = db::snapshot(&self.readers).await?;
+        branches::working_copy(&mut tx, project, branch).await
     }
 
     async fn revisions(

@@ -7,7 +7,7 @@ use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use super::db::{self, Conn, Pool, Row};
 use super::{branches, codec, full, missing, rollouts, taken};
 use crate::{Result, StoreError};
-use iottly_core::model::{Group, ORPHANED, RolloutStatus, UnixMs};
+use iottly_core::model::{FollowedBranch, Group, ORPHANED, RolloutStatus, UnixMs};
 
 /// Maximum number of deployment groups of a project.
 const MAX_GROUPS: i64 = 1000;
@@ -17,13 +17,13 @@ pub(super) async fn create(
     project: ProjectId,
     id: GroupId,
     name: &str,
-    branch: &str,
+    branch: Option<&str>,
 ) -> Result<()> {
     sqlx::query("INSERT INTO groups (project, id, name, branch) VALUES ($1, $2, $3, $4)")
         .bind(codec::id(&project))
         .bind(codec::id(&id))
         .bind(name)
-        .bind(branch)
+        .bind(branch.unwrap_or_default())
         .execute(connection)
         .await
         .map_err(|error| taken(error, "deployment group", name))?;
@@ -36,14 +36,16 @@ pub(super) async fn add(
     project: ProjectId,
     id: GroupId,
     name: &str,
-    branch: &str,
+    branch: Option<&str>,
 ) -> Result<u64> {
     let row = sqlx::query("SELECT count(*) AS n FROM groups WHERE project = $1")
         .bind(codec::id(&project))
         .fetch_one(&mut *tx)
         .await?;
     full(codec::get(&row, "n")?, "deployment groups", MAX_GROUPS)?;
-    branches::must_exist_or_be_empty(tx, project, branch).await?;
+    if let Some(branch) = branch {
+        branches::must_exist(tx, project, branch).await?;
+    }
     create(tx, project, id, name, branch).await?;
     Ok(1)
 }
@@ -53,10 +55,12 @@ pub(super) async fn update(
     project: ProjectId,
     id: GroupId,
     name: Option<&str>,
-    branch: Option<&str>,
+    branch: Option<&FollowedBranch>,
 ) -> Result<u64> {
     let (old_name, old_branch) = named(tx, project, id).await?;
-    let (name, branch) = (name.unwrap_or(&old_name), branch.unwrap_or(&old_branch));
+    let old_branch = old_branch.as_deref();
+    let name = name.unwrap_or(&old_name);
+    let branch = branch.map_or(old_branch, FollowedBranch::name);
     if name == old_name && branch == old_branch {
         return Ok(0);
     }
@@ -65,14 +69,16 @@ pub(super) async fn update(
             "deployment group {ORPHANED:?} keeps its name"
         )));
     }
-    if branch != old_branch {
-        branches::must_exist_or_be_empty(tx, project, branch).await?;
+    if branch != old_branch
+        && let Some(branch) = branch
+    {
+        branches::must_exist(tx, project, branch).await?;
     }
     sqlx::query("UPDATE groups SET name = $3, branch = $4 WHERE project = $1 AND id = $2")
         .bind(codec::id(&project))
         .bind(codec::id(&id))
         .bind(name)
-        .bind(branch)
+        .bind(branch.unwrap_or_default())
         .execute(tx)
         .await
         .map_err(|error| taken(error, "deployment group", name))?;
@@ -159,8 +165,8 @@ pub(super) async fn must_exist(tx: &mut Conn, project: ProjectId, id: GroupId) -
     named(tx, project, id).await.map(drop)
 }
 
-/// Returns name and branch of a group.
-async fn named(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<(String, String)> {
+/// Returns the name of a group, and the branch that it follows.
+async fn named(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<(String, Option<String>)> {
     let row = sqlx::query("SELECT name, branch FROM groups WHERE project = $1 AND id = $2")
         .bind(codec::id(&project))
         .bind(codec::id(&id))
@@ -170,7 +176,8 @@ async fn named(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<(String
         what: "deployment group",
         name: id.to_string(),
     })?;
-    Ok((codec::get(&row, "name")?, codec::get(&row, "branch")?))
+    let branch = codec::filled(&row, "branch")?.map(str::to_owned);
+    Ok((codec::get(&row, "name")?, branch))
 }
 
 pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {

@@ -26,7 +26,7 @@ impl ProjectStore for Backend {
             .execute(&mut *tx)
             .await
             .map_err(|error| taken(error, "project", &project.id.to_string()))?;
-        groups::create(&mut tx, project.id, orphaned, ORPHANED, "").await?;
+        groups::create(&mut tx, project.id, orphaned, ORPHANED, None).await?;
         for definition in definitions {
             super::definitions::insert(&mut tx, project.id, definition).await?;
         }
@@ -52,7 +52,13 @@ impl ProjectStore for Backend {
             .transpose()
     }
 
-    async fn create_group(&self, project: ProjectId, id: GroupId, name: &str, branch: &str) -> Result<()> {
+    async fn create_group(
+        &self,
+        project: ProjectId,
+        id: GroupId,
+        name: &str,
+        branch: Option<&str>,
+    ) -> Result<()> {
         groups::create(&mut *self.write().await?, project, id, name, branch).await
     }
 

@@ -15,7 +15,7 @@ use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
-use iottly_core::model::{Change, Group, ORPHANED};
+use iottly_core::model::{Change, FollowedBranch, Group, ORPHANED};
 
 /// Maximum number of devices that a request may name; a search may match more.
 const MAX_NAMED: usize = 5000;
@@ -62,7 +62,8 @@ pub(super) async fn create(access: ProjectAccess, JsonBody(body): JsonBody<NewGr
             Change::CreateGroup {
                 id,
                 name,
-                branch: body.branch,
+                // An empty text stands for no branch in requests and answers.
+                branch: Some(body.branch).filter(|branch| !branch.is_empty()),
             },
             clock::now(),
         )
@@ -90,12 +91,20 @@ pub(super) async fn update(
             Change::UpdateGroup {
                 id,
                 name,
-                branch: body.branch,
+                branch: body.branch.map(followed),
             },
             clock::now(),
         )
         .await?;
     answer(&access, id).await
+}
+
+fn followed(branch: String) -> FollowedBranch {
+    if branch.is_empty() {
+        FollowedBranch::Absent
+    } else {
+        FollowedBranch::Named(branch)
+    }
 }
 
 /// Deletes a group.

@@ -22,7 +22,12 @@ pub(crate) async fn what_is_written_is_there_after_reopening(setup: Setup) {
         .await
         .expect("created");
     store
-        .create_group(scope.project, GroupId::from_bytes([9; 16]), "a group", "main")
+        .create_group(
+            scope.project,
+            GroupId::from_bytes([9; 16]),
+            "a group",
+            Some("main"),
+        )
         .await
         .expect("created");
     let outcomes = store

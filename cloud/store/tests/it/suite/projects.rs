@@ -1,8 +1,8 @@
 //! Projects with their groups, devices and tokens: creation, changes and deletion.
 
 use iottly_core::model::{
-    Change, Definition, DefinitionOption, Direction, MAIN_BRANCH, ORPHANED, OptionKind, Project, Scope,
-    Scopes, SecretHash, SnippetEdit,
+    Change, Definition, DefinitionOption, Direction, FollowedBranch, MAIN_BRANCH, ORPHANED, OptionKind,
+    Project, Scope, Scopes, SecretHash, SnippetEdit,
 };
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use iottly_store::{NewDevice, StoreError};
@@ -31,7 +31,7 @@ pub(crate) async fn names_and_ids_are_taken_once(setup: Setup) {
         Err(StoreError::Exists { what: "device", .. })
     ));
     let orphaned = store
-        .create_group(scope.project, GroupId::random(), ORPHANED, "")
+        .create_group(scope.project, GroupId::random(), ORPHANED, None)
         .await;
     assert!(matches!(
         orphaned,
@@ -79,7 +79,7 @@ pub(crate) async fn a_change_that_fails_leaves_nothing(setup: Setup) {
     let Setup { store, scope, .. } = setup;
     let (by, other) = (principal(scope), DeviceId::from_bytes([7; 16]));
     store
-        .create_group(scope.project, GroupId::from_bytes([9; 16]), "g", "")
+        .create_group(scope.project, GroupId::from_bytes([9; 16]), "g", None)
         .await
         .expect("created");
     let change = Change::MoveDevices(GroupId::from_bytes([9; 16]), vec![scope.device, other]);
@@ -114,7 +114,7 @@ pub(crate) async fn properties_of_a_device_change_together_or_not_at_all(setup: 
     let Setup { store, scope, .. } = &setup;
     let (by, group) = (principal(*scope), GroupId::from_bytes([9; 16]));
     store
-        .create_group(scope.project, group, "g", "")
+        .create_group(scope.project, group, "g", None)
         .await
         .expect("created");
     let update = async |group| {
@@ -208,14 +208,14 @@ pub(crate) async fn groups_tokens_and_pair_codes(setup: Setup) {
     apply(Change::CreateGroup {
         id,
         name: "g".into(),
-        branch: MAIN_BRANCH.into(),
+        branch: Some(MAIN_BRANCH.into()),
     })
     .await
     .expect("creates");
     let unknown = apply(Change::UpdateGroup {
         id,
         name: None,
-        branch: Some("nope".into()),
+        branch: Some(FollowedBranch::Named("nope".into())),
     })
     .await;
     assert!(matches!(unknown, Err(StoreError::Missing { what: "branch", .. })));

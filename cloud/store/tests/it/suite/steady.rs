@@ -374,7 +374,7 @@ pub(crate) async fn a_rollout_outlives_its_group_and_counts_whom_it_told(setup: 
     desk.change(Change::CreateGroup {
         id: other,
         name: "other".into(),
-        branch: String::new(),
+        branch: None,
     })
     .await
     .expect("adds");
