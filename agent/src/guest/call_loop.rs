@@ -60,7 +60,7 @@ impl Supervisor {
                     // Loaded before the old code ends, so that code which cannot be loaded interrupts nothing.
                     if let Some(swap) = self.prepare(request) {
                         self.stop(service, "other code takes its place");
-                        return End::Swapped(swap);
+                        return End::Swapped(Box::new(swap));
                     }
                     continue;
                 }

@@ -55,7 +55,7 @@ pub(super) enum End {
     /// Another firmware is to be run.
     Replaced(LoadRequest),
     /// Code from memory is to be run.
-    Swapped(Swap),
+    Swapped(Box<Swap>),
     /// The installed firmware is to be run instead of code from memory.
     GivenBack,
     Failed(Failure),
@@ -106,7 +106,7 @@ impl Supervisor {
                     continue;
                 }
                 End::Swapped(swap) => {
-                    self.begin(swap);
+                    self.begin(*swap);
                     continue;
                 }
                 End::GivenBack => {

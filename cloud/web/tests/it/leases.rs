@@ -81,6 +81,7 @@ fn report(order: &DeveloperOrder, state: DeveloperState) -> DeveloperReport {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the test prints what it measured")]
 #[tokio::test]
 async fn a_script_reaches_the_devices_of_the_lease_at_once_and_its_end_too() {
     let cloud = cloud().await;

@@ -67,6 +67,7 @@ fn update(place: &str, folder: &Path, first_root: &[u8], directive: &Directive) 
     content.expect("the component").len() as u64
 }
 
+#[expect(clippy::print_stdout, reason = "the test prints what it measured")]
 #[tokio::test]
 async fn an_update_of_a_script_is_small_however_many_releases_the_project_has() {
     let cloud = cloud().await;

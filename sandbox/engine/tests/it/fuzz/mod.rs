@@ -173,6 +173,7 @@ fn end(outcome: wasmtime::Result<()>) -> End {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the test prints what it measured")]
 #[test]
 fn no_script_and_no_answer_ends_it_without_a_name() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
