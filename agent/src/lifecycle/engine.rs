@@ -1,12 +1,16 @@
 //! The script engine that the agent carries, and the cache that compiles it. Runs no firmware.
 
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use iottly_sandbox::{Cache, CompilerProgram, LoadError, Runtime, ScriptEngine};
 use iottly_update::put_aside;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::error::AgentError;
 use crate::config::AgentConfig;
+use crate::status::{AgentStatus, FirmwareStatus};
 use crate::threads::thread_name;
 
 /// The engine of this agent. All agents of a process share it, so that it is loaded once.
@@ -32,23 +36,36 @@ pub(super) fn open_cache(config: &AgentConfig) -> Result<Cache, AgentError> {
     Ok(opened.with_engine(Arc::clone(&BUILT_IN)))
 }
 
+/// Maximum time for which the compilation of the engine waits for the installed firmware.
+const AFTER_FIRMWARE: Duration = Duration::from_secs(2);
+
 /// Compiles the engine on a thread of its own, unless that was done before, so that the first script does not wait for
-/// it. A script that comes meanwhile waits for this compilation and does not begin another.
+/// it. A script that comes meanwhile waits for this compilation and does not begin another. The cache compiles one
+/// component at a time, so the firmware that is installed comes first.
 pub(super) fn warm_in_background(
     config: &AgentConfig,
     cache: Arc<Cache>,
     runtime: Runtime,
-) -> Result<(), AgentError> {
+    mut status: watch::Receiver<AgentStatus>,
+) {
     let device = config.device_id;
-    std::thread::Builder::new()
-        .name(thread_name("warm", device))
-        .spawn(move || {
+    tokio::spawn(async move {
+        let loaded = status
+            .wait_for(|status| !matches!(status.firmware, FirmwareStatus::Absent | FirmwareStatus::Starting));
+        // Without firmware, and without an agent, this ends as well.
+        let _ = timeout(AFTER_FIRMWARE, loaded).await;
+        let warm = move || {
             if let Err(error) = cache.warm(&runtime) {
                 tracing::warn!(device.id = %device, %error, "failed to compile the script engine; the first script tries again");
             }
-        })
-        .map(drop)
-        .map_err(AgentError::System)
+        };
+        let thread = std::thread::Builder::new()
+            .name(thread_name("warm", device))
+            .spawn(warm);
+        if let Err(error) = thread {
+            tracing::warn!(device.id = %device, %error, "failed to start a thread for compiling the script engine; the first script does it");
+        }
+    });
 }
 
 /// Compiles the engine into the cache of a device, unless that was done before. Returns its digest.

@@ -123,7 +123,7 @@ impl Agent {
         // Without firmware and without updates nothing is ever compiled.
         let cache = if config.firmware.is_some() || config.updates.is_some() {
             let cache = Arc::new(open_cache(&config)?);
-            warm_in_background(&config, Arc::clone(&cache), runtime.clone())?;
+            warm_in_background(&config, Arc::clone(&cache), runtime.clone(), status.subscribe());
             Some(cache)
         } else {
             None

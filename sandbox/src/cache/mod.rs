@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once, PoisonError, RwLock};
 
 use iottly_child::Confinement;
-use iottly_manifest::Script;
+use iottly_manifest::{Script, ScriptError};
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
@@ -148,13 +148,19 @@ impl Cache {
             });
         }
         let digest = engine::hex(&Sha256::digest(wasm));
-        let profile = Profile::read(wasm, &digest)?;
-        if let Some(script) = Script::extract(wasm).map_err(|error| LoadError::Script(error.to_string()))? {
-            let engine = engine_for(&self.engines(), &script, preferred)?;
-            let engine = self.loaded(runtime, &engine)?;
-            return Ok(engine.with_script(script, profile));
+        match Script::extract(wasm) {
+            Ok(Some(script)) => {
+                let profile = Profile::read(wasm, &digest)?;
+                let engine = engine_for(&self.engines(), &script, preferred)?;
+                let engine = self.loaded(runtime, &engine)?;
+                return Ok(engine.with_script(script, profile));
+            }
+            // What is no WebAssembly binary is described best by the compiler.
+            Ok(None) | Err(ScriptError::Section(_)) => {}
+            Err(error) => return Err(LoadError::Script(error.to_string())),
         }
         let component = self.component(runtime, wasm, &engine::cache_key(&digest, runtime.backend()))?;
+        let profile = Profile::read(wasm, &digest)?;
         Firmware::new(runtime, &component, profile)
     }
 

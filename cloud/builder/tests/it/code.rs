@@ -12,7 +12,7 @@ use crate::common::{Board, compiled};
 fn module() -> Vec<u8> {
     let mut core = wat::parse_str(
         r#"(module
-          (import "iottly:firmware/gpio@0.1.0" "[resource-drop]output" (func (param i32)))
+          (import "iottly:firmware/gpio@0.1.0" "[resource-drop]output-pin" (func (param i32)))
           (memory (export "memory") 1)
           (data (i32.const 1028) "\f4\01\00\00")
           (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 2048))

@@ -206,7 +206,7 @@ mod tests {
         );
         assert_eq!(
             lines[3].json(),
-            r#"{"column":3,"device":null,"digest":null,"event":"error","file":"main.js","line":2,"text":"main.js:2:3: SyntaxError"}"#
+            r#"{"event":"error","device":null,"digest":null,"file":"main.js","line":2,"column":3,"text":"main.js:2:3: SyntaxError"}"#
         );
     }
 

@@ -7,7 +7,7 @@ macro_rules! file {
 }
 
 /// Paths and texts, relative to the firmware's folder.
-pub(super) const FILES: [(&str, &str); 39] = [
+pub(super) const FILES: [(&str, &str); 40] = [
     file!("firmware/Cargo.toml", "iottly/firmware/Cargo.toml"),
     file!("firmware/src/adc.rs", "iottly/firmware/src/adc.rs"),
     file!("firmware/src/app.rs", "iottly/firmware/src/app.rs"),
@@ -49,6 +49,7 @@ pub(super) const FILES: [(&str, &str); 39] = [
     file!("wit/log.wit", "iottly/wit/log.wit"),
     file!("wit/pwm.wit", "iottly/wit/pwm.wit"),
     file!("wit/random.wit", "iottly/wit/random.wit"),
+    file!("wit/script.wit", "iottly/wit/script.wit"),
     file!("wit/spi.wit", "iottly/wit/spi.wit"),
     file!("wit/state.wit", "iottly/wit/state.wit"),
     file!("wit/telemetry.wit", "iottly/wit/telemetry.wit"),

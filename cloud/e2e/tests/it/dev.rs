@@ -206,21 +206,20 @@ fn a_release_takes_a_device_under_a_lease_and_no_update_is_lost() {
     running(&mut dev, 0);
     let project = format!("/project/{}", desk.device.api.project);
     let api = &desk.device.api;
-    let (_, groups) = api.get(&format!("{project}/deploymentgroups"));
-    let group = groups["deployment_groups"]
-        .as_array()
-        .expect("groups")
-        .iter()
-        .find(|group| {
-            group["boards"]
-                .as_array()
-                .is_some_and(|devices| devices.iter().any(|id| *id == json!(desk.device.id)))
-        })
-        .expect("the device's group")
-        .clone();
+    let (status, made) = api.post(
+        &format!("{project}/deploymentgroups"),
+        &json!({"name": "field", "branch": "main"}),
+    );
+    assert_eq!(status, 200, "{made}");
+    let id = made["deployment_group"]["id"].as_str().expect("an id").to_owned();
+    let (status, moved) = api.post(
+        &format!("{project}/deploymentgroups/{id}/devices"),
+        &json!({"devices": [desk.device.id]}),
+    );
+    assert_eq!(status, 200, "{moved}");
     let released = firmware_folder(desk.cloud.dir.path(), "next", &script("next"));
     let push = std::process::Command::new(iottly_e2e::program())
-        .args(["push", "--branch", group["branch"].as_str().expect("branch")])
+        .args(["push", "--branch", "main"])
         .arg(&released)
         .env("IOTTLY_URL", &api.url)
         .env("IOTTLY_TOKEN", &api.token)
@@ -229,10 +228,9 @@ fn a_release_takes_a_device_under_a_lease_and_no_update_is_lost() {
         .expect("push");
     assert!(push.status.success(), "{}", String::from_utf8_lossy(&push.stderr));
     let from = dev.count();
-    let id = group["id"].as_str().expect("id");
     let (status, begun) = api.post(
         &format!("{project}/deploymentgroups/{id}/flashfw"),
-        &json!({"grace_ms": 1000}),
+        &json!({"policy": {"canary": 1, "failure_percent": 0, "sample": 1, "grace_ms": 1000}}),
     );
     assert_eq!(status, 200, "{begun}");
     dev.wait_from(from, "the end", |line| line["event"] == "ended");

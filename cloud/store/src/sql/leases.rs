@@ -13,7 +13,7 @@ use iottly_core::model::{
     Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder, Scope, UnixMs,
 };
 
-/// Number of leases of a project that are kept, with the open ones; of the others the oldest are deleted.
+/// Number of the newest leases of a project that are kept, beside those that are open.
 const KEPT: i64 = 64;
 
 #[async_trait]
@@ -191,7 +191,7 @@ async fn add_device(
     Ok(())
 }
 
-/// Deletes the oldest leases that are over, above [`KEPT`]. The one with the highest counter stays, so that counters
+/// Deletes leases that are over and not among the newest [`KEPT`]. The one with the highest counter stays, so that counters
 /// continue to rise.
 async fn forget_old(tx: &mut Conn, project: ProjectId, now: UnixMs) -> Result<()> {
     sqlx::query(

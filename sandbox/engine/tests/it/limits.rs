@@ -236,7 +236,7 @@ fn a_loop_has_its_line_and_column() {
             "let a = 1;\nif (a)\n  while (true) ;",
             "<anonymous> (main.js:3:9)",
         ),
-        ("let a = 1;\ndo ; while (a);", "<anonymous> (main.js:2:12)"),
+        ("let a = 1;\ndo ; while (a);", "<anonymous> (main.js:2:13)"),
         (
             "const f = () => {\n  let a;\n\n    for (;;) ;\n};\nf();",
             "f (main.js:4:5)",
