@@ -14,6 +14,8 @@ use crate::updates::Rig;
 
 /// Name of an engine that no agent carries.
 const OTHER: &str = "script 99";
+/// Empty custom section (WebAssembly core specification, section 5.5.3): it changes a component's digest and nothing else.
+const SECTION: [u8; 4] = [0, 2, 1, b'x'];
 /// Script that sends a message when it starts.
 const HELLO: &str =
     "function init() { send_msg({ hello: 'from a script' }); }\nfunction loop() { return 200; }";
@@ -83,9 +85,10 @@ pub(crate) async fn a_script_runs_on_the_engine_that_the_agent_carries() {
 pub(crate) async fn an_engine_that_the_device_lacks_comes_with_the_release() {
     let mut rig = Rig::new(0).await;
     let agent = rig.start().await;
+    let other: &[u8] = [iottly_engine::ENGINE, &SECTION].concat().leak();
     let offered = OfferedEngine {
         abi: OTHER.to_owned(),
-        content: iottly_engine::ENGINE,
+        content: other,
     };
     let sha256 = rig
         .releases
@@ -94,7 +97,7 @@ pub(crate) async fn an_engine_that_the_device_lacks_comes_with_the_release() {
     rig.runs(&sha256).await;
     rig.stop(agent).await;
     let file = rig.data().join("update/engine-0.wasm");
-    assert_eq!(std::fs::read(&file).expect("stored"), iottly_engine::ENGINE);
+    assert_eq!(std::fs::read(&file).expect("stored"), other);
     // It is there after a restart, without the repository.
     let agent = rig.start().await;
     rig.peer

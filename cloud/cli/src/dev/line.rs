@@ -202,7 +202,7 @@ mod tests {
         );
         assert_eq!(
             lines[0].json(),
-            r#"{"device":"08c602b1","digest":"0123456789ab","event":"running","ms":212}"#
+            r#"{"event":"running","device":"08c602b1","digest":"0123456789ab","ms":212}"#
         );
         assert_eq!(
             lines[3].json(),
