@@ -170,7 +170,10 @@ pub(crate) async fn code_runs_from_memory_and_the_installed_firmware_returns() {
     rig.factory_starts(1).await;
     let before = rig.memory();
 
-    let one = script("function init() { send_msg({ v: 'one' }); log('up'); }", "");
+    let one = script(
+        "function init() { send_msg({ v: 'one' }); log('up'); }",
+        "name = \"lamp\"",
+    );
     let (order, mark) = rig.run(&one);
     let report = rig.reported(&order, DeveloperState::Running).await;
     assert!(
@@ -180,7 +183,7 @@ pub(crate) async fn code_runs_from_memory_and_the_installed_firmware_returns() {
     rig.message(&["\"v\":\"one\"", &mark]).await;
 
     // Its first call fails: the one before it runs again.
-    let bad = script("function init() {\n  missing();\n}", "");
+    let bad = script("function init() {\n  missing();\n}", "name = \"lamp\"");
     let (order, _) = rig.run(&bad);
     let report = rig.reported(&order, DeveloperState::Failed).await;
     let place = report.place.clone().expect("a place");
@@ -228,7 +231,7 @@ pub(crate) async fn forged_and_repeated_orders_are_refused_by_name() {
     let mut rig = Rig::new().await;
     let agent = rig.start(true).await;
     rig.factory_starts(1).await;
-    let one = script("function init() { send_msg({ v: 'one' }); }", "");
+    let one = script("function init() { send_msg({ v: 'one' }); }", "name = \"lamp\"");
     let refused = [
         ("another key", "unknown_key"),
         ("another device", "not_leased"),
@@ -288,7 +291,7 @@ pub(crate) async fn a_lease_ends_by_its_own_time() {
     let mut rig = Rig::new().await;
     let agent = rig.start(true).await;
     rig.factory_starts(1).await;
-    let one = script("function init() { send_msg({ v: 'one' }); }", "");
+    let one = script("function init() { send_msg({ v: 'one' }); }", "name = \"lamp\"");
     let mut order = rig.order(Some(&one));
     order.expires = Instant::from_unix(now() + 5);
     rig.send(&order, &rig.key, Some(&one));

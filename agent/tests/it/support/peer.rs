@@ -331,9 +331,10 @@ impl Peer {
                 .map(|(stream, records)| (stream, records.len()))
                 .collect();
             panic!(
-                "{what} did not happen; hellos {}, records {counts:?}, online {:?}",
+                "{what} did not happen; hellos {}, records {counts:?}, online {:?}, reports {:?}",
                 store.hellos.len(),
-                store.online
+                store.online,
+                store.reports()
             );
         }
     }
