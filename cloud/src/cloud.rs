@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, StoreLogin};
+use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, MqttEntrance, StoreLogin};
 use crate::clock;
 use crate::clock::Clock;
 use crate::command::CommandService;
@@ -47,8 +47,8 @@ pub struct CloudConfig {
     pub data: PathBuf,
     /// URL of a PostgreSQL database; none for a SQLite file in the folder.
     pub database_url: Option<String>,
-    /// Address of the MQTT listener; port 0 takes any free port.
-    pub mqtt: SocketAddr,
+    /// Address of the MQTT listener; port 0 takes any free port. None when devices come through the HTTP listener.
+    pub mqtt: Option<SocketAddr>,
     /// Limits of connections, and trusted proxies.
     pub edge: EdgeConfig,
     /// Time in which devices that were online may reconnect after a restart; [`PRESENCE_GRACE`] unless a test
@@ -70,13 +70,13 @@ pub struct CloudConfig {
 }
 
 impl CloudConfig {
-    /// Returns the configuration of a cloud with its data in `data` and its broker on `mqtt`.
+    /// Returns the configuration of a cloud with its data in `data` and its broker on `mqtt`, if anywhere.
     #[must_use]
-    pub fn new(data: PathBuf, mqtt: SocketAddr) -> Self {
+    pub fn new(data: PathBuf, mqtt: impl Into<Option<SocketAddr>>) -> Self {
         Self {
             data,
             database_url: None,
-            mqtt,
+            mqtt: mqtt.into(),
             presence_grace: PRESENCE_GRACE,
             rate_limit: None,
             edge: EdgeConfig::default(),
@@ -131,6 +131,8 @@ pub struct Services {
     pub live: Arc<LiveHub>,
     /// MQTT broker.
     pub broker: Arc<dyn Broker>,
+    /// Entrance to the broker for connections that the HTTP listener accepts.
+    pub mqtt: MqttEntrance,
     /// Generator of ObjectIds.
     pub ids: Arc<MessageIds>,
     /// True if browsers use HTTPS: login cookies are then limited to HTTPS.
@@ -264,6 +266,7 @@ impl Cloud {
             rollouts,
             live,
             broker: shared,
+            mqtt: broker.entrance(),
             ids,
             https: config.https,
             rate: config
@@ -296,9 +299,9 @@ impl Cloud {
         self.services.clone()
     }
 
-    /// Returns the address of the MQTT listener, with the real port.
+    /// Returns the address of the MQTT listener, with the real port; none when there is none.
     #[must_use]
-    pub fn mqtt_addr(&self) -> SocketAddr {
+    pub fn mqtt_addr(&self) -> Option<SocketAddr> {
         self.broker.address()
     }
 

@@ -405,7 +405,9 @@ fn engine() {
             files: [("main.js".to_owned(), main.to_owned())].into(),
             sections: Vec::new(),
         };
-        cache.load(&runtime, &script.component("name = \"bench\"").unwrap()).unwrap()
+        cache
+            .load(&runtime, &script.component("name = \"bench\"").unwrap())
+            .unwrap()
     };
     println!("\n| script engine | |\n|---|---|");
     println!("| component | {} KiB |", iottly_engine::ENGINE.len() >> 10);

@@ -8,11 +8,12 @@
 use std::time::Duration;
 
 use iottly_protocol::{ConnId, DeviceId, Status, Topic, limits};
-use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Packet, Publish, QoS};
+use rumqttc::{AsyncClient, Event, EventLoop, LastWill, NetworkOptions, Packet, Publish, QoS};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::config::Secret;
+use super::route::Route;
+use crate::config::{Secret, Way};
 
 /// Maximum number of requests that wait for the client's task; far above the session's windows.
 const REQUESTS: usize = 256;
@@ -30,11 +31,10 @@ const CONNECT_SECONDS: u64 = 10;
 /// Maximum time that a clean stop waits for the broker to close the connection.
 const FAREWELL: Duration = Duration::from_millis(1500);
 
-/// Address of the broker and credentials of the device.
+/// Route to the broker and credentials of the device.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) route: Route,
     pub(crate) device: DeviceId,
     pub(crate) secret: Secret,
 }
@@ -55,6 +55,7 @@ pub(super) struct Connection {
     client: AsyncClient,
     device: DeviceId,
     conn: ConnId,
+    way: Way,
     incoming: mpsc::Receiver<Incoming>,
     poller: JoinHandle<()>,
 }
@@ -65,9 +66,9 @@ pub(super) struct Connection {
 pub(super) struct Congested;
 
 impl Connection {
-    pub(super) fn open(endpoint: &Endpoint, conn: ConnId) -> Self {
+    pub(super) fn open(endpoint: &Endpoint, way: Way, conn: ConnId) -> Self {
         let device = endpoint.device;
-        let mut options = MqttOptions::new(device.to_string(), endpoint.host.clone(), endpoint.port);
+        let mut options = endpoint.route.options(device.to_string(), way);
         options
             .set_credentials(device.to_string(), endpoint.secret.expose())
             .set_clean_session(true)
@@ -103,9 +104,15 @@ impl Connection {
             client,
             device,
             conn,
+            way,
             incoming,
             poller,
         }
+    }
+
+    /// Returns the way that the connection takes.
+    pub(super) const fn way(&self) -> Way {
+        self.way
     }
 
     /// Waits for the next event of the connection. Cancel-safe.

@@ -4,9 +4,12 @@ mod actor;
 mod backoff;
 mod client;
 mod effect;
+mod route;
 mod session;
 mod track;
+mod way;
 mod window;
 
 pub(crate) use actor::{Actor, Delivery, Links, Receipt, Skipped};
 pub(crate) use client::Endpoint;
+pub(crate) use route::Route;

@@ -58,7 +58,7 @@ pub(crate) struct Board {
 
 impl Board {
     pub(crate) async fn connect(cloud: &TestCloud, id: DeviceId) -> Self {
-        let mut raw = Raw::connect(cloud.mqtt_addr(), id, SECRET).await;
+        let mut raw = Raw::connect(cloud.mqtt_addr().expect("a listener"), id, SECRET).await;
         let stream = StreamId::random();
         raw.hello(&[(stream, StreamClass::Control, 1, 1)]).await;
         Self { raw, stream, seq: 0 }

@@ -73,7 +73,7 @@ async fn setup() -> Setup {
     let seen = Arc::new(Recorder::default());
     let known = Arc::new(Known(HashMap::from([(a, "secret-a"), (b, "secret-b")])));
     let config = EmbeddedConfig {
-        listen: "127.0.0.1:0".parse().expect("an address"),
+        listen: Some("127.0.0.1:0".parse().expect("an address")),
         edge: EdgeConfig::default(),
     };
     let broker = EmbeddedBroker::start(&config, known, Arc::clone(&seen) as _)

@@ -13,7 +13,12 @@ const DEVICE: &str = "/v1.0/project/<project id>/device/<device id>";
 const ECHO: &str = r#"{"cmd_type": "echo", "values": {"echo.content": "hi"}}"#;
 
 async fn connect(cloud: &TestCloud, stream: StreamId, next: u64) -> Raw {
-    let mut device = Raw::connect(cloud.mqtt_addr(), cloud.tenant.scope.device, "device secret").await;
+    let mut device = Raw::connect(
+        cloud.mqtt_addr().expect("a listener"),
+        cloud.tenant.scope.device,
+        "device secret",
+    )
+    .await;
     device.hello(&[(stream, StreamClass::Control, 1, next)]).await;
     device
 }

@@ -48,8 +48,13 @@ async fn a_flood_of_hellos_is_answered_now_and_then_and_the_newest_counts() {
     const FLOOD: u32 = 2_000;
     let cloud = start().await;
     let other = tenant(&cloud.services, "other").await;
-    let mut hostile = Raw::connect(cloud.mqtt_addr(), cloud.tenant.scope.device, SECRET).await;
-    let mut honest = Raw::connect(cloud.mqtt_addr(), other.scope.device, SECRET).await;
+    let mut hostile = Raw::connect(
+        cloud.mqtt_addr().expect("a listener"),
+        cloud.tenant.scope.device,
+        SECRET,
+    )
+    .await;
+    let mut honest = Raw::connect(cloud.mqtt_addr().expect("a listener"), other.scope.device, SECRET).await;
     let stream = StreamId::random();
     honest.hello(&[(stream, StreamClass::History, 1, 1)]).await;
     let (began, topic) = (Instant::now(), Topic::Up(hostile.id).to_string());
@@ -130,7 +135,12 @@ async fn open_commands_come_page_by_page_as_their_device_takes_them() {
     const BYTES: usize = 60_000;
     let cloud = start().await;
     fill(&cloud, COMMANDS, BYTES).await;
-    let mut device = Raw::connect(cloud.mqtt_addr(), cloud.tenant.scope.device, SECRET).await;
+    let mut device = Raw::connect(
+        cloud.mqtt_addr().expect("a listener"),
+        cloud.tenant.scope.device,
+        SECRET,
+    )
+    .await;
     let controls = StreamId::random();
     device.hello(&[(controls, StreamClass::Control, 1, 1)]).await;
     // A device that does not report about them gets one page, however often it says hello.
@@ -224,13 +234,13 @@ async fn what_waits_for_a_device_is_bounded_in_bytes_and_a_repeated_request_find
 async fn a_device_that_comes_and_goes_leaves_few_entries_and_the_right_last_one() {
     let cloud = start().await;
     let scope = cloud.tenant.scope;
-    let mut device = Raw::connect(cloud.mqtt_addr(), scope.device, SECRET).await;
+    let mut device = Raw::connect(cloud.mqtt_addr().expect("a listener"), scope.device, SECRET).await;
     let topic = Topic::Status(scope.device).to_string();
     let stream = StreamId::random();
     device.hello(&[(stream, StreamClass::History, 1, 1)]).await;
     drop(device);
     for _ in 0..40 {
-        let one = Raw::connect(cloud.mqtt_addr(), scope.device, SECRET).await;
+        let one = Raw::connect(cloud.mqtt_addr().expect("a listener"), scope.device, SECRET).await;
         one.publish(
             &topic,
             iottly_protocol::Status::new(one.conn, true).encode(),
@@ -243,7 +253,7 @@ async fn a_device_that_comes_and_goes_leaves_few_entries_and_the_right_last_one(
         })
         .await;
     }
-    let mut last = Raw::connect(cloud.mqtt_addr(), scope.device, SECRET).await;
+    let mut last = Raw::connect(cloud.mqtt_addr().expect("a listener"), scope.device, SECRET).await;
     last.hello(&[(stream, StreamClass::History, 1, 1)]).await;
     eventually("it counts as online", || async {
         cloud

@@ -13,7 +13,12 @@ const DEVICE: &str = "/v1.0/project/<project id>/device/<device id>";
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forced_gap_is_an_entry_of_the_agent_s_in_the_history() {
     let cloud = support::start().await;
-    let mut device = Raw::connect(cloud.mqtt_addr(), cloud.tenant.scope.device, SECRET).await;
+    let mut device = Raw::connect(
+        cloud.mqtt_addr().expect("a listener"),
+        cloud.tenant.scope.device,
+        SECRET,
+    )
+    .await;
     let stream = StreamId::random();
     device.hello(&[(stream, StreamClass::History, 1, 9)]).await;
     device.batch(stream, 1, 2).await;
@@ -73,7 +78,7 @@ async fn a_forced_gap_is_an_entry_of_the_agent_s_in_the_history() {
 async fn a_deleted_device_is_disconnected_and_leaves_nothing() {
     let cloud = support::start().await;
     let scope = cloud.tenant.scope;
-    let mut device = Raw::connect(cloud.mqtt_addr(), scope.device, SECRET).await;
+    let mut device = Raw::connect(cloud.mqtt_addr().expect("a listener"), scope.device, SECRET).await;
     let stream = StreamId::random();
     device.hello(&[(stream, StreamClass::History, 1, 1)]).await;
     device.batch(stream, 1, 10).await;
@@ -98,7 +103,7 @@ async fn a_deleted_device_is_disconnected_and_leaves_nothing() {
         will_topic: None,
     };
     assert!(
-        Raw::login(cloud.mqtt_addr(), scope.device, &login)
+        Raw::login(cloud.mqtt_addr().expect("a listener"), scope.device, &login)
             .await
             .is_none(),
         "its secret is worth nothing"

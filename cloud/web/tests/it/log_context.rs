@@ -133,7 +133,7 @@ async fn a_line_of_an_ingest_group_carries_its_device() {
                   BEGIN SELECT RAISE(ABORT, 'no'); END";
     run(&cloud, poison).await;
     let id = cloud.tenant.scope.device;
-    let mut device = Raw::connect(cloud.mqtt_addr(), id, "device secret").await;
+    let mut device = Raw::connect(cloud.mqtt_addr().expect("a listener"), id, "device secret").await;
     let stream = StreamId::random();
     device.hello(&[(stream, StreamClass::History, 1, 2)]).await;
     let record = r#"{"message":{"type":"userdefined","at_ms":1,"channel":"poison","payload":{}}}"#;

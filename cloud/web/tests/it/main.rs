@@ -25,6 +25,7 @@ mod logins;
 mod manage;
 mod matrix;
 mod names;
+mod one_port;
 mod refusals;
 mod rollout_ends;
 mod rollouts;

@@ -860,7 +860,12 @@ async fn settings_reach_the_device_and_its_word_comes_back() {
         (&set.ok()["desired"]["version"], &set.ok()["in_sync"]),
         (&json!(1), &json!(false))
     );
-    let mut board = Raw::connect(cloud.mqtt_addr(), cloud.tenant.scope.device, "device secret").await;
+    let mut board = Raw::connect(
+        cloud.mqtt_addr().expect("a listener"),
+        cloud.tenant.scope.device,
+        "device secret",
+    )
+    .await;
     let stream = StreamId::random();
     board.hello(&[(stream, StreamClass::Control, 1, 1)]).await;
     let Down::Config(config) = board.down().await else {

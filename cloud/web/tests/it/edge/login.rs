@@ -16,7 +16,7 @@ const BAD_SECRET: Option<u8> = Some(4);
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_connections_make_room_and_devices_log_in() {
     let cloud = small(|_| {}).await;
-    let mut silent = idle(cloud.mqtt_addr(), 12).await;
+    let mut silent = idle(cloud.mqtt_addr().expect("a listener"), 12).await;
     let mut open = 0;
     for stream in &mut silent {
         open += usize::from(is_open(stream).await);
@@ -31,9 +31,9 @@ async fn silent_connections_make_room_and_devices_log_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_without_a_connect_is_closed_in_time() {
     let cloud = support::start().await;
-    let mut dripping = connect(cloud.mqtt_addr()).await;
+    let mut dripping = connect(cloud.mqtt_addr().expect("a listener")).await;
     dripping.write_all(&[0x10, 0x7f]).await.expect("sent");
-    let mut silent = connect(cloud.mqtt_addr()).await;
+    let mut silent = connect(cloud.mqtt_addr().expect("a listener")).await;
     let (ended, took) = tokio::join!(closed_after(&mut dripping), closed_after(&mut silent));
     assert!(took.0.is_empty() && ended.0.is_empty(), "nothing is said");
     for took in [ended.1, took.1] {
@@ -56,7 +56,7 @@ async fn a_large_connect_is_refused_before_it_is_read() {
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
         vec![0x30, 0x02, 0, 0],
     ] {
-        let mut stream = connect(cloud.mqtt_addr()).await;
+        let mut stream = connect(cloud.mqtt_addr().expect("a listener")).await;
         // The connection may be closed while it is written to.
         let _ = stream.write_all(&start).await;
         let (answer, took) = closed_after(&mut stream).await;
@@ -103,13 +103,13 @@ async fn one_project_does_not_take_all_places_of_devices() {
             .await
             .expect("created");
         let id = scope.device.to_string();
-        let mut stream = connect(cloud.mqtt_addr()).await;
+        let mut stream = connect(cloud.mqtt_addr().expect("a listener")).await;
         let reason = connack(&mut stream, &mqtt_connect(&id, &id, "device secret")).await;
         assert_eq!(reason == ACCEPTED, n < 6, "device {n}: {reason:?}");
         connected.push(stream);
     }
     let device = other.scope.device.to_string();
-    let mut stream = connect(cloud.mqtt_addr()).await;
+    let mut stream = connect(cloud.mqtt_addr().expect("a listener")).await;
     assert_eq!(
         connack(&mut stream, &mqtt_connect(&device, &device, "device secret")).await,
         ACCEPTED
@@ -126,8 +126,13 @@ async fn one_project_does_not_take_all_places_of_devices() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_has_logged_in_is_not_driven_out() {
     let cloud = small(|_| {}).await;
-    let mut device = Raw::connect(cloud.mqtt_addr(), cloud.tenant.scope.device, "device secret").await;
-    let _silent = idle(cloud.mqtt_addr(), 40).await;
+    let mut device = Raw::connect(
+        cloud.mqtt_addr().expect("a listener"),
+        cloud.tenant.scope.device,
+        "device secret",
+    )
+    .await;
+    let _silent = idle(cloud.mqtt_addr().expect("a listener"), 40).await;
     device.hello(&[]).await;
     device.stop().await;
     cloud.shutdown().await;

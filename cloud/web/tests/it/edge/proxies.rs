@@ -30,7 +30,7 @@ async fn devices_behind_a_proxy_log_in() {
         b"PROXY UNKNOWN\r\n".to_vec(),
         Vec::new(),
     ] {
-        let mut stream = connect(cloud.mqtt_addr()).await;
+        let mut stream = connect(cloud.mqtt_addr().expect("a listener")).await;
         assert_eq!(
             connack(&mut stream, &[&header[..], &login].concat()).await,
             Some(0),
@@ -38,7 +38,7 @@ async fn devices_behind_a_proxy_log_in() {
         );
     }
     // In pieces, as slow links deliver it.
-    let mut stream = connect(cloud.mqtt_addr()).await;
+    let mut stream = connect(cloud.mqtt_addr().expect("a listener")).await;
     let header = version_1("192.0.2.1");
     for piece in header.chunks(7) {
         stream.write_all(piece).await.expect("sent");
@@ -51,7 +51,10 @@ async fn devices_behind_a_proxy_log_in() {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_a_proxy_are_counted_one_by_one() {
     let cloud = behind_proxies().await;
-    for (address, header) in [(cloud.mqtt_addr(), &[0x10][..]), (cloud.address, &b"G"[..])] {
+    for (address, header) in [
+        (cloud.mqtt_addr().expect("a listener"), &[0x10][..]),
+        (cloud.address, &b"G"[..]),
+    ] {
         // Four places for one address, eight in all. Before its header a client's address is not known, so a
         // connection of another address may be closed.
         let mut held = Vec::new();
@@ -131,7 +134,7 @@ async fn bad_headers_end_the_connection() {
         &[b"PROXY ", [b'x'; 500].as_slice()].concat(),
     ] {
         for (address, request) in [
-            (cloud.mqtt_addr(), &login[..]),
+            (cloud.mqtt_addr().expect("a listener"), &login[..]),
             (cloud.address, &b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"[..]),
         ] {
             let mut stream = connect(address).await;
@@ -149,7 +152,7 @@ async fn strangers_name_nobody() {
     let device = cloud.tenant.scope.device.to_string();
     let login = mqtt_connect(&device, &device, "device secret");
     for header in [version_1("127.0.0.1"), version_2([127, 0, 0, 1])] {
-        let mut stream = connect(cloud.mqtt_addr()).await;
+        let mut stream = connect(cloud.mqtt_addr().expect("a listener")).await;
         assert_eq!(
             connack(&mut stream, &[&header[..], &login].concat()).await,
             None,

@@ -113,7 +113,7 @@ pub(crate) async fn connack(stream: &mut TcpStream, bytes: &[u8]) -> Option<u8> 
 pub(crate) async fn login(cloud: &TestCloud, secret: &str) -> Option<u8> {
     let device = cloud.tenant.scope.device.to_string();
     connack(
-        &mut connect(cloud.mqtt_addr()).await,
+        &mut connect(cloud.mqtt_addr().expect("a listener")).await,
         &mqtt_connect(&device, &device, secret),
     )
     .await
