@@ -18,7 +18,7 @@ use crate::{
 const NOW_MS: u64 = 1_700_000_000_000;
 /// Maximum size of the text of a refusal, in bytes.
 const MAX_TEXT: usize = 2000;
-/// What the engine says where a text ends too early.
+/// Error of the engine where a text ends too early.
 const END: &str = "unexpected token in expression: ''";
 
 /// Reason why a script did not pass its check.
@@ -71,12 +71,12 @@ struct NoDevice {
     state: MemoryState,
 }
 
-/// What a script did while it was checked.
+/// Actions of a script while it was checked.
 #[derive(Default)]
 struct Seen {
     /// True once it has asked for what differs between devices.
     device: AtomicBool,
-    /// Its last error in the log: the engine writes places there that a fault does not carry.
+    /// Last error of the script in the log: the engine writes places there that a fault does not carry.
     error: Mutex<String>,
 }
 

@@ -40,7 +40,7 @@ impl ChildCheck {
     /// Checks with this program, and the compiled code of this process.
     ///
     /// # Errors
-    /// When this program's own file cannot be found.
+    /// If this program's own file cannot be found.
     pub(crate) fn new() -> anyhow::Result<Self> {
         Ok(Self {
             program: subprocess::checker()?,

@@ -42,9 +42,9 @@ impl Lease {
 /// Reason for which a lease ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LeaseEnding {
-    /// It was ended before its time was over.
+    /// Ended before the lease's time was over.
     Revoked,
-    /// Its time was over.
+    /// The lease's time was over.
     Expired,
 }
 

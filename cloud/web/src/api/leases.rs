@@ -83,8 +83,8 @@ pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, Str
 
 /// Runs a script on the devices of an open developer lease, in place of their releases.
 ///
-/// It is signed, and sent at once to the devices that are connected; the others are sent the newest script when they
-/// connect. Their answers are in the lease and in its events.
+/// The script is signed, and sent at once to the devices that are connected; the others are sent the newest script
+/// when they connect. Their answers are in the lease and in its events.
 #[utoipa::path(
     put,
     path = "/leases/{lease}/script",

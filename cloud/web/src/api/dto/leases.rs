@@ -174,7 +174,7 @@ impl From<Lease> for LeaseDto {
     }
 }
 
-/// One developer lease.
+/// Developer lease.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct OneLease {
     /// The lease.

@@ -14,7 +14,7 @@ const MAX_CALLS: u32 = 20_000;
 /// Most resources that the world has.
 const MAX_RESOURCES: u32 = 16;
 
-/// What a host knows of its script.
+/// Knowledge of a host about its script.
 pub(super) struct Subject {
     pub(super) random: Random,
     pub(super) files: BTreeMap<String, String>,

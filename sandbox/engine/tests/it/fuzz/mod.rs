@@ -39,7 +39,7 @@ struct Laboratory {
     pieces: Vec<String>,
 }
 
-/// How a call ended.
+/// End of a call.
 enum End {
     Returned,
     /// The instance ended for a reason that has a name.

@@ -4,7 +4,7 @@ use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Type};
 
-/// What a script can call and say.
+/// Functions and texts that scripts are made of.
 #[derive(Default)]
 pub(super) struct Surface {
     /// Interfaces, each with its functions and the number of their parameters.
