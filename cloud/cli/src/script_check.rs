@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Context;
 use iottly_builder::{Refusal, ScriptCheck};
 use iottly_child::{BAD_INPUT, Bounds, Failure, Job, Program, RunError};
+use iottly_manifest::Script;
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use iottly_sandbox::{Cache, CheckError, Limits, LoadError, Runtime};
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -113,6 +114,12 @@ fn check(cache: &Cache, runtime: &Runtime) -> Result<Vec<u8>, Failure> {
         .take(MAX_COMPONENT_BYTES as u64 + 1)
         .read_to_end(&mut component)
         .map_err(|error| Failure::failed(format!("cannot read the script: {error}")))?;
+    // Only scripts are checked: whatever else it is would have to be compiled, which this process can no longer do.
+    match Script::extract(&component) {
+        Ok(Some(_)) => {}
+        Ok(None) => return Err(Failure::bad_input("the component contains no script".to_owned())),
+        Err(error) => return Err(Failure::bad_input(error.to_string())),
+    }
     let firmware = cache.load(runtime, &component).map_err(|error| match error {
         LoadError::Cache { .. } | LoadError::Compile(_) => Failure::failed(error.to_string()),
         _ => Failure::bad_input(error.to_string()),

@@ -8,6 +8,9 @@ use std::time::Duration;
 use iottly_child::{BAD_INPUT, Job, Outcome, PROBE_VAR, Program, run};
 use iottly_e2e::{beside_others, program};
 
+/// The shortest component: the header of the format alone.
+const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
 /// Runs the check on a component; returns how it ended, and its standard output.
 fn check(dir: &Path, component: &[u8], probe: bool) -> (Outcome, String) {
     let mut input = tempfile::tempfile().expect("file");
@@ -68,6 +71,7 @@ fn what_is_not_a_script_of_this_engine_is_named() {
     let other = script.component("name = \"a\"").expect("a component");
     for (component, reason) in [
         (&b"no component"[..], "not a WebAssembly binary"),
+        (EMPTY_COMPONENT, "the component contains no script"),
         (&other, "the script needs the engine \"script 9\""),
     ] {
         let (outcome, _) = check(dir.path(), component, false);
