@@ -15,7 +15,7 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// Creates `per_second` turns a second, `burst` of them at once after a pause. Nobody waits for longer than
+    /// Creates `per_second` turns a second, `burst` of them at once after a pause. No client waits for longer than
     /// `patience`.
     #[must_use]
     pub fn new(per_second: u32, burst: u32, patience: Duration) -> Self {
@@ -54,7 +54,7 @@ mod tests {
         assert!(waits[..11].iter().all(Duration::is_zero), "{:?}", &waits[..11]);
         assert_eq!(waits[11], Duration::from_millis(10));
         assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "in order");
-        assert_eq!(waits.len(), 10 + 200 + 1, "nobody waits for longer than 2 s");
+        assert_eq!(waits.len(), 10 + 200 + 1, "no wait is longer than 2 s");
         assert!(turns.take(now).is_none());
         // A second later a hundred turns have passed.
         let later = now + Duration::from_secs(1);

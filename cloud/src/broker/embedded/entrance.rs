@@ -98,8 +98,8 @@ impl MqttEntrance {
     }
 }
 
-/// Tells a client that the broker is unavailable. A device then waits for half a minute and more, which it does not
-/// after a connection that only ends.
+/// Sends a client the answer that the broker is unavailable. A device then pauses for longer than after a connection that
+/// only ends.
 async fn refuse(stream: &mut (impl AsyncWrite + Unpin)) {
     let told = async {
         stream.write_all(&UNAVAILABLE).await?;
