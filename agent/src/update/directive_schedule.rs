@@ -95,7 +95,8 @@ impl DirectiveSchedule {
         true
     }
 
-    /// Returns the time at which [`DirectiveSchedule::next`] may have a question; none while one is outstanding.
+    /// Returns the time at which [`DirectiveSchedule::next`] may have a question; none while one is
+    /// outstanding.
     pub(super) fn due_ms(&self) -> Option<u64> {
         let next = self
             .sent
@@ -160,8 +161,8 @@ impl DirectiveSchedule {
         report.then_some(state)
     }
 
-    /// Keeps a directive that was not valid at the device's time until that time is revised. If that has happened
-    /// since the question was asked, the directive is considered again at once.
+    /// Keeps a directive that was not valid at the device's time until that time is revised. If that has
+    /// happened since the question was asked, the directive is considered again at once.
     fn waits(&mut self, document: Vec<u8>, now_ms: u64) {
         if self.revision == self.asked_revision {
             self.waiting = Some(document);

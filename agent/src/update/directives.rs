@@ -39,8 +39,8 @@ impl Directives {
         })
     }
 
-    /// Notes that the date became known or turned out to be wrong: directives that were refused by their dates
-    /// are considered again.
+    /// Notes that the date became known or turned out to be wrong: directives that were refused by their
+    /// dates are considered again.
     pub(crate) fn time_revised(&self) {
         self.mailbox.time_revised();
     }

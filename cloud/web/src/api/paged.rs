@@ -18,7 +18,8 @@ impl PageSize {
         self.0 + 1
     }
 
-    /// Returns the page's items as the API shows them, and the cursor of the last one if another page follows.
+    /// Returns the page's items as the API shows them, and the cursor of the last one if another page
+    /// follows.
     pub(super) fn cut<T, D: From<T>, C>(
         self,
         mut items: Vec<T>,
