@@ -18,6 +18,7 @@ pub mod ingest;
 pub mod leases;
 pub mod live;
 mod metrics;
+pub mod random;
 pub mod releases;
 pub mod rollout;
 pub mod seal_file;

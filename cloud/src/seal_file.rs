@@ -8,6 +8,8 @@ use std::path::Path;
 use iottly_core::SealKey;
 use iottly_protocol::tuf::{decode_hex, encode_hex};
 
+use crate::random;
+
 /// Reads the key's file, 64 hex digits; creates it, readable by its owner only, if missing.
 ///
 /// # Errors
@@ -25,8 +27,7 @@ pub fn open(path: &Path) -> io::Result<SealKey> {
 
 /// Creates a key and its file, atomically.
 fn make(path: &Path) -> io::Result<[u8; 32]> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret).map_err(io::Error::other)?;
+    let secret = random::bytes().map_err(io::Error::other)?;
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -56,7 +57,11 @@ mod tests {
     fn a_key_is_made_once_and_read_afterwards() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("new/seal.key");
-        let sealed = open(&path).expect("made").seal("a", b"secret").expect("sealed");
+        let nonce = random::nonce().expect("random bytes");
+        let sealed = open(&path)
+            .expect("made")
+            .seal("a", b"secret", nonce)
+            .expect("sealed");
         let again = open(&path).expect("read");
         assert_eq!(again.unseal("a", &sealed).as_deref(), Some(&b"secret"[..]));
         let mode = fs::metadata(&path).expect("there").permissions().mode();

@@ -214,6 +214,12 @@ pub fn is_function_name(name: &str) -> bool {
     identifier && !taken && !name.starts_with("__")
 }
 
+/// Returns the names of the language's own library, in no particular order.
+#[must_use]
+pub const fn library_names() -> &'static [&'static str] {
+    LIBRARY
+}
+
 /// Returns the names that scripts find without an import, in no particular order.
 #[must_use]
 pub const fn platform_names() -> &'static [&'static str] {

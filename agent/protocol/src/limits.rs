@@ -48,6 +48,13 @@ pub fn clip(text: &str, max: usize) -> &str {
 /// count.
 #[must_use]
 pub fn depth_within(json: &str, max: usize) -> bool {
+    depth(json) <= max
+}
+
+/// Returns the deepest nesting of objects and arrays in a JSON text; brackets inside strings do not count.
+#[must_use]
+pub fn depth(json: &str) -> usize {
+    let mut deepest = 0usize;
     let mut depth = 0usize;
     let mut in_string = false;
     let mut escaped = false;
@@ -65,15 +72,13 @@ pub fn depth_within(json: &str, max: usize) -> bool {
             b'"' => in_string = true,
             b'{' | b'[' => {
                 depth += 1;
-                if depth > max {
-                    return false;
-                }
+                deepest = deepest.max(depth);
             }
             b'}' | b']' => depth = depth.saturating_sub(1),
             _ => {}
         }
     }
-    true
+    deepest
 }
 
 #[cfg(test)]
@@ -92,5 +97,7 @@ mod tests {
         assert!(depth_within(r#"{"a":"[[[[","b":[1]}"#, 2));
         assert!(!depth_within(r#"{"a":[[1]]}"#, 2));
         assert!(depth_within(r#"{"a":"\"[["}"#, 1));
+        assert_eq!(depth(r#"{"a":[{}],"b":{}}"#), 3);
+        assert_eq!(depth("]]{"), 1, "text that is not JSON has a depth too");
     }
 }

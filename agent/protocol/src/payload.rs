@@ -12,7 +12,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::limits::{MAX_CHANNEL_BYTES, MAX_JSON_DEPTH, MAX_PAYLOAD_BYTES};
+use crate::limits::{MAX_CHANNEL_BYTES, MAX_JSON_DEPTH, MAX_PAYLOAD_BYTES, depth};
 
 /// Length of a run of digits from which on a number may be outside of a double's range.
 const LONG_NUMBER: usize = 300;
@@ -144,28 +144,6 @@ fn within(text: &str, bounds: Bounds) -> Result<(), BadPayload> {
         });
     }
     Ok(())
-}
-
-/// Returns the deepest nesting of objects and arrays; brackets inside strings do not count.
-fn depth(json: &str) -> usize {
-    let mut deepest = 0usize;
-    let mut depth = 0usize;
-    let mut in_string = false;
-    let mut escaped = false;
-    for byte in json.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'{' | b'[' if !in_string => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
 }
 
 /// Returns JSON text with escapes of half surrogate pairs replaced by `\ufffd`, which is as long.

@@ -244,7 +244,11 @@ impl Actor {
             Effect::Time { cloud_ms, asked_ms } => {
                 if let Some(clock) = self.links.outbox.clock() {
                     let _step = watchdog::step("storing the time");
-                    clock.set(cloud_ms, asked_ms);
+                    if clock.set(cloud_ms, asked_ms)
+                        && let Some(directives) = &self.links.directives
+                    {
+                        directives.time_revised();
+                    }
                 }
             }
             Effect::Ack { class, upto } => self.links.outbox.ack(class, upto),

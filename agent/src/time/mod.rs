@@ -98,18 +98,22 @@ impl BoardClock {
         undated::date(record, |boot| keeper.fix(boot));
     }
 
-    /// Applies the time from the cloud; the question was asked `asked_ms` before the answer.
-    pub(crate) fn set(&self, cloud_ms: u64, asked_ms: u64) {
+    /// Applies the time from the cloud; the question was asked `asked_ms` before the answer. Returns `true` if
+    /// the date became known or turned out to be wrong.
+    pub(crate) fn set(&self, cloud_ms: u64, asked_ms: u64) -> bool {
         let mut keeper = self.keeper();
-        let before = keeper.stored().clone();
-        if !keeper.set(cloud_ms, asked_ms, uptime_ms()) {
-            return;
+        let (before, revision) = (keeper.stored().clone(), keeper.revision());
+        let is_new = keeper.set(cloud_ms, asked_ms, uptime_ms());
+        let is_revised = keeper.revision() != revision;
+        if !is_new {
+            return is_revised;
         }
         if let Err(error) = replace(&self.inner.file, &keeper.stored().encode()) {
             tracing::warn!(clock.path = %self.inner.file.display(), %error, "failed to store the time; records queued before keep their guessed dates");
             // A record must be sent with the same offset each time, also after a restart.
             keeper.restore(before);
         }
+        is_revised
     }
 }
 

@@ -253,7 +253,7 @@ impl Actor {
                 Some(UpdateInput::Swapped(attempt, outcome)) => self.orders.swapped(attempt, outcome),
                 // The resumed update has new questions and a new trial.
                 Some(UpdateInput::Answer(_) | UpdateInput::Trial(_)) => {}
-                None => {}
+                Some(UpdateInput::TimeRevised) | None => {}
             }
             self.orders.tick();
             if now_ms >= until_ms {
@@ -291,14 +291,10 @@ impl Actor {
             self.orders.follow(updater.memory());
             self.ask(&updater);
             let now_ms = self.clock.now_ms();
-            let due_ms = [
-                updater.wake_at(),
-                self.schedule.due_ms(now_ms),
-                self.orders.wake_at(),
-            ]
-            .into_iter()
-            .flatten()
-            .min();
+            let due_ms = [updater.wake_at(), self.schedule.due_ms(), self.orders.wake_at()]
+                .into_iter()
+                .flatten()
+                .min();
             let wait_ms = due_ms.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms));
             match self.mailbox.take(Duration::from_millis(wait_ms)) {
                 Some(UpdateInput::Stop) => return Ok(()),
@@ -308,7 +304,8 @@ impl Actor {
                 Some(UpdateInput::Directive(document)) => self.schedule.sent(document, self.clock.now_ms()),
                 Some(UpdateInput::Order(received)) => self.orders.received(received, updater.memory()),
                 Some(UpdateInput::Swapped(attempt, outcome)) => self.orders.swapped(attempt, outcome),
-                None => {}
+                // The next question takes the new time into account.
+                Some(UpdateInput::TimeRevised) | None => {}
             }
             self.orders.tick();
             if updater.wake_at().is_some_and(|at| at <= self.clock.now_ms()) {

@@ -6,8 +6,6 @@ use iottly_protocol::release::{Ending, Reason, Refusal, Step, UpdateState};
 /// First and longest pause before a directive that could not be verified is considered again, in
 /// milliseconds.
 const PAUSE_MS: (u64, u64) = (1_000, 60_000);
-/// Time between two readings of the clock while a directive waits for the time, in milliseconds.
-const CLOCK_EVERY_MS: u64 = 1_000;
 /// Maximum number of directives per minute that are reported as not followed: an attacker on the line can
 /// invent them.
 const REPORTS_PER_MINUTE: u32 = 10;
@@ -37,9 +35,6 @@ pub(super) struct DirectiveSchedule {
     sent: Option<Sent>,
     /// Directive that was not valid at the device's time, which may turn out to be wrong.
     waiting: Option<Vec<u8>>,
-    /// True if that directive waits for the time, so that the clock is read often. One that expired by the cloud's own
-    /// time is considered again when that time changes, which the next event or poll notices.
-    for_time: bool,
     /// Directive that came in the last steps of an update, which accepts none.
     held: Option<Vec<u8>>,
     /// Directive and reason that were reported last.
@@ -49,6 +44,8 @@ pub(super) struct DirectiveSchedule {
     pause_ms: u64,
     poll_at_ms: u64,
     revision: u64,
+    /// Revision of the time when the latest question was asked.
+    asked_revision: u64,
     minute_ms: u64,
     reported_this_minute: u32,
 }
@@ -98,21 +95,14 @@ impl DirectiveSchedule {
         true
     }
 
-    /// Returns the time at which [`DirectiveSchedule::next`] may have a question or the clock is to be read.
-    pub(super) fn due_ms(&self, now_ms: u64) -> Option<u64> {
-        let clock = self
-            .waiting
-            .as_ref()
-            .filter(|_| self.for_time)
-            .map(|_| now_ms.saturating_add(CLOCK_EVERY_MS));
+    /// Returns the time at which [`DirectiveSchedule::next`] may have a question; none while one is
+    /// outstanding.
+    pub(super) fn due_ms(&self) -> Option<u64> {
         let next = self
             .sent
             .as_ref()
             .map_or(self.poll_at_ms, |sent| sent.at_ms.min(self.poll_at_ms));
-        [clock, self.asking.is_none().then_some(next)]
-            .into_iter()
-            .flatten()
-            .min()
+        self.asking.is_none().then_some(next)
     }
 
     /// Returns the question to ask now, one at a time.
@@ -120,6 +110,7 @@ impl DirectiveSchedule {
         if self.asking.is_some() {
             return None;
         }
+        self.asked_revision = self.revision;
         if let Some(sent) = self.sent.take_if(|sent| sent.at_ms <= now_ms) {
             self.asking = Some(true);
             return Some(Next::Admit(sent.document));
@@ -160,8 +151,7 @@ impl DirectiveSchedule {
     pub(super) fn refused(&mut self, document: Vec<u8>, why: &Refusal, now_ms: u64) -> Option<UpdateState> {
         let report = self.reports(&document, why.reason, now_ms);
         if matches!(why.reason, Reason::Clock | Reason::Expired) {
-            self.waiting = Some(document);
-            self.for_time = why.reason == Reason::Clock;
+            self.waits(document, now_ms);
         }
         let state = if why.reason.is_waiting() {
             UpdateState::Underway(Step::Deferred)
@@ -169,6 +159,16 @@ impl DirectiveSchedule {
             UpdateState::Ended(Ending::Rejected)
         };
         report.then_some(state)
+    }
+
+    /// Keeps a directive that was not valid at the device's time until that time is revised. If that has
+    /// happened since the question was asked, the directive is considered again at once.
+    fn waits(&mut self, document: Vec<u8>, now_ms: u64) {
+        if self.revision == self.asked_revision {
+            self.waiting = Some(document);
+        } else if self.sent.is_none() {
+            self.sent(document, now_ms);
+        }
     }
 
     /// Returns `true` if a directive is to be reported: once per document and reason, at most
@@ -227,7 +227,7 @@ mod tests {
         );
         assert!(!schedule.time_revised(0, 30));
         assert_eq!(schedule.next(30, EVERY), None);
-        assert_eq!(schedule.due_ms(30), Some(1_030), "the clock is read");
+        assert_eq!(schedule.due_ms(), Some(EVERY), "nothing is done until then");
         assert!(schedule.time_revised(1, 900));
         assert_eq!(schedule.next(900, EVERY), Some(Next::Admit(b"d".to_vec())));
         schedule.answered();
@@ -251,11 +251,6 @@ mod tests {
             schedule.refused(b"d".to_vec(), &why(Reason::Expired), 20),
             Some(UpdateState::Ended(Ending::Rejected))
         );
-        assert_eq!(
-            schedule.due_ms(20),
-            Some(EVERY),
-            "the clock is not read for it alone"
-        );
         schedule.time_revised(2, 30);
         assert_eq!(schedule.next(30, EVERY), Some(Next::Admit(b"d".to_vec())));
         // A newer directive replaces it.
@@ -264,6 +259,20 @@ mod tests {
         schedule.sent(b"e".to_vec(), 50);
         schedule.time_revised(3, 60);
         assert_eq!(schedule.next(60, EVERY), Some(Next::Admit(b"e".to_vec())));
+    }
+
+    #[test]
+    fn a_time_that_is_revised_during_a_question_counts_for_its_answer() {
+        let mut schedule = schedule();
+        schedule.sent(b"d".to_vec(), 10);
+        schedule.next(10, EVERY);
+        assert!(schedule.time_revised(1, 15));
+        schedule.answered();
+        schedule.refused(b"d".to_vec(), &why(Reason::Clock), 20);
+        assert_eq!(schedule.next(20, EVERY), Some(Next::Admit(b"d".to_vec())));
+        schedule.answered();
+        schedule.refused(b"d".to_vec(), &why(Reason::Expired), 30);
+        assert_eq!(schedule.next(30, EVERY), None, "no newer time is known");
     }
 
     #[test]

@@ -39,6 +39,12 @@ impl Directives {
         })
     }
 
+    /// Notes that the date became known or turned out to be wrong: directives that were refused by their
+    /// dates are considered again.
+    pub(crate) fn time_revised(&self) {
+        self.mailbox.time_revised();
+    }
+
     /// Returns the highest counter that was accepted.
     pub(crate) fn counter(&self) -> u64 {
         self.counter.load(Ordering::Acquire)

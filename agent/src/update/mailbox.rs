@@ -34,6 +34,8 @@ struct State {
     directive: Option<Vec<u8>>,
     /// Latest developer order; earlier ones are outdated.
     order: Option<Received>,
+    /// True if the time was revised and the thread has not noticed yet.
+    time_revised: bool,
     /// Outcomes of attempts to run a developer's code; at most one per attempt, and one attempt at a time.
     swapped: VecDeque<(u64, SwapOutcome)>,
 }
@@ -51,6 +53,8 @@ pub(super) enum UpdateInput {
     Directive(Vec<u8>),
     /// The cloud has sent a developer order.
     Order(Received),
+    /// The date became known, or turned out to be wrong.
+    TimeRevised,
     /// Outcome of this attempt to run a developer's code.
     Swapped(u64, SwapOutcome),
 }
@@ -85,6 +89,11 @@ impl UpdateMailbox {
             state.order = Some(received);
             !state.stop
         })
+    }
+
+    /// Notes that the date became known or turned out to be wrong.
+    pub(super) fn time_revised(&self) {
+        self.put(|state| state.time_revised = true);
     }
 
     /// Stores the outcome of an attempt to run a developer's code.
@@ -127,6 +136,7 @@ impl UpdateMailbox {
                 && state.answers.is_empty()
                 && state.directive.is_none()
                 && state.order.is_none()
+                && !state.time_revised
                 && state.swapped.is_empty()
         };
         let waited = self.0.arrived.wait_timeout_while(self.lock(), wait, empty);
@@ -147,6 +157,9 @@ impl UpdateMailbox {
         }
         if let Some(received) = state.order.take() {
             return Some(UpdateInput::Order(received));
+        }
+        if std::mem::take(&mut state.time_revised) {
+            return Some(UpdateInput::TimeRevised);
         }
         let answer = state.answers.pop_front().map(UpdateInput::Answer);
         answer.or_else(|| state.directive.take().map(UpdateInput::Directive))
@@ -188,6 +201,15 @@ mod tests {
             matches!(take(&mailbox), Some(UpdateInput::Directive(last)) if last == 9_999u32.to_be_bytes()),
             "the latest counts"
         );
+        assert!(take(&mailbox).is_none());
+    }
+
+    #[test]
+    fn revisions_of_the_time_are_one_input_until_it_is_taken() {
+        let mailbox = UpdateMailbox::default();
+        mailbox.time_revised();
+        mailbox.time_revised();
+        assert!(matches!(take(&mailbox), Some(UpdateInput::TimeRevised)));
         assert!(take(&mailbox).is_none());
     }
 

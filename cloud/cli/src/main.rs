@@ -2,6 +2,7 @@
 
 mod backup;
 mod build;
+mod call;
 mod check;
 mod cloud_builder;
 mod compiled;

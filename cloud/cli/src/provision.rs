@@ -167,9 +167,7 @@ pub(crate) fn random_secret() -> anyhow::Result<String> {
 }
 
 fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).context("cannot get random bytes from the system")?;
-    Ok(bytes)
+    iottly_cloud::random::bytes().context("cannot get random bytes from the system")
 }
 
 async fn orphaned(store: &dyn ProjectStore, project: ProjectId) -> anyhow::Result<GroupId> {

@@ -17,4 +17,4 @@ pub mod webhooks;
 
 pub use message_id::MessageIds;
 pub use rate_limited_log::RateLimitedLog;
-pub use seal::{SealError, SealKey, Sealed};
+pub use seal::{SealError, SealKey, SealNonce, Sealed};

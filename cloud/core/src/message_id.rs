@@ -38,16 +38,6 @@ impl MessageIds {
         }
     }
 
-    /// Returns a generator with random process bytes.
-    ///
-    /// # Errors
-    /// If the system provides no random bytes.
-    pub fn random() -> Result<Self, getrandom::Error> {
-        let mut process = [0; 5];
-        getrandom::fill(&mut process)?;
-        Ok(Self::new(process))
-    }
-
     /// Returns the id and the history timestamp of something received at `now`.
     ///
     /// The timestamp is `now`, or the previous one if the clock was set back by less than two seconds, so

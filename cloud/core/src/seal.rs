@@ -23,16 +23,22 @@ impl fmt::Debug for SealKey {
     }
 }
 
-/// Error of sealing a secret.
-#[derive(Debug, thiserror::Error)]
-pub enum SealError {
-    /// The system provides no random bytes.
-    #[error("the system provides no random bytes: {0}")]
-    Random(#[from] getrandom::Error),
-    /// The secret is longer than the cipher accepts.
-    #[error("the secret is too long to be sealed")]
-    Length,
+/// Random bytes for the sealing of one secret. Sealing takes them by value, because the same bytes for two
+/// secrets would break the cipher.
+pub struct SealNonce([u8; NONCE_LEN]);
+
+impl SealNonce {
+    /// Returns a nonce of random bytes, which must be used here only.
+    #[must_use]
+    pub fn new(random: [u8; NONCE_LEN]) -> Self {
+        Self(random)
+    }
 }
+
+/// Error of sealing a secret: it is longer than the cipher accepts.
+#[derive(Debug, thiserror::Error)]
+#[error("the secret is too long to be sealed")]
+pub struct SealError;
 
 impl SealKey {
     /// Returns a key of 32 bytes; none for another length.
@@ -46,17 +52,16 @@ impl SealKey {
     /// Seals a secret under a label; it can be unsealed under that label only.
     ///
     /// # Errors
-    /// If the system provides no random bytes.
-    pub fn seal(&self, label: &str, secret: &[u8]) -> Result<Sealed, SealError> {
-        let mut nonce = [0; NONCE_LEN];
-        getrandom::fill(&mut nonce)?;
+    /// If the secret is longer than the cipher accepts.
+    pub fn seal(&self, label: &str, secret: &[u8], nonce: SealNonce) -> Result<Sealed, SealError> {
+        let nonce = nonce.0;
         let mut sealed = secret.to_vec();
         let done = self.0.seal_in_place_append_tag(
             Nonce::assume_unique_for_key(nonce),
             Aad::from(label.as_bytes()),
             &mut sealed,
         );
-        done.map_err(|_| SealError::Length)?;
+        done.map_err(|_| SealError)?;
         Ok(Sealed([&nonce[..], &sealed].concat()))
     }
 
@@ -80,10 +85,11 @@ mod tests {
     #[test]
     fn a_sealed_secret_opens_with_its_key_and_label_only() {
         let key = SealKey::new(&[1; 32]).expect("32 bytes");
-        let sealed = key.seal("a", b"secret").expect("sealed");
+        let seal = |nonce| key.seal("a", b"secret", SealNonce::new([nonce; NONCE_LEN]));
+        let sealed = seal(1).expect("sealed");
         assert!(!sealed.0.windows(6).any(|part| part == b"secret"));
-        let again = key.seal("a", b"secret").expect("sealed");
-        assert_ne!(sealed, again, "a nonce of its own each time");
+        let again = seal(2).expect("sealed");
+        assert_ne!(sealed, again, "each nonce gives other bytes");
         assert_eq!(key.unseal("a", &sealed).as_deref(), Some(&b"secret"[..]));
         assert_eq!(key.unseal("b", &sealed), None);
         let other = SealKey::new(&[7; 32]).expect("32 bytes");

@@ -6,18 +6,16 @@ use iottly_protocol::tuf::{SigningKey, decode_hex, encode_hex};
 use serde::{Deserialize, Serialize};
 
 use super::{ReleaseError, files};
-use iottly_core::{SealKey, Sealed};
+use crate::random;
+use iottly_core::{SealKey, SealNonce, Sealed};
 
 /// Roles that have keys.
 pub const ROLES: [&str; 6] = ["root", "targets", "snapshot", "timestamp", "directive", DEVELOPER];
 /// Role whose keys sign developer orders. Roots that were signed before it existed do not name it.
 pub(super) const DEVELOPER: &str = "developer";
 
-fn random() -> Result<[u8; 32], ReleaseError> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|e| ReleaseError::Input(format!("the system provides no random bytes: {e}")))?;
-    Ok(bytes)
+fn random<const N: usize>() -> Result<[u8; N], ReleaseError> {
+    random::bytes().map_err(|e| ReleaseError::Input(format!("the system provides no random bytes: {e}")))
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,7 +61,7 @@ impl KeyFolder {
         let (secret, sealed) = match &self.seal {
             Some(seal) => {
                 let sealed = seal
-                    .seal(role, key.secret())
+                    .seal(role, key.secret(), SealNonce::new(random()?))
                     .map_err(|e| ReleaseError::Input(e.to_string()))?;
                 (None, Some(encode_hex(&sealed.0)))
             }

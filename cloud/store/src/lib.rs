@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 use async_trait::async_trait;
+use iottly_core::MessageIds;
 
 mod backend;
 mod backup;
@@ -76,4 +77,11 @@ pub trait Store:
 {
     /// Waits for the current write and closes the database; every later call fails.
     async fn close(&self);
+}
+
+/// Returns the generator of message ids of a database that is opened.
+fn message_ids() -> Result<MessageIds> {
+    let mut process = [0; 5];
+    getrandom::fill(&mut process).map_err(|error| StoreError::Database(sqlx::Error::Io(error.into())))?;
+    Ok(MessageIds::new(process))
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use iottly_cloud::{Cloud, CloudConfig, Services, database_path};
+use iottly_cloud::{Cloud, CloudConfig, Services, database_path, random};
 use iottly_core::SealKey;
 use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
@@ -268,8 +268,8 @@ async fn hook(
         ordered: false,
         enabled: true,
         reason: String::new(),
-        headers: sealed_headers(seal, key.hook, &Vec::new())?,
-        secret: sealed_secret(seal, key.hook, &Secret::random()?)?,
+        headers: sealed_headers(seal, key.hook, &Vec::new(), random::nonce()?)?,
+        secret: sealed_secret(seal, key.hook, &Secret::new(random::bytes()?), random::nonce()?)?,
         former: None,
         created: 1,
         changed: 1,

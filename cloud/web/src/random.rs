@@ -1,18 +1,17 @@
 //! Random secrets and codes as text.
 
+use iottly_cloud::random;
+
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// Returns 32 random bytes as 43 base62 characters.
 pub(crate) fn secret() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)?;
-    Ok(base62(&bytes, 43))
+    random::bytes::<32>().map(|bytes| base62(&bytes, 43))
 }
 
 /// Returns 16 random bytes as 32 hex digits.
 pub(crate) fn hex_code() -> Result<String, getrandom::Error> {
-    let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes)?;
+    let bytes: [u8; 16] = random::bytes()?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

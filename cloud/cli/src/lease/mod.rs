@@ -1,30 +1,13 @@
 //! `iottly lease …`: shows and ends a project's developer leases over the REST API, and lets older projects have them.
 
 use std::fmt::Write as _;
-use std::io::Write;
 
-use anyhow::Context;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::call::Call;
 use crate::exit::Failure;
-use crate::remote::{Api, Remote, escaped};
-
-/// Address of the cloud, credentials, and format of the output.
-#[derive(Args)]
-struct Asked {
-    #[command(flatten)]
-    remote: Remote,
-    /// Format of the output
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-}
+use crate::remote::escaped;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -37,27 +20,27 @@ enum Command {
     /// Adds the key for developer leases to the trusted root of a project that was created before there were any
     Allow {
         #[command(flatten)]
-        asked: Asked,
+        call: Call,
     },
     /// Lists the developer leases
     List {
         #[command(flatten)]
-        asked: Asked,
+        call: Call,
     },
     /// Ends a developer lease: its devices return to their releases
     End {
         /// Id of the lease
         id: String,
         #[command(flatten)]
-        asked: Asked,
+        call: Call,
     },
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
-        Command::Allow { asked } => {
-            let answer = Api::new(&asked.remote).post("/leasekey", &json!({}))?;
-            print(asked, &answer, |answer| {
+        Command::Allow { call } => {
+            let answer = call.api().post("/leasekey", &json!({}))?;
+            call.print(&answer, |answer| {
                 let text = if answer["added"] == true {
                     "added the key for developer leases"
                 } else {
@@ -66,16 +49,16 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 format!("{text}\n")
             })
         }
-        Command::List { asked } => {
-            let answer = Api::new(&asked.remote).get("/leases")?;
-            print(asked, &answer, |answer| {
+        Command::List { call } => {
+            let answer = call.api().get("/leases")?;
+            call.print(&answer, |answer| {
                 let leases = answer["leases"].as_array().into_iter().flatten();
                 leases.map(shown).collect()
             })
         }
-        Command::End { id, asked } => {
-            let answer = Api::new(&asked.remote).delete(&format!("/leases/{}", escaped(id)))?;
-            print(asked, &answer, |answer| shown(&answer["lease"]))
+        Command::End { id, call } => {
+            let answer = call.api().delete(&format!("/leases/{}", escaped(id)))?;
+            call.print(&answer, |answer| shown(&answer["lease"]))
         }
     }
 }
@@ -103,17 +86,4 @@ fn shown(lease: &Value) -> String {
         .expect("a string takes all");
     }
     out
-}
-
-fn print(asked: &Asked, answer: &Value, text: impl Fn(&Value) -> String) -> Result<(), Failure> {
-    let text = if asked.output == Output::Json {
-        format!("{answer}\n")
-    } else {
-        text(answer)
-    };
-    let mut out = std::io::stdout().lock();
-    Ok(out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("cannot write to standard output")?)
 }

@@ -2,30 +2,12 @@
 
 mod show;
 
-use std::io::Write;
-
-use anyhow::Context;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
+use crate::call::Call;
 use crate::exit::Failure;
-use crate::remote::{Api, Remote, escaped};
-
-/// Address of the cloud, credentials, and format of the output.
-#[derive(Args)]
-struct Asked {
-    #[command(flatten)]
-    remote: Remote,
-    /// Format of the output
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    output: Output,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Text,
-    Json,
-}
+use crate::remote::escaped;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -56,7 +38,7 @@ struct AddOptions {
     /// URL of the receiver
     address: String,
     #[command(flatten)]
-    asked: Asked,
+    call: Call,
     /// Description for people
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -83,7 +65,7 @@ struct AddOptions {
 #[derive(Args)]
 struct ListOptions {
     #[command(flatten)]
-    asked: Asked,
+    call: Call,
 }
 
 #[derive(Args)]
@@ -91,7 +73,7 @@ struct OneOptions {
     /// Id of the webhook
     id: String,
     #[command(flatten)]
-    asked: Asked,
+    call: Call,
 }
 
 #[derive(Args)]
@@ -99,7 +81,7 @@ struct LogOptions {
     /// Id of the webhook
     id: String,
     #[command(flatten)]
-    asked: Asked,
+    call: Call,
     /// Largest number of attempts
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: u32,
@@ -123,20 +105,22 @@ struct ReplayOptions {
     #[command(flatten)]
     which: ReplayWhich,
     #[command(flatten)]
-    asked: Asked,
+    call: Call,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Add(options) => {
-            let made = options.asked.api().post("/webhooks", &settings(options)?)?;
-            print(&options.asked, &made, show::secret)
+            let made = options.call.api().post("/webhooks", &settings(options)?)?;
+            options.call.print(&made, show::secret)
         }
-        Command::List(options) => print(&options.asked, &options.asked.api().get("/webhooks")?, show::list),
+        Command::List(options) => options
+            .call
+            .print(&options.call.api().get("/webhooks")?, show::list),
         Command::Test(options) => test(options),
         Command::Log(options) => {
             let path = format!("{}/log?numEntries={}", path(&options.id), options.limit);
-            print(&options.asked, &options.asked.api().get(&path)?, show::log)
+            options.call.print(&options.call.api().get(&path)?, show::log)
         }
         Command::Replay(options) => {
             let body = match (&options.which.message, options.which.failed_since) {
@@ -144,46 +128,40 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 (None, since) => json!({"failed_since": since}),
             };
             let answer = options
-                .asked
+                .call
                 .api()
                 .post(&format!("{}/replay", path(&options.id)), &body)?;
-            print(&options.asked, &answer, |answer| {
+            options.call.print(&answer, |answer| {
                 format!("{} deliveries queued again\n", answer["replayed"])
             })
         }
         Command::Rotate(options) => {
             let answer = options
-                .asked
+                .call
                 .api()
                 .post(&format!("{}/secret/rotate", path(&options.id)), &json!({}))?;
-            print(&options.asked, &answer, show::secret)
+            options.call.print(&answer, show::secret)
         }
         Command::Remove(options) => {
-            let answer = options.asked.api().delete(&path(&options.id))?;
-            print(&options.asked, &answer, |_| "removed\n".to_owned())
+            let answer = options.call.api().delete(&path(&options.id))?;
+            options.call.print(&answer, |_| "removed\n".to_owned())
         }
     }
 }
 
 fn test(options: &OneOptions) -> Result<(), Failure> {
     let answer = options
-        .asked
+        .call
         .api()
         .post(&format!("{}/test", path(&options.id)), &json!({}))?;
-    print(&options.asked, &answer, |answer| {
-        show::attempt(&answer["attempt"])
-    })?;
+    options
+        .call
+        .print(&answer, |answer| show::attempt(&answer["attempt"]))?;
     let failed = || Failure::Failed(anyhow::anyhow!("the receiver did not accept the test message"));
     if answer["delivered"] == true {
         Ok(())
     } else {
         Err(failed())
-    }
-}
-
-impl Asked {
-    fn api(&self) -> Api {
-        Api::new(&self.remote)
     }
 }
 
@@ -219,17 +197,4 @@ fn settings(options: &AddOptions) -> Result<Value, Failure> {
     }
     settings.insert("headers".to_owned(), headers.into());
     Ok(settings.into())
-}
-
-fn print(asked: &Asked, answer: &Value, text: impl Fn(&Value) -> String) -> Result<(), Failure> {
-    let text = if asked.output == Output::Json {
-        format!("{answer}\n")
-    } else {
-        text(answer)
-    };
-    let mut out = std::io::stdout().lock();
-    Ok(out
-        .write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .context("cannot write to standard output")?)
 }

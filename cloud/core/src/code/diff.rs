@@ -112,10 +112,11 @@ mod tests {
     use super::*;
     use crate::code::{digest, fresh};
     use crate::command::seeded_definitions;
+    use crate::model::SnippetId;
 
     fn code() -> BranchCode {
         BranchCode {
-            snippets: fresh(&seeded_definitions()),
+            snippets: fresh(&seeded_definitions(), SnippetId::random),
             manifest: None,
         }
     }

@@ -37,23 +37,27 @@ impl HandlerChange {
     }
 }
 
-/// Returns the snippets of a new branch.
+/// Returns the snippets of a new branch, with ids from `new_id`.
 #[must_use]
-pub fn fresh(definitions: &[Definition]) -> Vec<Snippet> {
+pub fn fresh(definitions: &[Definition], new_id: impl FnMut() -> SnippetId) -> Vec<Snippet> {
     let mut snippets = Vec::new();
-    complete(&mut snippets, definitions);
+    complete(&mut snippets, definitions, new_id);
     snippets
 }
 
-/// Adds missing snippets: the three sections and a handler for each command.
-pub fn complete(snippets: &mut Vec<Snippet>, definitions: &[Definition]) {
+/// Adds missing snippets, with ids from `new_id`: the three sections and a handler for each command.
+pub fn complete(
+    snippets: &mut Vec<Snippet>,
+    definitions: &[Definition],
+    mut new_id: impl FnMut() -> SnippetId,
+) {
     for (kind, name, code) in [
         (SnippetKind::Global, "global", GLOBAL),
         (SnippetKind::Init, "init", INIT),
         (SnippetKind::Loop, "loop", LOOP),
     ] {
         if !snippets.iter().any(|snippet| snippet.kind == kind) {
-            snippets.push(snippet(kind, name, code.to_owned()));
+            snippets.push(snippet(new_id(), kind, name, code.to_owned()));
         }
     }
     for definition in definitions
@@ -64,20 +68,20 @@ pub fn complete(snippets: &mut Vec<Snippet>, definitions: &[Definition]) {
             .iter()
             .any(|snippet| is_handler(snippet, &definition.cmd_type))
         {
-            snippets.push(handler(&definition.cmd_type));
+            snippets.push(handler(new_id(), &definition.cmd_type));
         }
     }
 }
 
 /// Adapts a branch to a change of a command. A handler is never deleted: its name and the name of its
 /// function get a leading `_` (another one while the name is taken), and a comment line with the reason; a
-/// changed command gets a new handler in addition.
-pub fn adapt(snippets: &mut Vec<Snippet>, cmd_type: &str, change: HandlerChange) {
+/// changed command gets a new handler in addition, with the id `new_id`.
+pub fn adapt(snippets: &mut Vec<Snippet>, cmd_type: &str, change: HandlerChange, new_id: SnippetId) {
     if change != HandlerChange::Appeared {
         orphan(snippets, cmd_type, change);
     }
     if change != HandlerChange::Vanished && !snippets.iter().any(|snippet| is_handler(snippet, cmd_type)) {
-        snippets.push(handler(cmd_type));
+        snippets.push(handler(new_id, cmd_type));
     }
 }
 
@@ -106,7 +110,7 @@ fn is_handler(snippet: &Snippet, name: &str) -> bool {
     snippet.kind == SnippetKind::Handler && snippet.name == name
 }
 
-fn handler(cmd_type: &str) -> Snippet {
+fn handler(id: SnippetId, cmd_type: &str) -> Snippet {
     // The platform answers `echo` unless a firmware defines a handler, so the new handler does the same.
     let body = if cmd_type == "echo" {
         "    send_msg({ ECHO: command });\n"
@@ -122,12 +126,12 @@ fn handler(cmd_type: &str) -> Snippet {
     } else {
         format!("{values}commands[\"{cmd_type}\"] = function (command) {{\n{body}}};\n")
     };
-    snippet(SnippetKind::Handler, cmd_type, code)
+    snippet(id, SnippetKind::Handler, cmd_type, code)
 }
 
-fn snippet(kind: SnippetKind, name: &str, code: String) -> Snippet {
+fn snippet(id: SnippetId, kind: SnippetKind, name: &str, code: String) -> Snippet {
     Snippet {
-        id: SnippetId::random(),
+        id,
         kind,
         name: name.to_owned(),
         description: String::new(),
@@ -157,7 +161,7 @@ mod tests {
     use crate::command::seeded_definitions;
 
     fn branch(code: &str) -> Vec<Snippet> {
-        let mut snippets = fresh(&seeded_definitions());
+        let mut snippets = fresh(&seeded_definitions(), SnippetId::random);
         let echo = snippets
             .iter_mut()
             .find(|snippet| snippet.name == "echo")
@@ -176,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_new_branch_has_the_sections_and_a_handler_for_each_command() {
-        let snippets = fresh(&seeded_definitions());
+        let snippets = fresh(&seeded_definitions(), SnippetId::random);
         let names: Vec<_> = snippets
             .iter()
             .map(|snippet| (snippet.kind, snippet.name.as_str()))
@@ -206,7 +210,12 @@ mod tests {
             .find(|snippet| snippet.name == "echo")
             .expect("a handler")
             .id;
-        adapt(&mut snippets, "echo", HandlerChange::Vanished);
+        adapt(
+            &mut snippets,
+            "echo",
+            HandlerChange::Vanished,
+            SnippetId::random(),
+        );
         assert!(!snippets.iter().any(|snippet| snippet.name == "echo"));
         let orphan = code(&snippets, "_echo");
         assert!(orphan.starts_with("// The command echo was removed"), "{orphan}");
@@ -230,7 +239,7 @@ mod tests {
     fn a_changed_command_gets_a_fresh_handler_and_names_stay_unique() {
         let mut snippets = branch("async function  echo (c) {}");
         for underscores in 1..=3 {
-            adapt(&mut snippets, "echo", HandlerChange::Changed);
+            adapt(&mut snippets, "echo", HandlerChange::Changed, SnippetId::random());
             let name = format!("{}echo", "_".repeat(underscores));
             assert!(code(&snippets, &name).contains("was changed"));
             assert!(code(&snippets, "echo").contains("function echo(command)"));
@@ -287,7 +296,8 @@ mod tests {
             ("state", "commands[\"state\"]"),
             ("set_target", "function set_target("),
         ] {
-            assert!(handler(name).code.contains(expected), "{}", handler(name).code);
+            let made = handler(SnippetId::random(), name);
+            assert!(made.code.contains(expected), "{}", made.code);
         }
     }
 }

@@ -7,7 +7,7 @@ mod validate;
 
 pub use iottly_protocol::limits::MAX_VALUES_BYTES;
 pub use seeded::seeded_definitions;
-pub use status::{CloudStep, advance};
+pub use status::CloudStep;
 pub use validate::{InvalidCommand, validate};
 
 /// Default time to live of a command, in milliseconds: 24 hours.

@@ -47,14 +47,6 @@ impl CommandStatus {
     }
 }
 
-/// Returns the status of a command after a device's report; none if the report changes nothing. `presumed` is
-/// true if the cloud has set the current status without a report.
-#[must_use]
-pub fn advance(current: CommandStatus, presumed: bool, report: CommandState) -> Option<CommandStatus> {
-    let next = CommandStatus::reported(report);
-    (presumed || next.predecessors().contains(&current)).then_some(next)
-}
-
 /// Change of a command's status that the cloud makes without a report of the device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloudStep {
@@ -132,11 +124,17 @@ mod tests {
         CloudStep::Expire,
     ];
 
+    /// Returns the status of a command after a device's report; none if the report changes nothing.
+    fn after(current: CommandStatus, presumed: bool, report: CommandState) -> Option<CommandStatus> {
+        let next = CommandStatus::reported(report);
+        (presumed || next.predecessors().contains(&current)).then_some(next)
+    }
+
     #[test]
     fn a_command_moves_forwards_and_a_final_status_stays() {
         for current in CommandStatus::ALL {
             for report in REPORTS {
-                let next = advance(current, false, report);
+                let next = after(current, false, report);
                 let forwards = !current.is_final() && current != CommandStatus::reported(report);
                 assert_eq!(next.is_some(), forwards, "{current:?} {report:?}");
                 assert!(next.is_none_or(|next| next == CommandStatus::reported(report)));
@@ -148,7 +146,7 @@ mod tests {
     fn any_report_replaces_a_presumed_status() {
         for step in STEPS.into_iter().filter(|step| step.presumes()) {
             for report in REPORTS {
-                let next = advance(step.to(), true, report);
+                let next = after(step.to(), true, report);
                 assert_eq!(next, Some(CommandStatus::reported(report)), "{step:?} {report:?}");
             }
         }

@@ -30,7 +30,7 @@ pub struct Policy {
     /// restarts it; waiting for the window, a capped download and a trial get additional time.
     pub silence_s: u64,
     /// Devices that keep their current release.
-    #[schema(value_type = Vec<String>)]
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
     pub pins: Vec<DeviceId>,
     /// Duration of the trial of a release on each device, in milliseconds.
     pub grace_ms: u64,
@@ -40,7 +40,7 @@ pub struct Policy {
     pub max_bps: u64,
     /// Daily window in which a device may activate a release; none for any time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<Object>))]
     pub window: Option<Window>,
 }
 

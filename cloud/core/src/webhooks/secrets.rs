@@ -2,7 +2,7 @@
 
 use super::sign::Secret;
 use crate::model::{Webhook, WebhookId};
-use crate::seal::{SealError, SealKey, Sealed};
+use crate::seal::{SealError, SealKey, SealNonce, Sealed};
 
 /// Error of sealing or unsealing a webhook's secrets.
 #[derive(Debug, thiserror::Error)]
@@ -26,18 +26,28 @@ pub type HeaderList = Vec<(String, String)>;
 /// Seals a webhook's headers.
 ///
 /// # Errors
-/// When the system has no randomness.
-pub fn sealed_headers(seal: &SealKey, hook: WebhookId, headers: &HeaderList) -> Result<Sealed, SecretError> {
+/// If the cipher does not accept so much.
+pub fn sealed_headers(
+    seal: &SealKey,
+    hook: WebhookId,
+    headers: &HeaderList,
+    nonce: SealNonce,
+) -> Result<Sealed, SecretError> {
     let text = serde_json::to_vec(headers).expect("texts serialize without failing");
-    Ok(seal.seal(&headers_label(hook), &text)?)
+    Ok(seal.seal(&headers_label(hook), &text, nonce)?)
 }
 
 /// Seals a webhook's secret.
 ///
 /// # Errors
-/// When the system has no randomness.
-pub fn sealed_secret(seal: &SealKey, hook: WebhookId, secret: &Secret) -> Result<Sealed, SecretError> {
-    Ok(seal.seal(&secret_label(hook), secret.bytes())?)
+/// If the cipher does not accept so much.
+pub fn sealed_secret(
+    seal: &SealKey,
+    hook: WebhookId,
+    secret: &Secret,
+    nonce: SealNonce,
+) -> Result<Sealed, SecretError> {
+    Ok(seal.seal(&secret_label(hook), secret.bytes(), nonce)?)
 }
 
 /// Unseals a webhook's headers.

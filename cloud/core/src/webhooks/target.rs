@@ -157,7 +157,7 @@ mod tests {
             form: Form::Json,
             payload_only: false,
             ordered: false,
-            secret: Secret::random().expect("randomness"),
+            secret: Secret::new([7; 32]),
             former: None,
         }
     }

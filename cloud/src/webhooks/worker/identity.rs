@@ -6,6 +6,8 @@ use std::path::Path;
 
 use iottly_store::webhooks::WorkerId;
 
+use crate::random;
+
 /// Returns the id under which this data folder's processes claim deliveries; creates it at the first start.
 pub(super) fn worker_id(path: &Path) -> io::Result<WorkerId> {
     if let Ok(text) = fs::read_to_string(path)
@@ -14,8 +16,7 @@ pub(super) fn worker_id(path: &Path) -> io::Result<WorkerId> {
         return Ok(WorkerId(id));
     }
     // A lost or damaged file only means that its leases have to expire.
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    let bytes = random::bytes().map_err(io::Error::other)?;
     let id = i64::from_le_bytes(bytes) & i64::MAX;
     fs::write(path, format!("{id}\n"))
         .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;

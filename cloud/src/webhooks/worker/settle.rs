@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tracing::Instrument;
 
 use super::pump::{Finished, Pump, result_of};
+use crate::random;
 use iottly_core::model::{Change, Principal, UnixMs, WebhookKey};
 use iottly_core::webhooks::breaker::Effect;
 use iottly_core::webhooks::schedule::{self, Verdict};
@@ -107,9 +108,6 @@ impl Pump {
 /// Returns a random number between -1 and 1; 0 without randomness, which only means that retries are not
 /// spread out.
 fn jitter() -> f64 {
-    let mut bytes = [0; 4];
-    if getrandom::fill(&mut bytes).is_err() {
-        return 0.0;
-    }
+    let Ok(bytes) = random::bytes() else { return 0.0 };
     f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX) * 2.0 - 1.0
 }

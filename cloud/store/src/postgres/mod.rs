@@ -9,7 +9,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Executor, Postgres};
 
 use super::webhook_cache::WebhookCache;
-use super::{Result, StoreError};
+use super::{Result, message_ids};
 use iottly_core::MessageIds;
 
 mod db;
@@ -106,8 +106,7 @@ impl PostgresStore {
     /// If `url` is not of the form `postgres://user:password@host/database`, the server does not respond or
     /// refuses the login, or the schema is newer than this build.
     pub async fn open(url: &str) -> Result<Self> {
-        let ids =
-            MessageIds::random().map_err(|error| StoreError::Database(sqlx::Error::Io(error.into())))?;
+        let ids = message_ids()?;
         let options = PgConnectOptions::from_str(url)?.application_name("iottly");
         let pool = PgPoolOptions::new()
             .min_connections(1)

@@ -20,7 +20,14 @@ pub(super) async fn seed(
     now: UnixMs,
 ) -> Result<()> {
     insert(tx, project, name, None, now).await?;
-    snippets::replace(tx, project, name, &[], &code::fresh(definitions)).await
+    snippets::replace(
+        tx,
+        project,
+        name,
+        &[],
+        &code::fresh(definitions, SnippetId::random),
+    )
+    .await
 }
 
 /// Adds the initial snippets to branches that have none: those that a schema migration created.
@@ -37,7 +44,7 @@ pub(super) async fn complete_empty(connection: &mut Conn) -> Result<()> {
             codec::project(row, "branches", "project")?,
             codec::get(row, "name")?,
         );
-        let content = code::fresh(&definitions::within(&mut tx, project).await?);
+        let content = code::fresh(&definitions::within(&mut tx, project).await?, SnippetId::random);
         snippets::replace(&mut tx, project, &branch, &[], &content).await?;
     }
     Ok(tx.commit().await?)
@@ -79,7 +86,7 @@ pub(super) async fn create(
         // Snippets keep their ids, so that a diff of two branches matches them.
         Some(from) => within(tx, project, from).await?,
         None => BranchCode {
-            snippets: code::fresh(&definitions::within(tx, project).await?),
+            snippets: code::fresh(&definitions::within(tx, project).await?, SnippetId::random),
             manifest: None,
         },
     };
@@ -201,7 +208,7 @@ pub(super) async fn adapt_all(
         let branch: String = codec::get(row, "name")?;
         let old = snippets::handlers(tx, project, &branch, cmd_type).await?;
         let mut new = old.clone();
-        code::adapt(&mut new, cmd_type, change);
+        code::adapt(&mut new, cmd_type, change, SnippetId::random());
         let (count, bytes) = snippets::size(tx, project, &branch).await?;
         let more = code_bytes(&new) - code_bytes(&old);
         fits(count + new.len() as i64 - old.len() as i64, bytes + more)?;

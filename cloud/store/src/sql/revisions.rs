@@ -6,7 +6,7 @@ use super::db::Conn;
 use super::{branches, code_usage, codec, definitions, full};
 use crate::{Result, StoreError};
 use iottly_core::code;
-use iottly_core::model::{BranchCode, Changed, UnixMs};
+use iottly_core::model::{BranchCode, Changed, SnippetId, UnixMs};
 
 /// Maximum number of revisions per branch; above, saving is refused until another branch is used.
 const MAX_REVISIONS: i64 = 10_000;
@@ -157,7 +157,11 @@ pub(super) async fn restore(
         snippets: codec::json(codec::get(&row, "body")?, "revisions", "body")?,
         manifest: codec::get(&row, "manifest")?,
     };
-    code::complete(&mut new.snippets, &definitions::within(tx, project).await?);
+    code::complete(
+        &mut new.snippets,
+        &definitions::within(tx, project).await?,
+        SnippetId::random,
+    );
     if code::digest(&old) == code::digest(&new) {
         return Ok(0);
     }

@@ -12,7 +12,7 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::webhook_cache::WebhookCache;
-use super::{Result, StoreError};
+use super::{Result, StoreError, message_ids};
 use iottly_core::MessageIds;
 
 mod db;
@@ -124,8 +124,7 @@ impl SqliteStore {
     /// # Errors
     /// If the file cannot be opened, is damaged, or has a newer schema than this build.
     pub async fn open(path: &Path) -> Result<Self> {
-        let ids =
-            MessageIds::random().map_err(|error| StoreError::Database(sqlx::Error::Io(error.into())))?;
+        let ids = message_ids()?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)

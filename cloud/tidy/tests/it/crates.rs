@@ -126,6 +126,53 @@ const IMPURE: &[&str] = &[
     "ureq",
 ];
 
+/// Sources of random bytes. `iottly-core` gets ids, nonces and keys from its callers. `iottly-protocol` is not
+/// checked for them: it makes the ids itself.
+const RANDOM: &[&str] = &[
+    "getrandom",
+    "rand::",
+    "new_v4",
+    "::random",
+    "RandomState",
+    "SystemRandom",
+];
+
+#[test]
+fn the_core_makes_no_random_bytes() {
+    let core = "iottly-core";
+    let metadata = metadata(&["--no-deps"]);
+    for package in list(&metadata["packages"])
+        .iter()
+        .filter(|package| text(&package["name"]) == core)
+    {
+        for dependency in list(&package["dependencies"]) {
+            let used = text(&dependency["name"]);
+            assert!(
+                !dependency["kind"].is_null() || !RANDOM.contains(&used),
+                "{core} uses {used}"
+            );
+        }
+    }
+    let mut found = Vec::new();
+    for (_, folder) in packages().iter().filter(|(name, _)| name == core) {
+        let sources = files(&folder.join("src"), &["rs"]);
+        for file in sources.iter().filter(|file| !is_test(file)) {
+            let code = code(&read(file));
+            found.extend(
+                RANDOM
+                    .iter()
+                    .filter(|source| code.contains(**source))
+                    .map(|source| format!("{}: {source}", shown(file))),
+            );
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "the core takes random bytes as arguments:\n{}",
+        found.join("\n")
+    );
+}
+
 /// Parts of the standard library that do I/O or read a clock.
 const IO: &[&str] = &[
     "std::env::",

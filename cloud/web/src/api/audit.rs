@@ -2,6 +2,7 @@
 
 use super::Answer;
 use super::dto::{AuditLog, OK};
+use super::paged::PageSize;
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
@@ -24,17 +25,15 @@ const MAX_ENTRIES: usize = 500;
 )]
 pub(super) async fn entries(access: ProjectAccess, params: Params) -> Answer<AuditLog> {
     access.require(Scopes::ADMIN)?;
-    let limit = params.count("numEntries", DEFAULT_ENTRIES, MAX_ENTRIES)?;
-    let mut entries = access
+    let size = PageSize::read(&params, "numEntries", DEFAULT_ENTRIES, MAX_ENTRIES)?;
+    let entries = access
         .services()
         .store
-        .audit(access.id(), params.number("before")?, limit + 1)
+        .audit(access.id(), params.number("before")?, size.to_read())
         .await?;
-    let more = entries.len() > limit;
-    entries.truncate(limit);
-    let next = entries.last().filter(|_| more).map(|last| last.number);
+    let (entries, next) = size.cut(entries, |last| last.number);
     Ok(Spaced(AuditLog {
-        entries: entries.into_iter().map(Into::into).collect(),
+        entries,
         next,
         status: OK,
     }))

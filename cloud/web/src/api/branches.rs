@@ -9,6 +9,7 @@ use super::dto::{
     OneRevision, Restore, RevisionDto, RevisionList, SavedVersion,
 };
 use super::names;
+use super::paged::PageSize;
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
@@ -236,16 +237,14 @@ pub(super) async fn revisions(
     params: Params,
 ) -> Answer<RevisionList> {
     find(&access, &name).await?;
-    let limit = params.count("numRevisions", DEFAULT_REVISIONS, MAX_REVISIONS)?;
+    let size = PageSize::read(&params, "numRevisions", DEFAULT_REVISIONS, MAX_REVISIONS)?;
     let store = &access.services().store;
-    let mut revisions = store
-        .revisions(access.id(), &name, params.number("before")?, limit + 1)
+    let revisions = store
+        .revisions(access.id(), &name, params.number("before")?, size.to_read())
         .await?;
-    let more = revisions.len() > limit;
-    revisions.truncate(limit);
-    let next = revisions.last().filter(|_| more).map(|last| last.number);
+    let (revisions, next) = size.cut(revisions, |last| last.number);
     Ok(Spaced(RevisionList {
-        revisions: revisions.into_iter().map(Into::into).collect(),
+        revisions,
         next,
         status: OK,
     }))

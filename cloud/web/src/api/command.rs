@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::Answer;
 use super::body::JsonObject;
 use super::dto::{Accepted, CommandBody, CommandDto, CommandList, OK};
+use super::paged::PageSize;
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::auth::DeviceAccess;
@@ -115,7 +116,7 @@ pub(super) async fn show(
     responses((status = 200, description = "The commands, newest first", body = CommandList))
 )]
 pub(super) async fn list(access: DeviceAccess, params: Params) -> Answer<CommandList> {
-    let limit = params.count("numCommands", DEFAULT_COMMANDS, MAX_COMMANDS)?;
+    let size = PageSize::read(&params, "numCommands", DEFAULT_COMMANDS, MAX_COMMANDS)?;
     let invalid = |message| ApiError::invalid("invalid_query", message);
     let status = params
         .get("state")
@@ -129,17 +130,12 @@ pub(super) async fn list(access: DeviceAccess, params: Params) -> Answer<Command
     let query = CommandQuery {
         status,
         before: before.transpose()?,
-        limit: limit + 1,
+        limit: size.to_read(),
     };
-    let mut commands = access.services().store.commands(access.scope(), &query).await?;
-    let more = commands.len() > limit;
-    commands.truncate(limit);
-    let next = commands
-        .last()
-        .filter(|_| more)
-        .map(|last| encode(last.created, last.id));
+    let commands = access.services().store.commands(access.scope(), &query).await?;
+    let (commands, next) = size.cut(commands, |last| encode(last.created, last.id));
     Ok(Spaced(CommandList {
-        commands: commands.into_iter().map(Into::into).collect(),
+        commands,
         next,
         status: OK,
     }))

@@ -21,6 +21,7 @@ mod limits;
 mod logs;
 mod names;
 pub(crate) mod openapi;
+mod paged;
 mod pair_codes;
 mod ping;
 mod projects;

@@ -4,6 +4,7 @@ use axum::extract::Path;
 
 use super::Answer;
 use super::dto::{OK, OneRelease, ReleaseList};
+use super::paged::PageSize;
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
@@ -25,17 +26,15 @@ const MAX_RELEASES: usize = 100;
     responses((status = 200, description = "The releases, newest first", body = ReleaseList))
 )]
 pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<ReleaseList> {
-    let limit = params.count("numReleases", DEFAULT_RELEASES, MAX_RELEASES)?;
-    let mut releases = access
+    let size = PageSize::read(&params, "numReleases", DEFAULT_RELEASES, MAX_RELEASES)?;
+    let releases = access
         .services()
         .store
-        .releases(access.id(), params.number("before")?, limit + 1)
+        .releases(access.id(), params.number("before")?, size.to_read())
         .await?;
-    let more = releases.len() > limit;
-    releases.truncate(limit);
-    let next = releases.last().filter(|_| more).map(|last| last.seq);
+    let (releases, next) = size.cut(releases, |last| last.seq);
     Ok(Spaced(ReleaseList {
-        releases: releases.into_iter().map(Into::into).collect(),
+        releases,
         next,
         status: OK,
     }))

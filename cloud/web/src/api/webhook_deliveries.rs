@@ -8,6 +8,7 @@ use serde_json::value::to_raw_value;
 use super::Answer;
 use super::body::JsonBody;
 use super::dto::{OK, ReplayBody, Replayed, WebhookLog, WebhookTest};
+use super::paged::PageSize;
 use super::query::Params;
 use super::spaced::Spaced;
 use super::webhooks::{change, may_read, named};
@@ -36,17 +37,15 @@ pub(super) async fn log(
     params: Params,
 ) -> Answer<WebhookLog> {
     let key = named(&access, &id).await?.hook.key;
-    let limit = params.count("numEntries", DEFAULT_ENTRIES, MAX_ENTRIES)?;
-    let mut attempts = access
+    let size = PageSize::read(&params, "numEntries", DEFAULT_ENTRIES, MAX_ENTRIES)?;
+    let attempts = access
         .services()
         .store
-        .webhook_attempts(key, params.number("before")?, limit + 1)
+        .webhook_attempts(key, params.number("before")?, size.to_read())
         .await?;
-    let more = attempts.len() > limit;
-    attempts.truncate(limit);
-    let next = attempts.last().filter(|_| more).map(|last| last.number);
+    let (attempts, next) = size.cut(attempts, |last| last.number);
     Ok(Spaced(WebhookLog {
-        attempts: attempts.into_iter().map(Into::into).collect(),
+        attempts,
         next,
         status: OK,
     }))

@@ -9,6 +9,7 @@ use super::spaced::Spaced;
 use super::webhook_settings;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
+use iottly_cloud::random;
 use iottly_core::Sealed;
 use iottly_core::model::{Change, Scopes, UnixMs, Webhook, WebhookId, WebhookKey, WebhookKind, WebhookState};
 use iottly_core::webhooks::sign::{GRACE_MS, Secret};
@@ -100,7 +101,7 @@ pub(super) async fn create(
 ) -> Answer<WebhookWithSecret> {
     may_read(&access)?;
     let webhooks = &access.services().webhooks;
-    let (now, id, secret) = (webhooks.now(), WebhookId::random(), Secret::random()?);
+    let (now, id, secret) = (webhooks.now(), WebhookId::random(), Secret::new(random::bytes()?));
     let mut hook = Webhook {
         key: WebhookKey {
             project: access.id(),
@@ -116,7 +117,7 @@ pub(super) async fn create(
         enabled: true,
         reason: String::new(),
         headers: Sealed(Vec::new()),
-        secret: sealed_secret(webhooks.seal(), id, &secret)?,
+        secret: sealed_secret(webhooks.seal(), id, &secret, random::nonce()?)?,
         former: None,
         created: now,
         changed: now,
@@ -125,7 +126,7 @@ pub(super) async fn create(
         return Err(ApiError::invalid("invalid_body", "url is missing"));
     }
     let headers = webhook_settings::apply(&mut hook, body, Vec::new(), webhooks.guard())?;
-    hook.headers = sealed_headers(webhooks.seal(), id, &headers)?;
+    hook.headers = sealed_headers(webhooks.seal(), id, &headers, random::nonce()?)?;
     access.change(Change::CreateWebhook(Box::new(hook)), now).await?;
     let webhook = shown(&access, named(&access, &id.to_string()).await?)?;
     Ok(Spaced(WebhookWithSecret {
@@ -168,7 +169,7 @@ pub(super) async fn update(
     let webhooks = &access.services().webhooks;
     let former = open_headers(webhooks.seal(), &hook)?;
     let headers = webhook_settings::apply(&mut hook, body, former, webhooks.guard())?;
-    hook.headers = sealed_headers(webhooks.seal(), hook.key.hook, &headers)?;
+    hook.headers = sealed_headers(webhooks.seal(), hook.key.hook, &headers, random::nonce()?)?;
     hook.changed = webhooks.now();
     let (id, now) = (hook.key.hook, hook.changed);
     change(&access, id, Change::UpdateWebhook(Box::new(hook)), now).await?;
@@ -207,8 +208,8 @@ pub(super) async fn rotate(
     may_read(&access)?;
     let key = named(&access, &id).await?.hook.key;
     let webhooks = &access.services().webhooks;
-    let (now, new) = (webhooks.now(), Secret::random()?);
-    let secret = sealed_secret(webhooks.seal(), key.hook, &new)?;
+    let (now, new) = (webhooks.now(), Secret::new(random::bytes()?));
+    let secret = sealed_secret(webhooks.seal(), key.hook, &new, random::nonce()?)?;
     change(
         &access,
         key.hook,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
@@ -100,14 +100,9 @@ pub(super) async fn for_browsers(State(app): State<App>, request: Request, next:
 
 /// Counts requests by route and status, and measures their duration.
 pub(super) async fn measure(State(app): State<App>, request: Request, next: Next) -> Response {
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map(|path| path.as_str().to_owned());
+    let route = span::route(&request).to_owned();
     let (method, began) = (request.method().clone(), Instant::now());
     let response = next.run(request).await;
-    // Paths without a route are counted as one, because clients can choose any number of them.
-    let route = route.unwrap_or_else(|| "none".to_owned());
     app.services.metrics.request(
         method.as_str(),
         route,

@@ -11,16 +11,22 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tracing::Span;
 use tracing::field::Empty;
 
+/// Returns the route of a request as logs and metrics name it. Paths without a route share one name, because
+/// clients can choose any number of them.
+pub(super) fn route(request: &Request) -> &str {
+    let matched = request.extensions().get::<MatchedPath>();
+    matched.map_or("none", MatchedPath::as_str)
+}
+
 /// Returns the span of a request. The project is recorded when it is known, in the field `project.id`.
 ///
 /// The level is the highest one, so that a filter which admits a line also admits its context.
 pub(super) fn of_request(request: &Request, id: &str) -> Span {
-    let route = request.extensions().get::<MatchedPath>();
     tracing::error_span!(
         "request",
         request.id = %id,
         http.method = %request.method(),
-        http.route = %route.map_or("none", MatchedPath::as_str),
+        http.route = %route(request),
         project.id = Empty,
     )
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iottly_cloud::clock;
-use iottly_core::model::Scopes;
+use iottly_core::model::{Scopes, Token};
 use iottly_core::rate::RateLimit;
 use iottly_web::auth;
 use iottly_web::auth::mint_token;
@@ -154,18 +154,21 @@ async fn looking_at_a_link_does_not_use_it_up() {
     cloud.shutdown().await;
 }
 
-#[tokio::test]
-async fn a_link_and_its_login_end_with_their_token() {
-    let cloud = start().await;
-    let text = short_lived(&cloud, 3_600_000).await;
+/// Returns the stored token with this text.
+async fn stored(cloud: &TestCloud, text: &str) -> Token {
     let token = cloud
         .services
         .store
         .token(auth::hash_secret(text.as_bytes()))
-        .await
-        .expect("reads")
-        .expect("stored")
-        .id;
+        .await;
+    token.expect("reads").expect("stored")
+}
+
+#[tokio::test]
+async fn a_link_and_its_login_end_with_their_token() {
+    let cloud = start().await;
+    let text = short_lived(&cloud, 3_600_000).await;
+    let token = stored(&cloud, &text).await.id;
     let (link, unused) = (
         login_link(&cloud.services, &text, "").await,
         login_link(&cloud.services, &text, "").await,
@@ -218,14 +221,7 @@ async fn nothing_made_by_a_token_that_ends_outlives_it() {
     let cloud = start().await;
     let text = short_lived(&cloud, 3_600_000).await;
     let cookie = cloud.login(&text).await;
-    let mine = cloud
-        .services
-        .store
-        .token(auth::hash_secret(text.as_bytes()))
-        .await
-        .expect("reads")
-        .expect("stored")
-        .expires;
+    let mine = stored(&cloud, &text).await.expires;
     let mine = mine.expect("a date");
     for who in [format!("Authorization: Bearer {text}"), cookie] {
         let make = async |expires: &str| {
@@ -262,13 +258,7 @@ async fn nothing_made_by_a_token_that_ends_outlives_it() {
 async fn a_revoked_token_takes_logins_streams_and_logins_under_way_along() {
     let cloud = start().await;
     let text = short_lived(&cloud, 3_600_000).await;
-    let token = cloud
-        .services
-        .store
-        .token(auth::hash_secret(text.as_bytes()))
-        .await
-        .expect("reads")
-        .expect("stored");
+    let token = stored(&cloud, &text).await;
     let cookie = cloud.login(&text).await;
     let mut stream = cloud.listen("/ui/events", &[&cookie, "Connection: close"]).await;
     stream.read_until("event: presence").await;

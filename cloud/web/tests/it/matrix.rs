@@ -5,6 +5,7 @@ use crate::support;
 use std::collections::BTreeMap;
 
 use iottly_cloud::command::CommandRequest;
+use iottly_cloud::random;
 use iottly_core::model::Policy;
 use iottly_core::model::{
     Change, Definition, DefinitionOption, Direction, NewRollout, OptionKind, Principal, RolloutId,
@@ -96,6 +97,7 @@ fn filled(path: &str, ids: &BTreeMap<&str, String>) -> String {
 fn webhook(cloud: &TestCloud, scope: Scope) -> Webhook {
     let (seal, hook) = (cloud.services.webhooks.seal(), WebhookId::random());
     let headers = vec![("X-Key".to_owned(), SECRET.to_owned())];
+    let nonce = || random::nonce().expect("random bytes");
     Webhook {
         key: WebhookKey {
             project: scope.project,
@@ -110,8 +112,8 @@ fn webhook(cloud: &TestCloud, scope: Scope) -> Webhook {
         ordered: false,
         enabled: false,
         reason: SECRET.into(),
-        headers: sealed_headers(seal, hook, &headers).expect("sealed"),
-        secret: sealed_secret(seal, hook, &Secret::random().expect("randomness")).expect("sealed"),
+        headers: sealed_headers(seal, hook, &headers, nonce()).expect("sealed"),
+        secret: sealed_secret(seal, hook, &Secret::new([7; 32]), nonce()).expect("sealed"),
         former: None,
         created: 1,
         changed: 1,

@@ -3,7 +3,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::model::{MessageId, Scope, StoredMessage, WebhookId, WebhookKey, WebhookKind, WebhookQueue};
-use crate::seal::{SealKey, Sealed};
+use crate::seal::{SealKey, SealNonce, Sealed};
 use crate::webhooks::guard::Guard;
 use crate::webhooks::sign::Secret;
 use crate::webhooks::{sealed_headers, sealed_secret};
@@ -24,8 +24,8 @@ fn lane(ordered: bool) -> Lane {
         ordered,
         enabled: true,
         reason: String::new(),
-        headers: sealed_headers(&seal, id, &Vec::new()).expect("sealed"),
-        secret: sealed_secret(&seal, id, &Secret::random().expect("randomness")).expect("sealed"),
+        headers: sealed_headers(&seal, id, &Vec::new(), SealNonce::new([1; 12])).expect("sealed"),
+        secret: sealed_secret(&seal, id, &Secret::new([7; 32]), SealNonce::new([2; 12])).expect("sealed"),
         former: None,
         created: 0,
         changed: 0,

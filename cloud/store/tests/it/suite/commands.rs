@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use iottly_core::command::{CloudStep, advance};
+use iottly_core::command::CloudStep;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{CommandStatus, Idempotency, NewCommand, Scope, TokenId, UnixMs};
 use iottly_protocol::{CommandId, CommandResult, CommandState, ProjectId, StreamId};
@@ -408,7 +408,8 @@ impl State {
             }
             Event::Step(_) => {}
             Event::Report(report) => {
-                if let Some(next) = advance(self.status, self.presumed, report) {
+                let next = CommandStatus::reported(report);
+                if self.presumed || next.predecessors().contains(&self.status) {
                     self = Self {
                         status: next,
                         presumed: false,
