@@ -22,7 +22,8 @@ mod watchdog;
 mod work;
 
 pub use config::{
-    AgentConfig, BoardKind, BrokerAddress, Compiler, ConfigError, QueueConfig, Secret, UpdateConfig,
+    AgentConfig, BoardKind, BrokerAddress, Compiler, ConfigError, ProxyAddress, QueueConfig, Secret,
+    UpdateConfig,
 };
 pub use datadir::DataDirError;
 pub use grants::Grants;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, StoreLogin};
+use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, MqttEntrance, StoreLogin};
 use crate::clock;
 use crate::clock::Clock;
 use crate::command::CommandService;
@@ -48,8 +48,8 @@ pub struct CloudConfig {
     pub data: PathBuf,
     /// URL of a PostgreSQL database; none for a SQLite file in the folder.
     pub database_url: Option<String>,
-    /// Address of the MQTT listener; port 0 takes any free port.
-    pub mqtt: SocketAddr,
+    /// Address of the MQTT listener; port 0 takes any free port. None when devices come through the HTTP listener.
+    pub mqtt: Option<SocketAddr>,
     /// Limits of connections, and trusted proxies.
     pub edge: EdgeConfig,
     /// Time in which devices that were online may reconnect after a restart; [`PRESENCE_GRACE`] unless a test
@@ -71,13 +71,13 @@ pub struct CloudConfig {
 }
 
 impl CloudConfig {
-    /// Returns the configuration of a cloud with its data in `data` and its broker on `mqtt`.
+    /// Returns the configuration of a cloud with its data in `data` and an MQTT listener on `mqtt`.
     #[must_use]
     pub fn new(data: PathBuf, mqtt: SocketAddr) -> Self {
         Self {
             data,
             database_url: None,
-            mqtt,
+            mqtt: Some(mqtt),
             presence_grace: PRESENCE_GRACE,
             rate_limit: None,
             edge: EdgeConfig::default(),
@@ -134,6 +134,8 @@ pub struct Services {
     pub live: Arc<LiveHub>,
     /// MQTT broker.
     pub broker: Arc<dyn Broker>,
+    /// Entrance to the broker for connections that the HTTP listener accepts.
+    pub mqtt: MqttEntrance,
     /// Generator of ObjectIds.
     pub ids: Arc<MessageIds>,
     /// True if browsers use HTTPS: login cookies are then limited to HTTPS.
@@ -203,7 +205,7 @@ impl Cloud {
     /// let data = tempfile::tempdir()?;
     /// let config = CloudConfig::new(data.path().join("cloud"), "127.0.0.1:0".parse()?);
     /// let cloud = Cloud::start(config).await?;
-    /// println!("devices connect to {}", cloud.mqtt_addr());
+    /// println!("devices connect to {:?}", cloud.mqtt_addr());
     /// assert!(cloud.services().store.online_devices().await?.is_empty());
     /// cloud.shutdown().await;
     /// # Ok(())
@@ -289,6 +291,7 @@ impl Cloud {
             leases,
             live,
             broker: shared,
+            mqtt: broker.entrance(),
             ids,
             https: config.https,
             rate: config
@@ -321,9 +324,9 @@ impl Cloud {
         self.services.clone()
     }
 
-    /// Returns the address of the MQTT listener, with the real port.
+    /// Returns the address of the MQTT listener, with the real port; none when there is none.
     #[must_use]
-    pub fn mqtt_addr(&self) -> SocketAddr {
+    pub fn mqtt_addr(&self) -> Option<SocketAddr> {
         self.broker.address()
     }
 

@@ -1,10 +1,11 @@
 //! Errors of a configuration without any of its text: a secret may be anywhere in it by mistake.
 
 /// Keys of a configuration, which an error may name.
-const KEYS: [&str; 32] = [
+const KEYS: [&str; 33] = [
     "device_id",
     "secret",
     "broker",
+    "proxy",
     "firmware",
     "data_dir",
     "cache_dir",

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use iottly_protocol::DeviceId;
@@ -12,9 +11,12 @@ use serde::Deserialize;
 use crate::grants::Grants;
 use crate::outbox::{DEFAULT_DISK_BYTES, Policy, WhenFull};
 
+mod broker;
 mod explain;
 mod updates;
 
+pub(crate) use broker::Way;
+pub use broker::{BrokerAddress, ProxyAddress};
 use explain::explain;
 pub use updates::UpdateConfig;
 
@@ -33,6 +35,13 @@ pub struct AgentConfig {
     pub secret: Secret,
     /// Address of the broker.
     pub broker: BrokerAddress,
+    /// File of the certificate authorities (PEM) that the broker's certificate must come from; the default is those of
+    /// the public web.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// Proxy for encrypted connections to the broker; the default is the one in the environment (`HTTPS_PROXY`).
+    #[serde(default)]
+    pub proxy: Option<ProxyAddress>,
     /// File of the component to run; without it the agent only holds the connection.
     #[serde(default)]
     pub firmware: Option<PathBuf>,
@@ -158,51 +167,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Host and port of a broker, written `host:port`, with IPv6 addresses in brackets.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct BrokerAddress {
-    /// Name or address, without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-impl From<SocketAddr> for BrokerAddress {
-    fn from(address: SocketAddr) -> Self {
-        Self {
-            host: address.ip().to_string(),
-            port: address.port(),
-        }
-    }
-}
-
-impl TryFrom<String> for BrokerAddress {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let malformed = || "broker address is not host:port".to_owned();
-        let (host, port) = text.rsplit_once(':').ok_or_else(malformed)?;
-        let host = match host.strip_prefix('[') {
-            Some(inner) => inner.strip_suffix(']').ok_or_else(malformed)?,
-            None if host.contains(':') => return Err(malformed()),
-            None => host,
-        };
-        let port = port
-            .parse()
-            .ok()
-            .filter(|port| *port != 0)
-            .ok_or_else(malformed)?;
-        if host.is_empty() {
-            return Err(malformed());
-        }
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-        })
-    }
-}
-
 /// Error of a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -232,6 +196,8 @@ impl AgentConfig {
             device_id,
             secret,
             broker,
+            ca: None,
+            proxy: None,
             firmware: None,
             data_dir,
             cache_dir: None,
@@ -262,6 +228,7 @@ impl AgentConfig {
         let mut config: Self = toml::from_str(text).map_err(|error| explain(text, &error))?;
         config.data_dir = folder.join(&config.data_dir);
         config.firmware = config.firmware.map(|path| folder.join(path));
+        config.ca = config.ca.map(|path| folder.join(path));
         config.cache_dir = config.cache_dir.map(|path| folder.join(path));
         if let Some(updates) = &mut config.updates {
             updates.root = folder.join(&updates.root);
@@ -326,10 +293,7 @@ args = ["--quiet"]
         );
         assert_eq!(
             config.broker,
-            BrokerAddress {
-                host: "localhost".into(),
-                port: 1883
-            }
+            BrokerAddress::try_from("localhost:1883".to_owned()).expect("an address")
         );
         assert_eq!(config.queue, QueueConfig::default());
     }
@@ -380,17 +344,5 @@ args = ["--quiet"]
             .expect("a file")
             .with_file_name("iottly-compile");
         assert_eq!(config.compiler.program, beside);
-    }
-
-    #[test]
-    fn ipv6_addresses_stand_in_brackets() {
-        let address = BrokerAddress::try_from("[::1]:1883".to_owned()).expect("valid");
-        assert_eq!(
-            address,
-            BrokerAddress {
-                host: "::1".into(),
-                port: 1883
-            }
-        );
     }
 }

@@ -1,11 +1,11 @@
 //! The channel into the firmware's thread. Bounded; senders other than an update never wait.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use super::source::Installed;
 use super::swap::{SwapOutcome, SwapRequest};
 use crate::work::Job;
 
@@ -45,14 +45,14 @@ impl Mailbox {
     /// is to run on. Returns `false` if the thread has ended or does not respond within 30 s.
     pub(crate) fn load(
         &self,
-        wasm: Option<PathBuf>,
+        installed: Installed,
         engine: Option<String>,
         observer: Option<TrialObserver>,
     ) -> bool {
         let (done, ended) = sync_channel(1);
         self.requests
             .send(GuestRequest::Load(LoadRequest {
-                wasm,
+                installed,
                 engine,
                 observer,
                 done,
@@ -111,8 +111,8 @@ pub(super) enum GuestRequest {
 
 /// Request to run another firmware.
 pub(super) struct LoadRequest {
-    /// File of the component; `None` to run no firmware.
-    pub(super) wasm: Option<PathBuf>,
+    /// The firmware to run.
+    pub(super) installed: Installed,
     /// sha256 of the engine that a script is to run on; the device's own choice if there is none.
     pub(super) engine: Option<String>,
     /// Observer, if the firmware is on trial.

@@ -17,5 +17,5 @@ pub(crate) use budget::WriteBudget;
 pub(crate) use handle::Guest;
 pub(crate) use mailbox::{Mailbox, MailboxReceiver, TrialEvent, TrialObserver, mailbox};
 pub(crate) use messages::agent_warning;
-pub(crate) use source::{FirmwareSource, Ports};
+pub(crate) use source::{FirmwareSource, Installed, Ports};
 pub(crate) use swap::SwapOutcome;

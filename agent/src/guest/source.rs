@@ -22,10 +22,27 @@ pub(crate) struct Ports {
     pub(crate) status: StatusBoard,
 }
 
+/// Firmware that the device is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Installed {
+    /// The update has not decided yet; commands wait.
+    Undecided,
+    /// There is none; commands fail.
+    Nothing,
+    /// The component in this file.
+    File(PathBuf),
+}
+
+impl From<Option<PathBuf>> for Installed {
+    fn from(file: Option<PathBuf>) -> Self {
+        file.map_or(Self::Nothing, Self::File)
+    }
+}
+
 /// Firmware to run and the resources it gets.
 pub(crate) struct FirmwareSource {
-    /// File of the component; `None` until an update installs one.
-    pub(crate) wasm: Option<PathBuf>,
+    /// The firmware, which an update replaces.
+    pub(crate) installed: Installed,
     /// sha256 of the engine that a script is to run on; the device's own choice if there is none.
     pub(crate) engine: Option<String>,
     pub(crate) cache: Arc<Cache>,

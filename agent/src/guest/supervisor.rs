@@ -20,7 +20,7 @@ use super::host::AgentHost;
 use super::mailbox::{GuestRequest, LoadRequest, Mailbox, MailboxReceiver, TrialEvent, TrialObserver};
 use super::messages;
 use super::silence::Silence;
-use super::source::{FirmwareSource, Ports};
+use super::source::{FirmwareSource, Installed, Ports};
 use super::state::FileState;
 use super::swap::{Borrowed, Swap, SwapOutcome, SwapRequest};
 use crate::clock::Monotonic;
@@ -88,11 +88,10 @@ impl Supervisor {
     /// Runs until the agent stops.
     pub(super) fn run(mut self) {
         loop {
-            if self.source.wasm.is_none() && self.borrowed.current().is_none() {
-                self.notify(GuestEvent::State(GuestState::Absent(
-                    "no firmware is installed".to_owned(),
-                )));
-                self.ports.status.firmware(FirmwareStatus::Absent);
+            let runs =
+                matches!(self.source.installed, Installed::File(_)) || self.borrowed.current().is_some();
+            if !runs {
+                self.nothing_to_run();
                 if !self.idle(None) {
                     break;
                 }
@@ -131,16 +130,27 @@ impl Supervisor {
         self.report(FirmwareState::Stopped, None);
     }
 
+    /// Reports that nothing runs. While the update has not decided what does, commands wait: a decision follows.
+    fn nothing_to_run(&self) {
+        if self.source.installed == Installed::Nothing {
+            let reason = "no firmware is installed".to_owned();
+            self.notify(GuestEvent::State(GuestState::Absent(reason)));
+            self.ports.status.firmware(FirmwareStatus::Absent);
+        } else {
+            self.ports.status.firmware(FirmwareStatus::Starting);
+        }
+    }
+
     /// Switches to the requested firmware; the old one has ended.
     fn take(&mut self, request: LoadRequest) {
         self.notify(GuestEvent::State(GuestState::Pending));
-        self.source.wasm = request.wasm;
+        self.source.installed = request.installed;
         self.source.engine = request.engine;
         self.borrowed.forget();
         self.observer = request.observer;
         self.doubted = false;
         // An update stops one firmware before it starts the next: the pause between them counts for neither.
-        if self.source.wasm.is_some() {
+        if matches!(self.source.installed, Installed::File(_)) {
             self.silence = self
                 .silence
                 .replaced(self.sent.swap(0, Ordering::Relaxed), self.clock.now());
@@ -208,10 +218,10 @@ impl Supervisor {
 
     /// Loads and starts one instance, and calls it until it ends.
     fn serve(&mut self) -> End {
-        let firmware = match (self.borrowed.current().cloned(), self.source.wasm.clone()) {
+        let firmware = match (self.borrowed.current().cloned(), &self.source.installed) {
             (Some(firmware), _) => Ok(firmware),
-            (None, Some(wasm)) => self.load(&wasm),
-            (None, None) => return End::GivenBack,
+            (None, Installed::File(wasm)) => self.load(wasm),
+            (None, Installed::Nothing | Installed::Undecided) => return End::GivenBack,
         };
         let started = firmware.and_then(|firmware| {
             firmware.digest().clone_into(&mut self.digest);

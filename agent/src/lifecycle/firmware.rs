@@ -8,7 +8,7 @@ use iottly_sandbox::{Cache, Runtime};
 
 use super::error::AgentError;
 use crate::config::{AgentConfig, BoardKind};
-use crate::guest::{self, FirmwareSource, Guest, Ports, WriteBudget};
+use crate::guest::{self, FirmwareSource, Guest, Installed, Ports, WriteBudget};
 use crate::outbox::Outbox;
 use crate::settings::Settings;
 use crate::threads::thread_name;
@@ -26,11 +26,11 @@ pub(super) async fn start_guest(
     requests: guest::MailboxReceiver,
 ) -> Result<Option<Guest>, AgentError> {
     // With updates configured, the update's journal determines the firmware.
-    let wasm = config.firmware.clone().filter(|_| config.updates.is_none());
-    let Some(cache) = cache
-        .filter(|_| wasm.is_some() || config.updates.is_some())
-        .cloned()
-    else {
+    let installed = match &config.updates {
+        Some(_) => Installed::Undecided,
+        None => config.firmware.clone().into(),
+    };
+    let Some(cache) = cache.filter(|_| installed != Installed::Nothing).cloned() else {
         let absent = GuestState::Absent("no firmware is configured".to_owned());
         // The channel is empty and the caller holds its receiver.
         let _ = ports.inbox.send(GuestEvent::State(absent)).await;
@@ -45,7 +45,7 @@ pub(super) async fn start_guest(
     let grants = config.grants.clone();
     let budget = WriteBudget::new(config.queue.firmware_bytes_per_day);
     let source = FirmwareSource {
-        wasm,
+        installed,
         engine: None,
         cache,
         runtime,

@@ -18,11 +18,11 @@ use tokio::time::timeout;
 use self::engine::{open_cache, warm, warm_in_background};
 use self::firmware::{start_guest, start_update};
 use self::open::Opened;
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, ProxyAddress};
 use crate::datadir::DataDir;
 use crate::guest::{Guest, Ports};
 use crate::inbox;
-use crate::link::{self, Delivery, Endpoint, Links};
+use crate::link::{self, Delivery, Endpoint, Links, Route};
 use crate::outbox::Outbox;
 use crate::settings::SettingsTask;
 use crate::status::{AgentStatus, StatusBoard};
@@ -149,9 +149,15 @@ impl Agent {
         };
         let inbox = tokio::spawn(inbox.run(inputs));
 
+        let proxy = config.proxy.clone().or_else(ProxyAddress::of_environment);
+        let clock = outbox
+            .clock()
+            .expect("the agent's queue is dated by the board's clock")
+            .clone();
+        let route = Route::new(&config.broker, config.ca.as_deref(), proxy.as_ref(), clock)
+            .map_err(AgentError::System)?;
         let endpoint = Endpoint {
-            host: config.broker.host,
-            port: config.broker.port,
+            route,
             device: config.device_id,
             secret: config.secret,
         };

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use super::client::{Connection, Endpoint, Incoming};
 use super::effect::Effect;
 use super::session::{Event, Identity, Session};
+use super::way::Ways;
 use crate::clock::Monotonic;
 use crate::outbox::{Item, Outbox, Page};
 use crate::status::StatusBoard;
@@ -90,6 +91,7 @@ pub(crate) struct Links {
 pub(crate) struct Actor {
     session: Session,
     endpoint: Endpoint,
+    ways: Ways,
     links: Links,
     clock: Monotonic,
     connection: Option<Connection>,
@@ -112,6 +114,7 @@ impl Actor {
         let (reads_tx, reads) = mpsc::channel(READS);
         Self {
             session,
+            ways: Ways::new(endpoint.route.named()),
             endpoint,
             links,
             clock,
@@ -149,14 +152,26 @@ impl Actor {
 
     fn incoming(&mut self, incoming: Incoming) -> Option<Event> {
         match incoming {
-            Incoming::Ready => Some(Event::Connected),
-            Incoming::Lost(reason) => {
+            Incoming::Ready => {
+                if let Some(way) = self.connection.as_ref().map(Connection::way)
+                    && self.ways.worked(way)
+                {
+                    tracing::info!(device.id = %self.endpoint.device, connection.way = ?way, "connected to the broker on another way than before");
+                }
+                Some(Event::Connected)
+            }
+            Incoming::Lost(loss) => {
                 static LOST: LogLimit = LogLimit::new();
                 if let Some(more) = LOST.pass() {
-                    tracing::info!(device.id = %self.endpoint.device, error = cut(&reason), suppressed = more, "lost the connection to the broker; reconnecting");
+                    tracing::info!(device.id = %self.endpoint.device, error = cut(&loss.reason), suppressed = more, "lost the connection to the broker; reconnecting");
                 }
                 self.connection = None;
-                Some(Event::Disconnected)
+                Some(match loss.busy {
+                    Some(after_s) => Event::Busy {
+                        after_ms: after_s.map(|after_s| after_s.saturating_mul(1000)),
+                    },
+                    None => Event::Disconnected,
+                })
             }
             Incoming::Message(publish) => {
                 let client = self.connection.as_ref().map(Connection::client)?;
@@ -197,7 +212,10 @@ impl Actor {
 
     fn perform(&mut self, effect: Effect, receipt: &mut Option<Receipt>) {
         match effect {
-            Effect::Connect(conn) => self.connection = Some(Connection::open(&self.endpoint, conn)),
+            Effect::Connect(conn) => {
+                let way = self.ways.next();
+                self.connection = Some(Connection::open(&self.endpoint, way, conn));
+            }
             Effect::Drop(reason) => self.drop_connection(reason),
             Effect::Publish(payload) => {
                 if self

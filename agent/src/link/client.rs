@@ -8,11 +8,17 @@
 use std::time::Duration;
 
 use iottly_protocol::{ConnId, DeviceId, Status, Topic, limits};
-use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, NetworkOptions, Packet, Publish, QoS};
+use rumqttc::{
+    AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions,
+    Packet, Publish, QoS, Transport,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-use crate::config::Secret;
+use super::bridge::Bridge;
+use super::route::{DialError, Route};
+use crate::config::{Secret, Way};
 
 /// Maximum number of requests that wait for the client's task; far above the session's windows.
 const REQUESTS: usize = 256;
@@ -23,18 +29,19 @@ const IN_FLIGHT: u16 = 64;
 /// Room for topic and headers around the largest publish, in bytes: a message that is too large is refused by
 /// its decoder and does not end the connection.
 const FRAME_BYTES: usize = 64 << 10;
+/// Maximum size of a packet, in bytes.
+pub(super) const PACKET_BYTES: usize = limits::MAX_PUBLISH_BYTES + FRAME_BYTES;
 /// MQTT keep-alive interval.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// Maximum time to establish a connection, in seconds.
+/// Maximum time to establish a connection, in seconds; for an encrypted one, and once more for MQTT in it.
 const CONNECT_SECONDS: u64 = 10;
 /// Maximum time that a clean stop waits for the broker to close the connection.
 const FAREWELL: Duration = Duration::from_millis(1500);
 
-/// Address of the broker and credentials of the device.
+/// Route to the broker and credentials of the device.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    pub(crate) route: Route,
     pub(crate) device: DeviceId,
     pub(crate) secret: Secret,
 }
@@ -46,8 +53,48 @@ pub(super) enum Incoming {
     Ready,
     /// A message on the device's `down` topic; must be confirmed.
     Message(Publish),
-    /// The connection has ended, with the reason; no event follows.
-    Lost(String),
+    /// The connection has ended; no event follows.
+    Lost(Loss),
+}
+
+/// End of a connection, or of the attempt to open it.
+#[derive(Debug)]
+pub(super) struct Loss {
+    pub(super) reason: String,
+    /// Set when the cloud had no room for the device: the seconds that it asks to wait, if it says so.
+    pub(super) busy: Option<Option<u64>>,
+}
+
+impl From<String> for Loss {
+    fn from(reason: String) -> Self {
+        Self { reason, busy: None }
+    }
+}
+
+impl From<DialError> for Loss {
+    fn from(error: DialError) -> Self {
+        let busy = match error {
+            DialError::Busy { after_s } => Some(after_s),
+            _ => None,
+        };
+        Self {
+            reason: error.to_string(),
+            busy,
+        }
+    }
+}
+
+impl From<ConnectionError> for Loss {
+    fn from(error: ConnectionError) -> Self {
+        let busy = matches!(
+            error,
+            ConnectionError::ConnectionRefused(ConnectReturnCode::ServiceUnavailable)
+        );
+        Self {
+            reason: error.to_string(),
+            busy: busy.then_some(None),
+        }
+    }
 }
 
 /// Connection to the broker. Dropping it closes the socket.
@@ -55,6 +102,7 @@ pub(super) struct Connection {
     client: AsyncClient,
     device: DeviceId,
     conn: ConnId,
+    way: Way,
     incoming: mpsc::Receiver<Incoming>,
     poller: JoinHandle<()>,
 }
@@ -65,19 +113,24 @@ pub(super) struct Connection {
 pub(super) struct Congested;
 
 impl Connection {
-    pub(super) fn open(endpoint: &Endpoint, conn: ConnId) -> Self {
+    pub(super) fn open(endpoint: &Endpoint, way: Way, conn: ConnId) -> Self {
         let device = endpoint.device;
-        let mut options = MqttOptions::new(device.to_string(), endpoint.host.clone(), endpoint.port);
+        let (id, name) = (device.to_string(), Bridge::name(conn));
+        let mut options = if way == Way::Plain {
+            let (host, port) = endpoint.route.address();
+            MqttOptions::new(id, host, port)
+        } else {
+            let mut options = MqttOptions::new(id, Bridge::path(&name), 0);
+            options.set_transport(Transport::Unix);
+            options
+        };
         options
             .set_credentials(device.to_string(), endpoint.secret.expose())
             .set_clean_session(true)
             .set_manual_acks(true)
             .set_keep_alive(KEEP_ALIVE)
             .set_inflight(IN_FLIGHT)
-            .set_max_packet_size(
-                limits::MAX_PUBLISH_BYTES + FRAME_BYTES,
-                limits::MAX_PUBLISH_BYTES + FRAME_BYTES,
-            )
+            .set_max_packet_size(PACKET_BYTES, PACKET_BYTES)
             .set_last_will(LastWill::new(
                 Topic::Status(device).to_string(),
                 Status::new(conn, false).encode(),
@@ -90,22 +143,32 @@ impl Connection {
         network.set_connection_timeout(CONNECT_SECONDS);
         events.set_network_options(network);
         let (tx, incoming) = mpsc::channel(PACKETS);
-        let poller = tokio::spawn(poll(
-            events,
-            Greeter {
-                client: client.clone(),
-                device,
-                conn,
-            },
-            tx,
-        ));
+        let greeter = Greeter {
+            client: client.clone(),
+            device,
+            conn,
+        };
+        let route = endpoint.route.clone();
+        let poller = tokio::spawn(async move {
+            if way == Way::Plain {
+                poll(events, greeter, tx).await;
+            } else {
+                poll_bridged(&route, way, &name, (events, greeter, tx)).await;
+            }
+        });
         Self {
             client,
             device,
             conn,
+            way,
             incoming,
             poller,
         }
+    }
+
+    /// Returns the way that the connection takes.
+    pub(super) const fn way(&self) -> Way {
+        self.way
     }
 
     /// Waits for the next event of the connection. Cancel-safe.
@@ -113,7 +176,7 @@ impl Connection {
         self.incoming
             .recv()
             .await
-            .unwrap_or_else(|| Incoming::Lost("the client's task has ended".to_owned()))
+            .unwrap_or_else(|| Incoming::Lost("the client's task has ended".to_owned().into()))
     }
 
     /// Publishes to the `up` topic at QoS 1.
@@ -189,13 +252,47 @@ impl Greeter {
     }
 }
 
+/// Opens an encrypted connection and polls a client on it.
+async fn poll_bridged(
+    route: &Route,
+    way: Way,
+    name: &str,
+    (events, greeter, tx): (EventLoop, Greeter, mpsc::Sender<Incoming>),
+) {
+    let dialed = timeout(Duration::from_secs(CONNECT_SECONDS), route.dial(way)).await;
+    let opened = match dialed {
+        Ok(Ok(channel)) => Bridge::open(name)
+            .map(|bridge| (bridge, channel))
+            .map_err(|error| format!("failed to open a socket for the MQTT client: {error}").into()),
+        Ok(Err(error)) => Err(Loss::from(error)),
+        Err(_) => Err(format!("no connection within {CONNECT_SECONDS} s").into()),
+    };
+    match opened {
+        Ok((bridge, channel)) => {
+            let carried = async {
+                if let Err(error) = bridge.carry(channel).await {
+                    tracing::debug!(%error, "the connection below MQTT ended with an error");
+                }
+                // The client sees the end, and reports it.
+                std::future::pending().await
+            };
+            tokio::select! {
+                () = poll(events, greeter, tx) => {}
+                () = carried => {}
+            }
+        }
+        // The connection may have been dropped meanwhile.
+        Err(loss) => _ = tx.send(Incoming::Lost(loss)).await,
+    }
+}
+
 /// Polls until the first error. `EventLoop::poll` is not cancel-safe, so it is awaited alone.
 async fn poll(mut events: EventLoop, greeter: Greeter, tx: mpsc::Sender<Incoming>) {
     loop {
         let incoming = match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(_))) => match greeter.connected() {
                 Ok(()) => continue,
-                Err(congested) => Incoming::Lost(congested.to_string()),
+                Err(congested) => Incoming::Lost(congested.to_string().into()),
             },
             Ok(Event::Incoming(Packet::SubAck(ack))) => {
                 let granted = !ack
@@ -205,12 +302,12 @@ async fn poll(mut events: EventLoop, greeter: Greeter, tx: mpsc::Sender<Incoming
                 if granted {
                     Incoming::Ready
                 } else {
-                    Incoming::Lost("the broker refused the subscription".to_owned())
+                    Incoming::Lost("the broker refused the subscription".to_owned().into())
                 }
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => Incoming::Message(publish),
             Ok(_) => continue,
-            Err(error) => Incoming::Lost(error.to_string()),
+            Err(error) => Incoming::Lost(error.into()),
         };
         let last = matches!(incoming, Incoming::Lost(_));
         if tx.send(incoming).await.is_err() || last {

@@ -2,11 +2,18 @@
 
 mod actor;
 mod backoff;
+mod bridge;
 mod client;
 mod effect;
+mod route;
 mod session;
 mod track;
+mod tunnel;
+mod verify;
+mod way;
+mod websocket;
 mod window;
 
 pub(crate) use actor::{Actor, Delivery, Links, Receipt, Skipped};
 pub(crate) use client::Endpoint;
+pub(crate) use route::Route;

@@ -13,7 +13,7 @@ use iottly_sandbox::{Cache, Runtime, ScriptEngine};
 use iottly_update::{Planned, Running, Start, StoredEngine, files, read_file};
 
 use super::mailbox::UpdateMailbox;
-use crate::guest::{Mailbox, TrialEvent, TrialObserver};
+use crate::guest::{Installed, Mailbox, TrialEvent, TrialObserver};
 
 /// Least and most time between two health checks of a firmware in its trial.
 const HEALTH_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -105,17 +105,17 @@ impl FirmwareSlot {
     pub(super) fn start(&self, start: &Start) {
         tracing::info!(device.id = %self.device, firmware.slot = ?start.firmware, firmware.trial = start.trial.is_some(), "starting the firmware");
         let observer = start.trial.map(|health| self.observer(health));
-        self.load(self.file(start.firmware), start.engine.clone(), observer);
+        self.load(self.file(start.firmware).into(), start.engine.clone(), observer);
     }
 
-    /// Stops the running firmware.
+    /// Stops the running firmware; another one is started next.
     pub(super) fn stop(&self) {
-        self.load(None, None, None);
+        self.load(Installed::Undecided, None, None);
     }
 
-    fn load(&self, wasm: Option<PathBuf>, engine: Option<String>, observer: Option<TrialObserver>) {
+    fn load(&self, installed: Installed, engine: Option<String>, observer: Option<TrialObserver>) {
         self.replaced.store(true, Ordering::Release);
-        if !self.guest.load(wasm, engine, observer) {
+        if !self.guest.load(installed, engine, observer) {
             tracing::warn!(device.id = %self.device, "failed to replace the firmware, its thread does not respond; continuing");
         }
     }

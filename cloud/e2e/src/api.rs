@@ -1,5 +1,6 @@
 //! A client of the REST API.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -107,17 +108,33 @@ impl Api {
     }
 
     /// Waits for an entry of a device's history that passes; returns the newest.
+    ///
+    /// Every entry is seen, however many arrive between two requests: the pages are read back to one that was read before.
     pub fn wait_for_message(&self, device: &str, what: &str, passes: impl Fn(&Value) -> bool) -> Value {
+        let mut read = HashSet::new();
         wait_for(what, || {
-            let (_, page) = self.try_get(&format!(
-                "/project/{}/messages/{device}?numMessages=100",
-                self.project
-            ))?;
-            page["messages"]
-                .as_array()?
-                .iter()
-                .find(|message| passes(message))
-                .cloned()
+            let (mut before, mut new) = (String::new(), Vec::new());
+            loop {
+                let (_, page) = self.try_get(&format!(
+                    "/project/{}/messages/{device}?numMessages=100{before}",
+                    self.project
+                ))?;
+                let messages = page["messages"].as_array()?;
+                if let Some(found) = messages.iter().find(|message| passes(message)) {
+                    return Some(found.clone());
+                }
+                let ids = messages.iter().map(|message| message["_id"].to_string());
+                let known = new.len();
+                new.extend(ids.filter(|id| !read.contains(id)));
+                match page["next"].as_str() {
+                    Some(next) if new.len() > known => before = format!("&before={next}"),
+                    // Only now: an answer that fails in between must not hide the pages behind it.
+                    _ => {
+                        read.extend(new);
+                        return None;
+                    }
+                }
+            }
         })
     }
 }

@@ -1,11 +1,14 @@
 //! Child processes that do not outlive their test.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
+use std::ops::RangeInclusive;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 
 use crate::{PATIENCE, program, wait_for};
@@ -95,14 +98,38 @@ impl Drop for Process {
     }
 }
 
-/// Returns a local port that was free a moment ago.
+/// Ports outside of the range from which the kernel chooses, which begins at 32768.
+const PORTS: RangeInclusive<u16> = 20_000..=31_999;
+
+/// Returns a local port that no other test uses until this process ends, and that nothing listens on now.
 ///
-/// Another program may take it first; tests that restart a server on one port need it anyway.
+/// Servers that are started again on one port need a number in advance. A port that was bound and released could be
+/// given to another program in between, so each number is taken by a lock on a file of its name.
+///
+/// # Panics
+/// If all ports are taken, or the folder for temporary files cannot be written.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port()
+    static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let user = rustix::process::getuid().as_raw();
+    let folder = std::env::temp_dir().join(format!("iottly-test-ports-{user}"));
+    std::fs::create_dir_all(&folder).expect("a folder for temporary files");
+    let count = PORTS.len() as u32;
+    let start = std::process::id().wrapping_mul(97) % count;
+    for step in 0..count {
+        let port = PORTS.start() + u16::try_from((start + step) % count).expect("within the range");
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(folder.join(port.to_string()))
+            .expect("a file for temporary files");
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok()
+            && TcpListener::bind(("127.0.0.1", port)).is_ok()
+        {
+            TAKEN.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+            return port;
+        }
+    }
+    panic!("all of the ports {PORTS:?} are taken");
 }
 
 /// Runs `iottly` to its end with `input` on standard input; returns exit code, standard output and standard

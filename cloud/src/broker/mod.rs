@@ -12,7 +12,7 @@ use iottly_core::model::Scope;
 mod embedded;
 mod login;
 
-pub use embedded::{EmbeddedBroker, EmbeddedConfig};
+pub use embedded::{ByteStream, EmbeddedBroker, EmbeddedConfig, MqttEntrance, websocket_accept};
 pub use login::StoreLogin;
 
 /// Error of the broker.

@@ -9,6 +9,7 @@ mod address;
 mod bounds;
 mod client_address;
 mod places;
+mod prefixed;
 mod proxy;
 
 use ipnet::IpNet;
@@ -18,6 +19,7 @@ pub use address::{AddressKey, Trusted, forwarded_for};
 pub use bounds::{BoundsError, ConnectionBounds};
 pub use client_address::{Peek, peek_until, read_client_address};
 pub use places::{Place, Places};
+pub use prefixed::Prefixed;
 
 /// Rules for connections from outside.
 #[derive(Debug, Clone)]

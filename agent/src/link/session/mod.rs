@@ -16,7 +16,7 @@ use crate::outbox::{CLASSES, Page, index};
 use crate::status::LinkState;
 
 /// Maximum time until the broker has confirmed the subscription, in milliseconds.
-const CONNECT_MS: u64 = 15_000;
+const CONNECT_MS: u64 = 25_000;
 /// First and longest wait for a welcome before the hello is repeated, in milliseconds.
 const WELCOME_MIN_MS: u64 = 5_000;
 const WELCOME_MAX_MS: u64 = 60_000;
@@ -35,6 +35,11 @@ pub(super) enum Event {
     Connected,
     /// The connection has ended.
     Disconnected,
+    /// The cloud had no room for the device.
+    Busy {
+        /// Time that the cloud asks to wait, in milliseconds.
+        after_ms: Option<u64>,
+    },
     /// A message from the cloud.
     Down(Down),
     /// The queue has committed, removed or renumbered records.
@@ -150,7 +155,8 @@ impl Session {
         let mut effects = Vec::new();
         match event {
             Event::Connected => self.greet(WELCOME_MIN_MS, now_ms, &mut effects),
-            Event::Disconnected => self.wait(now_ms),
+            Event::Disconnected => self.wait(now_ms, Backoff::next_ms),
+            Event::Busy { after_ms } => self.wait(now_ms, |backoff| backoff.busy_ms(after_ms)),
             Event::Down(down) => self.down(down, now_ms, &mut effects),
             Event::Streams(streams) => self.streams(streams, now_ms, &mut effects),
             Event::Read(class, page) => self.read(class, page, now_ms, &mut effects),
@@ -159,7 +165,7 @@ impl Session {
         effects
     }
 
-    fn wait(&mut self, now_ms: u64) {
+    fn wait(&mut self, now_ms: u64, pause: impl FnOnce(&mut Backoff) -> u64) {
         if let Phase::Open { since_ms } = self.phase
             && now_ms.saturating_sub(since_ms) >= STABLE_MS
         {
@@ -167,7 +173,7 @@ impl Session {
         }
         if !matches!(self.phase, Phase::Waiting { .. }) {
             self.phase = Phase::Waiting {
-                until_ms: now_ms.saturating_add(self.backoff.next_ms()),
+                until_ms: now_ms.saturating_add(pause(&mut self.backoff)),
             };
         }
     }
@@ -209,7 +215,7 @@ impl Session {
             }
             Phase::Connecting { until_ms } if now_ms >= until_ms => {
                 effects.push(Effect::Drop("the broker did not confirm the connection in time"));
-                self.wait(now_ms);
+                self.wait(now_ms, Backoff::next_ms);
             }
             // The broker is reachable but the cloud is not: another hello costs less than a new connection.
             Phase::Greeting {
@@ -397,7 +403,7 @@ impl Session {
             effects.push(Effect::Drop(
                 "the cloud demands another new stream within an hour",
             ));
-            self.wait(now_ms);
+            self.wait(now_ms, Backoff::next_ms);
             return false;
         }
         self.tracks[index(class)].reminting = true;

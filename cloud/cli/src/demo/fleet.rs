@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use iottly_agent::{
-    Agent, AgentConfig, AgentHandle, BoardKind, BrokerAddress, Compiler, FirmwareStatus, QueueConfig, Secret,
-    UpdateConfig,
+    Agent, AgentConfig, AgentHandle, BoardKind, Compiler, FirmwareStatus, QueueConfig, Secret, UpdateConfig,
 };
 use iottly_cloud::Services;
 use iottly_protocol::FirmwareState;
@@ -59,10 +58,9 @@ impl Fleet {
             let config = AgentConfig {
                 device_id: device.id,
                 secret: Secret::new(device.secret.clone()),
-                broker: BrokerAddress {
-                    host: cloud.mqtt.ip().to_string(),
-                    port: cloud.mqtt.port(),
-                },
+                broker: cloud.mqtt.into(),
+                ca: None,
+                proxy: None,
                 firmware: Some(firmware.to_owned()),
                 data_dir: home.device(device.id),
                 cache_dir: Some(home.cache()),

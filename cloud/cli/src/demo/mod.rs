@@ -86,11 +86,12 @@ async fn serve(options: Options) -> anyhow::Result<()> {
     let services = WebServices::new(cloud.services());
     let server = iottly_web::http::Server::start(listener, services.clone());
     announcer.step("cloud and database", &format!("http://{http}"));
-    announcer.step("broker", &cloud.mqtt_addr().to_string());
+    let mqtt = cloud.mqtt_addr().context("the broker of a demo has a listener")?;
+    announcer.step("broker", &mqtt.to_string());
 
     let mut fleet = Fleet::default();
     let begun = tokio::select! {
-        begun = bring_up(&options, &home, &cloud, &services, http, &announcer, &mut fleet) => begun,
+        begun = bring_up(&options, &home, (http, mqtt), &services, &announcer, &mut fleet) => begun,
         ended = stop.requested_or_broken(&cloud) => ended,
     };
     let ended = if begun.is_ok() && fleet.is_up() {
@@ -124,9 +125,8 @@ fn check_descriptors(devices: u16, limit: u64) -> Result<(), Failure> {
 async fn bring_up(
     options: &Options,
     home: &Home,
-    cloud: &Cloud,
+    (http, mqtt): (SocketAddr, SocketAddr),
     services: &WebServices,
-    http: SocketAddr,
     announcer: &Announcer,
     fleet: &mut Fleet,
 ) -> anyhow::Result<()> {
@@ -149,7 +149,7 @@ async fn bring_up(
         .await
         .context("cannot create the repository of releases")?;
     let addresses = Addresses {
-        mqtt: cloud.mqtt_addr(),
+        mqtt,
         http: local(http),
         root: services.rollouts.repositories().first_root(project.project_id),
     };
@@ -159,7 +159,7 @@ async fn bring_up(
         "devices",
         &format!("{} online, firmware running", project.devices.len()),
     );
-    announcer.ready(http, cloud.mqtt_addr(), &project, services).await
+    announcer.ready(http, mqtt, &project, services).await
 }
 
 /// Returns the address at which devices in this process reach HTTP.

@@ -12,7 +12,7 @@ mod proxy;
 mod restore;
 mod site;
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,8 @@ pub use restore::{older_cloud, older_device, older_device_that_wrote_on};
 use serde_json::json;
 pub use site::{Device, Site};
 use tokio::runtime::Runtime;
+
+use crate::free_port;
 
 /// Longest time without any progress.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
@@ -70,10 +72,9 @@ pub(crate) struct World<'s> {
     commands: Vec<String>,
 }
 
-/// Returns ports that were free a moment ago.
+/// Returns ports of this process as [`free_port`] does.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    listeners.map(|listener| listener.local_addr().expect("an address").port())
+    [(); N].map(|()| free_port())
 }
 
 /// Polls until `check` holds.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use iottly_e2e::{Api, Process, agent_program, alone, every_seq_exactly_once, free_port, program};
+use iottly_e2e::{Api, Process, agent_program, beside_others, every_seq_exactly_once, free_port, program};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -220,13 +220,13 @@ impl Fixture {
 
 #[test]
 fn a_cloud_and_a_device_of_0_1_continue() {
-    let _turn = alone();
+    let _turn = beside_others();
     Fixture::unpack("0.1").runs_on(None);
 }
 
 #[test]
 fn a_cloud_of_0_1_on_postgresql_continues() {
-    let _turn = alone();
+    let _turn = beside_others();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -22,7 +22,7 @@ use crate::edge::{Acceptor, AddressKey, Peek, Places, Trusted, peek_until, read_
 
 /// Maximum time until a client's CONNECT is complete. The broker's crate allows the same time for the login
 /// itself.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// Interval of the maintenance of the broker's crate: expired sessions, and windows of its counters.
 const TIDY_EVERY: Duration = Duration::from_secs(60);
 
@@ -41,12 +41,12 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Accepts connections until the broker is stopped.
-    pub(super) async fn run(self: Arc<Self>, mut acceptor: Acceptor) {
+    /// Accepts connections until the broker is stopped; without an acceptor, only does the maintenance.
+    pub(super) async fn run(self: Arc<Self>, mut acceptor: Option<Acceptor>) {
         let (mut stop, mut tidy) = (self.stop.subscribe(), tokio::time::interval(TIDY_EVERY));
         loop {
             tokio::select! {
-                (stream, peer) = acceptor.next() => {
+                (stream, peer) = next(&mut acceptor) => {
                     self.welcome(stream, peer);
                     self.waiting.calm().await;
                 }
@@ -108,7 +108,7 @@ impl Gate {
 
     /// Serves a connection of `client` until it ends. Its CONNECT is complete, or limited in another way. All
     /// kinds of streams are served by this function.
-    async fn serve(&self, transport: BrokerTransport, client: SocketAddr, seat: Seat) {
+    pub(super) async fn serve(&self, transport: BrokerTransport, client: SocketAddr, seat: Seat) {
         let seat = Arc::new(seat);
         let visitor = Visitor {
             access: Arc::clone(&self.access),
@@ -147,4 +147,12 @@ async fn connect(stream: &TcpStream) -> std::io::Result<First> {
         found => Peek::Done(found),
     };
     peek_until(stream, first::ROOM, look).await
+}
+
+/// Resolves with the next connection; never without an acceptor.
+async fn next(acceptor: &mut Option<Acceptor>) -> (TcpStream, SocketAddr) {
+    match acceptor {
+        Some(acceptor) => acceptor.next().await,
+        None => std::future::pending().await,
+    }
 }

@@ -24,12 +24,15 @@ use crate::critical_tasks::CriticalTasks;
 use crate::edge::{Acceptor, EdgeConfig, Places, Trusted};
 
 mod access;
+mod entrance;
 mod first;
 mod gate;
 mod hooks;
 mod pace;
 mod rates;
 mod seat;
+
+pub use entrance::{ByteStream, MqttEntrance, websocket_accept};
 
 /// Allowance for topic, properties and headers around the largest publish, in bytes.
 const PACKET_OVERHEAD: usize = 64 << 10;
@@ -49,8 +52,9 @@ const CLOSE_WAIT: Duration = Duration::from_millis(500);
 /// Configuration of the broker.
 #[derive(Debug, Clone)]
 pub struct EmbeddedConfig {
-    /// Address of the plain TCP listener; port 0 takes any free port.
-    pub listen: SocketAddr,
+    /// Address of the plain TCP listener; port 0 takes any free port. None for no listener: devices come through
+    /// the [`MqttEntrance`] only.
+    pub listen: Option<SocketAddr>,
     /// Limits for connections, and trusted proxies.
     pub edge: EdgeConfig,
 }
@@ -59,7 +63,8 @@ pub struct EmbeddedConfig {
 pub struct EmbeddedBroker {
     router: Arc<MessageRouter>,
     hooks: Arc<hooks::Hooks>,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
+    entrance: MqttEntrance,
     stop: broadcast::Sender<()>,
     running: Mutex<Option<Running>>,
 }
@@ -95,13 +100,25 @@ impl EmbeddedBroker {
         critical: &CriticalTasks,
     ) -> Result<Self, BrokerError> {
         let failed = |reason: String| BrokerError::Listen {
-            addr: config.listen.to_string(),
+            addr: config.listen.map_or_else(
+                || "no address of its own".to_owned(),
+                |address| address.to_string(),
+            ),
             reason,
         };
-        let listener = TcpListener::bind(config.listen)
-            .await
+        let listener = match config.listen {
+            Some(address) => Some(
+                TcpListener::bind(address)
+                    .await
+                    .map_err(|error| failed(error.to_string()))?,
+            ),
+            None => None,
+        };
+        let address = listener
+            .as_ref()
+            .map(TcpListener::local_addr)
+            .transpose()
             .map_err(|error| failed(error.to_string()))?;
-        let address = listener.local_addr().map_err(|error| failed(error.to_string()))?;
         let (bounds, rates) = (config.edge.bounds, Arc::new(rates::Rates::default()));
         let hooks = Arc::new(hooks::Hooks::new(uplink, Arc::clone(&rates)));
         let mut settings = settings(bounds.devices);
@@ -127,7 +144,9 @@ impl EmbeddedBroker {
             stop: stop.clone(),
             _open: open,
         };
-        let accepting = Arc::new(gate).run(Acceptor::new("mqtt", listener));
+        let gate = Arc::new(gate);
+        let entrance = MqttEntrance(Arc::downgrade(&gate));
+        let accepting = gate.run(listener.map(|listener| Acceptor::new("mqtt", listener)));
         let running = Running {
             gate: tokio::spawn(critical.watch_end("MQTT listener", accepting)),
             open: closed,
@@ -136,6 +155,7 @@ impl EmbeddedBroker {
             router,
             hooks,
             address,
+            entrance,
             stop,
             running: Mutex::new(Some(running)),
         })
@@ -143,8 +163,14 @@ impl EmbeddedBroker {
 
     /// Returns the address on which it listens, with the actual port.
     #[must_use]
-    pub const fn address(&self) -> SocketAddr {
+    pub const fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// Returns the entrance for connections that other listeners accept.
+    #[must_use]
+    pub fn entrance(&self) -> MqttEntrance {
+        self.entrance.clone()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP server: REST API, dashboard, release repositories and metrics, on one listener.
 
 mod activity;
+mod authority;
 mod certificate;
 mod docs;
 mod exchange;
@@ -12,12 +13,14 @@ mod server;
 mod span;
 mod stream;
 mod validity;
+mod websocket;
 mod zip;
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use authority::{Authority, fingerprint};
 pub use certificate::Certificate;
 pub use router::router;
 pub use server::Server;

@@ -6,7 +6,7 @@ use axum::routing::get;
 use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::{docs, layers, metrics, repository};
+use super::{docs, layers, metrics, repository, websocket};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::{api, dashboard};
@@ -51,8 +51,10 @@ fn routes(app: App, metrics: Router<App>) -> Router {
     let pages = dashboard::pages().layer(middleware::from_fn(layers::rate));
     let streams = dashboard::streams().layer(middleware::from_fn(layers::rate));
     let timed = api.merge(pages).layer(middleware::from_fn(layers::time_limit));
+    let devices = Router::new().route(websocket::PATH, get(websocket::mqtt));
     timed
         .merge(streams)
+        .merge(devices)
         .merge(repositories)
         .fallback(async || ApiError::not_found())
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())

@@ -1,5 +1,5 @@
-//! HTTP server: accepts connections within limits, does TLS handshakes, and ends connections whose clients
-//! stall.
+//! HTTP server: accepts connections within limits, does TLS handshakes, hands MQTT to the broker, and ends
+//! connections whose clients stall.
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,8 +23,9 @@ use super::router::{metrics_router, router, router_with_metrics};
 use super::stream::{Connection, Peer, Shared, Watched};
 use crate::app::WebServices;
 use crate::app::{App, until_true};
+use iottly_cloud::broker::MqttEntrance;
 use iottly_cloud::edge::{
-    Acceptor, AddressKey, Peek, Place, Places, Trusted, peek_until, read_client_address,
+    Acceptor, AddressKey, Peek, Place, Places, Prefixed, Trusted, peek_until, read_client_address,
 };
 
 /// Maximum time for which requests may continue after the server was asked to stop.
@@ -40,6 +41,14 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// Maximum size of the first TLS record that is waited for, in bytes; larger than the protocol allows (16 KiB
 /// and a header).
 const MAX_HELLO: usize = 17 << 10;
+/// Maximum time until a client shows its protocol, when the handshake has not named it.
+const PROTOCOL: Duration = Duration::from_secs(10);
+/// Name of MQTT in the handshake (ALPN, RFC 7301).
+pub(super) const ALPN_MQTT: &[u8] = b"mqtt";
+/// Name of HTTP in the handshake.
+pub(super) const ALPN_HTTP: &[u8] = b"http/1.1";
+/// First byte of MQTT; no method of HTTP begins with it.
+const MQTT_CONNECT: u8 = 0x10;
 /// Maximum number of handshakes in progress; an idle one costs little.
 const MAX_HANDSHAKES: usize = 1024;
 /// Maximum number of handshakes in progress from one address.
@@ -68,9 +77,26 @@ struct ListenerState {
     handshakes: Arc<Places<AddressKey>>,
     trusted: Arc<Trusted>,
     tls: Option<TlsAcceptor>,
+    /// Entrance to the broker, if the listener carries MQTT too.
+    mqtt: Option<MqttEntrance>,
     closed: watch::Receiver<bool>,
     /// Closed when the last connection has ended, because every connection holds the state.
     _open: mpsc::Sender<()>,
+}
+
+/// Protocol of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http,
+    Mqtt,
+}
+
+/// Connection that turned out to speak MQTT.
+struct MqttConnection {
+    entrance: MqttEntrance,
+    stream: Prefixed<Connection>,
+    client: SocketAddr,
+    key: Option<AddressKey>,
 }
 
 impl Server {
@@ -82,7 +108,6 @@ impl Server {
         Self::serve(
             listener,
             &services,
-            None,
             (bounds.http, bounds.http_per_address),
             router_with_metrics,
         )
@@ -95,14 +120,29 @@ impl Server {
         Self::serve(
             listener,
             &services,
-            None,
             (bounds.http, bounds.http_per_address),
             router,
         )
     }
 
-    /// Serves as [`start_without_metrics`](Self::start_without_metrics) does, with TLS. The certificate is
-    /// reloaded when its files change.
+    /// Serves as [`start_without_metrics`](Self::start_without_metrics) does, and MQTT on the same listener: a
+    /// connection whose first byte begins a CONNECT. Nothing is encrypted.
+    #[must_use]
+    pub fn start_with_mqtt(listener: TcpListener, services: WebServices) -> Self {
+        let bounds = services.edge.bounds;
+        let mqtt = Some(services.mqtt.clone());
+        Self::serve_with(
+            listener,
+            &services,
+            (None, mqtt),
+            (bounds.http, bounds.http_per_address),
+            router,
+        )
+    }
+
+    /// Serves as [`start_with_mqtt`](Self::start_with_mqtt) does, with TLS: MQTT is chosen by the handshake (ALPN
+    /// `mqtt`), or by the first byte if the client names no protocol. The certificate is reloaded when its files
+    /// change.
     ///
     /// # Errors
     /// When TLS is not available.
@@ -113,10 +153,11 @@ impl Server {
     ) -> io::Result<Self> {
         let (bounds, tls) = (services.edge.bounds, TlsAcceptor::from(certificate.server()?));
         let services = services.over_https();
-        let mut server = Self::serve(
+        let mqtt = Some(services.mqtt.clone());
+        let mut server = Self::serve_with(
             listener,
             &services,
-            Some(tls),
+            (Some(tls), mqtt),
             (bounds.http, bounds.http_per_address),
             router,
         );
@@ -131,19 +172,22 @@ impl Server {
     /// Serves only the metrics, to any client that reaches the listener.
     #[must_use]
     pub fn start_metrics(listener: TcpListener, services: WebServices) -> Self {
-        Self::serve(
-            listener,
-            &services,
-            None,
-            (MAX_METRICS, MAX_METRICS),
-            metrics_router,
-        )
+        Self::serve(listener, &services, (MAX_METRICS, MAX_METRICS), metrics_router)
     }
 
     fn serve(
         listener: TcpListener,
         services: &WebServices,
-        tls: Option<TlsAcceptor>,
+        places: (usize, usize),
+        routes: impl FnOnce(App) -> Router,
+    ) -> Self {
+        Self::serve_with(listener, services, (None, None), places, routes)
+    }
+
+    fn serve_with(
+        listener: TcpListener,
+        services: &WebServices,
+        (tls, mqtt): (Option<TlsAcceptor>, Option<MqttEntrance>),
         (all, per_address): (usize, usize),
         routes: impl FnOnce(App) -> Router,
     ) -> Self {
@@ -158,6 +202,7 @@ impl Server {
             ),
             trusted: Arc::new(Trusted::new(&services.edge.trusted_proxies)),
             tls,
+            mqtt,
             closed,
             _open: sender,
         };
@@ -205,26 +250,41 @@ impl ListenerState {
             };
             let (state, place) = (Arc::clone(&self), Arc::new(place));
             tokio::spawn(async move {
-                tokio::select! {
-                    ended = state.connection(stream, peer, &place) => {
-                        if let Err(error) = ended {
-                            tracing::debug!(peer.address = %peer, %error, "an HTTP connection ended with an error");
-                        }
+                let ended = tokio::select! {
+                    ended = state.connection(stream, peer, &place) => ended,
+                    () = place.lost() => {
+                        tracing::debug!(peer.address = %peer, "closed an idle HTTP connection to make room for another");
+                        return;
                     }
-                    () = place.lost() => tracing::debug!(peer.address = %peer, "closed an idle HTTP connection to make room for another"),
+                };
+                // The place is for HTTP; the broker has places of its own.
+                drop(place);
+                match ended {
+                    Ok(None) => {}
+                    Ok(Some(device)) => {
+                        // The broker ends the connection when the cloud stops.
+                        drop(state);
+                        device
+                            .entrance
+                            .serve(device.stream, device.client, device.key)
+                            .await;
+                    }
+                    Err(error) => {
+                        tracing::debug!(peer.address = %peer, %error, "an HTTP connection ended with an error");
+                    }
                 }
             });
             self.places.calm().await;
         }
     }
 
-    /// Serves a connection until it ends.
+    /// Serves a connection until it ends; returns it if it speaks MQTT.
     async fn connection(
         &self,
         mut stream: TcpStream,
         peer: SocketAddr,
         place: &Arc<Place<AddressKey>>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<MqttConnection>> {
         let client = within(GREETING, read_client_address(&mut stream, peer, &self.trusted)).await?;
         let direct = client == peer;
         let key = if direct {
@@ -239,6 +299,17 @@ impl ListenerState {
             None => Connection::Plain(stream),
             Some(tls) => self.shake_hands(tls, stream, key).await?,
         };
+        let Some((protocol, stream)) = within(PROTOCOL, self.protocol(stream)).await? else {
+            return Ok(None);
+        };
+        if let (Protocol::Mqtt, Some(entrance)) = (protocol, &self.mqtt) {
+            return Ok(Some(MqttConnection {
+                entrance: entrance.clone(),
+                stream,
+                client,
+                key,
+            }));
+        }
         let activity = Shared::new(Instant::now());
         let context = RequestContext {
             app: self.app.clone(),
@@ -249,12 +320,38 @@ impl ListenerState {
             place: Arc::clone(place),
         };
         self.serve_requests(Watched::new(stream, activity.clone()), context, activity)
-            .await
+            .await?;
+        Ok(None)
+    }
+
+    /// Finds out which protocol a client speaks; `None` if it left without a word.
+    async fn protocol(&self, stream: Connection) -> io::Result<Option<(Protocol, Prefixed<Connection>)>> {
+        let whole = |stream| Prefixed::new(Vec::new(), stream);
+        if self.mqtt.is_none() {
+            return Ok(Some((Protocol::Http, whole(stream))));
+        }
+        let named = match &stream {
+            Connection::Tls(stream) => stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec),
+            Connection::Plain(_) => None,
+        };
+        if let Some(named) = named {
+            let protocol = if named == ALPN_MQTT {
+                Protocol::Mqtt
+            } else {
+                Protocol::Http
+            };
+            return Ok(Some((protocol, whole(stream))));
+        }
+        let first = Prefixed::peek_first(stream).await?;
+        Ok(first.map(|(first, stream)| match first {
+            MQTT_CONNECT => (Protocol::Mqtt, stream),
+            _ => (Protocol::Http, stream),
+        }))
     }
 
     async fn serve_requests(
         &self,
-        stream: Watched<Connection>,
+        stream: Watched<Prefixed<Connection>>,
         context: RequestContext,
         activity: Shared,
     ) -> io::Result<()> {

@@ -3,6 +3,7 @@
 
 use crate::device;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -73,7 +74,7 @@ async fn setup() -> Setup {
     let seen = Arc::new(Recorder::default());
     let known = Arc::new(Known(HashMap::from([(a, "secret-a"), (b, "secret-b")])));
     let config = EmbeddedConfig {
-        listen: "127.0.0.1:0".parse().expect("an address"),
+        listen: Some("127.0.0.1:0".parse().expect("an address")),
         edge: EdgeConfig::default(),
     };
     let broker = EmbeddedBroker::start(&config, known, Arc::clone(&seen) as _)
@@ -83,6 +84,10 @@ async fn setup() -> Setup {
 }
 
 impl Setup {
+    fn address(&self) -> SocketAddr {
+        self.broker.address().expect("a listener")
+    }
+
     async fn messages(&self, wanted: usize) {
         eventually("messages arrive", || async {
             self.seen.0.lock().expect("unpoisoned").messages.len() >= wanted
@@ -98,7 +103,7 @@ impl Setup {
             will_topic: None,
         };
         assert!(
-            Raw::login(self.broker.address(), self.a, &login).await.is_none(),
+            Raw::login(self.address(), self.a, &login).await.is_none(),
             "{client_id} {user} must be refused"
         );
     }
@@ -118,7 +123,7 @@ async fn strangers_are_refused() {
         .await;
     let stranger = DeviceId::random().to_string();
     setup.refuses(&stranger, &stranger, "secret-a").await;
-    Raw::connect(setup.broker.address(), setup.a, "secret-a")
+    Raw::connect(setup.address(), setup.a, "secret-a")
         .await
         .stop()
         .await;
@@ -132,11 +137,11 @@ async fn guesses_of_others_keep_no_device_away() {
         setup.refuses(&a, &a, "wrong").await;
     }
     // From the same address as the guesses.
-    Raw::connect(setup.broker.address(), setup.a, "secret-a")
+    Raw::connect(setup.address(), setup.a, "secret-a")
         .await
         .stop()
         .await;
-    Raw::connect(setup.broker.address(), setup.b, "secret-b")
+    Raw::connect(setup.address(), setup.b, "secret-b")
         .await
         .stop()
         .await;
@@ -145,8 +150,8 @@ async fn guesses_of_others_keep_no_device_away() {
 #[tokio::test(flavor = "multi_thread")]
 async fn devices_publish_to_their_own_topics_only() {
     let setup = setup().await;
-    let mut victim = Raw::connect(setup.broker.address(), setup.b, "secret-b").await;
-    let attacker = Raw::connect(setup.broker.address(), setup.a, "secret-a").await;
+    let mut victim = Raw::connect(setup.address(), setup.b, "secret-b").await;
+    let attacker = Raw::connect(setup.address(), setup.a, "secret-a").await;
     let forged = Status::new(attacker.conn, false).encode();
     for topic in [
         Topic::Up(setup.b),
@@ -196,7 +201,7 @@ async fn devices_publish_to_their_own_topics_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn devices_subscribe_to_their_own_topic_only() {
     let setup = setup().await;
-    let mut spy = Raw::connect(setup.broker.address(), setup.a, "secret-a").await;
+    let mut spy = Raw::connect(setup.address(), setup.a, "secret-a").await;
     let foreign = Topic::Down(setup.b).to_string();
     let filters = [
         foreign.clone(),
@@ -222,7 +227,7 @@ async fn devices_subscribe_to_their_own_topic_only() {
         };
         assert_eq!(ack.return_codes, [SubscribeReasonCode::Failure], "{filter}");
     }
-    let mut victim = Raw::connect(setup.broker.address(), setup.b, "secret-b").await;
+    let mut victim = Raw::connect(setup.address(), setup.b, "secret-b").await;
     let cancel = |byte| {
         Bytes::from(
             Down::Cancel(iottly_protocol::Cancel {
@@ -250,7 +255,7 @@ async fn a_forged_will_reaches_nobody() {
         secret: "secret-a",
         will_topic: Some(Topic::Status(setup.b).to_string()),
     };
-    if let Some(attacker) = Raw::login(setup.broker.address(), setup.a, &login).await {
+    if let Some(attacker) = Raw::login(setup.address(), setup.a, &login).await {
         attacker.kill().await;
         eventually("the end is reported", || async {
             setup.seen.0.lock().expect("unpoisoned").gone.contains(&setup.a)
@@ -263,7 +268,7 @@ async fn a_forged_will_reaches_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_connection_leaves_its_will_and_a_stopped_one_does_not() {
     let setup = setup().await;
-    let killed = Raw::connect(setup.broker.address(), setup.a, "secret-a").await;
+    let killed = Raw::connect(setup.address(), setup.a, "secret-a").await;
     let conn = killed.conn;
     assert!(setup.broker.is_connected(setup.a).await);
     killed.kill().await;
@@ -284,7 +289,7 @@ async fn a_killed_connection_leaves_its_will_and_a_stopped_one_does_not() {
     assert!(!setup.broker.is_connected(setup.a).await);
     assert!(setup.broker.publish(setup.a, Bytes::new()).await.is_err());
 
-    let clean = Raw::connect(setup.broker.address(), setup.b, "secret-b").await;
+    let clean = Raw::connect(setup.address(), setup.b, "secret-b").await;
     eventually("online", || async {
         setup
             .seen
@@ -313,8 +318,8 @@ async fn a_killed_connection_leaves_its_will_and_a_stopped_one_does_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_takeover_ends_the_old_connection_only() {
     let setup = setup().await;
-    let mut old = Raw::connect(setup.broker.address(), setup.a, "secret-a").await;
-    let mut new = Raw::connect(setup.broker.address(), setup.a, "secret-a").await;
+    let mut old = Raw::connect(setup.address(), setup.a, "secret-a").await;
+    let mut new = Raw::connect(setup.address(), setup.a, "secret-a").await;
     old.ended().await;
     new.up(b"still here".to_vec()).await;
     setup.messages(1).await;
@@ -336,7 +341,7 @@ async fn a_takeover_ends_the_old_connection_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn large_publishes_pass_and_larger_ones_end_the_connection() {
     let setup = setup().await;
-    let mut device = Raw::connect(setup.broker.address(), setup.a, "secret-a").await;
+    let mut device = Raw::connect(setup.address(), setup.a, "secret-a").await;
     device.up(vec![b'x'; 2 << 20]).await;
     setup.messages(1).await;
     device.up(vec![b'x'; 3 << 20]).await;
@@ -347,8 +352,8 @@ async fn large_publishes_pass_and_larger_ones_end_the_connection() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shutdown_ends_connections_and_frees_the_port() {
     let setup = setup().await;
-    let mut device = Raw::connect(setup.broker.address(), setup.a, "secret-a").await;
-    let address = setup.broker.address();
+    let mut device = Raw::connect(setup.address(), setup.a, "secret-a").await;
+    let address = setup.address();
     setup.broker.shutdown().await;
     device.ended().await;
     eventually("the port is free", || async {

@@ -82,7 +82,12 @@ impl Setup {
     }
 
     async fn connect(&self) -> Raw {
-        Raw::connect(self.cloud.mqtt_addr(), self.scope.device, SECRET).await
+        Raw::connect(
+            self.cloud.mqtt_addr().expect("a listener"),
+            self.scope.device,
+            SECRET,
+        )
+        .await
     }
 
     async fn submit(&self, ttl_ms: Option<i64>) -> iottly_core::model::CommandRecord {

@@ -111,7 +111,12 @@ async fn setup() -> Setup {
 
 impl Setup {
     async fn connect(&self) -> Raw {
-        Raw::connect(self.cloud.mqtt_addr(), self.scope.device, SECRET).await
+        Raw::connect(
+            self.cloud.mqtt_addr().expect("a listener"),
+            self.scope.device,
+            SECRET,
+        )
+        .await
     }
 }
 
@@ -273,7 +278,7 @@ async fn a_cloud_that_dies_keeps_what_it_acknowledged() {
         stream,
         data,
     } = setup;
-    let mut device = Raw::connect(cloud.mqtt_addr(), scope.device, SECRET).await;
+    let mut device = Raw::connect(cloud.mqtt_addr().expect("a listener"), scope.device, SECRET).await;
     device.hello(&[(stream, StreamClass::History, 1, 2001)]).await;
     for first in (1..=1000).step_by(100) {
         device.batch(stream, first, 100).await;
@@ -289,7 +294,7 @@ async fn a_cloud_that_dies_keeps_what_it_acknowledged() {
     device.kill().await;
 
     let cloud = start(copy.path()).await;
-    let mut device = Raw::connect(cloud.mqtt_addr(), scope.device, SECRET).await;
+    let mut device = Raw::connect(cloud.mqtt_addr().expect("a listener"), scope.device, SECRET).await;
     let welcome = device.hello(&[(stream, StreamClass::History, 1, 2001)]).await;
     let upto = welcome.streams[0].upto;
     assert!((100..=1000).contains(&upto), "{upto}");
@@ -364,15 +369,15 @@ async fn a_restart_of_the_cloud_settles_who_is_gone() {
         ..
     } = setup().await;
     let other = new_device(&services, scope.project).await;
-    let mut gone = Raw::connect(cloud.mqtt_addr(), scope.device, SECRET).await;
+    let mut gone = Raw::connect(cloud.mqtt_addr().expect("a listener"), scope.device, SECRET).await;
     gone.hello(&[]).await;
-    let mut back = Raw::connect(cloud.mqtt_addr(), other.device, SECRET).await;
+    let mut back = Raw::connect(cloud.mqtt_addr().expect("a listener"), other.device, SECRET).await;
     back.hello(&[]).await;
     cloud.shutdown().await;
     drop(services);
     let cloud = start(data.path()).await;
     let services = cloud.services();
-    let mut back = Raw::connect(cloud.mqtt_addr(), other.device, SECRET).await;
+    let mut back = Raw::connect(cloud.mqtt_addr().expect("a listener"), other.device, SECRET).await;
     back.hello(&[]).await;
     eventually("the one that did not come back counts as gone", || async {
         !services
@@ -619,7 +624,12 @@ async fn two_tenants_share_nothing() {
     let foreign_project = project(services, 2).await;
     let foreign = new_device(services, foreign_project).await;
     let mut mine = setup.connect().await;
-    let mut theirs = Raw::connect(setup.cloud.mqtt_addr(), foreign.device, SECRET).await;
+    let mut theirs = Raw::connect(
+        setup.cloud.mqtt_addr().expect("a listener"),
+        foreign.device,
+        SECRET,
+    )
+    .await;
     let mut watch = services
         .live
         .watch(Watch {
@@ -691,7 +701,7 @@ async fn many_devices_at_once_lose_nothing() {
     for _ in 0..20 {
         devices.push(new_device(&services, setup.scope.project).await);
     }
-    let address = setup.cloud.mqtt_addr();
+    let address = setup.cloud.mqtt_addr().expect("a listener");
     let tasks: Vec<_> = devices
         .iter()
         .map(|&scope| {

@@ -28,6 +28,7 @@ mod manage;
 mod manifests;
 mod matrix;
 mod names;
+mod one_port;
 mod refusals;
 mod release_size;
 mod rollout_ends;

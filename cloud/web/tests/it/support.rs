@@ -126,7 +126,7 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, check: impl
 
 impl TestCloud {
     pub(crate) fn mqtt_addr(&self) -> SocketAddr {
-        self.cloud.mqtt_addr()
+        self.cloud.mqtt_addr().expect("a listener")
     }
 
     pub(crate) fn http_addr(&self) -> SocketAddr {

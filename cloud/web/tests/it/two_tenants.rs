@@ -69,6 +69,6 @@ pub(crate) async fn new_device(services: &Services, project: ProjectId) -> Scope
 
 impl Setup {
     pub(crate) async fn connect(&self, scope: Scope) -> Raw {
-        Raw::connect(self.cloud.mqtt_addr(), scope.device, SECRET).await
+        Raw::connect(self.cloud.mqtt_addr().expect("a listener"), scope.device, SECRET).await
     }
 }

@@ -83,9 +83,10 @@ fn connections_that_do_not_last_are_made_less_and_less_often() {
         pause
     };
     let mut session = session(1, 1);
-    let short: Vec<_> = (0..10).map(|_| pause(&mut session, 10)).collect();
+    let short: Vec<_> = (0..20).map(|_| pause(&mut session, 10)).collect();
+    // Each is random, up to a limit that grows to half a minute.
     assert!(
-        short[0] <= 200 && *short.last().expect("ten") >= 15_000,
+        short[0] <= 200 && short[10..].iter().sum::<u64>() >= 75_000,
         "{short:?}"
     );
     assert!(pause(&mut session, STABLE_MS) <= 200);

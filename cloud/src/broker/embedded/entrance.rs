@@ -1,0 +1,146 @@
+//! Entrance for connections that another listener has accepted: over TLS, or inside of HTTP as a WebSocket.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Weak;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use mqtt5::broker::transport::{BrokerTransport, WebSocketTransport};
+use mqtt5::broker::websocket_server::WebSocketStreamWrapper;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+use super::PACKET_OVERHEAD;
+use super::first::{self, First};
+use super::gate::{CONNECT_WITHIN, Gate};
+use super::seat::Seat;
+use crate::edge::{AddressKey, Prefixed};
+use iottly_protocol::limits::MAX_PUBLISH_BYTES;
+
+/// Maximum size of a message of a WebSocket, in bytes: the largest packet.
+const MAX_MESSAGE: usize = MAX_PUBLISH_BYTES + PACKET_OVERHEAD;
+
+/// Stream of bytes that MQTT can be spoken on.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static> ByteStream for S {}
+
+/// Entrance to the broker. Cheap to clone; does not keep the broker running.
+#[derive(Clone)]
+pub struct MqttEntrance(pub(super) Weak<Gate>);
+
+impl MqttEntrance {
+    /// Serves MQTT on a stream of the client at `client` until it ends, or the broker stops. `key` is what the
+    /// connection counts for before its login; `None` for a trusted proxy that stands for many clients.
+    pub async fn serve(&self, mut stream: impl ByteStream, client: SocketAddr, key: Option<AddressKey>) {
+        let Some(gate) = self.0.upgrade() else { return };
+        let Some(place) = gate.waiting.take(key, true, Instant::now()) else {
+            tracing::debug!(client.address = %client, "no place for a connection without a login; closing it");
+            return;
+        };
+        let read = tokio::select! {
+            read = tokio::time::timeout(CONNECT_WITHIN, first_packet(&mut stream)) => read,
+            () = place.lost() => return,
+        };
+        match read {
+            Ok(Ok((First::Whole, bytes))) => {
+                let stream = Adopted {
+                    stream: Prefixed::new(bytes, stream),
+                    client,
+                };
+                // The crate's only transport for streams of any kind.
+                let transport = BrokerTransport::WebSocket(Box::new(stream));
+                gate.serve(transport, client, Seat::new(key, place)).await;
+            }
+            Ok(Ok((refused, _))) => {
+                tracing::debug!(client.address = %client, packet.refusal = ?refused, "refused the first packet; closing the connection");
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(client.address = %client, %error, "a connection ended before its CONNECT");
+            }
+            Err(_) => {
+                tracing::debug!(client.address = %client, "no CONNECT in time; closing the connection");
+            }
+        }
+    }
+
+    /// Serves MQTT in the messages of a WebSocket, whose handshake is complete, as [`serve`](Self::serve) does.
+    pub async fn serve_websocket(
+        &self,
+        stream: impl ByteStream,
+        client: SocketAddr,
+        key: Option<AddressKey>,
+    ) {
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MAX_MESSAGE))
+            .max_frame_size(Some(MAX_MESSAGE))
+            .max_write_buffer_size(2 * MAX_MESSAGE);
+        let stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+        self.serve(WebSocketStreamWrapper::new(stream), client, key).await;
+    }
+}
+
+/// Returns the value of `Sec-WebSocket-Accept` for a client's `Sec-WebSocket-Key` (RFC 6455, section 4.2.2).
+#[must_use]
+pub fn websocket_accept(key: &str) -> String {
+    tokio_tungstenite::tungstenite::handshake::derive_accept_key(key.as_bytes())
+}
+
+/// Reads until the first packet is complete or refused; returns it with what was read.
+async fn first_packet(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(First, Vec<u8>)> {
+    let (mut bytes, mut filled) = (vec![0; first::ROOM], 0);
+    loop {
+        let count = stream.read(&mut bytes[filled..]).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        filled += count;
+        match first::look(&bytes[..filled]) {
+            // A packet that fills the room is complete or too large.
+            First::Part if filled < bytes.len() => {}
+            seen => {
+                bytes.truncate(filled);
+                return Ok((seen, bytes));
+            }
+        }
+    }
+}
+
+/// Stream of another listener, as the broker's crate takes it.
+struct Adopted<S> {
+    stream: Prefixed<S>,
+    client: SocketAddr,
+}
+
+impl<S: ByteStream> WebSocketTransport for Adopted<S> {
+    fn peer_addr(&self) -> mqtt5::error::Result<SocketAddr> {
+        Ok(self.client)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Adopted<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Adopted<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
