@@ -1,21 +1,22 @@
 //! Rate limit: counts the requests of each token and user. Pure.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 
 use crate::model::{Actor, UnixMs};
 
-/// Maximum number of tokens and users that are counted. Beyond it, those with their full allowance are removed, then all.
+/// Maximum number of keys that are counted. Beyond it, those with their full allowance are removed, then all.
 const MAX_KEYS: usize = 50_000;
 const MINUTE_US: i64 = 60_000_000;
 
-/// Used allowance of each token and user, as the time up to which it is used.
+/// Used allowance of each key (a token or user, an address), as the time up to which it is used.
 #[derive(Debug)]
-pub struct RateLimit {
+pub struct RateLimit<K = Actor> {
     /// Maximum number of requests per minute.
     pub limit: NonZeroU32,
-    used: Mutex<HashMap<Actor, i64>>,
+    used: Mutex<HashMap<K, i64>>,
 }
 
 /// Verdict on a request.
@@ -31,7 +32,7 @@ pub struct Verdict {
     pub wait: u32,
 }
 
-impl RateLimit {
+impl<K: Eq + Hash> RateLimit<K> {
     /// Creates a limit of `limit` requests per minute, which may all come at once.
     #[must_use]
     pub fn per_minute(limit: NonZeroU32) -> Self {
@@ -43,7 +44,7 @@ impl RateLimit {
 
     /// Counts a request of `key` at `now`, and returns the verdict on it. A refused request uses up
     /// no allowance. `now` is in milliseconds of a clock that does not jump.
-    pub fn ask(&self, key: Actor, now: UnixMs) -> Verdict {
+    pub fn ask(&self, key: K, now: UnixMs) -> Verdict {
         let now = now.saturating_mul(1000);
         let each = MINUTE_US / i64::from(self.limit.get());
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +99,9 @@ mod tests {
         );
         assert!(ask(1_001_000).allowed && !ask(1_001_000).allowed);
         assert!(
-            limit.ask(Actor::Token(TokenId::from_bytes([2; 16])), 1_000_000).allowed,
+            limit
+                .ask(Actor::Token(TokenId::from_bytes([2; 16])), 1_000_000)
+                .allowed,
             "others are not concerned"
         );
         assert_eq!(ask(1_100_000).remaining, 59);

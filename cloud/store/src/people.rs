@@ -7,8 +7,8 @@ use iottly_protocol::ProjectId;
 
 use crate::error::Result;
 use iottly_core::model::{
-    Actor, AuditEntry, Invitation, Member, Membership, Organization, OrganizationId, Project, Role, SecretHash, UnixMs,
-    User, UserId, UserName,
+    Actor, AuditEntry, Invitation, Member, Membership, Organization, OrganizationId, Project, Role,
+    SecretHash, UnixMs, User, UserId, UserName,
 };
 
 /// Author of a change to an organisation.

@@ -39,7 +39,8 @@ pub use ids::{OrganizationId, RolloutId, SnippetId, TokenId, UserId, WebhookId};
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};
 pub use people::{
-    DEFAULT_ORGANIZATION, Invitation, MAX_MEMBERS, MAX_ORGANIZATIONS, Member, Membership, Organization, Role, User, UserName, UserNameError,
+    DEFAULT_ORGANIZATION, Invitation, MAX_MEMBERS, MAX_ORGANIZATIONS, Member, Membership, Organization, Role,
+    User, UserName, UserNameError,
 };
 pub use policy::{Policy, PolicyError, Wave};
 pub use rollout::{
@@ -245,8 +246,8 @@ pub struct CommandRecord {
 /// Idempotency key of a request to send a command, with what makes a repetition the same request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
-    /// Token of the caller; equal keys of different tokens are unrelated.
-    pub token: TokenId,
+    /// Token or user of the caller; equal keys of different callers are unrelated.
+    pub actor: Actor,
     /// Key, chosen by the caller.
     pub key: String,
     /// Hash of the request; the same key with another request is refused.

@@ -199,7 +199,10 @@ mod tests {
         }
         assert!(!Role::Operator.scopes().contains(Scopes::WRITE));
         assert!(!Role::Developer.scopes().contains(Scopes::ADMIN));
-        assert!(!Role::Owner.scopes().contains(Scopes::OPERATOR), "no role reaches other organisations");
+        assert!(
+            !Role::Owner.scopes().contains(Scopes::OPERATOR),
+            "no role reaches other organisations"
+        );
         for role in Role::ALL {
             assert_eq!(Role::named(role.name()), Some(role));
         }
@@ -213,7 +216,14 @@ mod tests {
         assert_eq!(name(""), Err(UserNameError::Empty));
         assert_eq!(name(" \t"), Err(UserNameError::Empty));
         assert_eq!(name(&"a".repeat(129)), Err(UserNameError::TooLong));
-        for bad in ["a b", "a\0b", "ad\u{200b}a", "ad\u{202e}a", "\u{feff}ada", "ad\u{ad}a"] {
+        for bad in [
+            "a b",
+            "a\0b",
+            "ad\u{200b}a",
+            "ad\u{202e}a",
+            "\u{feff}ada",
+            "ad\u{ad}a",
+        ] {
             assert_eq!(name(bad), Err(UserNameError::Invisible), "{bad:?}");
         }
     }

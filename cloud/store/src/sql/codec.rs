@@ -32,7 +32,18 @@ macro_rules! ids {
 }
 
 ids!(
-    CommandId, DeviceId, GroupId, LeaseId, OrganizationId, ProjectId, StreamId, RolloutId, SnippetId, TokenId, UserId, WebhookId
+    CommandId,
+    DeviceId,
+    GroupId,
+    LeaseId,
+    OrganizationId,
+    ProjectId,
+    StreamId,
+    RolloutId,
+    SnippetId,
+    TokenId,
+    UserId,
+    WebhookId
 );
 
 impl<T: Id> Id for &T {

@@ -3,12 +3,12 @@
 use async_trait::async_trait;
 use iottly_protocol::ProjectId;
 
-use super::db::{self, Conn, Pool, Row};
+use super::db::{self, Conn, Row};
 use super::{Backend, codec, full, missing, people_audit, projects, taken};
 use crate::{Author, PeopleChange, PeopleStore, Result, StoreError};
 use iottly_core::model::{
-    AuditEntry, DEFAULT_ORGANIZATION, Invitation, MAX_MEMBERS, MAX_ORGANIZATIONS, Member, Membership, Organization,
-    OrganizationId, Project, Role, SecretHash, UnixMs, User, UserId, UserName,
+    AuditEntry, DEFAULT_ORGANIZATION, Invitation, MAX_MEMBERS, MAX_ORGANIZATIONS, Member, Membership,
+    Organization, OrganizationId, Project, Role, SecretHash, UnixMs, User, UserId, UserName,
 };
 
 macro_rules! user {
@@ -411,7 +411,9 @@ async fn another_owner(tx: &mut Conn, organization: OrganizationId, but: UserId)
     .fetch_one(tx)
     .await?;
     if codec::get::<i64>(&row, "n")? == 0 {
-        return Err(StoreError::Refused("the organization would have no owner".to_owned()));
+        return Err(StoreError::Refused(
+            "the organization would have no owner".to_owned(),
+        ));
     }
     Ok(())
 }

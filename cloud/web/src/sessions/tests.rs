@@ -14,12 +14,12 @@ fn login(project: u8, token: u8, expires: Option<i64>) -> Login {
     let id = TokenId::from_bytes([token; 16]);
     let project = ProjectId::from_bytes([project; 12]);
     Login {
-        principal: Principal {
+        holder: Holder::Token(Principal {
             project,
-            token: id,
+            actor: Actor::Token(id),
             name: "t".into(),
             scopes: Scopes::PROJECT,
-        },
+        }),
         expires,
         round: 0,
     }
