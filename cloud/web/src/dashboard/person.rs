@@ -21,7 +21,6 @@ const COOKIE: &str = "iottly-project";
 
 /// Person with a valid login, whichever project it looks at.
 pub(super) struct LoggedIn {
-    pub(super) session: Session,
     pub(super) person: Person,
 }
 
@@ -40,7 +39,6 @@ impl FromRequestParts<App> for LoggedIn {
         match &session.login.holder {
             Holder::Person(person) => Ok(Self {
                 person: person.clone(),
-                session,
             }),
             Holder::Token(_) => Err(ApiError::forbidden("this page is for people who log in by name").into()),
         }

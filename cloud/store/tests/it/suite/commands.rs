@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use iottly_core::command::{CloudStep, advance};
 use iottly_core::ingest::{Entry, Upload, UploadBody};
-use iottly_core::model::{CommandStatus, Idempotency, NewCommand, Scope, TokenId, UnixMs};
+use iottly_core::model::{Actor, CommandStatus, Idempotency, NewCommand, Scope, TokenId, UnixMs};
 use iottly_protocol::{CommandId, CommandResult, CommandState, ProjectId, StreamId};
 use iottly_store::{CommandQuery, CommandRoom, Submitted};
 use serde_json::value::RawValue;
