@@ -81,9 +81,9 @@ const STEPS: [(i64, &str, &str); 12] = [
         include_str!("../../migrations/postgres/0013_developer_leases.sql"),
     ),
     (
-        15,
+        16,
         "people",
-        include_str!("../../migrations/postgres/0015_people.sql"),
+        include_str!("../../migrations/postgres/0016_people.sql"),
     ),
 ];
 

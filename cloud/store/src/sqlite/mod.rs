@@ -87,9 +87,9 @@ const STEPS: [(i64, &str, &str); 14] = [
         include_str!("../../migrations/sqlite/0013_developer_leases.sql"),
     ),
     (
-        15,
+        16,
         "people",
-        include_str!("../../migrations/sqlite/0015_people.sql"),
+        include_str!("../../migrations/sqlite/0016_people.sql"),
     ),
 ];
 
