@@ -1,5 +1,7 @@
 //! Builds the script engine: QuickJS-ng, our glue and our prelude as one WebAssembly component.
 
+#[path = "build/c_text.rs"]
+mod c_text;
 #[path = "build/clang.rs"]
 mod clang;
 #[path = "build/sources.rs"]

@@ -15,6 +15,9 @@ use crate::share::CpuShare;
 use crate::trap::{Stopped, TrapCode, of_system};
 use crate::{Fault, Host, Limits};
 
+/// Processor time that the host needs at most for little work.
+const LITTLE_WORK: Duration = Duration::from_micros(100);
+
 pub(crate) struct Guest {
     pub(crate) host: Box<dyn Host>,
     pub(crate) limits: Limits,
@@ -131,6 +134,18 @@ impl Guest {
         let cpu = thread_cpu();
         let result = self.in_host(run);
         self.call.off_cpu += began.elapsed().saturating_sub(thread_cpu().saturating_sub(cpu));
+        result
+    }
+
+    /// Runs code of the host that may wait for storage and has little to do. The thread's processor time costs a call
+    /// of the system, which is more than such work: its first [`LITTLE_WORK`] counts as the firmware's, the rest is a
+    /// wait.
+    pub(crate) fn in_storage_briefly<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
+        let began = Instant::now();
+        let result = run(self);
+        let took = began.elapsed();
+        self.call.in_host += took;
+        self.call.off_cpu += took.saturating_sub(LITTLE_WORK);
         result
     }
 

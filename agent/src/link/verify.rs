@@ -25,8 +25,8 @@ const MAX_STEPS: usize = 4;
 #[derive(Debug, thiserror::Error)]
 enum Untimely {
     #[error(
-        "the certificate ended at {ended}, and the board's clock shows {now}, which the cloud has not confirmed: either \
-         the certificate has expired or the clock is wrong"
+        "the board's clock is wrong or the certificate has expired: it ended at {ended}, and the clock shows {now}, \
+         which the cloud has not confirmed"
     )]
     ByGuess { ended: String, now: String },
     #[error("the certificate expired at {ended}; the time is {now}")]

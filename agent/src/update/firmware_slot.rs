@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use iottly_protocol::DeviceId;
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
-use iottly_protocol::release::{HealthRules, Reason, Refusal};
+use iottly_protocol::release::{EngineFact, HealthRules, Reason, Refusal};
 use iottly_sandbox::{Cache, Runtime, ScriptEngine};
 use iottly_update::{Planned, Running, Start, StoredEngine, files, read_file};
 
@@ -85,6 +85,23 @@ impl FirmwareSlot {
         let wasm = read_file(&self.data.join(file), MAX_COMPONENT_BYTES as u64).ok()?;
         let engine = self.cache.engine_of(&wasm, None).ok()??;
         Some(engine.digest().to_owned())
+    }
+
+    /// Returns the engines that the agent carries.
+    pub(super) fn own_engines(&self) -> Vec<EngineFact> {
+        let engines = self.cache.own_engines().iter();
+        let fact = |engine: &Arc<ScriptEngine>| EngineFact {
+            abi: engine.abi().to_owned(),
+            sha256: engine.digest().to_owned(),
+        };
+        engines.map(fact).collect()
+    }
+
+    /// Returns the content of an engine that the agent carries.
+    pub(super) fn own_engine(&self, sha256: &str) -> Option<Vec<u8>> {
+        let mut engines = self.cache.own_engines().iter();
+        let engine = engines.find(|engine| engine.digest() == sha256)?;
+        Some(engine.wasm().to_vec())
     }
 
     /// Offers scripts the engines in these files, in place of those offered before.

@@ -1,7 +1,7 @@
 //! The device as the update's state machine sees it: the release source, the firmware's slot and the reporter
 //! behind one trait. Makes no decisions.
 
-use iottly_protocol::release::Refusal;
+use iottly_protocol::release::{EngineFact, Refusal};
 use iottly_update::{Host, Known, Memory, MetaError, Now, Offer, Planned, Progress, Start, StoredEngine};
 
 use super::firmware_slot::FirmwareSlot;
@@ -48,6 +48,14 @@ impl Host for DeviceHost {
 
     fn warn(&mut self, text: &str) {
         self.reporter.warn(text);
+    }
+
+    fn own_engines(&mut self) -> Vec<EngineFact> {
+        self.slot.own_engines()
+    }
+
+    fn own_engine(&mut self, sha256: &str) -> Option<Vec<u8>> {
+        self.slot.own_engine(sha256)
     }
 
     fn offer_engines(&mut self, engines: &[StoredEngine]) {

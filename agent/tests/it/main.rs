@@ -2,6 +2,7 @@
 
 mod clock_steps;
 mod delivery;
+mod encrypted;
 mod full_disk;
 mod hostile;
 mod power_cut;

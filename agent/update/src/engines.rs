@@ -1,11 +1,12 @@
-//! Script engines that releases have brought, as the journal keeps them. Touches no file.
+//! Script engines that a device keeps as files, as the journal names them: those that releases have brought, and a copy
+//! of the agent's own that the committed script runs on. Touches no file.
 
 use iottly_protocol::release::{EngineManifest, EngineTarget};
 use serde::{Deserialize, Serialize};
 
 /// Files of engines: one for the engine of the committed release, one for the engine of the update under way.
 pub(crate) const ENGINE_FILES: [&str; MAX_STORED_ENGINES] = ["update/engine-0.wasm", "update/engine-1.wasm"];
-/// Maximum number of engines that a device keeps beside its own.
+/// Maximum number of engines that a device keeps beside the agent's own.
 pub const MAX_STORED_ENGINES: usize = 2;
 
 /// Verified facts about an engine that a device takes with a release.
@@ -40,7 +41,7 @@ impl PlannedEngine {
     }
 }
 
-/// Engine that a release has brought, or is bringing. Its file counts only if it has this digest.
+/// Engine that a release has brought or is bringing, or a copy of an engine of the agent. Its file counts only if it has this digest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredEngine {
     /// Name of what scripts can rely on.

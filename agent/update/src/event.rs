@@ -3,6 +3,7 @@
 use iottly_protocol::release::{Reason, Refusal, UpdateState};
 use iottly_protocol::tuf::Vouched;
 
+use crate::engines::StoredEngine;
 use crate::memory::Memory;
 use crate::offer::{Offer, Planned};
 use crate::slot::{Running, Slot, Start};
@@ -104,6 +105,9 @@ pub enum Effect {
     RestoreState,
     /// Remove the copied state and parts of downloads.
     CleanUp,
+    /// Write a copy of an engine of the agent, unless it is there. Nothing depends on it but the way back from a later
+    /// agent's engine.
+    KeepEngine(StoredEngine),
     /// Handle a tick at this time at the latest, in milliseconds of the growing clock.
     WakeAt(u64),
 }

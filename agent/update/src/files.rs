@@ -286,6 +286,15 @@ pub(crate) fn is_stored(disk: &impl Disk, engine: &StoredEngine) -> io::Result<b
     Ok(digest(disk, engine.file())?.is_some_and(|found| found == engine.sha256))
 }
 
+/// Writes the file of an engine. A power cut leaves one that is not intact.
+pub(crate) fn write_engine(disk: &mut impl Disk, engine: &StoredEngine, content: &[u8]) -> io::Result<()> {
+    let file = engine.file();
+    disk.remove(file)?;
+    disk.write_at(file, 0, content)?;
+    disk.sync(file)?;
+    disk.sync_names()
+}
+
 /// Removes the files of engines that the journal does not name. The caller makes the names durable.
 pub(crate) fn remove_other_engines(disk: &mut impl Disk, memory: &Memory) -> io::Result<()> {
     for file in ENGINE_FILES {

@@ -1,7 +1,7 @@
 //! Interface between the updater and the rest of the device: repository, firmware and reports. Decides
 //! nothing.
 
-use iottly_protocol::release::Refusal;
+use iottly_protocol::release::{EngineFact, Refusal};
 
 use crate::engines::StoredEngine;
 use crate::event::{Now, Progress};
@@ -51,8 +51,11 @@ pub trait Host {
     fn identify(&mut self, sha256: &str) -> Option<Known>;
     /// Reports damage that was found, and what was done about it.
     fn warn(&mut self, text: &str);
-    /// Offers scripts the engines that releases have brought, in place of those offered before. Their files are what
-    /// was verified.
+    /// Returns the engines that the agent carries.
+    fn own_engines(&mut self) -> Vec<EngineFact>;
+    /// Returns the content of an engine that the agent carries, by its sha256.
+    fn own_engine(&mut self, sha256: &str) -> Option<Vec<u8>>;
+    /// Offers scripts the engines in these files, in place of those offered before. The files are what was verified.
     fn offer_engines(&mut self, engines: &[StoredEngine]);
     /// Returns the sha256 of the engine that the script in a file runs on, hex; none if the file has code of its own,
     /// or no engine fits.

@@ -1,7 +1,7 @@
 //! Memory that must survive a restart: the journal's content. Data only; the field names are those of the
 //! journal.
 
-use iottly_protocol::release::{Ending, HealthRules, Refusal, Step};
+use iottly_protocol::release::{Ending, EngineFact, HealthRules, Refusal, Step};
 use iottly_protocol::tuf::Vouched;
 use serde::{Deserialize, Serialize};
 
@@ -127,7 +127,7 @@ pub struct Memory {
     /// Outcome of the last update.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Outcome>,
-    /// Script engines that releases have brought, at most [`MAX_STORED_ENGINES`](crate::MAX_STORED_ENGINES).
+    /// Script engines that releases have brought, and the copy of an engine of the agent, at most [`MAX_STORED_ENGINES`](crate::MAX_STORED_ENGINES).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub engines: Vec<StoredEngine>,
     /// Trial of the committed script on another engine.
@@ -193,15 +193,36 @@ impl Memory {
     pub(crate) fn reserve_engine(&mut self, engine: &PlannedEngine) {
         self.drop_engines();
         self.engines.retain(|stored| stored.sha256 != engine.sha256);
-        let places = u8::try_from(MAX_STORED_ENGINES).expect("two fit");
-        let place = (0..places)
-            .find(|place| self.engines.iter().all(|stored| stored.place != *place))
+        let place = self
+            .free_place()
             .expect("the committed release has one of two places");
         self.engines.push(StoredEngine {
             abi: engine.abi.clone(),
             sha256: engine.sha256.clone(),
             place,
         });
+    }
+
+    /// Reserves a place for a copy of the engine that the committed script runs on, if it is one of the agent's own:
+    /// a later agent may carry another one. Returns it, also if it was reserved before.
+    pub(crate) fn reserve_own_engine(&mut self, own: &[EngineFact]) -> Option<StoredEngine> {
+        let needed = self.committed.as_ref()?.engine.as_ref()?;
+        let engine = own.iter().find(|engine| engine.sha256 == *needed)?;
+        if let Some(stored) = self.stored_engine(needed) {
+            return Some(stored.clone());
+        }
+        let stored = StoredEngine {
+            abi: engine.abi.clone(),
+            sha256: engine.sha256.clone(),
+            place: self.free_place()?,
+        };
+        self.engines.push(stored.clone());
+        Some(stored)
+    }
+
+    fn free_place(&self) -> Option<u8> {
+        let places = u8::try_from(MAX_STORED_ENGINES).expect("two fit");
+        (0..places).find(|place| self.engines.iter().all(|stored| stored.place != *place))
     }
 
     /// Forgets the engines that the committed release does not run on.

@@ -5,10 +5,9 @@
 //! with its fsyncs, and the live feed.
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use iottly_e2e::{Api, Dev, Process, firmware_folder, program, save};
+use iottly_e2e::{Dev, demo, firmware_folder, save};
 use serde_json::{Value, json};
 
 const SAVES: usize = 60;
@@ -26,21 +25,8 @@ fn main() {
         .prefix("iottly-bench-")
         .tempdir_in(".")
         .expect("folder");
-    let mut command = Command::new(program());
-    command
-        .args([
-            "demo",
-            "--json",
-            "--http",
-            "127.0.0.1:0",
-            "--devices",
-            "1",
-            "--data",
-        ])
-        .arg(dir.path().join("data"));
-    let (process, ready) = Process::start_until_ready("the demo", &mut command);
-    let text = |name: &str| ready[name].as_str().expect("text").to_owned();
-    let api = Api::new(&text("http"), &text("token"), &text("project_id"));
+    let data = dir.path().join("data");
+    let (process, ready, api) = demo(&["--devices", "1", "--data", data.to_str().expect("utf-8 path")]);
     let folder = firmware_folder(dir.path(), "lamp", &script(0));
     let mut dev = Dev::start(&api, &folder, &[]);
     let is_of = |line: &Value, name: &str, n: usize| {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use iottly_e2e::{Api, Process, program};
+use iottly_e2e::{Api, Process, demo};
 use serde_json::{Value, json};
 
 const DEVICES: u64 = 200;
@@ -60,21 +60,10 @@ impl Desk {
     fn start(dir: &Path, name: &str, devices: u64) -> Self {
         let folder = dir.join(name);
         std::fs::create_dir_all(&folder).expect("folder");
-        let mut command = Command::new(program());
-        command
-            .args([
-                "demo",
-                "--json",
-                "--http",
-                "127.0.0.1:0",
-                "--devices",
-                &devices.to_string(),
-                "--data",
-            ])
-            .arg(folder.join("data"));
-        let (process, ready) = Process::start_until_ready("the demo", &mut command);
+        let (data, devices) = (folder.join("data"), devices.to_string());
+        let data = data.to_str().expect("utf-8 path");
+        let (process, ready, api) = demo(&["--devices", &devices, "--data", data]);
         let text = |name: &str| ready[name].as_str().expect("text").to_owned();
-        let api = Api::new(&text("http"), &text("token"), &text("project_id"));
         let desk = Self {
             process,
             api,
@@ -86,18 +75,8 @@ impl Desk {
     }
 
     fn run(&self, args: &[&str]) {
-        let mut command = Command::new(program());
-        command.args(args).current_dir(&self.folder);
-        command
-            .env("IOTTLY_URL", &self.api.url)
-            .env("IOTTLY_TOKEN", &self.api.token)
-            .env("IOTTLY_PROJECT", &self.api.project);
-        let output = command.output().expect("the command starts");
-        assert!(
-            output.status.success(),
-            "{args:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let (code, _, errors) = self.api.iottly(&self.folder, args);
+        assert_eq!(code, Some(0), "{args:?}: {errors}");
     }
 
     fn push(&self, script: &str) {

@@ -24,11 +24,16 @@ pub(crate) fn new() -> anyhow::Result<Builder> {
         version: iottly_builder::version(),
         build: Arc::new(build),
         capabilities: Arc::new(|component: &[u8]| iottly_builder::capabilities(component).map_err(failure)),
-        engine: Some(OfferedEngine {
-            abi: iottly_engine::ABI.to_owned(),
-            content: iottly_engine::ENGINE,
-        }),
+        engine: Some(offered_engine()),
     })
+}
+
+/// Returns the script engine of this program, as releases offer it.
+pub(crate) fn offered_engine() -> OfferedEngine {
+    OfferedEngine {
+        abi: iottly_engine::ABI.to_owned(),
+        content: iottly_engine::ENGINE,
+    }
 }
 
 /// Returns the source of a branch's code; the manifest is to the sections what `firmware.toml` is to a folder.

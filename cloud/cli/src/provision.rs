@@ -19,6 +19,13 @@ use iottly_store::{Database, NewDevice, ProjectStore, Store};
 use iottly_web::auth;
 use serde_json::json;
 
+use crate::serve;
+
+/// File of the authority's certificate, beside the configuration.
+const CA_FILE: &str = "ca.pem";
+/// Line of the configuration that names it.
+const CA_LINE: &str = "ca = \"ca.pem\"\n";
+
 #[derive(Args)]
 pub(crate) struct Options {
     /// Folder of the cloud's data
@@ -41,8 +48,9 @@ pub(crate) struct Options {
     /// Name of a new device in the project
     #[arg(long, requires = "out")]
     device: Option<String>,
-    /// Address at which the device reaches the broker
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1883")]
+    /// Address at which the device reaches the broker: mqtts://HOST[:PORT] (TLS), wss://HOST[:PORT] (WebSocket), or
+    /// HOST:PORT, which is not encrypted. With TLS the device trusts the cloud's own authority, if it has one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
     broker: String,
     /// Address at which the device reaches the cloud, to download its project's releases
     #[arg(long, value_name = "URL", requires = "device")]
@@ -92,10 +100,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         let secret = random_secret()?;
         let group = orphaned(store, project_id).await?;
         let id = device(store, project_id, group, name, &secret).await?;
-        write_config(out, id, &secret, &options.broker)?;
+        let ca = own_authority(&options.data, &options.broker);
+        write_config(out, id, &secret, &options.broker, ca.is_some())?;
+        if let Some(ca) = &ca {
+            std::fs::copy(ca, out.join(CA_FILE)).with_context(|| format!("cannot copy {}", ca.display()))?;
+        }
         if let Some(cloud) = &options.cloud {
             let repositories = ReleaseRepositories::new(&options.data, options.seal_key.clone());
-            add_updates(out, &repositories, project_id, cloud)
+            add_updates(out, &repositories, project_id, cloud, ca.is_some())
                 .context("cannot configure the source of the device's releases")?;
         }
         answer["device_id"] = json!(id);
@@ -169,8 +181,15 @@ async fn orphaned(store: &dyn ProjectStore, project: ProjectId) -> anyhow::Resul
         .context("the project has no default group")
 }
 
+/// Returns the file of the authority that the cloud made itself, if the broker's address needs one.
+fn own_authority(data: &Path, broker: &str) -> Option<PathBuf> {
+    let encrypted = broker.starts_with("mqtts://") || broker.starts_with("wss://");
+    let file = data.join(serve::CERTIFICATES).join(CA_FILE);
+    (encrypted && file.exists()).then_some(file)
+}
+
 /// Writes the configuration that `iottly-agent run --data OUT` reads; never replaces an existing one.
-fn write_config(out: &Path, id: DeviceId, secret: &str, broker: &str) -> anyhow::Result<()> {
+fn write_config(out: &Path, id: DeviceId, secret: &str, broker: &str, ca: bool) -> anyhow::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -178,8 +197,9 @@ fn write_config(out: &Path, id: DeviceId, secret: &str, broker: &str) -> anyhow:
         .with_context(|| format!("cannot create the folder {}", out.display()))?;
     let path = out.join("agent.toml");
     let broker = toml::Value::from(broker);
+    let ca = if ca { CA_LINE } else { "" };
     let text = format!(
-        "device_id = \"{id}\"\nsecret = \"{secret}\"\nbroker = {broker}\nfirmware = \"firmware.wasm\"\n"
+        "device_id = \"{id}\"\nsecret = \"{secret}\"\nbroker = {broker}\n{ca}firmware = \"firmware.wasm\"\n"
     );
     let mut file = OpenOptions::new()
         .create_new(true)
@@ -198,13 +218,16 @@ fn add_updates(
     repositories: &ReleaseRepositories,
     project: ProjectId,
     cloud: &str,
+    ca: bool,
 ) -> anyhow::Result<()> {
     let (now, _) = crate::release::now()?;
     repositories.ensure(project, now)?;
     std::fs::copy(repositories.first_root(project), out.join("root.json"))?;
     let repository = toml::Value::from(format!("{}/repo/{project}", cloud.trim_end_matches('/')));
-    let text =
-        format!("\n[updates]\nrepository = {repository}\nroot = \"root.json\"\nproject = \"{project}\"\n");
+    let ca = if ca { CA_LINE } else { "" };
+    let text = format!(
+        "\n[updates]\nrepository = {repository}\nroot = \"root.json\"\nproject = \"{project}\"\n{ca}"
+    );
     let mut file = OpenOptions::new().append(true).open(out.join("agent.toml"))?;
     Ok(file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?)
 }

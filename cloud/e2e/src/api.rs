@@ -1,11 +1,13 @@
 //! A client of the REST API.
 
 use std::collections::HashSet;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::wait_for;
+use crate::{program, wait_for};
 
 /// A client with one token and one project.
 #[derive(Clone)]
@@ -62,6 +64,29 @@ impl Api {
     /// Returns status and body of a PUT below `/v1.0`.
     pub fn put(&self, path: &str, body: &Value) -> (u16, Value) {
         self.send(self.agent.put(format!("{}/v1.0{path}", self.url)), path, body)
+    }
+
+    /// Runs `iottly` to its end in a folder, with this client's address, token and project; returns exit code,
+    /// standard output and standard error.
+    pub fn iottly(&self, folder: &Path, args: &[&str]) -> (Option<i32>, String, String) {
+        let output = self
+            .program()
+            .args(args)
+            .current_dir(folder)
+            .output()
+            .unwrap_or_else(|error| panic!("iottly {args:?}: {error}"));
+        let text = |bytes| String::from_utf8(bytes).expect("utf-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+
+    /// Returns a command of `iottly` with this client's address, token and project.
+    pub(crate) fn program(&self) -> Command {
+        let mut command = Command::new(program());
+        command
+            .env("IOTTLY_URL", &self.url)
+            .env("IOTTLY_TOKEN", &self.token)
+            .env("IOTTLY_PROJECT", &self.project);
+        command
     }
 
     fn send(

@@ -2,13 +2,13 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{Api, program, wait_for};
+use crate::{Api, wait_for};
 
 /// A running `iottly dev --json`, killed on drop.
 pub struct Dev {
@@ -39,13 +39,11 @@ pub fn save(folder: &Path, main_js: &str) {
 impl Dev {
     /// Starts a session in a folder.
     pub fn start(api: &Api, folder: &Path, args: &[&str]) -> Self {
-        let mut child = Command::new(program())
+        let mut child = api
+            .program()
             .args(["dev", "--json"])
             .args(args)
             .current_dir(folder)
-            .env("IOTTLY_URL", &api.url)
-            .env("IOTTLY_TOKEN", &api.token)
-            .env("IOTTLY_PROJECT", &api.project)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -110,6 +108,12 @@ impl Dev {
         // The reader may be behind.
         std::thread::sleep(std::time::Duration::from_millis(100));
         self.lines()
+    }
+
+    /// Waits until the session ends by itself; returns how, and what it wrote to standard error.
+    pub fn ended(mut self) -> (ExitStatus, String) {
+        let status = wait_for("the session to end", || self.child.try_wait().expect("wait"));
+        (status, self.errors())
     }
 
     /// Sends SIGKILL and waits for the end.

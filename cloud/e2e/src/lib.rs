@@ -3,6 +3,7 @@
 //! Holds no tests and nothing that runs in production.
 
 mod api;
+mod demo;
 mod dev;
 mod history;
 mod home;
@@ -14,6 +15,7 @@ mod turn;
 use std::time::{Duration, Instant};
 
 pub use api::Api;
+pub use demo::demo;
 pub use dev::{Dev, firmware_folder, save};
 pub use history::every_seq_exactly_once;
 pub use home::{CloudHome, DeviceHome, build};

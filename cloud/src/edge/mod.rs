@@ -11,6 +11,7 @@ mod client_address;
 mod places;
 mod prefixed;
 mod proxy;
+mod turns;
 
 use ipnet::IpNet;
 
@@ -20,6 +21,7 @@ pub use bounds::{BoundsError, ConnectionBounds};
 pub use client_address::{Peek, peek_until, read_client_address};
 pub use places::{Place, Places};
 pub use prefixed::Prefixed;
+pub use turns::Turns;
 
 /// Rules for connections from outside.
 #[derive(Debug, Clone)]

@@ -94,6 +94,11 @@ impl<K: Copy + Eq + Hash> Places<K> {
         })
     }
 
+    /// Returns true if a place is free.
+    pub fn has_room(&self) -> bool {
+        self.lock().holders.len() < self.all
+    }
+
     /// Waits while many removed holders have not closed yet, so that their number never exceeds the limits by
     /// much.
     pub async fn calm(&self) {

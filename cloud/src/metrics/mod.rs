@@ -48,6 +48,9 @@ pub struct Metrics {
     waiting: Mutex<HashMap<CommandId, Instant>>,
     devices_online: Gauge,
     memory: Gauge<f64, AtomicU64>,
+    handshakes: Counter,
+    handshakes_turned_away: Counter,
+    certificate_end: Gauge,
     webhooks: WebhookMetrics,
 }
 
@@ -69,6 +72,9 @@ impl Default for Metrics {
             waiting: Mutex::default(),
             devices_online: Gauge::default(),
             memory: Gauge::default(),
+            handshakes: Counter::default(),
+            handshakes_turned_away: Counter::default(),
+            certificate_end: Gauge::default(),
             webhooks: WebhookMetrics::default(),
         };
         metrics.register();
@@ -133,7 +139,38 @@ impl Metrics {
             Unit::Bytes,
             self.memory.clone(),
         );
+        to.register(
+            "tls_handshakes",
+            "TLS handshakes completed",
+            self.handshakes.clone(),
+        );
+        to.register(
+            "tls_handshakes_turned_away",
+            "Connections closed before their TLS handshake because too many waited",
+            self.handshakes_turned_away.clone(),
+        );
+        to.register_with_unit(
+            "tls_certificate_end_timestamp",
+            "End of the validity of the server's certificate, in Unix time; 0 without TLS",
+            Unit::Seconds,
+            self.certificate_end.clone(),
+        );
         self.webhooks.register(to);
+    }
+
+    /// Counts a completed TLS handshake.
+    pub fn handshake(&self) {
+        self.handshakes.inc();
+    }
+
+    /// Counts a connection that was closed because its handshake would have had to wait for too long.
+    pub fn handshake_turned_away(&self) {
+        self.handshakes_turned_away.inc();
+    }
+
+    /// Records when the server's certificate ends.
+    pub fn certificate_ends(&self, at: UnixMs) {
+        self.certificate_end.set(at / 1000);
     }
 
     /// Counts a request; `route` is the route's template, not the path.
@@ -238,6 +275,8 @@ mod tests {
         metrics.command_accepted(id, now);
         metrics.command_reported(id, now + Duration::from_millis(10));
         metrics.command_reported(id, now + Duration::from_millis(20));
+        metrics.handshake();
+        metrics.certificate_ends(1_800_000_000_000);
         let text = metrics.text((5, 6), 7).expect("encodes");
         for line in [
             r#"iottly_http_requests_total{method="GET",route="/v1.0/ping",status="200"} 1"#,
@@ -247,6 +286,8 @@ mod tests {
             "iottly_ingest_queue_events 5",
             "iottly_command_report_seconds_count 1",
             "iottly_devices_online 7",
+            "iottly_tls_handshakes_total 1",
+            "iottly_tls_certificate_end_timestamp_seconds 1800000000",
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }

@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 use std::path::Path;
+use std::time::Instant;
 
 use wasmtime::component::{Component, ComponentType, InstancePre, Lift, Linker, Lower, TypedFunc, WasmStr};
 use wasmtime::{Config, Engine, Store, StoreContextMut};
@@ -92,6 +93,12 @@ impl Raw {
         clock
             .func_wrap("now-ms", |_: StoreContextMut<'_, ()>, (): ()| {
                 Ok((black_box(1_u64),))
+            })
+            .unwrap();
+        let began = Instant::now();
+        clock
+            .func_wrap("monotonic-ns", move |_: StoreContextMut<'_, ()>, (): ()| {
+                Ok((u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),))
             })
             .unwrap();
         let mut random = linker.instance("iottly:firmware/random@0.1.0").unwrap();

@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use wit_parser::abi::{AbiVariant, WasmSignature, WasmType};
+use wit_parser::abi::{AbiVariant, WasmSignature};
 use wit_parser::{
     Function, FunctionKind, Handle, InterfaceId, Resolve, SizeAlign, Type, TypeDefKind, TypeId, WorldId,
     WorldItem,
 };
+
+use crate::c_text::{as_slot, c_type, camel, from_slot, or_void, pascal, to_slot};
 
 /// Name of the world in the WIT package.
 const WORLD: &str = "engine";
@@ -452,60 +454,4 @@ impl<'a> Tables<'a> {
 fn tag_bytes(cases: usize) -> usize {
     assert!(cases <= 256, "the glue knows tags of one byte");
     1
-}
-
-fn or_void(list: String) -> String {
-    if list.is_empty() { "void".to_owned() } else { list }
-}
-
-fn c_type(ty: WasmType) -> &'static str {
-    match ty {
-        WasmType::I32 | WasmType::Pointer | WasmType::Length => "uint32_t",
-        WasmType::I64 | WasmType::PointerOrI64 => "uint64_t",
-        WasmType::F32 => "float",
-        WasmType::F64 => "double",
-    }
-}
-
-fn from_slot(ty: WasmType, at: usize) -> String {
-    match ty {
-        WasmType::F32 => format!("slot_f32(s[{at}])"),
-        WasmType::F64 => format!("slot_f64(s[{at}])"),
-        ty => format!("({})s[{at}]", c_type(ty)),
-    }
-}
-
-fn as_slot(ty: WasmType, value: &str) -> String {
-    match ty {
-        WasmType::F32 => format!("f32_slot({value})"),
-        WasmType::F64 => format!("f64_slot({value})"),
-        _ => value.to_owned(),
-    }
-}
-
-fn to_slot(ty: WasmType, value: &str) -> String {
-    format!("s[0] = {};", as_slot(ty, value))
-}
-
-/// `open-input` as `openInput`.
-fn camel(name: &str) -> String {
-    let name = pascal(name);
-    let mut letters = name.chars();
-    letters
-        .next()
-        .map(|first| first.to_ascii_lowercase().to_string() + letters.as_str())
-        .unwrap_or_default()
-}
-
-/// `output-pin` as `OutputPin`.
-fn pascal(name: &str) -> String {
-    name.split('-')
-        .map(|part| {
-            let mut letters = part.chars();
-            letters
-                .next()
-                .map(|first| first.to_ascii_uppercase().to_string() + letters.as_str())
-                .unwrap_or_default()
-        })
-        .collect()
 }

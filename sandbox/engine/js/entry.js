@@ -2,7 +2,8 @@
 import { load, outOfMemory } from '__iottly/engine';
 import { write } from 'iottly:firmware/log@0.1.0';
 import {
-  apply, Error as Error_, hasOwn, isError, matches, max, min, parse, round, String as String_, stringify, TypeError,
+  apply, codeAt, cut, Error as Error_, hasOwn, isError, matches, max, min, parse, RegExp, round, String as String_, stringify,
+  TypeError,
 } from './language.js';
 import { clean, Fault, handlers, kind, sendMessage, trace } from './prelude.js';
 import { dispatch } from './timers.js';
@@ -13,8 +14,25 @@ import { pristine } from './pristine.js';
 const SECOND = 1000;
 const DAY = 86400000;
 
-// An identifier in any script; a word of the language is one too, and cannot be evaluated or is not a function.
-const IDENTIFIER = /^(?!__iottly)[\p{L}_$][\p{L}\p{N}_$]*$/u;
+// An identifier of English letters, as almost all names are.
+const isPlain = (name) => {
+  for (let i = 0; i < name.length; i++) {
+    const unit = codeAt(name, i);
+    const isLetter = (unit >= 97 && unit <= 122) || (unit >= 65 && unit <= 90) || unit === 95 || unit === 36;
+    if (!isLetter && (i === 0 || unit < 48 || unit > 57)) return false;
+  }
+  return name.length > 0;
+};
+
+// An identifier in any script; a word of the language is one too, and cannot be evaluated or is not a function. The
+// tables of letters are a tenth of the engine's start, so they are made when a name first needs them.
+let letters;
+const isIdentifier = (name) => {
+  if (cut(name, 0, 8) === '__iottly') return false;
+  if (isPlain(name)) return true;
+  letters ??= new RegExp('^[\\p{L}_$][\\p{L}\\p{N}_$]*$', 'u');
+  return matches(letters, name) !== null;
+};
 
 // Evaluates a name in the script; it has no functions before its top level has run.
 let look = () => undefined;
@@ -31,7 +49,7 @@ const reserved = (name) => {
 const find = (name) => {
   if (typeof handlers[name] === 'function') return handlers[name];
   if (hasOwn(globalThis, name) && typeof globalThis[name] === 'function' && globalThis[name] !== pristine[name]) return globalThis[name];
-  if (matches(IDENTIFIER, name) === null) return undefined;
+  if (!isIdentifier(name)) return undefined;
   let found;
   try { found = look(name); } catch { return undefined; }
   return typeof found === 'function' && found !== globalThis[name] ? found : undefined;

@@ -21,8 +21,8 @@ export const { encodeURIComponent, decodeURIComponent, escape, unescape } = glob
 export const isError = Error.isError ?? ((value) => value instanceof Error);
 
 // The named ones keep their name where the global one may be replaced.
-const S = String, N = Number, E = Error, T = TypeError, B = Uint8Array, M = Map;
-export { S as String, N as Number, E as Error, T as TypeError, B as Uint8Array, M as Map };
+const S = String, N = Number, E = Error, T = TypeError, B = Uint8Array, M = Map, R = RegExp;
+export { S as String, N as Number, E as Error, T as TypeError, B as Uint8Array, M as Map, R as RegExp };
 // The length of a typed array.
 export const sizeOf = bound(Object.getOwnPropertyDescriptor(Object.getPrototypeOf(Uint8Array.prototype), 'length').get);
 export const lookUp = bound(Map.prototype.get);

@@ -28,7 +28,7 @@ use key::Key;
 pub use script_engine::ScriptEngine;
 use script_engine::engine_for;
 
-/// Maximum number of engines that releases have brought: of the committed one and of the one on trial.
+/// Maximum number of engines beside the own ones: of the committed release and of the one on trial.
 const MAX_BROUGHT: usize = 2;
 
 /// Directory of compiled firmware, at most 16 files or 256 MiB; the least recently used is removed first, the engines of
@@ -75,11 +75,19 @@ impl Cache {
         self
     }
 
-    /// Replaces the engines that releases have brought, at most two. Scripts try them after those of
-    /// [`Cache::with_engine`].
+    /// Returns the engines of [`Cache::with_engine`].
+    #[must_use]
+    pub fn own_engines(&self) -> &[Arc<ScriptEngine>] {
+        &self.engines
+    }
+
+    /// Replaces the engines that are kept beside those of [`Cache::with_engine`], at most two. Scripts try them last; one
+    /// that is among the own ones counts once.
     pub fn set_brought(&self, engines: Vec<ScriptEngine>) {
         let mut brought = self.brought.write().unwrap_or_else(PoisonError::into_inner);
-        let kept = engines.into_iter().take(MAX_BROUGHT).map(|engine| {
+        let is_own = |engine: &ScriptEngine| self.engines.iter().any(|own| own.is_same(engine));
+        let other = engines.into_iter().filter(|engine| !is_own(engine));
+        let kept = other.take(MAX_BROUGHT).map(|engine| {
             let same = brought.iter().find(|old| old.is_same(&engine)).cloned();
             same.unwrap_or_else(|| Arc::new(engine))
         });

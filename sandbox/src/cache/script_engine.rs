@@ -46,7 +46,9 @@ impl ScriptEngine {
         self.digest == other.digest && self.abi == other.abi
     }
 
-    pub(super) fn wasm(&self) -> &[u8] {
+    /// Returns the component.
+    #[must_use]
+    pub fn wasm(&self) -> &[u8] {
         &self.wasm
     }
 

@@ -7,6 +7,9 @@ use crate::bindings::telemetry::Durability;
 use crate::guest::Guest;
 use crate::{Fault, Outgoing, payload};
 
+/// Size of a payload up to which the host's work for a message is little, in bytes.
+const SHORT_BYTES: usize = 4096;
+
 type Args = (WasmStr, Option<WasmStr>, Durability);
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
@@ -36,7 +39,12 @@ fn send(store: &mut Store<'_>, args: &Args) -> Result<(), Halt> {
         ))
         .into());
     }
-    Ok(guest.in_storage(|guest| guest.host.send(message))?)
+    let sent = if message.payload.len() <= SHORT_BYTES {
+        guest.in_storage_briefly(|guest| guest.host.send(message))
+    } else {
+        guest.in_storage(|guest| guest.host.send(message))
+    };
+    Ok(sent?)
 }
 
 /// Checks the message while its text is still in the firmware's memory; only what passes is copied.

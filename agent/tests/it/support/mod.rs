@@ -1,8 +1,9 @@
-//! Helpers of the agent's tests: the other end of the wire, the agent as a process, mounted file systems.
+//! Helpers of the agent's tests: the other end of the wire, a cloud behind TLS, the agent as a process, mounted file systems.
 
 pub(crate) mod mount;
 pub(crate) mod peer;
 pub(crate) mod process;
+pub(crate) mod site;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -21,13 +21,15 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the agent on the folder `data`, with its configuration and log in `beside`.
     pub(crate) fn start(beside: &Path, data: &Path, device: DeviceId, broker: SocketAddr) -> Self {
+        let config = format!("device_id = \"{device}\"\nsecret = \"a secret\"\nbroker = \"{broker}\"\n");
+        Self::start_with(beside, data, &config)
+    }
+
+    /// Starts the agent with a configuration, as [`start`](Self::start) does.
+    pub(crate) fn start_with(beside: &Path, data: &Path, text: &str) -> Self {
         let config = beside.join("agent.toml");
         let log = beside.join("log");
-        fs::write(
-            &config,
-            format!("device_id = \"{device}\"\nsecret = \"a secret\"\nbroker = \"{broker}\"\n"),
-        )
-        .expect("written");
+        fs::write(&config, text).expect("written");
         let mut command = Command::new(env!("CARGO_BIN_EXE_iottly-agent"));
         command
             .arg("run")
@@ -38,6 +40,8 @@ impl Process {
         let out = File::options().append(true).create(true).open(&log).expect("log");
         let child = command
             .env("IOTTLY_LOG", "info")
+            .env_remove("HTTPS_PROXY")
+            .env_remove("https_proxy")
             .stderr(out)
             .spawn()
             .expect("the agent starts");

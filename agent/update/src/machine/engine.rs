@@ -22,13 +22,15 @@ impl Machine {
             None => {
                 committed.engine = Some(engine);
                 self.journal(out);
-                return out.push(Effect::Start(self.memory.start_home()));
+                out.push(Effect::Start(self.memory.start_home()));
+                return self.keep_engine(out);
             }
             Some(earlier) if *earlier == engine => {
                 if begun.is_some() {
                     self.journal(out);
                 }
-                return out.push(Effect::Start(self.memory.start_home()));
+                out.push(Effect::Start(self.memory.start_home()));
+                return self.keep_engine(out);
             }
             Some(_) if committed.refused_engine.as_ref() == Some(&engine) => {
                 return out.push(Effect::Start(self.memory.start_home()));
@@ -88,8 +90,10 @@ impl Machine {
             committed.refused_engine = None;
             self.memory.engine_trial = None;
             self.memory.drop_engines();
+            let kept = self.memory.reserve_own_engine(&self.own_engines);
             self.journal(out);
-            return out.push(Effect::CleanUp);
+            out.push(Effect::CleanUp);
+            return out.extend(kept.map(Effect::KeepEngine));
         }
         let longest = health.grace_ms.saturating_mul(LATE_ANSWERS);
         if passed < longest {
@@ -135,6 +139,18 @@ impl Machine {
             }),
         }));
         out.push(Effect::Start(start));
+    }
+
+    /// Keeps a copy of the engine that the committed script runs on, if the agent carries it.
+    fn keep_engine(&mut self, out: &mut Vec<Effect>) {
+        let before = self.memory.engines.len();
+        let Some(kept) = self.memory.reserve_own_engine(&self.own_engines) else {
+            return;
+        };
+        if self.memory.engines.len() > before {
+            self.journal(out);
+        }
+        out.push(Effect::KeepEngine(kept));
     }
 
     fn journal(&self, out: &mut Vec<Effect>) {

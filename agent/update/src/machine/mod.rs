@@ -13,7 +13,7 @@ mod trial;
 
 pub use time::MAX_DEFERRED_MS;
 
-use iottly_protocol::release::{Action, Ending, Reason, Refusal, Step, UpdateState};
+use iottly_protocol::release::{Action, Ending, EngineFact, Reason, Refusal, Step, UpdateState};
 
 use crate::event::{Effect, Event, Now, Progress, refusal};
 use crate::memory::{Attempt, Memory, Outcome};
@@ -40,6 +40,8 @@ pub struct Machine {
     counted_ms: u64,
     corrupt: u32,
     failures: u32,
+    /// Engines that the agent carries.
+    own_engines: Vec<EngineFact>,
 }
 
 impl Machine {
@@ -52,7 +54,15 @@ impl Machine {
             counted_ms: 0,
             corrupt: 0,
             failures: 0,
+            own_engines: Vec::new(),
         }
+    }
+
+    /// Sets the engines that the agent carries.
+    #[must_use]
+    pub fn with_own_engines(mut self, engines: Vec<EngineFact>) -> Self {
+        self.own_engines = engines;
+        self
     }
 
     /// Returns what must survive a restart.
@@ -317,9 +327,14 @@ impl Machine {
         let report = ended(&outcome);
         self.memory.last = Some(outcome);
         self.memory.drop_engines();
+        let kept = match ending {
+            Ending::Committed => self.memory.reserve_own_engine(&self.own_engines),
+            _ => None,
+        };
         out.push(Effect::Journal(Box::new(self.memory.clone())));
         out.push(Effect::Report(report));
         out.push(Effect::CleanUp);
+        out.extend(kept.map(Effect::KeepEngine));
     }
 
     /// Journals a step, then begins it.

@@ -7,13 +7,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use iottly_cloud::releases::{KeyFolder, Lifetimes, NewDirective, NewRelease, ReleaseRepository};
+use iottly_cloud::releases::{
+    KeyFolder, Lifetimes, NewDirective, NewRelease, OfferedEngine, ReleaseRepository,
+};
 use iottly_cloud::seal_file;
+use iottly_manifest::Script;
 use iottly_protocol::release::{Action, Audience, HealthRules};
-use iottly_protocol::tuf::Instant;
+use iottly_protocol::tuf::{Instant, sha256_hex};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use serde_json::{Value, json};
 
+use crate::cloud_builder::offered_engine;
 use crate::exit::Failure;
 
 /// Secret keys.
@@ -160,6 +164,9 @@ struct ReleaseFlags {
     /// Duration of the trial, in milliseconds
     #[arg(long, default_value_t = 10_000, value_name = "MS")]
     grace_ms: u64,
+    /// Offer the script engine of this program beside the release, to devices that have none that fits
+    #[arg(long)]
+    engine: bool,
 }
 
 #[derive(Args)]
@@ -284,6 +291,7 @@ fn release(options: &ReleaseOptions) -> anyhow::Result<()> {
 
 fn add(firmware: &Path, options: &ReleaseFlags) -> anyhow::Result<()> {
     let content = std::fs::read(firmware).with_context(|| format!("cannot read {}", firmware.display()))?;
+    let engine = options.engine.then(|| engine_for(&content)).transpose()?;
     let new = NewRelease {
         branch: options.branch.clone(),
         content,
@@ -295,10 +303,32 @@ fn add(firmware: &Path, options: &ReleaseFlags) -> anyhow::Result<()> {
             grace_ms: options.grace_ms,
             ..HealthRules::default()
         },
-        engine: None,
+        engine,
     };
     let added = options.place.open().add(&new, &options.place.keys()?, now()?.0)?;
     print(&serde_json::to_value(added)?)
+}
+
+/// Returns the script engine of this program, to be offered beside a release.
+///
+/// # Errors
+/// The component is no script, or needs another engine.
+fn engine_for(component: &[u8]) -> anyhow::Result<OfferedEngine> {
+    let script = Script::extract(component)?
+        .context("--engine: the component has code of its own and needs no script engine")?;
+    let own = sha256_hex(iottly_engine::ENGINE);
+    anyhow::ensure!(
+        script.engine == iottly_engine::ABI
+            && script
+                .exact
+                .as_ref()
+                .is_none_or(|exact| exact.eq_ignore_ascii_case(&own)),
+        "--engine: the script needs the engine {}{}, this program carries {} {own}",
+        script.engine,
+        script.exact.map(|exact| format!(" {exact}")).unwrap_or_default(),
+        iottly_engine::ABI
+    );
+    Ok(offered_engine())
 }
 
 fn direct(options: &DirectOptions) -> anyhow::Result<()> {

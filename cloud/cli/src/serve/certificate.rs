@@ -10,7 +10,7 @@ use iottly_cloud::clock;
 use iottly_web::http::{self, Authority, Certificate};
 
 /// Folder of the cloud's own authority, in its data.
-const FOLDER: &str = "tls";
+pub(crate) const FOLDER: &str = "tls";
 /// Interval at which the cloud's own certificate is checked for being due.
 const CHECK_EVERY: Duration = Duration::from_secs(3600);
 /// File in which the kernel shows this machine's name.

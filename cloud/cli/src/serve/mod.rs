@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 mod certificate;
 mod listeners;
 
+pub(crate) use certificate::FOLDER as CERTIFICATES;
 use certificate::Served;
 use listeners::{Listeners, Wanted};
 

@@ -97,7 +97,7 @@ pub struct StoredMessage {
     pub payload: Box<RawValue>,
     /// Stream and sequence number; none for what the cloud itself wrote.
     pub origin: Option<(StreamId, u64)>,
-    /// Firmware that made the message, if the device has named one; for watchers, and not stored.
+    /// Script that made the message under a developer lease; none for the committed release and for the cloud.
     pub firmware: Option<FirmwareMark>,
 }
 

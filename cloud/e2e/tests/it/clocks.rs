@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use iottly_e2e::{CloudHome, DeviceHome, Process, beside_others, every_seq_exactly_once, program, wait_for};
+use iottly_e2e::{CloudHome, DeviceHome, Process, beside_others, every_seq_exactly_once, wait_for};
 use serde_json::{Value, json};
 
 const STEPS: [&str; 4] = ["+3h", "-3h", "+10y", "-10y"];
@@ -212,21 +212,8 @@ fn a_trial_survives_steps_of_the_clouds_date() {
     std::fs::write(folder.join("firmware.toml"), "name = \"steps\"\nlang = \"js\"\n").expect("a manifest");
     for (number, step) in STEPS[..2].iter().enumerate() {
         std::fs::write(folder.join("main.js"), format!("{COUNTER} // {number}")).expect("a script");
-        let run = |args: &[&str]| {
-            let mut command = Command::new(program());
-            command.args(args).current_dir(world.home.dir.path());
-            command
-                .env("IOTTLY_URL", &api.url)
-                .env("IOTTLY_TOKEN", &api.token)
-                .env("IOTTLY_PROJECT", &api.project);
-            let output = command.output().expect("the command starts");
-            assert!(
-                output.status.success(),
-                "{args:?}: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-        };
-        run(&["push", "code"]);
+        let (code, _, errors) = api.iottly(world.home.dir.path(), &["push", "code"]);
+        assert_eq!(code, Some(0), "{errors}");
         let flash = json!({"policy": {"canary": 1, "grace_ms": 5000}});
         let (status, flashed) = api.post(&format!("{project}/deploymentgroups/{group}/flashfw"), &flash);
         assert_eq!(status, 200, "{flashed}");

@@ -3,24 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use iottly_e2e::{Api, Process, alone, beside_others, every_seq_exactly_once, program, wait_for};
+use iottly_e2e::{Api, Process, alone, beside_others, demo, every_seq_exactly_once, program, wait_for};
 use serde_json::{Value, json};
-
-fn start(extra: &[&str]) -> (Process, Value, Api) {
-    let mut command = Command::new(program());
-    command
-        .args(["demo", "--json", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"])
-        .args(extra);
-    let (process, ready) = Process::start_until_ready("the demo", &mut command);
-    let text = |name: &str| {
-        ready[name]
-            .as_str()
-            .unwrap_or_else(|| panic!("{name} in {ready}"))
-            .to_owned()
-    };
-    let api = Api::new(&text("http"), &text("token"), &text("project_id"));
-    (process, ready, api)
-}
 
 fn devices(ready: &Value) -> Vec<String> {
     ready["devices"]
@@ -84,7 +68,7 @@ fn a_demo_needs_neither_a_proxy_nor_a_writable_tmp() {
 fn one_message_and_one_command_go_the_whole_way() {
     // Measures how long the demo takes to stop.
     let _turn = alone();
-    let (process, ready, api) = start(&[]);
+    let (process, ready, api) = demo(&[]);
     let ids = devices(&ready);
     assert_eq!(ids.len(), 3);
     assert_eq!(api.get("/ping"), (200, json!({"status": "pong"})));
@@ -159,14 +143,14 @@ fn a_second_start_keeps_project_devices_and_data() {
     let _turn = beside_others();
     let dir = tempfile::tempdir().expect("folder");
     let data = dir.path().to_str().expect("utf-8");
-    let (process, first, api) = start(&["--data", data, "--devices", "2"]);
+    let (process, first, api) = demo(&["--data", data, "--devices", "2"]);
     let ids = devices(&first);
     let before = api.wait_for_message(&ids[1], "a temperature", |message| {
         message["payload"].get("temperature").is_some()
     });
     process.terminate();
 
-    let (process, second, api) = start(&["--data", data, "--devices", "2"]);
+    let (process, second, api) = demo(&["--data", data, "--devices", "2"]);
     for key in ["project_id", "group_id", "devices"] {
         assert_eq!(first[key], second[key], "{key}");
     }
@@ -185,7 +169,7 @@ fn a_second_start_keeps_project_devices_and_data() {
 
     // Killed, not stopped: the next start finds everything as well.
     process.kill();
-    let (process, third, api) = start(&["--data", data, "--devices", "2"]);
+    let (process, third, api) = demo(&["--data", data, "--devices", "2"]);
     assert_eq!(first["devices"], third["devices"]);
     every_seq_exactly_once(&api.history(&ids[1]));
     process.terminate();
@@ -201,7 +185,7 @@ fn the_devices_run_the_firmware_they_are_given() {
         "function init() { send_msg({ hello: 'from my own script' }); }",
     )
     .expect("written");
-    let (process, ready, api) = start(&["--devices", "1", "--firmware", script.to_str().expect("utf-8")]);
+    let (process, ready, api) = demo(&["--devices", "1", "--firmware", script.to_str().expect("utf-8")]);
     api.wait_for_message(&devices(&ready)[0], "the greeting", |message| {
         message["payload"]["hello"] == "from my own script"
     });

@@ -1,9 +1,12 @@
 //! `iottly dev` with a real cloud and real agents: saves, errors, and every way back to the release.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
 use iottly_e2e::{CloudHome, Dev, DeviceHome, Process, beside_others, firmware_folder, save, wait_for};
 use serde_json::{Value, json};
+use sqlx::Connection as _;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 const RELEASE: &str = "function init() { send_msg({ runs: 'release' }); } function loop() { send_msg({ tick: 'release' }); return 200; }";
 
@@ -18,7 +21,7 @@ struct Desk {
     cloud: CloudHome,
     device: DeviceHome,
     folder: PathBuf,
-    _serve: Process,
+    serve: Option<Process>,
     agent: Option<Process>,
 }
 
@@ -34,14 +37,14 @@ impl Desk {
         let path = device.path.join("agent.toml");
         let text = std::fs::read_to_string(&path).expect("configuration");
         std::fs::write(&path, format!("{keys}{text}")).expect("configuration");
-        let serve = cloud.start();
+        let serve = Some(cloud.start());
         let agent = Some(device.start());
         let folder = firmware_folder(cloud.dir.path(), "lamp", &script("one"));
         let desk = Self {
             cloud,
             device,
             folder,
-            _serve: serve,
+            serve,
             agent,
         };
         desk.runs("release", 1);
@@ -62,6 +65,41 @@ impl Desk {
             (starts.count() >= times).then_some(())
         });
     }
+}
+
+/// Returns the names of the code that sent the messages of a history, oldest first, each once in a row.
+fn makers(history: &[Value]) -> Vec<String> {
+    let of = |message: &Value| {
+        let payload = &message["payload"];
+        payload["runs"]
+            .as_str()
+            .or(payload["tick"].as_str())
+            .map(str::to_owned)
+    };
+    let mut names: Vec<_> = history.iter().rev().filter_map(of).collect();
+    names.dedup();
+    names
+}
+
+/// Moves the end of all leases in the cloud's database: the shortest lease that can be asked for lasts an hour.
+fn move_ends(database: &Path, to_ms: u64) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let options = SqliteConnectOptions::new().filename(database);
+        let mut connection = SqliteConnection::connect_with(&options)
+            .await
+            .expect("the cloud's database");
+        let moved = sqlx::query("UPDATE developer_leases SET expires = $1")
+            .bind(i64::try_from(to_ms).expect("a date"))
+            .execute(&mut connection)
+            .await
+            .expect("written");
+        assert_eq!(moved.rows_affected(), 1);
+        connection.close().await.expect("closed");
+    });
 }
 
 fn is_message(line: &Value, payload: &Value) -> bool {
@@ -128,6 +166,16 @@ fn a_save_runs_an_error_leaves_what_ran_and_ctrl_c_gives_the_release_back() {
         lines.last()
     );
     desk.runs("release", 2);
+    // The history tells the codes apart as well.
+    for message in desk.device.history() {
+        let made = match message["payload"]["tick"].as_str() {
+            Some("one") => Some(&first[..]),
+            Some("two") => Some(&second[..]),
+            Some("release") => None,
+            _ => continue,
+        };
+        assert_eq!(message["firmware"].as_str(), made, "{message}");
+    }
     for line in lines.iter().filter(|line| line["event"] == "message") {
         let (name, digest) = (&line["payload"]["tick"], line["digest"].as_str());
         let made = match name.as_str() {
@@ -176,6 +224,97 @@ fn a_restarted_agent_runs_its_release_and_the_next_save_runs_again() {
 }
 
 #[test]
+fn a_revoked_lease_ends_at_once_on_a_device_that_is_online() {
+    let _turn = beside_others();
+    let desk = Desk::new();
+    let mut dev = desk.dev(&["porch"]);
+    running(&mut dev, 0);
+    let api = &desk.device.api;
+    let (_, leases) = api.get(&format!("/project/{}/leases", api.project));
+    let id = leases["leases"][0]["id"].as_str().expect("a lease").to_owned();
+    dev.wait("its messages", |line| is_message(line, &json!({"tick": "one"})));
+
+    let (code, _, errors) = api.iottly(desk.cloud.dir.path(), &["lease", "end", &id]);
+    assert_eq!(code, Some(0), "{errors}");
+    let began = Instant::now();
+    // The lease would last for an hour, and the connection stays: nothing else ends the code.
+    let lease = wait_for("the device's report", || {
+        let (_, answer) = api.get(&format!("/project/{}/leases/{id}", api.project));
+        (answer["lease"]["devices"][0]["report"]["state"] == "ended").then(|| answer["lease"].clone())
+    });
+    println!(
+        "a revoked lease: {:?} until the device's report was seen",
+        began.elapsed()
+    );
+    assert_eq!(
+        lease["devices"][0]["report"]["detail"], "the lease was ended",
+        "{lease}"
+    );
+    dev.wait("the end", |line| line["event"] == "ended");
+    let (status, errors) = dev.ended();
+    assert_eq!(status.code(), Some(1), "{errors}");
+    assert!(errors.contains("the lease has ended"), "{errors}");
+
+    desk.runs("release", 2);
+    // A save after the end runs nowhere.
+    save(&desk.folder, &script("two"));
+    api.wait_for_message(&desk.device.id, "the release's loop", |message| {
+        message["payload"]["tick"] == "release"
+    });
+    assert_eq!(makers(&desk.device.history()), ["release", "one", "release"]);
+}
+
+#[test]
+fn a_lease_ends_by_its_time_without_its_developer_and_without_the_cloud() {
+    let _turn = beside_others();
+    let mut desk = Desk::new();
+    let mut dev = desk.dev(&["porch"]);
+    running(&mut dev, 0);
+    let end = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("a date after 1970")
+        + Duration::from_secs(12);
+    move_ends(
+        &desk.cloud.database(),
+        u64::try_from(end.as_millis()).expect("a date"),
+    );
+    // The order of this save is the first one with the new end.
+    let from = dev.count();
+    save(&desk.folder, &script("two"));
+    running(&mut dev, from);
+    dev.kill();
+    desk.serve.take().expect("a cloud").kill();
+    let date = || {
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("a date after 1970")
+    };
+    wait_for("the end of the lease, and some time after it", || {
+        (date() > end + Duration::from_secs(2)).then_some(())
+    });
+
+    let back = date();
+    desk.serve = Some(desk.cloud.start());
+    desk.runs("release", 2);
+    let history = desk.device.history();
+    assert_eq!(makers(&history), ["release", "one", "two", "release"]);
+    let started = history
+        .iter()
+        .find(|message| message["payload"]["runs"] == "release")
+        .expect("a start");
+    let at = started["devicetimestamp"]["$date"].as_u64().expect("a date");
+    assert!(
+        u128::from(at) < back.as_millis(),
+        "the release ran before the cloud was back: {started}"
+    );
+    let api = &desk.device.api;
+    wait_for("the report about the end", || {
+        let (_, leases) = api.get(&format!("/project/{}/leases", api.project));
+        (leases["leases"][0]["devices"][0]["report"]["detail"] == "the lease's time is over").then_some(())
+    });
+}
+
+#[test]
 fn an_owner_who_wants_no_developers_gets_none() {
     let _turn = beside_others();
     let desk = Desk::with_config("developer = false\n");
@@ -217,16 +356,9 @@ fn a_release_takes_a_device_under_a_lease_and_no_update_is_lost() {
         &json!({"devices": [desk.device.id]}),
     );
     assert_eq!(status, 200, "{moved}");
-    let released = firmware_folder(desk.cloud.dir.path(), "next", &script("next"));
-    let push = std::process::Command::new(iottly_e2e::program())
-        .args(["push", "--branch", "main"])
-        .arg(&released)
-        .env("IOTTLY_URL", &api.url)
-        .env("IOTTLY_TOKEN", &api.token)
-        .env("IOTTLY_PROJECT", &api.project)
-        .output()
-        .expect("push");
-    assert!(push.status.success(), "{}", String::from_utf8_lossy(&push.stderr));
+    firmware_folder(desk.cloud.dir.path(), "next", &script("next"));
+    let (code, _, errors) = api.iottly(desk.cloud.dir.path(), &["push", "--branch", "main", "next"]);
+    assert_eq!(code, Some(0), "{errors}");
     let from = dev.count();
     let (status, begun) = api.post(
         &format!("{project}/deploymentgroups/{id}/flashfw"),

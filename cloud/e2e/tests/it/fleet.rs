@@ -175,7 +175,11 @@ impl Fleet {
                 }
             }
             Effect::WakeAt(ms) => self.later(ms.saturating_sub(self.now_ms), at, Event::Tick),
-            Effect::Journal(_) | Effect::Point(Running::Factory) | Effect::Start(_) | Effect::Stop => {}
+            Effect::Journal(_)
+            | Effect::KeepEngine(_)
+            | Effect::Point(Running::Factory)
+            | Effect::Start(_)
+            | Effect::Stop => {}
         }
     }
 

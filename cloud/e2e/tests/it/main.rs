@@ -10,6 +10,7 @@ mod demo;
 mod dev;
 mod fleet;
 mod memory;
+mod one_port;
 mod release;
 mod rollout;
 mod sections;

@@ -225,3 +225,38 @@ fn a_changed_byte_anywhere_is_refused_by_name() {
     assert_eq!(end["reason"], "bad_signature", "{end}");
     bench.says("factory", 1);
 }
+
+#[test]
+fn an_engine_is_signed_beside_a_release_that_needs_it() {
+    let _turn = beside_others();
+    let bench = Bench::new();
+    let file = bench.cloud.dir.path().join("new.wasm");
+    std::fs::write(&file, build(GOOD)).expect("component");
+    bench.run(&["release", "add", &text(&file)], &["--engine"]);
+    let (repository, keys) = (bench.repository(), text(&bench.cloud.dir.path().join("keys")));
+    let (_, shown, _) = iottly(&["release", "show", "--repository", &repository], "");
+    let shown: Value = serde_json::from_str(&shown).expect("json");
+    let engine = &shown["manifest"]["engine"];
+    let (digest, path) = (
+        engine["target"]["sha256"].as_str().expect("a digest"),
+        engine["target"]["path"].as_str().expect("a path"),
+    );
+    let (folder, name) = path.rsplit_once('/').expect("a folder");
+    let served = Path::new(&repository)
+        .join("targets")
+        .join(folder)
+        .join(format!("{digest}.{name}"));
+    let size = std::fs::metadata(served).expect("the engine").len();
+    assert_eq!(engine["target"]["size"], size);
+
+    // Code of its own needs no engine, and a release that cannot use it is not made.
+    std::fs::write(&file, b"\0asm\x0d\0\x01\0").expect("component");
+    let file = text(&file);
+    let seal = text(&bench.cloud.dir.path().join("seal"));
+    let add = ["release", "add", &file, "--engine", "--repository", &repository];
+    let (code, _, errors) = iottly(&[&add[..], &["--keys", &keys, "--seal", &seal]].concat(), "");
+    assert_eq!(code, Some(1), "{errors}");
+    assert!(errors.contains("needs no script engine"), "{errors}");
+    let (_, all, _) = iottly(&["release", "show", "--repository", &repository], "");
+    assert_eq!(all.lines().count(), 1, "{all}");
+}

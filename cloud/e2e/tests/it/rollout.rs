@@ -2,9 +2,8 @@
 //! halts the rollout; a changed byte is refused; a rollout survives kills of cloud and agent.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use iottly_e2e::{Api, CloudHome, DeviceHome, Process, agent_program, beside_others, program, wait_for};
+use iottly_e2e::{Api, CloudHome, DeviceHome, Process, agent_program, beside_others, demo, wait_for};
 use serde_json::{Value, json};
 
 const GOOD: &str = "function init() { send_msg({ runs: 'NAME' }); } function loop() { return 200; }";
@@ -27,21 +26,9 @@ impl Desk {
         desk
     }
 
-    fn of_demo(dir: &Path, ready: &Value) -> Self {
-        Self::new(dir, api_of(ready))
-    }
-
     /// Runs a command against the cloud; returns exit code, standard output and standard error.
     fn run(&self, args: &[&str]) -> (Option<i32>, String, String) {
-        let mut command = Command::new(program());
-        command.args(args).current_dir(&self.dir);
-        command
-            .env("IOTTLY_URL", &self.api.url)
-            .env("IOTTLY_TOKEN", &self.api.token)
-            .env("IOTTLY_PROJECT", &self.api.project);
-        let output = command.output().expect("the command starts");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        (output.status.code(), text(output.stdout), text(output.stderr))
+        self.api.iottly(&self.dir, args)
     }
 
     fn push(&self, script: &str) -> Value {
@@ -80,26 +67,12 @@ impl Desk {
     }
 }
 
-fn api_of(ready: &Value) -> Api {
-    let field = |name: &str| ready[name].as_str().expect("field");
-    Api::new(field("http"), field("token"), field("project_id"))
-}
-
-fn demo(dir: &Path, devices: u16) -> (Process, Value) {
-    // The agents run inside the demo, and the program itself is its compiler.
-    let mut command = Command::new(program());
-    command
-        .args([
-            "demo",
-            "--json",
-            "--http",
-            "127.0.0.1:0",
-            "--devices",
-            &devices.to_string(),
-            "--data",
-        ])
-        .arg(dir.join("demo"));
-    Process::start_until_ready("the demo", &mut command)
+/// Starts a demo, whose agents run inside it, and a desk beside it.
+fn demo_with_desk(dir: &Path, devices: u16) -> (Process, Value, Desk) {
+    let (data, devices) = (dir.join("demo"), devices.to_string());
+    let data = data.to_str().expect("utf-8 path");
+    let (process, ready, api) = demo(&["--devices", &devices, "--data", data]);
+    (process, ready, Desk::new(dir, api))
 }
 
 fn newest_file(folder: &Path) -> PathBuf {
@@ -116,8 +89,7 @@ fn newest_file(folder: &Path) -> PathBuf {
 fn canary_then_all_then_a_halt_then_back_then_a_refusal() {
     let _turn = beside_others();
     let dir = tempfile::tempdir().expect("folder");
-    let (process, ready) = demo(dir.path(), 3);
-    let desk = Desk::of_demo(dir.path(), &ready);
+    let (process, _, desk) = demo_with_desk(dir.path(), 3);
     let (code, _, stderr) = desk.run(&["group", "watch", "demo"]);
     assert_eq!(code, Some(4), "{stderr}");
 
@@ -183,8 +155,7 @@ fn canary_then_all_then_a_halt_then_back_then_a_refusal() {
 fn a_changed_byte_in_the_repository_is_refused_by_name() {
     let _turn = beside_others();
     let dir = tempfile::tempdir().expect("folder");
-    let (process, ready) = demo(dir.path(), 1);
-    let desk = Desk::of_demo(dir.path(), &ready);
+    let (process, ready, desk) = demo_with_desk(dir.path(), 1);
     desk.push(&GOOD.replace("NAME", "one"));
     // The byte is changed after signing and before the device may download the component.
     let group = desk.group("demo")["id"].as_str().expect("id").to_owned();

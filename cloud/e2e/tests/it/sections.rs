@@ -2,9 +2,8 @@
 //! same files in a folder become the same firmware.
 
 use std::path::Path;
-use std::process::Command;
 
-use iottly_e2e::{Api, CloudHome, DeviceHome, Process, beside_others, program, wait_for};
+use iottly_e2e::{Api, CloudHome, DeviceHome, Process, beside_others, wait_for};
 use iottly_manifest::Script;
 use serde_json::{Value, json};
 
@@ -166,20 +165,9 @@ fn a_folder_with_the_same_content_becomes_the_same_firmware() {
     std::fs::create_dir(&folder).expect("a folder");
     std::fs::write(folder.join("main.js"), &script.files["main.js"]).expect("writes");
     std::fs::write(folder.join("firmware.toml"), MANIFEST).expect("writes");
-    let pushed = Command::new(program())
-        .arg("push")
-        .arg(&folder)
-        .env("IOTTLY_URL", &console.api.url)
-        .env("IOTTLY_TOKEN", &console.api.token)
-        .env("IOTTLY_PROJECT", &console.api.project)
-        .output()
-        .expect("the command starts");
-    assert!(
-        pushed.status.success(),
-        "{}",
-        String::from_utf8_lossy(&pushed.stderr)
-    );
-    let pushed: Value = serde_json::from_slice(&pushed.stdout).expect("json");
+    let (code, pushed, errors) = console.api.iottly(console.cloud.dir.path(), &["push", "porch"]);
+    assert_eq!(code, Some(0), "{errors}");
+    let pushed: Value = serde_json::from_str(&pushed).expect("json");
     let revision = format!("/branches/main/revisions/{}", pushed["revision"]);
     let shown = console.request(console.api.get(&console.path(&revision)));
     assert_eq!(shown["manifest"], json!(MANIFEST));

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use iottly_e2e::{CloudHome, DeviceHome, Process, beside_others, program, wait_for};
+use iottly_e2e::{CloudHome, DeviceHome, Process, beside_others, wait_for};
 use serde_json::{Value, json};
 
 /// A script that counts up, five messages at a time.
@@ -90,15 +89,7 @@ fn serve(stream: &TcpStream, taken: &Taken, mute: &AtomicBool) -> Option<()> {
 
 /// Runs `iottly webhook …` for a device's project.
 fn webhook(device: &DeviceHome, args: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(program());
-    command.arg("webhook").args(args);
-    command
-        .env("IOTTLY_URL", &device.api.url)
-        .env("IOTTLY_TOKEN", &device.api.token)
-        .env("IOTTLY_PROJECT", &device.api.project);
-    let output = command.output().expect("the command starts");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    (output.status.code(), text(output.stdout), text(output.stderr))
+    device.api.iottly(&device.path, &[&["webhook"], args].concat())
 }
 
 fn add(device: &DeviceHome, receiver: &Receiver) -> String {

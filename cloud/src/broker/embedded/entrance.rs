@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Weak;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mqtt5::broker::transport::{BrokerTransport, WebSocketTransport};
 use mqtt5::broker::websocket_server::WebSocketStreamWrapper;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
@@ -22,6 +22,11 @@ use iottly_protocol::limits::MAX_PUBLISH_BYTES;
 
 /// Maximum size of a message of a WebSocket, in bytes: the largest packet.
 const MAX_MESSAGE: usize = MAX_PUBLISH_BYTES + PACKET_OVERHEAD;
+
+/// CONNACK of MQTT 3.1.1 with the code "server unavailable" (section 3.2.2.3).
+const UNAVAILABLE: [u8; 4] = [0x20, 2, 0, 3];
+/// Maximum time in which a client takes its refusal.
+const REFUSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Stream of bytes that MQTT can be spoken on.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Sync + Unpin + 'static {}
@@ -38,12 +43,16 @@ impl MqttEntrance {
     pub async fn serve(&self, mut stream: impl ByteStream, client: SocketAddr, key: Option<AddressKey>) {
         let Some(gate) = self.0.upgrade() else { return };
         let Some(place) = gate.waiting.take(key, true, Instant::now()) else {
-            tracing::debug!(client.address = %client, "no place for a connection without a login; closing it");
+            tracing::debug!(client.address = %client, "no place for a connection without a login; asking it to come back later");
+            refuse(&mut stream).await;
             return;
         };
         let read = tokio::select! {
             read = tokio::time::timeout(CONNECT_WITHIN, first_packet(&mut stream)) => read,
-            () = place.lost() => return,
+            () = place.lost() => {
+                refuse(&mut stream).await;
+                return;
+            }
         };
         match read {
             Ok(Ok((First::Whole, bytes))) => {
@@ -67,6 +76,12 @@ impl MqttEntrance {
         }
     }
 
+    /// Returns true if there is a place for another connection without a login.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.0.upgrade().is_some_and(|gate| gate.waiting.has_room())
+    }
+
     /// Serves MQTT in the messages of a WebSocket, whose handshake is complete, as [`serve`](Self::serve) does.
     pub async fn serve_websocket(
         &self,
@@ -81,6 +96,17 @@ impl MqttEntrance {
         let stream = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
         self.serve(WebSocketStreamWrapper::new(stream), client, key).await;
     }
+}
+
+/// Sends a client the answer that the broker is unavailable. A device then pauses for longer than after a connection that
+/// only ends.
+async fn refuse(stream: &mut (impl AsyncWrite + Unpin)) {
+    let told = async {
+        stream.write_all(&UNAVAILABLE).await?;
+        stream.shutdown().await
+    };
+    // A client that takes nothing learns nothing.
+    let _ = tokio::time::timeout(REFUSE_WITHIN, told).await;
 }
 
 /// Returns the value of `Sec-WebSocket-Accept` for a client's `Sec-WebSocket-Key` (RFC 6455, section 4.2.2).

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use iottly_protocol::release::LeaseId;
-use iottly_protocol::{CommandId, DeviceId, GroupId, Level, MessageKind, ProjectId, StreamClass, StreamId};
+use iottly_protocol::{
+    CommandId, DeviceId, FirmwareMark, GroupId, Level, MessageKind, ProjectId, StreamClass, StreamId,
+};
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sqlx::Row as _;
@@ -97,6 +99,12 @@ pub(super) fn raw(row: &Row, table: &'static str, field: &'static str) -> Result
 pub(super) fn filled<'r>(row: &'r Row, field: &'static str) -> Result<Option<&'r str>> {
     let text: &str = get(row, field)?;
     Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Reads the mark of a script.
+pub(super) fn mark(text: &str, table: &'static str, field: &'static str) -> Result<FirmwareMark> {
+    text.parse()
+        .map_err(|reason: &str| corrupt(table, field, reason.to_owned()))
 }
 
 /// Reads JSON text.

@@ -9,7 +9,7 @@ use crate::{EntrySize, HistoryStore, PageQuery, Result, ScanBounds};
 use iottly_core::model::{Cursor, MessageId, Scope, StoredLog, StoredMessage};
 
 /// Columns of an entry to read, and of an entry whose size is needed.
-const ENTRY: &str = "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body FROM messages WHERE project = ";
+const ENTRY: &str = "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body, firmware FROM messages WHERE project = ";
 const SIZE: &str = "SELECT ts, id, CAST(octet_length(body) AS BIGINT) AS n FROM messages WHERE project = ";
 
 #[async_trait]

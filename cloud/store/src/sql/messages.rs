@@ -14,7 +14,7 @@ use iottly_core::MessageIds;
 use iottly_core::model::{MessageId, Scope, StoredMessage, UnixMs};
 
 /// Number of columns of a message row.
-const COLUMNS: usize = 10;
+const COLUMNS: usize = 11;
 /// Rows of the multi-row insert. Few distinct statements keep the cache of prepared statements effective.
 const ROWS: usize = 64;
 
@@ -23,8 +23,9 @@ static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insert_sql(ROWS));
 
 /// Keys of the statement that reads entries by key; shorter lists repeat the last one.
 const KEYS: usize = 16;
-static THESE: LazyLock<String> =
-    LazyLock::new(|| by_keys("project, device, ts, id, kind, device_ts, channel, stream, seq, body"));
+static THESE: LazyLock<String> = LazyLock::new(|| {
+    by_keys("project, device, ts, id, kind, device_ts, channel, stream, seq, body, firmware")
+});
 static SIZES: LazyLock<String> = LazyLock::new(|| by_keys("id, CAST(octet_length(body) AS BIGINT) AS n"));
 
 /// Returns a statement that joins the keys with the entries, so that each key is one index search regardless
@@ -41,7 +42,7 @@ fn by_keys(columns: &str) -> String {
 }
 
 fn insert_sql(rows: usize) -> String {
-    let columns = "project, device, ts, id, kind, device_ts, channel, stream, seq, body";
+    let columns = "project, device, ts, id, kind, device_ts, channel, stream, seq, body, firmware";
     format!(
         "INSERT INTO messages ({columns}) VALUES {}",
         multi_row::rows(COLUMNS, rows)
@@ -104,7 +105,8 @@ async fn insert_rows(connection: &mut Conn, sql: &'static str, messages: &[&Stor
             .bind(message.channel.as_deref().map(codec::text))
             .bind(message.origin.as_ref().map(|(stream, _)| codec::id(stream)))
             .bind(message.origin.map(|(_, seq)| codec::signed(seq)))
-            .bind(message.payload.get());
+            .bind(message.payload.get())
+            .bind(message.firmware.map(|mark| mark.to_string()));
     }
     query.execute(connection).await?;
     Ok(())
@@ -169,6 +171,7 @@ pub(super) fn message(row: &Row) -> Result<StoredMessage> {
             ))
         }
     };
+    let mark: Option<&str> = codec::get(row, "firmware")?;
     Ok(StoredMessage {
         id: MessageId(codec::bytes(row, "messages", "id")?),
         scope: codec::scope(row, "messages", "device")?,
@@ -178,6 +181,8 @@ pub(super) fn message(row: &Row) -> Result<StoredMessage> {
         channel: codec::get(row, "channel")?,
         payload: codec::raw(row, "messages", "body")?,
         origin,
-        firmware: None,
+        firmware: mark
+            .map(|text| codec::mark(text, "messages", "firmware"))
+            .transpose()?,
     })
 }

@@ -173,16 +173,30 @@ pub(super) async fn save_manifest(
             .map_err(|refused| ApiError::invalid("invalid_manifest", refused.to_string()))?;
     }
     access.services().rollouts.spare_disk().await?;
-    access
-        .change(
-            Change::SaveManifest {
-                branch: branch.clone(),
-                manifest: body.manifest,
-            },
-            clock::now(),
-        )
-        .await?;
-    answer(&access, &branch).await
+    set_manifest(&access, branch, body.manifest).await
+}
+
+/// Removes the `firmware.toml` of the working copy; the code then uses nothing of a board.
+#[utoipa::path(
+    delete,
+    path = "/branches/{branch}/manifest",
+    tag = "branches",
+    responses((status = 200, description = "The branch with the saved working copy", body = OneBranch))
+)]
+pub(super) async fn delete_manifest(
+    access: ProjectAccess,
+    Path((_, branch)): Path<(String, String)>,
+) -> Answer<OneBranch> {
+    set_manifest(&access, branch, None).await
+}
+
+async fn set_manifest(access: &ProjectAccess, branch: String, manifest: Option<String>) -> Answer<OneBranch> {
+    let change = Change::SaveManifest {
+        branch: branch.clone(),
+        manifest,
+    };
+    access.change(change, clock::now()).await?;
+    answer(access, &branch).await
 }
 
 /// Deletes a handler whose command is not defined any more.

@@ -148,7 +148,7 @@ fn code_routes() -> OpenApiRouter<App> {
         .routes(routes!(branches::all, branches::create))
         .routes(routes!(branches::show, branches::delete))
         .routes(routes!(branches::save))
-        .routes(routes!(branches::save_manifest))
+        .routes(routes!(branches::save_manifest, branches::delete_manifest))
         .routes(routes!(branches::delete_snippet))
         .routes(routes!(branches::revisions, branches::save_version))
         .routes(routes!(branches::revision))

@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 
 use super::server::{ALPN_HTTP, ALPN_MQTT};
 use super::validity;
+use iottly_cloud::Metrics;
 use iottly_cloud::clock;
 use iottly_core::model::UnixMs;
 
@@ -121,10 +122,18 @@ impl Certificate {
         current.warn(&self.cert, now);
     }
 
-    /// Checks the files every few seconds.
-    pub(super) async fn watch(self: Arc<Self>) {
+    /// Returns the end of the current certificate's validity, if it can be read.
+    fn ends(&self) -> Option<UnixMs> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).ends
+    }
+
+    /// Checks the files every few seconds, and records when the certificate ends.
+    pub(super) async fn watch(self: Arc<Self>, metrics: Arc<Metrics>) {
         let mut rounds = tokio::time::interval(LOOK_EVERY);
         loop {
+            if let Some(ends) = self.ends() {
+                metrics.certificate_ends(ends);
+            }
             rounds.tick().await;
             let certificate = Arc::clone(&self);
             // The files may be on a disk that hangs.

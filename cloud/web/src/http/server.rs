@@ -21,11 +21,11 @@ use super::certificate::Certificate;
 use super::exchange::RequestContext;
 use super::router::{metrics_router, router, router_with_metrics};
 use super::stream::{Connection, Peer, Shared, Watched};
-use crate::app::WebServices;
-use crate::app::{App, until_true};
+use crate::app::{App, WebServices, until_true};
+use iottly_cloud::Metrics;
 use iottly_cloud::broker::MqttEntrance;
 use iottly_cloud::edge::{
-    Acceptor, AddressKey, Peek, Place, Places, Prefixed, Trusted, peek_until, read_client_address,
+    Acceptor, AddressKey, Peek, Place, Places, Prefixed, Trusted, Turns, peek_until, read_client_address,
 };
 
 /// Maximum time for which requests may continue after the server was asked to stop.
@@ -51,8 +51,15 @@ pub(super) const ALPN_HTTP: &[u8] = b"http/1.1";
 const MQTT_CONNECT: u8 = 0x10;
 /// Maximum number of handshakes in progress; an idle one costs little.
 const MAX_HANDSHAKES: usize = 1024;
-/// Maximum number of handshakes in progress from one address.
-const MAX_HANDSHAKES_PER_ADDRESS: usize = 16;
+/// Maximum number of handshakes in progress from one address; a whole site of devices may be behind it.
+const MAX_HANDSHAKES_PER_ADDRESS: usize = 256;
+/// Maximum number of handshakes a second; at about 0.4 ms each, a fleet that returns leaves most of a processor to the
+/// devices that are connected.
+const HANDSHAKES_PER_SECOND: u32 = 600;
+/// Number of handshakes that may start at once after a pause.
+const HANDSHAKE_BURST: u32 = 200;
+/// Maximum time that a handshake waits for its turn; a client whose turn would come later is turned away.
+const HANDSHAKE_TURN: Duration = Duration::from_secs(4);
 /// Maximum size of a request's head, in bytes: headers, and a URL of 64 KiB, the longest that HTTP libraries
 /// accept.
 const MAX_HEAD: usize = 80 << 10;
@@ -75,6 +82,8 @@ struct ListenerState {
     app: TowerToHyperService<Router>,
     places: Arc<Places<AddressKey>>,
     handshakes: Arc<Places<AddressKey>>,
+    turns: Turns,
+    metrics: Arc<Metrics>,
     trusted: Arc<Trusted>,
     tls: Option<TlsAcceptor>,
     /// Entrance to the broker, if the listener carries MQTT too.
@@ -164,7 +173,7 @@ impl Server {
         server.certificate = Some(tokio::spawn(
             services
                 .critical_tasks
-                .watch_end("certificate", certificate.watch()),
+                .watch_end("certificate", certificate.watch(Arc::clone(&services.metrics))),
         ));
         Ok(server)
     }
@@ -200,6 +209,8 @@ impl Server {
                 MAX_HANDSHAKES.min(all),
                 MAX_HANDSHAKES_PER_ADDRESS.min(per_address),
             ),
+            turns: Turns::new(HANDSHAKES_PER_SECOND, HANDSHAKE_BURST, HANDSHAKE_TURN),
+            metrics: Arc::clone(&services.metrics),
             trusted: Arc::new(Trusted::new(&services.edge.trusted_proxies)),
             tls,
             mqtt,
@@ -391,11 +402,18 @@ impl ListenerState {
         within(FIRST_BYTE, peek_until(&stream, 1, |_| Peek::Done(()))).await?;
         within(HANDSHAKE, peek_until(&stream, MAX_HELLO, is_whole_record)).await?;
         let full = || io::Error::other("no place for a handshake");
+        let Some(wait) = self.turns.take(Instant::now()) else {
+            self.metrics.handshake_turned_away();
+            return Err(io::Error::other("too many handshakes wait for their turns"));
+        };
+        tokio::time::sleep(wait).await;
         let place = self.handshakes.take(key, true, Instant::now()).ok_or_else(full)?;
-        tokio::select! {
-            shaken = within(HANDSHAKE, tls.accept(stream)) => Ok(Connection::Tls(Box::new(shaken?))),
-            () = place.lost() => Err(full()),
-        }
+        let shaken = tokio::select! {
+            shaken = within(HANDSHAKE, tls.accept(stream)) => shaken?,
+            () = place.lost() => return Err(full()),
+        };
+        self.metrics.handshake();
+        Ok(Connection::Tls(Box::new(shaken)))
     }
 }
 

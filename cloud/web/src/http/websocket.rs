@@ -3,8 +3,8 @@
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    CONNECTION, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -24,6 +24,8 @@ pub(super) const PATH: &str = "/mqtt";
 const PROTOCOL: &str = "mqtt";
 /// Version of the WebSocket protocol.
 const VERSION: &str = "13";
+/// Time after which a device that found no room may come back, in seconds; devices add up to half a minute.
+const RETRY_SECONDS: &str = "5";
 /// Length of a key: 16 bytes in base64.
 const KEY_LENGTH: usize = 24;
 
@@ -44,6 +46,14 @@ pub(super) async fn mqtt(
             .insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static(VERSION));
         return refused;
     };
+    if !app.services.mqtt.has_room() {
+        let mut refused =
+            ApiError::unavailable("busy", "no room for another device now; come back later").into_response();
+        refused
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+        return refused;
+    }
     let extensions = request.extensions_mut();
     let (upgrade, client) = (
         extensions.remove::<OnUpgrade>(),

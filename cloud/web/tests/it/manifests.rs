@@ -74,7 +74,15 @@ async fn a_manifest_is_saved_versioned_compared_and_restored_with_the_code() {
         send(&cloud, "GET", "/main/revisions/2", Value::Null).await.ok()["manifest"],
         json!(PLAIN)
     );
+    // A body that says nothing about the manifest removes none.
+    let refused = send(&cloud, "PUT", "/main/manifest", json!({})).await;
+    assert!(refused.error(400).contains("`manifest`"), "{}", refused.text);
+    let kept = send(&cloud, "GET", "/main", Value::Null).await.ok();
+    assert_eq!(kept["manifest"], json!(PLAIN));
     let removed = write(&cloud, None).await.ok();
+    assert!(removed.get("manifest").is_none(), "{removed}");
+    write(&cloud, Some(PLAIN)).await.ok();
+    let removed = send(&cloud, "DELETE", "/main/manifest", Value::Null).await.ok();
     assert!(removed.get("manifest").is_none(), "{removed}");
     let same = send(&cloud, "GET", "/main/diff?from=1", Value::Null).await.ok();
     assert!(

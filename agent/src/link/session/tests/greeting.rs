@@ -93,6 +93,31 @@ fn connections_that_do_not_last_are_made_less_and_less_often() {
 }
 
 #[test]
+fn a_device_for_which_there_is_no_room_waits_as_the_cloud_asks() {
+    let mut session = session(1, 1);
+    session.handle(Event::Timer, 0);
+    session.handle(
+        Event::Busy {
+            after_ms: Some(5_000),
+        },
+        100,
+    );
+    assert_eq!(session.state(), LinkState::Offline);
+    let due = session.deadline_ms().expect("a next attempt");
+    assert!((5_100..=35_100).contains(&due), "{due}");
+    // Each further refusal doubles the time over which the devices of a fleet spread.
+    let pauses = (0..20).map(|_| {
+        let due = session.deadline_ms().expect("a next attempt");
+        session.handle(Event::Timer, due);
+        session.handle(Event::Busy { after_ms: None }, due);
+        session.deadline_ms().expect("a next attempt") - due
+    });
+    let pauses: Vec<_> = pauses.collect();
+    assert!(pauses.iter().all(|pause| *pause <= 300_000), "{pauses:?}");
+    assert!(pauses.iter().any(|pause| *pause > 60_000), "{pauses:?}");
+}
+
+#[test]
 fn the_cloud_s_time_comes_with_how_long_ago_it_was_asked_for() {
     let mut session = session(1, 1);
     let hello = connect(&mut session, 1_000);

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 
-use iottly_protocol::release::{Action, ChunkList, HealthRules, Refusal};
+use iottly_protocol::release::{Action, ChunkList, EngineFact, HealthRules, Refusal};
 use iottly_protocol::tuf::{encode_hex, sha256_hex};
 use iottly_update::{
     Committed, Disk as _, Event, Host, Known, Memory, MetaError, Now, Offer, Planned, PlannedEngine,
@@ -41,6 +41,8 @@ pub(crate) struct Device {
     pub(crate) brings: bool,
     /// Digest of the device's own engine, if it runs the old release, a script.
     pub(crate) own_engine: Option<String>,
+    /// Engine that the agent carries, of which a copy is kept.
+    pub(crate) carries: Option<Vec<u8>>,
     /// Digests of the engines that are offered to scripts.
     pub(crate) offered: Vec<String>,
     /// Start that was asked for last.
@@ -171,6 +173,20 @@ impl Host for Device {
         self.warnings.push(text.to_owned());
     }
 
+    fn own_engines(&mut self) -> Vec<EngineFact> {
+        let of = |content: &Vec<u8>| EngineFact {
+            abi: "script 1".to_owned(),
+            sha256: sha256_hex(content),
+        };
+        self.carries.iter().map(of).collect()
+    }
+
+    fn own_engine(&mut self, sha256: &str) -> Option<Vec<u8>> {
+        self.carries
+            .clone()
+            .filter(|content| sha256_hex(content) == sha256)
+    }
+
     fn offer_engines(&mut self, engines: &[StoredEngine]) {
         for engine in engines {
             let content = self.disk.content(engine.file()).expect("the engine's file");
@@ -296,6 +312,7 @@ pub(crate) fn boot_with(
         fetches: 0,
         brings: false,
         own_engine: None,
+        carries: None,
         offered: vec![],
         started: None,
         silent: false,

@@ -7,11 +7,12 @@ use iottly_update::{Disk as _, Event, Journal, Memory, Running, Slot, StoredEngi
 use super::device::{
     Behaviour, Device, OLD, OWN_ENGINE, boot_with, engine, feed, now, offer, planned, runs, seasoned, settle,
 };
-use super::disk::MemDisk;
+use super::disk::{Luck, MemDisk};
 use super::sweep_of;
 
 const NEW_ENGINE: &str = "new";
 const FILE: &str = "update/engine-0.wasm";
+const FILES: [&str; 2] = [FILE, "update/engine-1.wasm"];
 
 fn assert_sweep(behaviour: Behaviour, end: &str) {
     let (cuts, table, failures) = sweep_of(behaviour, false, true);
@@ -225,4 +226,95 @@ fn a_damaged_engine_is_not_offered() {
     let mut updater = boot_with(&disk, Behaviour::Good, 0, |device| device.brings = true).expect("start");
     assert!(updater.host().offered.is_empty());
     assert_eq!(runs(&mut updater), Some(b"factory".to_vec()));
+}
+
+/// Engine that the agent carries, and the next one that it carries after it was replaced.
+const CARRIED: [&[u8]; 2] = [b"the engine of this agent", b"the engine of the next agent"];
+
+/// Starts a device whose agent carries one of [`CARRIED`].
+fn start_carrying(
+    disk: &MemDisk,
+    behaviour: Behaviour,
+    which: usize,
+) -> std::io::Result<Updater<MemDisk, Device>> {
+    boot_with(disk, behaviour, 0, |device| {
+        device.own_engine = Some(sha256_hex(CARRIED[which]));
+        device.carries = Some(CARRIED[which].to_vec());
+    })
+}
+
+#[test]
+fn a_script_goes_back_to_the_former_engine_of_the_agent() {
+    let disk = seasoned();
+    let mut updater = start_carrying(&disk, Behaviour::Good, 0).expect("start");
+    assert_eq!(disk.content(FILE).as_deref(), Some(CARRIED[0]), "a copy is kept");
+    assert_eq!(updater.host().warnings, Vec::<String>::new());
+
+    let mut updater = start_carrying(&disk, Behaviour::Traps, 1).expect("start");
+    assert!(updater.host().trial);
+    rest(&mut updater);
+    let report = updater.host().reports.pop().expect("a report");
+    assert_eq!(report.state, UpdateState::Ended(Ending::RolledBack));
+    for mut updater in [
+        updater,
+        start_carrying(&disk, Behaviour::Traps, 1).expect("start"),
+    ] {
+        let started = updater.host().started.clone().expect("started");
+        assert_eq!(
+            (started.firmware, started.trial, started.engine),
+            (Running::Slot(Slot::A), None, Some(sha256_hex(CARRIED[0])))
+        );
+    }
+    assert_eq!(disk.content(FILE).as_deref(), Some(CARRIED[0]));
+}
+
+#[test]
+fn one_copy_of_the_agents_engine_is_kept() {
+    let disk = seasoned();
+    start_carrying(&disk, Behaviour::Good, 0).expect("start");
+    let mut updater = start_carrying(&disk, Behaviour::Good, 1).expect("start");
+    rest(&mut updater);
+    assert_eq!(updater.memory().engines.len(), 1);
+    let place = usize::from(updater.memory().engines[0].place);
+    assert_eq!(disk.content(FILES[place]).as_deref(), Some(CARRIED[1]));
+    assert_eq!(disk.content(FILES[1 - place]), None);
+    // A release that is no script needs none.
+    feed(&mut updater, Event::Offer(offer(2)), now(10_000)).expect("offer");
+    settle(&mut updater, &mut 10_000).expect("settled");
+    assert_eq!(updater.memory().engines, []);
+    assert_eq!(FILES.map(|file| disk.content(file)), [None, None]);
+}
+
+#[test]
+fn a_cut_at_any_step_leaves_a_whole_copy_or_one_that_is_written_again() {
+    for step in 0.. {
+        let disk = seasoned();
+        disk.cut_at(Some(step));
+        let _ = start_carrying(&disk, Behaviour::Good, 0);
+        let cut = disk.is_cut();
+        for luck in [
+            Luck::Nothing,
+            Luck::All,
+            Luck::Some(step),
+            Luck::Some(step * 31 + 7),
+        ] {
+            let found = disk.after_cut(luck);
+            let mut updater = start_carrying(&found, Behaviour::Good, 0).expect("start");
+            assert!(!updater.host().trial);
+            assert_eq!(
+                updater.host().offered,
+                [sha256_hex(CARRIED[0])],
+                "cut {step}, {luck:?}"
+            );
+            assert_eq!(
+                found.content(FILE).as_deref(),
+                Some(CARRIED[0]),
+                "cut {step}, {luck:?}"
+            );
+        }
+        if !cut {
+            assert!(step > 3, "{step} steps");
+            return;
+        }
+    }
 }

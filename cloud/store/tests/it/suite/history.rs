@@ -3,7 +3,7 @@
 use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{Cursor, ORPHANED, Scope, Scopes, SecretHash, StoredMessage, UnixMs};
-use iottly_protocol::{GroupId, Level, LogLine, MessageKind, ProjectId, StreamId};
+use iottly_protocol::{FirmwareMark, GroupId, Level, LogLine, MessageKind, ProjectId, StreamId};
 use iottly_store::{EntrySize, PageQuery, ScanBounds};
 use iottly_web::auth::mint_token;
 use serde_json::value::RawValue;
@@ -93,6 +93,7 @@ pub(crate) async fn what_is_written_is_there_after_reopening(setup: Setup) {
         ),
         ("250", Some("c"), 7)
     );
+    assert_eq!(newest.firmware, FirmwareMark::of("0123456789ab"));
     assert_eq!(newest.origin, Some((StreamId::from_bytes([1; 16]), 250)));
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{Change, Principal, Project, Scope, Scopes, SecretHash, UnixMs};
-use iottly_protocol::{DeviceId, GroupId, MessageKind, ProjectId, StreamId};
+use iottly_protocol::{DeviceId, FirmwareMark, GroupId, MessageKind, ProjectId, StreamId};
 use iottly_store as store;
 use iottly_store::{Database, NewDevice, Result, Store};
 use iottly_web::auth;
@@ -164,7 +164,7 @@ fn message(n: u64) -> std::result::Result<Entry, String> {
         at: 7,
         channel: Some("c".into()),
         payload,
-        firmware: None,
+        firmware: FirmwareMark::of("0123456789abcdef"),
     })
 }
 

@@ -253,7 +253,9 @@ pub(crate) struct Edit {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ManifestEdit {
-    /// Text of the `firmware.toml`, 65,536 bytes at most; null removes it.
+    /// Text of the `firmware.toml`, 65,536 bytes at most; null removes it. Must be given.
+    #[serde(deserialize_with = "Deserialize::deserialize")]
+    #[schema(required = true)]
     pub(crate) manifest: Option<String>,
 }
 

@@ -1,6 +1,6 @@
 //! JSON types for histories.
 
-use iottly_protocol::{DeviceId, MessageKind, ProjectId};
+use iottly_protocol::{DeviceId, FirmwareMark, MessageKind, ProjectId};
 use serde::Serialize;
 use serde::ser::SerializeSeq;
 use serde_json::value::RawValue;
@@ -61,6 +61,7 @@ impl Serialize for PageEntries {
                 kind: message.kind,
                 payload: &message.payload,
                 channel: message.channel.as_deref(),
+                firmware: message.firmware,
             })?;
         }
         seq.end()
@@ -91,4 +92,9 @@ pub(crate) struct PageEntry<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(crate) channel: Option<&'a str>,
+    /// Beginning of the SHA-256 of the script that made the entry under a developer lease; left out for the committed
+    /// release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{12}$")]
+    pub(crate) firmware: Option<FirmwareMark>,
 }

@@ -2,7 +2,7 @@
 //! documented.
 
 use iottly_protocol::{
-    CommandId, DeviceId, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId,
+    CommandId, DeviceId, FirmwareMark, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -110,6 +110,11 @@ pub(crate) struct MessageDto<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     channel: Option<&'a str>,
+    /// Beginning of the SHA-256 of the script that made the entry under a developer lease; left out for the committed
+    /// release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{12}$")]
+    firmware: Option<FirmwareMark>,
     /// Stream of the device that the entry was sent in; left out if the cloud made the entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
@@ -130,6 +135,7 @@ impl<'a> From<&'a StoredMessage> for MessageDto<'a> {
             kind: message.kind,
             payload: &message.payload,
             channel: message.channel.as_deref(),
+            firmware: message.firmware,
             stream: message.origin.map(|(stream, _)| stream),
             seq: message.origin.map(|(_, seq)| seq),
         }

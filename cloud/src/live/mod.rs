@@ -1,21 +1,19 @@
 //! Live feed: hands stored messages to watchers as they are stored, and to those that ask for it log lines and answers
 //! to developer orders. Never reads from the store, and never waits for a watcher.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+mod watcher;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use iottly_protocol::{DeviceId, ProjectId};
-use tokio::sync::Notify;
 
-use iottly_core::ingest::{Observed, ObservedRecord};
+use iottly_core::ingest::Observed;
 use iottly_core::model::StoredMessage;
+use watcher::{Item, Watcher, lock};
 
-/// Maximum number of messages queued for a slow watcher.
-const QUEUE_MESSAGES: usize = 256;
-/// Maximum payload bytes queued for a slow watcher; a single larger message is still queued alone.
-const QUEUE_BYTES: usize = 1 << 20;
-/// Maximum number of watchers; with the two limits above, the hub holds at most 256 MiB.
+/// Maximum number of watchers; with the limits of their queues, the hub holds at most 256 MiB.
 const MAX_WATCHERS: usize = 256;
 /// Maximum number of watchers of a project. When the hub is full, the project with the most watchers loses
 /// one to a project with fewer.
@@ -77,43 +75,6 @@ pub struct LiveStream {
     count: Arc<AtomicUsize>,
 }
 
-#[derive(Debug, Default)]
-struct Watcher {
-    /// Position in the order in which watchers were admitted.
-    number: u64,
-    /// True for a watcher that also gets log lines and answers to developer orders.
-    is_developer: bool,
-    queue: Mutex<Queue>,
-    wake: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Queue {
-    items: VecDeque<Item>,
-    bytes: usize,
-    skipped: u64,
-    ended: bool,
-}
-
-#[derive(Debug)]
-enum Item {
-    Message(Arc<StoredMessage>),
-    Observed(Arc<Observed>),
-}
-
-impl Item {
-    /// Returns the bytes of the item that a device chose.
-    fn len(&self) -> usize {
-        match self {
-            Self::Message(message) => message.payload.get().len(),
-            Self::Observed(observed) => match &observed.what {
-                ObservedRecord::Log(line) => line.text.len(),
-                ObservedRecord::Developer(report) => report.detail.as_ref().map_or(0, String::len),
-            },
-        }
-    }
-}
-
 impl Watchers {
     /// Admits a watcher of one or several devices of a project, or of the whole project; when the hub is full, ends the
     /// oldest watcher of the project with the most.
@@ -139,11 +100,7 @@ impl Watchers {
                 .max_by_key(|(_, share)| *share);
             self.end_oldest(busiest.ok_or(TooManyWatchers::All)?.0);
         }
-        let watcher = Arc::new(Watcher {
-            number: self.next,
-            is_developer,
-            ..Watcher::default()
-        });
+        let watcher = Arc::new(Watcher::new(self.next, is_developer));
         self.next += 1;
         for device in devices {
             let what = Watch {
@@ -263,51 +220,6 @@ impl LiveHub {
     }
 }
 
-impl Watcher {
-    fn end(&self) {
-        let mut queue = lock(&self.queue);
-        *queue = Queue {
-            ended: true,
-            ..Queue::default()
-        };
-        drop(queue);
-        self.wake.notify_one();
-    }
-
-    fn push(&self, item: Item) {
-        let mut queue = lock(&self.queue);
-        if queue.ended {
-            return;
-        }
-        queue.bytes += item.len();
-        queue.items.push_back(item);
-        while queue.items.len() > 1 && (queue.items.len() > QUEUE_MESSAGES || queue.bytes > QUEUE_BYTES) {
-            if let Some(dropped) = queue.items.pop_front() {
-                queue.bytes -= dropped.len();
-                queue.skipped += 1;
-            }
-        }
-        drop(queue);
-        self.wake.notify_one();
-    }
-
-    fn pop(&self) -> Option<LiveEvent> {
-        let mut queue = lock(&self.queue);
-        if queue.ended {
-            return Some(LiveEvent::Ended);
-        }
-        if queue.skipped > 0 {
-            return Some(LiveEvent::Lagged(std::mem::take(&mut queue.skipped)));
-        }
-        let item = queue.items.pop_front()?;
-        queue.bytes -= item.len();
-        Some(match item {
-            Item::Message(message) => LiveEvent::Message(message),
-            Item::Observed(observed) => LiveEvent::Observed(observed),
-        })
-    }
-}
-
 impl LiveStream {
     /// Returns the next event; waits until there is one. Cancel-safe.
     pub async fn recv(&mut self) -> LiveEvent {
@@ -326,15 +238,13 @@ impl Drop for LiveStream {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 #[cfg(test)]
 mod tests {
     use iottly_protocol::MessageKind;
 
+    use super::watcher::QUEUE_MESSAGES;
     use super::*;
+    use iottly_core::ingest::ObservedRecord;
     use iottly_core::model::{MessageId, Scope};
 
     fn message(project: u8, device: DeviceId, number: i64) -> StoredMessage {

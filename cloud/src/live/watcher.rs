@@ -1,0 +1,115 @@
+//! The queue of one watcher: bounded, and what does not fit is counted. Knows no other watcher.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::LiveEvent;
+use iottly_core::ingest::{Observed, ObservedRecord};
+use iottly_core::model::StoredMessage;
+
+/// Maximum number of messages queued for a slow watcher.
+pub(super) const QUEUE_MESSAGES: usize = 256;
+/// Maximum payload bytes queued for a slow watcher; a single larger message is still queued alone.
+const QUEUE_BYTES: usize = 1 << 20;
+
+/// One watcher.
+#[derive(Debug, Default)]
+pub(super) struct Watcher {
+    /// Position in the order in which watchers were admitted.
+    pub(super) number: u64,
+    /// True for a watcher that also gets log lines and answers to developer orders.
+    pub(super) is_developer: bool,
+    queue: Mutex<Queue>,
+    pub(super) wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: VecDeque<Item>,
+    bytes: usize,
+    skipped: u64,
+    ended: bool,
+}
+
+/// Entry of a queue.
+#[derive(Debug)]
+pub(super) enum Item {
+    Message(Arc<StoredMessage>),
+    Observed(Arc<Observed>),
+}
+
+impl Item {
+    /// Returns the bytes of the item that a device chose.
+    fn len(&self) -> usize {
+        match self {
+            Self::Message(message) => message.payload.get().len(),
+            Self::Observed(observed) => match &observed.what {
+                ObservedRecord::Log(line) => line.text.len(),
+                ObservedRecord::Developer(report) => report.detail.as_ref().map_or(0, String::len),
+            },
+        }
+    }
+}
+
+impl Watcher {
+    pub(super) fn new(number: u64, is_developer: bool) -> Self {
+        Self {
+            number,
+            is_developer,
+            ..Self::default()
+        }
+    }
+
+    /// Ends the feed: what is queued is dropped.
+    pub(super) fn end(&self) {
+        let mut queue = lock(&self.queue);
+        *queue = Queue {
+            ended: true,
+            ..Queue::default()
+        };
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Adds an entry; where the queue is full, the oldest ones are skipped.
+    pub(super) fn push(&self, item: Item) {
+        let mut queue = lock(&self.queue);
+        if queue.ended {
+            return;
+        }
+        queue.bytes += item.len();
+        queue.items.push_back(item);
+        while queue.items.len() > 1 && (queue.items.len() > QUEUE_MESSAGES || queue.bytes > QUEUE_BYTES) {
+            if let Some(dropped) = queue.items.pop_front() {
+                queue.bytes -= dropped.len();
+                queue.skipped += 1;
+            }
+        }
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Returns the next event, if there is one.
+    pub(super) fn pop(&self) -> Option<LiveEvent> {
+        let mut queue = lock(&self.queue);
+        if queue.ended {
+            return Some(LiveEvent::Ended);
+        }
+        if queue.skipped > 0 {
+            return Some(LiveEvent::Lagged(std::mem::take(&mut queue.skipped)));
+        }
+        let item = queue.items.pop_front()?;
+        queue.bytes -= item.len();
+        Some(match item {
+            Item::Message(message) => LiveEvent::Message(message),
+            Item::Observed(observed) => LiveEvent::Observed(observed),
+        })
+    }
+}
+
+/// Locks data that is whole at every moment, also after a panic.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
