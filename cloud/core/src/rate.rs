@@ -1,22 +1,22 @@
-//! Rate limit: counts the requests of each token. Pure.
+//! Rate limit: counts the requests of each token and user. Pure.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, PoisonError};
 
-use crate::model::{TokenId, UnixMs};
+use crate::model::{Actor, UnixMs};
 
-/// Maximum number of tokens that are counted. Beyond it, tokens with their full allowance are removed, then
-/// all.
+/// Maximum number of keys that are counted. Beyond it, those with their full allowance are removed, then all.
 const MAX_KEYS: usize = 50_000;
 const MINUTE_US: i64 = 60_000_000;
 
-/// Used allowance of each token, as the time up to which it is used.
+/// Used allowance of each key (a token or user, an address), as the time up to which it is used.
 #[derive(Debug)]
-pub struct RateLimit {
+pub struct RateLimit<K = Actor> {
     /// Maximum number of requests per minute.
     pub limit: NonZeroU32,
-    used: Mutex<HashMap<TokenId, i64>>,
+    used: Mutex<HashMap<K, i64>>,
 }
 
 /// Verdict on a request.
@@ -32,7 +32,7 @@ pub struct Verdict {
     pub wait: u32,
 }
 
-impl RateLimit {
+impl<K: Eq + Hash> RateLimit<K> {
     /// Creates a limit of `limit` requests per minute, which may all come at once.
     #[must_use]
     pub fn per_minute(limit: NonZeroU32) -> Self {
@@ -42,9 +42,9 @@ impl RateLimit {
         }
     }
 
-    /// Counts a request of the token `key` at `now`, and returns the verdict on it. A refused request uses up
+    /// Counts a request of `key` at `now`, and returns the verdict on it. A refused request uses up
     /// no allowance. `now` is in milliseconds of a clock that does not jump.
-    pub fn ask(&self, key: TokenId, now: UnixMs) -> Verdict {
+    pub fn ask(&self, key: K, now: UnixMs) -> Verdict {
         let now = now.saturating_mul(1000);
         let each = MINUTE_US / i64::from(self.limit.get());
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
@@ -78,6 +78,7 @@ impl RateLimit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::TokenId;
 
     fn limit(per_minute: u32) -> RateLimit {
         RateLimit::per_minute(NonZeroU32::new(per_minute).expect("not zero"))
@@ -86,7 +87,7 @@ mod tests {
     #[test]
     fn a_token_has_its_minute_and_gets_it_back_evenly() {
         let limit = limit(60);
-        let ask = |now| limit.ask(TokenId::from_bytes([1; 16]), now);
+        let ask = |now| limit.ask(Actor::Token(TokenId::from_bytes([1; 16])), now);
         for n in 0..60 {
             let verdict = ask(1_000_000);
             assert!(verdict.allowed && verdict.remaining == 59 - n, "{n}: {verdict:?}");
@@ -98,7 +99,9 @@ mod tests {
         );
         assert!(ask(1_001_000).allowed && !ask(1_001_000).allowed);
         assert!(
-            limit.ask(TokenId::from_bytes([2; 16]), 1_000_000).allowed,
+            limit
+                .ask(Actor::Token(TokenId::from_bytes([2; 16])), 1_000_000)
+                .allowed,
             "others are not concerned"
         );
         assert_eq!(ask(1_100_000).remaining, 59);
@@ -114,7 +117,7 @@ mod tests {
         for n in 0..2 * MAX_KEYS {
             let mut key = [0; 16];
             key[..8].copy_from_slice(&n.to_le_bytes());
-            limit.ask(TokenId::from_bytes(key), 1_000_000);
+            limit.ask(Actor::Token(TokenId::from_bytes(key)), 1_000_000);
         }
         assert!(limit.used.lock().expect("unpoisoned").len() <= MAX_KEYS);
     }

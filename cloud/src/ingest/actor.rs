@@ -220,7 +220,7 @@ mod tests {
     use iottly_protocol::{GroupId, ProjectId};
 
     use super::*;
-    use iottly_core::model::{Change, Principal, Project, Scopes, SecretHash, TokenId};
+    use iottly_core::model::{Actor, Change, Principal, Project, Scopes, SecretHash};
     use iottly_store::{NewDevice, SqliteStore};
 
     #[tokio::test]
@@ -256,10 +256,10 @@ mod tests {
             handle.message(scope.device, Bytes::from_static(b"{}")).await;
             assert!(queue.0.pop().is_some_and(|job| job.scope == scope));
         }
-        let (token, scopes) = (TokenId::from_bytes([1; 16]), Scopes::ADMIN);
+        let (actor, scopes) = (Actor::Cloud, Scopes::ADMIN);
         let by = Principal {
             project: scope.project,
-            token,
+            actor,
             name: "t".into(),
             scopes,
         };

@@ -16,6 +16,7 @@ mod history;
 mod ingest;
 mod leases;
 mod pending_webhooks;
+mod people;
 #[allow(
     clippy::duplicate_mod,
     reason = "the shared SQL is compiled once for each database, under its types"
@@ -48,6 +49,7 @@ pub use history::{EntrySize, HistoryStore, PageQuery, ScanBounds};
 pub use ingest::IngestStore;
 pub use leases::{LeaseStore, OpenOrder};
 pub use pending_webhooks::PendingWebhooks;
+pub use people::{Author, PeopleChange, PeopleStore};
 pub use postgres::PostgresStore;
 pub use projects::ProjectStore;
 pub use releases::ReleaseStore;
@@ -64,6 +66,7 @@ pub trait Store:
     + ChangeStore
     + UsageStore
     + TokenStore
+    + PeopleStore
     + DeviceStore
     + IngestStore
     + HistoryStore

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use iottly_cloud::Services;
 use tokio::sync::watch;
 
-use crate::sessions::Sessions;
+use crate::sessions::{LoginAttempts, Passwords, Sessions};
 
 /// Services of the cloud with the logins of browsers; shared by all servers of a process.
 #[derive(Clone)]
@@ -14,6 +14,10 @@ pub struct WebServices {
     cloud: Services,
     /// Sessions and login links.
     pub sessions: Arc<Sessions>,
+    /// Hashes of passwords.
+    pub(crate) passwords: Passwords,
+    /// Attempts to log in by name, which are limited.
+    pub(crate) attempts: Arc<LoginAttempts>,
 }
 
 impl WebServices {
@@ -23,6 +27,8 @@ impl WebServices {
         Self {
             cloud,
             sessions: Arc::default(),
+            passwords: Passwords::default(),
+            attempts: Arc::default(),
         }
     }
 

@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::sessions::PasswordError;
 use iottly_cloud::command::SubmitError;
 use iottly_cloud::history_reader::ReadError;
 use iottly_cloud::leases::LeaseError;
@@ -180,6 +181,16 @@ impl From<StoreError> for ApiError {
             StoreError::Full { .. } => Self::new(StatusCode::CONFLICT, "limit_reached", error.to_string()),
             StoreError::TooOften { .. } => Self::too_many("too_many_changes", error.to_string()),
             _ => Self::internal(&error),
+        }
+    }
+}
+
+impl From<PasswordError> for ApiError {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Length => Self::invalid("invalid_password", error.to_string()),
+            PasswordError::Busy => Self::unavailable("busy", error.to_string()),
+            PasswordError::Hash(_) => Self::internal(&error),
         }
     }
 }

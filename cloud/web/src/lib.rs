@@ -3,6 +3,7 @@
 mod api;
 mod app;
 pub mod auth;
+mod client;
 mod dashboard;
 mod error;
 pub mod http;
@@ -11,5 +12,6 @@ mod rate;
 mod sessions;
 
 pub use app::WebServices;
-pub use dashboard::login_link;
+pub use dashboard::{first_login_link, login_link};
+pub use error::ApiError;
 pub use sessions::STREAMS_PER_SESSION;

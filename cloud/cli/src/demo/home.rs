@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use iottly_cloud::Services;
 use iottly_core::model::Policy;
-use iottly_core::model::{Change, Principal, Scopes, TokenId};
+use iottly_core::model::{Actor, Change, Principal, Scopes};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use iottly_web::auth;
 use serde::{Deserialize, Serialize};
@@ -158,7 +158,7 @@ async fn create(services: &Services) -> anyhow::Result<DemoProject> {
         .await?;
     let by = Principal {
         project: project_id,
-        token: TokenId::from_bytes([0; 16]),
+        actor: Actor::Cloud,
         name: "demo".to_owned(),
         scopes: Scopes::ALL,
     };

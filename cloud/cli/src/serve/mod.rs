@@ -11,8 +11,8 @@ use anyhow::Context;
 use clap::Args;
 use iottly_cloud::edge::EdgeConfig;
 use iottly_cloud::{Cloud, CloudConfig};
-use iottly_web::WebServices;
 use iottly_web::http::Server;
+use iottly_web::{WebServices, first_login_link};
 use ipnet::IpNet;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -126,7 +126,22 @@ async fn serve(options: &Options, listeners: Listeners) -> anyhow::Result<()> {
     let cloud = Cloud::start(config(options, listeners)?).await?;
     let web = WebServices::new(cloud.services());
     let mut servers = Vec::new();
+    let (https, http) = (secure.as_ref(), plain.as_ref());
+    let base = https
+        .map(|(_, address)| ("https", *address))
+        .or(http.map(|(_, address)| ("http", *address)));
+    let login = match base {
+        Some((scheme, address)) => {
+            let base = format!("{scheme}://{}", reachable(address, &options.names));
+            let link = first_login_link(&web, &base).await;
+            link.map_err(|error| {
+                anyhow::anyhow!("cannot create the link of the first login: {}", error.message())
+            })?
+        }
+        None => None,
+    };
     let up = Up {
+        login,
         https: secure.as_ref().map(|(_, address)| *address),
         fingerprint: served.as_ref().map(|served| served.fingerprint.clone()),
         http: plain.as_ref().map(|(_, address)| *address),
@@ -221,6 +236,18 @@ struct Up {
     http: Option<SocketAddr>,
     mqtt: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
+    /// Link by which the first person becomes an owner; none if somebody can log in already.
+    login: Option<String>,
+}
+
+/// Returns host and port under which a person on this machine reaches a listener: the first name of the certificate, or
+/// `localhost` if it listens on all addresses.
+fn reachable(address: SocketAddr, names: &[String]) -> String {
+    match names.first() {
+        Some(name) => format!("{name}:{}", address.port()),
+        None if address.ip().is_unspecified() => format!("localhost:{}", address.port()),
+        None => address.to_string(),
+    }
 }
 
 impl Up {
@@ -240,6 +267,7 @@ impl Up {
                 ("http", if http.is_some() { &http } else { &https }),
                 ("mqtt", &mqtt),
                 ("metrics", &metrics),
+                ("login", &self.login),
             ] {
                 if let Some(value) = value {
                     line[key] = value.as_str().into();
@@ -261,6 +289,7 @@ impl Up {
             ("MQTT without TLS", &mqtt),
             ("metrics", &metrics),
             ("data", &Some(data)),
+            ("first login (10 minutes)", &self.login),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some(format!("{name:<24}{}\n", value.as_ref()?)))

@@ -5,7 +5,7 @@ use std::fmt;
 use iottly_protocol::ProjectId;
 use serde::{Serialize, Serializer};
 
-use super::{TokenId, UnixMs};
+use super::{TokenId, UnixMs, UserId};
 
 /// Hash of a device's broker secret or of an API token; never the secret itself.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,27 +31,35 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-/// Set of permissions of a token.
+/// Set of permissions of a token or of a member's role.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Scopes(u8);
+pub struct Scopes(u16);
 
 impl Scopes {
     /// Permission to read what the project holds.
     pub const READ: Self = Self(1);
-    /// Permission to change devices, definitions, groups and code, and to send commands.
+    /// Permission to change devices, definitions, groups and code.
     pub const WRITE: Self = Self(2);
     /// Permission to manage the project: its tokens and pair codes, its deletion.
     pub const ADMIN: Self = Self(4);
     /// Permission to list projects and to create new ones.
     pub const OPERATOR: Self = Self(8);
+    /// Permission to send commands to devices, and to cancel them.
+    pub const COMMAND: Self = Self(16);
+    /// Permission to bring firmware to devices: rollouts and developer leases.
+    pub const DEPLOY: Self = Self(32);
     /// Everything within one project.
-    pub const PROJECT: Self = Self(7);
-    /// Everything.
-    pub const ALL: Self = Self(15);
+    pub const PROJECT: Self = Self(1 | 2 | 4 | 16 | 32);
+    /// Everything that exists. Further bits are reserved, see [`Scopes::RESERVED`].
+    pub const ALL: Self = Self(63);
+    /// Names of scopes that later releases will define. A token cannot have them yet.
+    pub const RESERVED: [&'static str; 5] = ["logs", "console", "tunnel", "query", "secrets"];
 
-    const NAMES: [(&'static str, Self); 4] = [
+    const NAMES: [(&'static str, Self); 6] = [
         ("read", Self::READ),
         ("write", Self::WRITE),
+        ("command", Self::COMMAND),
+        ("deploy", Self::DEPLOY),
         ("admin", Self::ADMIN),
         ("operator", Self::OPERATOR),
     ];
@@ -59,7 +67,7 @@ impl Scopes {
     /// Returns the set with these bits; none when a bit is unknown or no bit is set.
     #[must_use]
     pub fn from_bits(bits: i64) -> Option<Self> {
-        u8::try_from(bits)
+        u16::try_from(bits)
             .ok()
             .filter(|bits| (1..=Self::ALL.0).contains(bits))
             .map(Self)
@@ -151,14 +159,38 @@ impl Token {
     }
 }
 
+/// Identity that makes a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Actor {
+    /// The cloud itself.
+    Cloud,
+    /// The holder of an API token, or of a login that was made with it.
+    Token(TokenId),
+    /// A person who has logged in.
+    User(UserId),
+}
+
+impl Actor {
+    /// Returns the id of the token or user, 16 zero bytes for the cloud. The ids are random, so those of tokens and users
+    /// differ.
+    #[must_use]
+    pub fn id(&self) -> [u8; 16] {
+        match self {
+            Self::Cloud => [0; 16],
+            Self::Token(id) => *id.as_bytes(),
+            Self::User(id) => *id.as_bytes(),
+        }
+    }
+}
+
 /// Requester and its permissions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     /// Project that the requester acts in.
     pub project: ProjectId,
-    /// Token that the requester presented or logged in with.
-    pub token: TokenId,
-    /// Name of the token, for display.
+    /// Token that the requester presented or logged in with, or the person who has logged in.
+    pub actor: Actor,
+    /// Name of the token or person, for display.
     pub name: String,
     /// Permissions of the requester.
     pub scopes: Scopes,
@@ -170,7 +202,7 @@ impl Principal {
     pub fn system(project: ProjectId, name: &str) -> Self {
         Self {
             project,
-            token: TokenId::from_bytes([0; 16]),
+            actor: Actor::Cloud,
             name: name.to_owned(),
             scopes: Scopes::WRITE,
         }
@@ -181,7 +213,7 @@ impl From<Token> for Principal {
     fn from(token: Token) -> Self {
         Self {
             project: token.project,
-            token: token.id,
+            actor: Actor::Token(token.id),
             name: token.name,
             scopes: token.scopes,
         }
@@ -201,9 +233,12 @@ mod tests {
         assert_eq!(Scopes::from_bits(scopes.bits()), Some(scopes));
         assert_eq!(scopes.common(Scopes::PROJECT), Some(scopes));
         assert_eq!(scopes.common(Scopes::WRITE), None);
-        for bad in [0, 16, -1, i64::MAX] {
+        for bad in [0, 64, -1, i64::MAX] {
             assert_eq!(Scopes::from_bits(bad), None);
         }
         assert_eq!(Scopes::named("root"), None);
+        for reserved in Scopes::RESERVED {
+            assert_eq!(Scopes::named(reserved), None, "{reserved}");
+        }
     }
 }

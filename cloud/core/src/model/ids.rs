@@ -18,3 +18,16 @@ uuid_id!(
     /// Id of a webhook.
     WebhookId, "webhook"
 );
+uuid_id!(
+    /// Id of a person who can log in.
+    UserId, "user"
+);
+uuid_id!(
+    /// Id of an organisation, which owns projects.
+    OrganizationId, "organization"
+);
+
+impl OrganizationId {
+    /// Organisation that owns every project which was created without one.
+    pub const DEFAULT: Self = Self::from_bytes([0; 16]);
+}

@@ -19,11 +19,12 @@ mod device_settings;
 mod ids;
 mod lease;
 mod limits;
+mod people;
 mod policy;
 mod rollout;
 mod webhook;
 
-pub use access::{Principal, Scopes, SecretHash, Token};
+pub use access::{Actor, Principal, Scopes, SecretHash, Token};
 pub use change::{AuditEntry, Change, Changed, FollowedBranch};
 pub use code::{
     Branch, BranchCode, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES,
@@ -34,9 +35,13 @@ pub use definition::{
     Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised,
 };
 pub use device_settings::{AcknowledgedSettings, SettingsState};
-pub use ids::{RolloutId, SnippetId, TokenId, WebhookId};
+pub use ids::{OrganizationId, RolloutId, SnippetId, TokenId, UserId, WebhookId};
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};
+pub use people::{
+    DEFAULT_ORGANIZATION, Invitation, MAX_MEMBERS, MAX_ORGANIZATIONS, Member, Membership, Organization, Role,
+    User, UserName, UserNameError,
+};
 pub use policy::{Policy, PolicyError, Wave};
 pub use rollout::{
     DirectiveStatus, KnownFacts, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutIntent,
@@ -241,8 +246,8 @@ pub struct CommandRecord {
 /// Idempotency key of a request to send a command, with what makes a repetition the same request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Idempotency {
-    /// Token of the caller; equal keys of different tokens are unrelated.
-    pub token: TokenId,
+    /// Token or user of the caller; equal keys of different callers are unrelated.
+    pub actor: Actor,
     /// Key, chosen by the caller.
     pub key: String,
     /// Hash of the request; the same key with another request is refused.

@@ -38,6 +38,8 @@ pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1 F
 pub(super) const ERASURE: &str = "SELECT project, device, requested FROM erasures WHERE due <= $1 OR due > $2 \
      ORDER BY due, device LIMIT 1 FOR UPDATE SKIP LOCKED";
 
+/// Locks members and organisations against other changes until the transaction ends; they are rare.
+pub(super) const LOCK_MEMBERS: &str = "LOCK TABLE members IN SHARE ROW EXCLUSIVE MODE";
 /// Locks the rows of a query.
 pub(super) const FOR_UPDATE: &str = " FOR UPDATE";
 /// Locks the rows of a query and omits rows that other transactions have locked.

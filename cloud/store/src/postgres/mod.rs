@@ -23,7 +23,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 12] = [
+const STEPS: [(i64, &str, &str); 13] = [
     (
         1,
         "initial",
@@ -84,6 +84,11 @@ const STEPS: [(i64, &str, &str); 12] = [
         15,
         "message_firmware",
         include_str!("../../migrations/postgres/0015_message_firmware.sql"),
+    ),
+    (
+        16,
+        "people",
+        include_str!("../../migrations/postgres/0016_people.sql"),
     ),
 ];
 

@@ -41,7 +41,7 @@ pub(super) async fn append(
     .bind(of_action)
     .bind(now)
     .bind(&by.name)
-    .bind(codec::id(&by.token))
+    .bind(&by.actor.id()[..])
     .bind(action)
     .bind(target)
     .bind(detail)

@@ -13,7 +13,9 @@ use sqlx::Row as _;
 use super::db::{Db, Row};
 use crate::{Result, StoreError};
 use iottly_core::command::CloudStep;
-use iottly_core::model::{CommandStatus, RolloutId, Scope, SnippetId, SnippetKind, TokenId, WebhookId};
+use iottly_core::model::{
+    CommandStatus, OrganizationId, Role, RolloutId, Scope, SnippetId, SnippetKind, TokenId, UserId, WebhookId,
+};
 
 /// An id that is stored as its bytes.
 pub(super) trait Id {
@@ -32,7 +34,18 @@ macro_rules! ids {
 }
 
 ids!(
-    CommandId, DeviceId, GroupId, LeaseId, ProjectId, StreamId, RolloutId, SnippetId, TokenId, WebhookId
+    CommandId,
+    DeviceId,
+    GroupId,
+    LeaseId,
+    OrganizationId,
+    ProjectId,
+    StreamId,
+    RolloutId,
+    SnippetId,
+    TokenId,
+    UserId,
+    WebhookId
 );
 
 impl<T: Id> Id for &T {
@@ -140,6 +153,9 @@ coded!(kind_code, kind, MessageKind, "messages", "kind", { MessageKind::UserDefi
 coded!(class_code, class, StreamClass, "streams", "class", { StreamClass::History = 0, StreamClass::Control = 1, });
 coded!(snippet_kind_code, snippet_kind, SnippetKind, "snippets", "kind", {
     SnippetKind::Global = 0, SnippetKind::Init = 1, SnippetKind::Loop = 2, SnippetKind::Handler = 3,
+});
+coded!(role_code, role, Role, "members", "role", {
+    Role::Viewer = 0, Role::Operator = 1, Role::Developer = 2, Role::Owner = 3,
 });
 coded!(level_code, level, Level, "device_logs", "level", {
     Level::Trace = 0, Level::Debug = 1, Level::Info = 2, Level::Warn = 3, Level::Error = 4,

@@ -40,7 +40,7 @@ impl CommandStore for Backend {
                  ON CONFLICT DO NOTHING",
             )
             .bind(codec::id(&command.scope.project))
-            .bind(codec::id(&key.token))
+            .bind(&key.actor.id()[..])
             .bind(&key.key)
             .bind(&key.request[..])
             .bind(codec::id(&command.scope.device))
@@ -290,7 +290,7 @@ async fn earlier(connection: &mut Conn, scope: Scope, key: &Idempotency) -> Resu
         "SELECT request, device, command FROM idempotency WHERE project = $1 AND token = $2 AND name = $3",
     )
     .bind(codec::id(&scope.project))
-    .bind(codec::id(&key.token))
+    .bind(&key.actor.id()[..])
     .bind(&key.key)
     .fetch_optional(&mut *connection)
     .await?;

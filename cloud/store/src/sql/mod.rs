@@ -27,6 +27,8 @@ mod messages;
 pub(super) mod migrations;
 mod multi_row;
 mod own_entries;
+mod people;
+mod people_audit;
 mod projects;
 mod releases;
 mod revisions;

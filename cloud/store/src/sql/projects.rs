@@ -67,7 +67,7 @@ impl ProjectStore for Backend {
     }
 }
 
-fn project(row: &Row) -> Result<Project> {
+pub(super) fn project(row: &Row) -> Result<Project> {
     let days: Option<i64> = codec::get(row, "retention_days")?;
     let days = days.map(|days| {
         u32::try_from(days).map_err(|_| codec::corrupt("projects", "retention_days", format!("{days} days")))

@@ -33,6 +33,8 @@ pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1";
 pub(super) const ERASURE: &str = "SELECT project, device, requested FROM erasures WHERE due <= $1 OR due > $2 ORDER BY due, device LIMIT 1";
 
 /// Locks nothing: there are no other writers.
+pub(super) const LOCK_MEMBERS: &str = "SELECT 1";
+/// Locks nothing: there are no other writers.
 pub(super) const FOR_UPDATE: &str = "";
 /// Locks nothing: there are no other writers.
 pub(super) const SKIP_LOCKED: &str = "";

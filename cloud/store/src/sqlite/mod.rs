@@ -24,7 +24,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 14] = [
+const STEPS: [(i64, &str, &str); 15] = [
     (
         1,
         "initial",
@@ -90,6 +90,11 @@ const STEPS: [(i64, &str, &str); 14] = [
         15,
         "message_firmware",
         include_str!("../../migrations/sqlite/0015_message_firmware.sql"),
+    ),
+    (
+        16,
+        "people",
+        include_str!("../../migrations/sqlite/0016_people.sql"),
     ),
 ];
 

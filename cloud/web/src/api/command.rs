@@ -210,7 +210,7 @@ fn idempotency(
     let key = key.ok_or_else(invalid)?.to_owned();
     let text = serde_json::to_vec(body).map_err(|error| ApiError::internal(&error))?;
     Ok(Some(Idempotency {
-        token: access.project().principal().token,
+        actor: access.project().principal().actor,
         key,
         request: *blake3::hash(&text).as_bytes(),
     }))

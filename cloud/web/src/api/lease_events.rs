@@ -21,7 +21,7 @@ use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers};
 use iottly_core::ingest::{Observed, ObservedRecord};
-use iottly_core::model::{Scopes, StoredMessage, UnixMs};
+use iottly_core::model::{Actor, Scopes, StoredMessage, UnixMs};
 
 /// Interval of the keep-alive comments on an idle stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -122,8 +122,15 @@ async fn over(access: ProjectAccess, lease: LeaseId) {
 
 async fn is_over(access: &ProjectAccess, lease: LeaseId) -> iottly_store::Result<bool> {
     let (store, now) = (&access.services().store, clock::now());
-    let token = store.token_by_id(access.id(), access.principal().token).await?;
-    if !token.is_some_and(|token| token.is_live(now) && token.scopes.contains(Scopes::READ)) {
+    let reads = match access.principal().actor {
+        Actor::Cloud => true,
+        Actor::Token(id) => {
+            let token = store.token_by_id(access.id(), id).await?;
+            token.is_some_and(|token| token.is_live(now) && token.scopes.contains(Scopes::READ))
+        }
+        Actor::User(id) => store.role_in(access.id(), id).await?.is_some(),
+    };
+    if !reads {
         return Ok(true);
     }
     let lease = store.lease(access.id(), lease).await?;

@@ -9,7 +9,7 @@ use super::dto::{LimitsAndUsage, OK, Quotas, UsageDto};
 use super::spaced::Spaced;
 use crate::app::App;
 use crate::app::WebServices;
-use crate::auth::{Access, ProjectAccess};
+use crate::auth::{Access, ProjectAccess, Requester};
 use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_core::model::{Change, Limits, Scopes};
@@ -42,6 +42,9 @@ pub(super) async fn set(
     JsonBody(body): JsonBody<Quotas>,
 ) -> Answer<LimitsAndUsage> {
     access.require(Scopes::OPERATOR)?;
+    let Requester::Principal(by) = access.requester else {
+        return Err(ApiError::forbidden("token lacks the scope operator"));
+    };
     let project: ProjectId = project.parse().map_err(|_| unknown())?;
     let store = &app.services.store;
     let Quotas {
@@ -61,20 +64,10 @@ pub(super) async fn set(
         retention_bytes,
     };
     store
-        .change(
-            project,
-            &access.principal,
-            Change::SetLimits(limits),
-            clock::now(),
-        )
+        .change(project, &by, Change::SetLimits(limits), clock::now())
         .await?;
     store
-        .change(
-            project,
-            &access.principal,
-            Change::SetCodeLimit(code_bytes),
-            clock::now(),
-        )
+        .change(project, &by, Change::SetCodeLimit(code_bytes), clock::now())
         .await?;
     answer(&app.services, project).await
 }

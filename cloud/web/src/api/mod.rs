@@ -21,6 +21,7 @@ mod limits;
 mod logs;
 mod names;
 pub(crate) mod openapi;
+mod organizations;
 mod paged;
 mod pair_codes;
 mod ping;
@@ -56,6 +57,8 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(ping::project_ping))
         .routes(routes!(projects::all, projects::create))
         .routes(routes!(limits::set))
+        .routes(routes!(organizations::all, organizations::create))
+        .nest("/organization/{organization}", organization_routes())
         .nest(
             "/project/{project}",
             project_routes()
@@ -70,6 +73,15 @@ pub(crate) fn open_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
+}
+
+fn organization_routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(organizations::rename))
+        .routes(routes!(organizations::members))
+        .routes(routes!(organizations::set_role, organizations::remove))
+        .routes(routes!(organizations::invite, organizations::withdraw))
+        .routes(routes!(organizations::audit))
 }
 
 fn project_routes() -> OpenApiRouter<App> {

@@ -8,12 +8,13 @@ use super::body::JsonBody;
 use super::dto::{CreatedProject, Done, NewProject, OK, OneProject, ProjectList, ProjectSettings};
 use super::names;
 use super::spaced::Spaced;
-use crate::app::App;
-use crate::auth::{Access, ProjectAccess, mint_token};
+use crate::app::{App, WebServices};
+use crate::auth::{Access, ProjectAccess, Requester, mint_token};
 use crate::error::ApiError;
+use crate::sessions::Person;
 use iottly_cloud::clock;
 use iottly_core::command::seeded_definitions;
-use iottly_core::model::{Change, Limits, MAX_RETENTION_DAYS, Project, Scopes};
+use iottly_core::model::{Change, Limits, MAX_RETENTION_DAYS, OrganizationId, Project, Role, Scopes};
 
 /// Lists the projects that the token can access: its own, or all of them for an operator.
 #[utoipa::path(
@@ -24,10 +25,14 @@ use iottly_core::model::{Change, Limits, MAX_RETENTION_DAYS, Project, Scopes};
 )]
 pub(super) async fn all(access: Access, State(app): State<App>) -> Answer<ProjectList> {
     access.require(Scopes::READ)?;
-    let mut projects = app.services.store.projects().await?;
-    if !access.principal.scopes.contains(Scopes::OPERATOR) {
-        projects.retain(|project| project.id == access.principal.project);
-    }
+    let store = &app.services.store;
+    let projects = match &access.requester {
+        Requester::Person(person) => store.projects_of(person.id).await?,
+        Requester::Principal(principal) if principal.scopes.contains(Scopes::OPERATOR) => {
+            store.projects().await?
+        }
+        Requester::Principal(principal) => store.project(principal.project).await?.into_iter().collect(),
+    };
     Ok(Spaced(ProjectList {
         projects: projects.into_iter().map(Into::into).collect(),
         status: OK,
@@ -35,6 +40,8 @@ pub(super) async fn all(access: Access, State(app): State<App>) -> Answer<Projec
 }
 
 /// Creates a project with its default group, branch and message definitions, and its first token.
+///
+/// For tokens with the scope `operator`, and for owners of an organisation.
 #[utoipa::path(
     post,
     path = "/projects",
@@ -47,9 +54,15 @@ pub(super) async fn create(
     State(app): State<App>,
     JsonBody(body): JsonBody<NewProject>,
 ) -> Answer<CreatedProject> {
-    access.require(Scopes::OPERATOR)?;
     let (now, name) = (clock::now(), names::name("name", &body.name)?);
     let services = &app.services;
+    let owner = match &access.requester {
+        Requester::Person(person) => own_organization(services, person, body.organization).await?,
+        Requester::Principal(_) => {
+            access.require(Scopes::OPERATOR)?;
+            body.organization.unwrap_or(OrganizationId::DEFAULT)
+        }
+    };
     let project = Project {
         id: ProjectId::from_bytes(services.ids.next(now).0),
         name,
@@ -60,6 +73,9 @@ pub(super) async fn create(
         .store
         .create_project(&project, GroupId::random(), &seeded_definitions())
         .await?;
+    if owner != OrganizationId::DEFAULT {
+        services.store.give_project(project.id, owner).await?;
+    }
     let minted = mint_token(project.id, "first token", Scopes::PROJECT, None, now)?;
     services.store.create_token(minted.hash, &minted.token).await?;
     Ok(Spaced(CreatedProject {
@@ -67,6 +83,21 @@ pub(super) async fn create(
         token: minted.text,
         status: OK,
     }))
+}
+
+/// Returns the organisation in which a person creates a project: the one that is named, or the first that the person owns.
+async fn own_organization(
+    services: &WebServices,
+    person: &Person,
+    named: Option<OrganizationId>,
+) -> Result<OrganizationId, ApiError> {
+    let memberships = services.store.memberships(person.id).await?;
+    memberships
+        .into_iter()
+        .filter(|membership| membership.role == Role::Owner)
+        .map(|membership| membership.organization.id)
+        .find(|id| named.is_none_or(|named| named == *id))
+        .ok_or_else(|| ApiError::forbidden("only owners of an organization create projects in it"))
 }
 
 /// Returns the project.

@@ -112,8 +112,14 @@ fn scopes(names: &[String]) -> Result<Scopes, ApiError> {
     let invalid = |message: String| ApiError::invalid("invalid_body", message);
     let mut scopes: Option<Scopes> = None;
     for name in names {
-        let scope = Scopes::named(name)
-            .ok_or_else(|| invalid(format!("scope {name:?} is not read, write, admin or operator")))?;
+        let scope = Scopes::named(name).ok_or_else(|| {
+            let known = Scopes::ALL.names().collect::<Vec<_>>().join(", ");
+            if Scopes::RESERVED.contains(&name.as_str()) {
+                invalid(format!("scope {name:?} is reserved for a later release"))
+            } else {
+                invalid(format!("scope {name:?} is not one of {known}"))
+            }
+        })?;
         scopes = Some(scopes.map_or(scope, |scopes| scopes.with(scope)));
     }
     scopes.ok_or_else(|| invalid("scopes is empty".to_owned()))

@@ -1,32 +1,42 @@
 //! Authentication and authorisation of requests: extractors whose handles reach one project, or one device,
 //! only.
 
-use axum::extract::{FromRequestParts, RawPathParams};
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use axum::http::Extensions;
 use axum::http::request::Parts;
 use iottly_protocol::{DeviceId, ProjectId};
 
 use super::credentials::{self, same_origin};
 use super::login::logged_in;
+use super::needed::needed;
 use super::token::hash_secret;
 use crate::app::App;
 use crate::app::WebServices;
 use crate::error::ApiError;
 use crate::rate::SharedVerdict;
-use crate::sessions::Login;
+use crate::sessions::{Holder, Login, Person};
 use iottly_cloud::clock;
 use iottly_core::model::{
-    Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, TokenId, UnixMs,
+    Actor, Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, UnixMs,
 };
 
 /// Precision with which the last use of a token is recorded: one hour, in milliseconds.
 const USED_EVERY_MS: UnixMs = 60 * 60 * 1000;
 
+/// Authenticated requester.
+#[derive(Debug, Clone)]
+pub(crate) enum Requester {
+    /// A token, or a login with a token: acts in one project.
+    Principal(Principal),
+    /// A person: acts in all projects of its organisations.
+    Person(Person),
+}
+
 /// Authenticated request; without a valid token or login, 401.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Principal that makes the request.
-    pub principal: Principal,
+    /// Token or person that makes the request.
+    pub(crate) requester: Requester,
     /// Expiry of the principal's token; `None` if it does not expire.
     expires: Option<UnixMs>,
 }
@@ -61,16 +71,20 @@ impl FromRequestParts<App> for Access {
         let session = logged_in(services, &parts.headers)
             .await?
             .ok_or_else(ApiError::unauthenticated)?;
-        trace_project(session.login.principal.project);
         if !same_origin(&parts.method, &parts.headers) {
             return Err(ApiError::forbidden(
                 "request with a login cookie comes from another site",
             ));
         }
-        let Login {
-            principal, expires, ..
-        } = session.login;
-        Self { principal, expires }.within_rate(parts, services)
+        let Login { holder, expires, .. } = session.login;
+        let requester = match holder {
+            Holder::Token(principal) => {
+                trace_project(principal.project);
+                Requester::Principal(principal)
+            }
+            Holder::Person(person) => Requester::Person(person),
+        };
+        Self { requester, expires }.within_rate(parts, services)
     }
 }
 
@@ -93,22 +107,41 @@ async fn used(services: &WebServices, token: Token, now: UnixMs) -> Result<Acces
     }
     Ok(Access {
         expires: token.expires,
-        principal: token.into(),
+        requester: Requester::Principal(token.into()),
     })
 }
 
-/// Counts a request of a token against its rate limit, and stores the verdict for the layer that writes the
+/// Returns the principal of a person in a project.
+///
+/// # Errors
+/// 403 when the person is no member of the organisation that owns the project, 500 when the store fails.
+pub(crate) async fn principal_of(
+    services: &WebServices,
+    person: &Person,
+    project: ProjectId,
+) -> Result<Principal, ApiError> {
+    let role = services.store.role_in(project, person.id).await?;
+    let role = role.ok_or_else(|| ApiError::forbidden("user has no permission for this project"))?;
+    Ok(Principal {
+        project,
+        actor: Actor::User(person.id),
+        name: person.name.clone(),
+        scopes: role.scopes(),
+    })
+}
+
+/// Counts a request of a token or user against its rate limit, and stores the verdict for the layer that writes the
 /// headers.
 ///
 /// # Errors
-/// 429 when the token exceeds its rate limit.
+/// 429 when the token or user exceeds its rate limit.
 pub(crate) fn within_rate(
     services: &WebServices,
-    token: TokenId,
+    actor: Actor,
     extensions: &Extensions,
 ) -> Result<(), ApiError> {
     let Some(rate) = &services.rate else { return Ok(()) };
-    let verdict = rate.ask(token, clock::steady_ms());
+    let verdict = rate.ask(actor, clock::steady_ms());
     if let Some(verdict_cell) = extensions.get::<SharedVerdict>() {
         // Only the first verdict on a request counts; the cell is already set for later ones.
         let _ = verdict_cell.0.set(verdict);
@@ -123,15 +156,26 @@ pub(crate) fn within_rate(
 impl Access {
     /// Applies the rate limit. Returns 429 when it is exceeded.
     fn within_rate(self, parts: &Parts, services: &WebServices) -> Result<Self, ApiError> {
-        within_rate(services, self.principal.token, &parts.extensions).map(|()| self)
+        let actor = match &self.requester {
+            Requester::Principal(principal) => principal.actor,
+            Requester::Person(person) => Actor::User(person.id),
+        };
+        within_rate(services, actor, &parts.extensions).map(|()| self)
     }
 
-    /// Requires a scope.
+    /// Requires a scope that is not limited to a project. A person has `read` only: permissions in projects come from
+    /// roles.
     ///
     /// # Errors
-    /// 403 when the principal does not have the scope.
+    /// 403 when the requester does not have the scope.
     pub fn require(&self, scope: Scopes) -> Result<(), ApiError> {
-        require(&self.principal, scope)
+        match &self.requester {
+            Requester::Principal(principal) => require(principal, scope),
+            Requester::Person(_) if scope == Scopes::READ => Ok(()),
+            Requester::Person(_) => Err(ApiError::forbidden(
+                "a login cannot do this; use a token of an operator",
+            )),
+        }
     }
 }
 
@@ -140,7 +184,11 @@ fn require(principal: &Principal, scope: Scopes) -> Result<(), ApiError> {
         return Ok(());
     }
     let needed = scope.names().collect::<Vec<_>>().join(", ");
-    Err(ApiError::forbidden(format!("token lacks the scope {needed}")))
+    let who = match principal.actor {
+        Actor::User(_) => "user",
+        Actor::Token(_) | Actor::Cloud => "token",
+    };
+    Err(ApiError::forbidden(format!("{who} lacks the scope {needed}")))
 }
 
 impl FromRequestParts<App> for ProjectAccess {
@@ -149,20 +197,27 @@ impl FromRequestParts<App> for ProjectAccess {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let access = Access::from_request_parts(parts, app).await?;
         let named = path_param(parts, app, "project").await?;
-        let project = access.principal.project;
-        if named.parse() != Ok(project) {
-            return Err(ApiError::forbidden("token has no permission for this project"));
-        }
-        // Safe methods need one scope, all others need the other; checked here, so that no endpoint can omit
-        // it.
-        access.require(if parts.method.is_safe() {
-            Scopes::READ
-        } else {
-            Scopes::WRITE
-        })?;
+        let principal = match access.requester {
+            Requester::Principal(principal) if named.parse() == Ok(principal.project) => principal,
+            Requester::Principal(_) => {
+                return Err(ApiError::forbidden("token has no permission for this project"));
+            }
+            Requester::Person(person) => {
+                let project = named
+                    .parse()
+                    .map_err(|_| ApiError::forbidden("user has no permission for this project"))?;
+                trace_project(project);
+                principal_of(&app.services, &person, project).await?
+            }
+        };
+        // Checked here, so that no endpoint can omit it.
+        let route = MatchedPath::from_request_parts(parts, app)
+            .await
+            .map_err(|_| ApiError::not_found())?;
+        require(&principal, needed(&parts.method, route.as_str()))?;
         Ok(Self {
-            project,
-            principal: access.principal,
+            project: principal.project,
+            principal,
             expires: access.expires,
             services: app.services.clone(),
         })
@@ -191,14 +246,13 @@ async fn path_param(parts: &mut Parts, app: &App, name: &str) -> Result<String, 
 }
 
 impl ProjectAccess {
-    /// Returns a handle on the project of a login.
+    /// Returns a handle on the project of a principal, whose permission expires at `expires`.
     #[must_use]
-    pub fn of(login: &Login, services: &WebServices) -> Self {
-        let principal = login.principal.clone();
+    pub(crate) fn of(principal: Principal, expires: Option<UnixMs>, services: &WebServices) -> Self {
         Self {
             project: principal.project,
             principal,
-            expires: login.expires,
+            expires,
             services: services.clone(),
         }
     }

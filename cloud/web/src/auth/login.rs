@@ -1,18 +1,19 @@
-//! Resolves the login cookie of a request to a login whose token is still valid.
+//! Resolves the login cookie of a request to a login whose token or user is still valid.
 
 use axum::http::HeaderMap;
 
 use super::credentials::session_secret;
 use crate::app::WebServices;
-use crate::sessions::{Login, Session};
+use crate::sessions::{Holder, Login, Session};
 use iottly_cloud::clock;
 use iottly_cloud::clock::Moment;
+use iottly_core::model::{Actor, Principal};
 use iottly_store::Result;
 
 /// Returns the login of a request's cookie; `None` without a valid login.
 ///
-/// The token is looked up for each request, so a login ends with its token, also when another cloud on the
-/// same database has revoked it, or when it was revoked during the login.
+/// The token or user is looked up for each request, so a login ends with it, also when another cloud on the same database
+/// has removed it, or when it was removed during the login.
 pub(crate) async fn logged_in(services: &WebServices, headers: &HeaderMap) -> Result<Option<Session>> {
     let now = clock::moment();
     let Some(secret) = session_secret(headers, services.https) else {
@@ -30,28 +31,47 @@ pub(crate) async fn logged_in(services: &WebServices, headers: &HeaderMap) -> Re
     }
 }
 
-/// Returns true if a login's token is still valid.
+/// Returns true if a login's token or user is still valid.
 pub(crate) async fn still_works(services: &WebServices, login: &Login) -> Result<bool> {
     Ok(current(services, login, clock::moment()).await?.is_some())
 }
 
-/// Returns the login with the current state of its token. Scopes that the token has gained since the login
-/// are not added; lost ones are removed.
+/// Returns the login with the current state of its token or user; `None` when it is over.
 async fn current(services: &WebServices, login: &Login, now: Moment) -> Result<Option<Login>> {
-    let before = &login.principal;
-    let Some(token) = services.store.token_by_id(before.project, before.token).await? else {
+    match &login.holder {
+        Holder::Token(principal) => of_token(services, login, principal, now).await,
+        Holder::Person(person) => {
+            let user = services.store.user(person.id).await?;
+            Ok(user
+                .map(Login::from)
+                .filter(|current| current.round == login.round))
+        }
+    }
+}
+
+/// Returns the login with the current state of its token. Scopes that the token has gained since the login are not
+/// added; lost ones are removed.
+async fn of_token(
+    services: &WebServices,
+    login: &Login,
+    before: &Principal,
+    now: Moment,
+) -> Result<Option<Login>> {
+    let Actor::Token(id) = before.actor else {
         return Ok(None);
     };
-    if !token.is_live(now.date) {
-        return Ok(None);
-    }
-    let mut current = Login::from(token);
-    if current.round != login.round {
-        return Ok(None);
-    }
-    let Some(scopes) = current.principal.scopes.common(before.scopes) else {
+    let token = services.store.token_by_id(before.project, id).await?;
+    let Some(token) = token.filter(|token| token.is_live(now.date) && token.logins == login.round) else {
         return Ok(None);
     };
-    current.principal.scopes = scopes;
-    Ok(Some(current))
+    let (expires, round, mut principal) = (token.expires, token.logins, Principal::from(token));
+    let Some(scopes) = principal.scopes.common(before.scopes) else {
+        return Ok(None);
+    };
+    principal.scopes = scopes;
+    Ok(Some(Login {
+        holder: Holder::Token(principal),
+        expires,
+        round,
+    }))
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::layout::{IntoHtml, Page, failure};
 use super::visitor::{Refusal, Visitor};
-use super::{commands, events, login, text};
+use super::{commands, events, login, person, text};
 use crate::api;
 use crate::auth::{DeviceAccess, ProjectAccess};
 use crate::error::ApiError;
@@ -26,6 +26,7 @@ pub(super) async fn overview(visitor: Result<Visitor, Refusal>) -> Response {
             .await
             .unwrap_or_else(|error| failure(&error)),
         Err(Refusal::LoggedOut) => login::form(None),
+        Err(Refusal::NoProject(session)) => person::no_project(&session),
         Err(refusal) => refusal.into_response(),
     }
 }

@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
-use iottly_protocol::MessageKind;
+use iottly_protocol::{MessageKind, ProjectId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
@@ -21,7 +21,7 @@ use crate::app::{App, until_true};
 use crate::auth::still_works;
 
 use crate::error::ApiError;
-use crate::sessions::{Login, Session};
+use crate::sessions::{Holder, Login, Session};
 use iottly_cloud::clock;
 use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers, Watch};
 use iottly_core::model::{Cursor, Device, MessageId, Scope, StoredMessage};
@@ -31,7 +31,7 @@ use iottly_store::{HistoryStore, ScanBounds};
 const REPLAY: usize = 200;
 /// Interval of the keep-alive comments on an idle stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Interval at which a stream checks the token of its login. A login that ends in this process ends its
+/// Interval at which a stream checks the token or user of its login. A login that ends in this process ends its
 /// streams at once.
 const TOKEN_CHECK: Duration = Duration::from_secs(15);
 
@@ -52,7 +52,9 @@ pub(super) async fn events(
 ) -> Response {
     let visitor = match visitor {
         Ok(visitor) => visitor,
-        Err(Refusal::LoggedOut) => return ApiError::unauthenticated().into_response(),
+        Err(Refusal::LoggedOut | Refusal::NoProject(_)) => {
+            return ApiError::unauthenticated().into_response();
+        }
         Err(Refusal::Error(error)) => return error.into_response(),
     };
     let last = headers
@@ -106,32 +108,45 @@ async fn open(
         newest,
         _place: place,
     };
-    let end = Box::pin(ended(app, visitor.session));
+    let end = Box::pin(ended(app, visitor.session, project));
     let sse = Sse::new(feed.run(end)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     Ok(sse.into_response())
 }
 
 /// Resolves when a stream has to end: with the server, or with its login.
-async fn ended(app: App, session: Session) {
+async fn ended(app: App, session: Session, project: ProjectId) {
     let rest = session.ends.saturating_sub(clock::steady());
     tokio::select! {
         () = until_true(app.closing) => {}
         () = tokio::time::sleep(rest) => {}
         () = session.over() => {}
-        () = token_ended(&app.services, &session.login) => {}
+        () = permission_ended(&app.services, &session.login, project) => {}
     }
 }
 
-/// Resolves when the token of a login is not valid any more.
-async fn token_ended(services: &WebServices, login: &Login) {
+/// Resolves when the token or user of a login is not valid any more, or the user is no member of the project's organisation.
+async fn permission_ended(services: &WebServices, login: &Login, project: ProjectId) {
     loop {
         tokio::time::sleep(TOKEN_CHECK).await;
-        match still_works(services, login).await {
+        match still_reads(services, login, project).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => tracing::debug!(%error, "failed to look up the token of a login; retrying in 15 s"),
         }
     }
+}
+
+async fn still_reads(
+    services: &WebServices,
+    login: &Login,
+    project: ProjectId,
+) -> iottly_store::Result<bool> {
+    if let Holder::Person(person) = &login.holder
+        && services.store.role_in(project, person.id).await?.is_none()
+    {
+        return Ok(false);
+    }
+    still_works(services, login).await
 }
 
 /// Events that a page has not got yet.

@@ -44,7 +44,7 @@ impl Page<'_> {
                     header.top {
                         a.brand href="/" { img src=(assets::url("icon.svg")) alt="" width="24" height="24"; "iottly" }
                         @if let Some(project) = self.project {
-                            span.project { (project) }
+                            a.project href="/account" { (project) }
                             @if self.events.is_some() { span #link .link role="status" data-state="off" { "static page" } }
                             form method="post" action="/logout" { button.quiet { "Log out" } }
                         }

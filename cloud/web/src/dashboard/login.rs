@@ -1,4 +1,6 @@
-//! Login, by a token or a one-time link, and log-out.
+//! Login, by name and password, a token or a one-time link, and log-out.
+
+use std::net::{IpAddr, Ipv4Addr};
 
 use axum::extract::{Query, State};
 use axum::http::{Extensions, HeaderMap, Method, StatusCode, header};
@@ -14,25 +16,40 @@ use crate::auth::{
     within_rate,
 };
 
+use crate::client::ClientAddress;
 use crate::error::ApiError;
 use crate::rate;
-use crate::sessions::Login;
+use crate::sessions::{Holder, Login};
 use iottly_cloud::clock;
+use iottly_core::model::{Actor, UserName};
+use iottly_core::rate::Verdict;
 
 /// Message above the login form after an invalid link.
 const SPENT: &str = "This link was used already or is too old.";
+const UNKNOWN_TOKEN: &str = "This token is not known.";
+const WRONG: &str = "Name or password is wrong.";
 
 /// Returns the login form; `problem` is the reason for showing it again.
 pub(super) fn form(problem: Option<&str>) -> Response {
     let content = html! {
         section.card.narrow {
             h1 { "Log in" }
-            p.muted { "Enter an API token of your project. The demo prints one, and a link that needs none." }
             @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
             form.stack method="post" action="/login" {
-                label for="token" { "API token" }
-                input #token type="password" name="token" autocomplete="current-password" required autofocus spellcheck="false";
+                label for="name" { "Name" }
+                input #name name="name" autocomplete="username" required autofocus spellcheck="false";
+                label for="password" { "Password" }
+                input #password type="password" name="password" autocomplete="current-password" required;
                 button { "Log in" }
+            }
+            details open[problem == Some(UNKNOWN_TOKEN)] {
+                summary { "Log in with an API token" }
+                p.muted { "The demo prints one, and a link that needs none." }
+                form.stack method="post" action="/login" {
+                    label for="token" { "API token" }
+                    input #token type="password" name="token" autocomplete="off" required spellcheck="false";
+                    button { "Log in with the token" }
+                }
             }
         }
     };
@@ -94,9 +111,18 @@ pub(super) async fn log_in(
     if !same_origin(&method, &headers) {
         return failure(&ApiError::forbidden("the request comes from another site"));
     }
-    let entered = match fields.get("key") {
-        Some(key) => by_key(&app, &headers, key).await,
-        None => by_token(&app, &extensions, fields.get("token").unwrap_or_default().trim()).await,
+    let entered = match (fields.get("key"), fields.get("name")) {
+        (Some(key), _) => by_key(&app, &headers, key).await,
+        (None, Some(name)) => {
+            by_name(
+                &app,
+                &extensions,
+                name,
+                fields.get("password").unwrap_or_default(),
+            )
+            .await
+        }
+        (None, None) => by_token(&app, &extensions, fields.get("token").unwrap_or_default().trim()).await,
     };
     entered.unwrap_or_else(|error| failure(&error))
 }
@@ -114,6 +140,44 @@ async fn by_key(app: &App, headers: &HeaderMap, key: &str) -> Result<Response, A
     Ok((StatusCode::FORBIDDEN, form(Some(SPENT))).into_response())
 }
 
+async fn by_name(
+    app: &App,
+    extensions: &Extensions,
+    name: &str,
+    password: &str,
+) -> Result<Response, ApiError> {
+    let services = &app.services;
+    let wrong = || Ok((StatusCode::FORBIDDEN, form(Some(WRONG))).into_response());
+    let Ok(name) = name.parse::<UserName>() else {
+        return wrong();
+    };
+    let address = extensions
+        .get::<ClientAddress>()
+        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ClientAddress(address)| {
+            *address
+        });
+    let verdict = services.attempts.ask(address, &name);
+    if !verdict.allowed {
+        return Ok(too_many(verdict, "too many attempts to log in"));
+    }
+    let (user, hash) = match services.store.credentials(&name).await? {
+        Some((user, hash)) => (Some(user), hash),
+        None => (None, None),
+    };
+    let matches = services.passwords.matches(password, hash).await?;
+    let Some(user) = user.filter(|_| matches) else {
+        return wrong();
+    };
+    services.store.user_seen(user.id, clock::now()).await?;
+    enter(app, user.into())
+}
+
+fn too_many(verdict: Verdict, message: &str) -> Response {
+    let mut refused = failure(&ApiError::too_many("rate_limited", message));
+    rate::describe(verdict, refused.headers_mut());
+    refused
+}
+
 async fn by_token(app: &App, extensions: &Extensions, text: &str) -> Result<Response, ApiError> {
     let (services, now) = (&app.services, clock::moment());
     let token = services
@@ -122,17 +186,13 @@ async fn by_token(app: &App, extensions: &Extensions, text: &str) -> Result<Resp
         .await?
         .filter(|token| token.is_live(now.date));
     let Some(token) = token else {
-        return Ok((StatusCode::FORBIDDEN, form(Some("This token is not known."))).into_response());
+        return Ok((StatusCode::FORBIDDEN, form(Some(UNKNOWN_TOKEN))).into_response());
     };
-    within_rate(services, token.id, extensions)?;
-    let verdict = services.sessions.ask(token.id, now);
+    let actor = Actor::Token(token.id);
+    within_rate(services, actor, extensions)?;
+    let verdict = services.sessions.ask(actor, now);
     if !verdict.allowed {
-        let mut refused = failure(&ApiError::too_many(
-            "rate_limited",
-            "too many logins with this token",
-        ));
-        rate::describe(verdict, refused.headers_mut());
-        return Ok(refused);
+        return Ok(too_many(verdict, "too many logins with this token"));
     }
     enter(app, token.into())
 }
@@ -153,9 +213,11 @@ pub(super) async fn log_out(State(app): State<App>, method: Method, headers: Hea
         .into_response()
 }
 
-fn enter(app: &App, login: Login) -> Result<Response, ApiError> {
+pub(super) fn enter(app: &App, login: Login) -> Result<Response, ApiError> {
     let (sessions, now) = (&app.services.sessions, clock::moment());
-    trace_project(login.principal.project);
+    if let Holder::Token(principal) = &login.holder {
+        trace_project(principal.project);
+    }
     let secret = sessions.open(login, now)?;
     let length = sessions
         .find(&secret, now)

@@ -4,13 +4,17 @@
 //! Its handlers use the same project handles and services as the REST API. Pages never contain a token: the
 //! browser has an HttpOnly cookie for the login.
 
+mod account;
 mod assets;
 mod commands;
 mod devices;
 mod events;
 mod forms;
+mod join;
 mod layout;
 mod login;
+mod members;
+mod person;
 mod text;
 mod visitor;
 
@@ -23,9 +27,14 @@ use crate::app::WebServices;
 use crate::auth::hash_secret;
 
 use crate::error::ApiError;
-use crate::sessions::Login;
+use crate::random;
+use crate::sessions::{Holder, Login};
 use iottly_cloud::clock;
-use iottly_core::model::Scopes;
+use iottly_core::model::{Actor, Invitation, OrganizationId, Principal, Role, Scopes, UnixMs};
+use iottly_store::{Author, PeopleChange};
+
+/// Validity of the link for the first person, in milliseconds: ten minutes.
+const FIRST_LINK_MS: UnixMs = 10 * 60 * 1000;
 
 /// Returns the routes of the pages, which respond within the time limit of requests.
 pub(crate) fn pages() -> Router<App> {
@@ -33,6 +42,13 @@ pub(crate) fn pages() -> Router<App> {
         .route("/", get(devices::overview))
         .route("/login", get(login::show).post(login::log_in))
         .route("/logout", post(login::log_out))
+        .route("/join", get(join::show).post(join::join))
+        .route("/account", get(account::show).post(account::change_password))
+        .route("/account/logins", post(account::end_logins))
+        .route("/project", post(person::choose_project))
+        .route("/members/{organization}", get(members::show))
+        .route("/members/{organization}/invite", post(members::invite))
+        .route("/members/{organization}/change", post(members::change))
         .route("/devices/{device}", get(devices::device))
         .route("/devices/{device}/command", post(commands::send))
         .route("/assets/{version}/{name}", get(assets::asset))
@@ -64,16 +80,51 @@ pub async fn login_link(services: &WebServices, token: &str, base: &str) -> Stri
     }
 }
 
+/// Returns a link by which the first person becomes an owner, within ten minutes; `None` if somebody can log in already.
+/// `base` is the cloud's URL.
+///
+/// # Errors
+/// If the store fails or the system has no randomness.
+pub async fn first_login_link(services: &WebServices, base: &str) -> Result<Option<String>, ApiError> {
+    if services.store.has_users().await? {
+        return Ok(None);
+    }
+    let (key, now) = (random::secret()?, clock::now());
+    let invitation = Invitation {
+        organization: OrganizationId::DEFAULT,
+        role: Role::Owner,
+        user: None,
+        by: "first start".to_owned(),
+        created: now,
+        expires: now.saturating_add(FIRST_LINK_MS),
+    };
+    let by = Author {
+        actor: Actor::Cloud,
+        name: "first start".to_owned(),
+    };
+    let change = PeopleChange::Invite(hash_secret(key.as_bytes()), invitation);
+    services
+        .store
+        .change_people(OrganizationId::DEFAULT, &by, change, now)
+        .await?;
+    Ok(Some(format!("{base}/join?key={key}")))
+}
+
 async fn mint_link(services: &WebServices, token: &str) -> Result<Option<String>, ApiError> {
     let now = clock::moment();
     let token = services.store.token(hash_secret(token.as_bytes())).await?;
     let Some(token) = token.filter(|token| token.is_live(now.date)) else {
         return Ok(None);
     };
-    let mut login = Login::from(token);
-    let Some(scopes) = login.principal.scopes.common(Scopes::PROJECT) else {
+    let (expires, round, mut principal) = (token.expires, token.logins, Principal::from(token));
+    let Some(scopes) = principal.scopes.common(Scopes::PROJECT) else {
         return Ok(None);
     };
-    login.principal.scopes = scopes;
+    principal.scopes = scopes;
+    let login = Login {
+        holder: Holder::Token(principal),
+        expires,
+        round,
+    };
     Ok(Some(services.sessions.mint_link(login, now)?))
 }

@@ -1,16 +1,15 @@
 //! Extractor for the login of a page's visitor.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 
-use super::layout;
+use super::{layout, person};
 use crate::app::App;
-use crate::auth::{ProjectAccess, logged_in, same_origin, trace_project, within_rate};
+use crate::auth::{ProjectAccess, logged_in, needed, same_origin, trace_project, within_rate};
 
 use crate::error::ApiError;
-use crate::sessions::Session;
-use iottly_core::model::Scopes;
+use crate::sessions::{Holder, Session};
 
 /// Visitor with a valid login.
 pub(super) struct Visitor {
@@ -22,6 +21,8 @@ pub(super) struct Visitor {
 pub(super) enum Refusal {
     /// The request has no valid login.
     LoggedOut,
+    /// The login is that of a person whose organisations have no project.
+    NoProject(Box<Session>),
     /// The request comes from another site, exceeds the rate limit, or needs a scope that the login does not
     /// have.
     Error(ApiError),
@@ -37,7 +38,7 @@ impl IntoResponse for Refusal {
     /// Returns a page with the reason; redirects to the login form without a login.
     fn into_response(self) -> Response {
         match self {
-            Self::LoggedOut => Redirect::to("/").into_response(),
+            Self::LoggedOut | Self::NoProject(_) => Redirect::to("/").into_response(),
             Self::Error(error) => layout::failure(&error),
         }
     }
@@ -54,12 +55,27 @@ impl FromRequestParts<App> for Visitor {
             .await
             .map_err(ApiError::from)?;
         let session = session.ok_or(Refusal::LoggedOut)?;
-        trace_project(session.login.principal.project);
-        within_rate(&app.services, session.login.principal.token, &parts.extensions)?;
-        if !parts.method.is_safe() && !session.login.principal.scopes.contains(Scopes::WRITE) {
-            return Err(ApiError::forbidden("token lacks the scope write").into());
+        within_rate(&app.services, session.login.actor(), &parts.extensions)?;
+        let principal = match &session.login.holder {
+            Holder::Token(principal) => principal.clone(),
+            Holder::Person(person) => {
+                match person::current_project(&app.services, person, &parts.headers).await? {
+                    Some(principal) => principal,
+                    None => return Err(Refusal::NoProject(Box::new(session))),
+                }
+            }
+        };
+        trace_project(principal.project);
+        let route = parts
+            .extensions
+            .get::<MatchedPath>()
+            .map_or("", MatchedPath::as_str);
+        let scope = needed(&parts.method, route);
+        if !principal.scopes.contains(scope) {
+            let scope = scope.names().collect::<Vec<_>>().join(", ");
+            return Err(ApiError::forbidden(format!("this login lacks the scope {scope}")).into());
         }
-        let project = ProjectAccess::of(&session.login, &app.services);
+        let project = ProjectAccess::of(principal, session.login.expires, &app.services);
         Ok(Self { session, project })
     }
 }

@@ -1,7 +1,6 @@
 //! A request and its response on a connection, with their progress reported to the connection's watchdog.
 
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,11 +15,8 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
 use super::stream::{Peer, Shared};
+use crate::client::ClientAddress;
 use iottly_cloud::edge::{AddressKey, Place, Trusted, forwarded_for};
-
-/// Address of a request's client: the peer of the connection, or the address that a trusted proxy names.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ClientAddress(pub(crate) IpAddr);
 
 /// Context that the requests of a connection share.
 #[derive(Clone)]

@@ -4,9 +4,9 @@ use axum::extract::{FromRequestParts, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
-use super::exchange::ClientAddress;
 use crate::app::App;
 use crate::auth::Access;
+use crate::client::ClientAddress;
 use crate::error::ApiError;
 use iottly_core::model::Scopes;
 

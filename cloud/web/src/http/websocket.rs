@@ -13,9 +13,9 @@ use hyper_util::rt::TokioIo;
 use iottly_cloud::broker::websocket_accept;
 use iottly_cloud::edge::{AddressKey, Prefixed, Trusted};
 
-use super::exchange::ClientAddress;
 use super::stream::{Connection, Peer, Watched};
 use crate::app::App;
+use crate::client::ClientAddress;
 use crate::error::ApiError;
 
 /// Path of the endpoint.

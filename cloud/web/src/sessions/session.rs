@@ -10,25 +10,25 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::table::{Bounds, Logins};
 use iottly_cloud::clock::Moment;
-use iottly_core::model::{Principal, Token, TokenId, UnixMs};
+use iottly_core::model::{Actor, Principal, Token, TokenId, UnixMs, User, UserId};
 use iottly_core::rate::{RateLimit, Verdict};
 
 /// Maximum length of a login, on the steady clock.
 pub(super) const SESSION_LENGTH: Duration = Duration::from_secs(12 * 60 * 60);
 /// Maximum validity of a login link, on the steady clock.
 pub(super) const LINK_LENGTH: Duration = Duration::from_secs(60 * 60);
-/// Maximum numbers of simultaneous logins: of the cloud, a project and a token. A token or project over its
-/// limit loses its own oldest login.
+/// Maximum numbers of simultaneous logins: of the cloud, of a project's tokens together, and of a token or user. One over
+/// its limit loses its own oldest login.
 const SESSIONS: Bounds = Bounds {
     all: 4096,
-    project: 100,
-    token: 20,
+    tenant: 100,
+    actor: 20,
 };
 /// Maximum numbers of unused login links.
 const LINKS: Bounds = Bounds {
     all: 256,
-    project: 20,
-    token: 20,
+    tenant: 20,
+    actor: 20,
 };
 /// Maximum number of logins per minute of a token.
 const LOGINS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("60 is not zero");
@@ -46,21 +46,79 @@ struct Inner {
     links: Logins,
 }
 
-/// User of a login: the scopes of its token, and the token's expiry.
+/// A person who has logged in by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Person {
+    /// User id.
+    pub id: UserId,
+    /// Name of the user.
+    pub name: String,
+}
+
+/// Holder of a login.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// The holder of a token: its project, id, name and scopes.
+    Token(Principal),
+    /// A person, whose roles decide on the permissions in each project.
+    Person(Person),
+}
+
+/// Login: its holder, and when it ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
-    /// Project, id, name and scopes of the token.
-    pub principal: Principal,
-    /// Expiry of the token; `None` if it does not expire.
+    /// The holder.
+    pub holder: Holder,
+    /// Expiry of the token; `None` if it does not expire, and for people.
     pub expires: Option<UnixMs>,
-    /// Number of times that all logins of the project had been ended before; see [`Token::logins`].
+    /// Number of times that all logins of the project or user had been ended before; see [`Token::logins`] and
+    /// [`User::logins`].
     pub round: u64,
+}
+
+/// Owner of logins, by which their numbers are limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Tenant {
+    Project(ProjectId),
+    User(UserId),
+}
+
+impl Login {
+    /// Returns the project of a token, or the person.
+    pub(super) fn tenant(&self) -> Tenant {
+        match &self.holder {
+            Holder::Token(principal) => Tenant::Project(principal.project),
+            Holder::Person(person) => Tenant::User(person.id),
+        }
+    }
+
+    /// Returns the token or the person.
+    #[must_use]
+    pub fn actor(&self) -> Actor {
+        match &self.holder {
+            Holder::Token(principal) => principal.actor,
+            Holder::Person(person) => Actor::User(person.id),
+        }
+    }
+}
+
+impl From<User> for Login {
+    fn from(user: User) -> Self {
+        Self {
+            expires: None,
+            round: user.logins,
+            holder: Holder::Person(Person {
+                id: user.id,
+                name: user.name.to_string(),
+            }),
+        }
+    }
 }
 
 /// Login that has not ended.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// Principal and expiry of the token.
+    /// Holder and expiry of the login.
     pub login: Login,
     /// Latest end of the login, on the steady clock.
     pub ends: Duration,
@@ -73,7 +131,7 @@ impl From<Token> for Login {
         Self {
             expires: token.expires,
             round: token.logins,
-            principal: token.into(),
+            holder: Holder::Token(token.into()),
         }
     }
 }
@@ -118,10 +176,10 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// Counts a login of a token against its limit of 60 per minute.
-    pub(crate) fn ask(&self, token: TokenId, now: Moment) -> Verdict {
+    /// Counts a login of a token or user against its limit of 60 per minute.
+    pub(crate) fn ask(&self, actor: Actor, now: Moment) -> Verdict {
         self.rate
-            .ask(token, i64::try_from(now.steady.as_millis()).unwrap_or(i64::MAX))
+            .ask(actor, i64::try_from(now.steady.as_millis()).unwrap_or(i64::MAX))
     }
 
     /// Adds a login for twelve hours, or until its token expires, and returns the cookie's value.
@@ -168,15 +226,20 @@ impl Sessions {
 
     /// Ends all logins and links of a token.
     pub fn close_all_of(&self, token: TokenId) {
-        self.close_where(|principal| principal.token == token);
+        self.close_where(|login| login.actor() == Actor::Token(token));
+    }
+
+    /// Ends all logins of a user, and returns their number.
+    pub fn close_user(&self, user: UserId) -> usize {
+        self.close_where(|login| login.actor() == Actor::User(user))
     }
 
     /// Ends all logins and links of a project and returns the number of logins.
     pub fn close_project(&self, project: ProjectId) -> usize {
-        self.close_where(|principal| principal.project == project)
+        self.close_where(|login| login.tenant() == Tenant::Project(project))
     }
 
-    fn close_where(&self, ends: impl Fn(&Principal) -> bool) -> usize {
+    fn close_where(&self, ends: impl Fn(&Login) -> bool) -> usize {
         let mut inner = self.lock();
         inner.links.remove_where(&ends);
         inner.sessions.remove_where(&ends)

@@ -1,5 +1,5 @@
-//! Bounded table of logins by the hash of a secret. When it is full, the token or project with the most
-//! logins loses its oldest one.
+//! Bounded table of logins by the hash of a secret. When it is full, the token, project or user with the most logins
+//! loses its oldest one.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -7,23 +7,22 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iottly_protocol::ProjectId;
 use tokio::sync::{Semaphore, watch};
 
-use super::session::{Login, STREAMS_PER_SESSION, Session};
+use super::session::{Login, STREAMS_PER_SESSION, Session, Tenant};
 use crate::random;
 use iottly_cloud::clock::Moment;
-use iottly_core::model::{Principal, SecretHash, UnixMs};
+use iottly_core::model::{SecretHash, UnixMs};
 
 /// Maximum numbers of entries in a table.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
     /// Maximum number of entries in total.
     pub(super) all: usize,
-    /// Maximum number of entries of a project.
-    pub(super) project: usize,
-    /// Maximum number of entries of a token.
-    pub(super) token: usize,
+    /// Maximum number of entries of a project or user.
+    pub(super) tenant: usize,
+    /// Maximum number of entries of a token or user.
+    pub(super) actor: usize,
 }
 
 /// Logins by the hash of a secret; the secret itself is not stored.
@@ -44,8 +43,8 @@ struct Entry {
 }
 
 impl Entry {
-    fn principal(&self) -> &Principal {
-        &self.session.login.principal
+    fn login(&self) -> &Login {
+        &self.session.login
     }
 
     fn is_live(&self, now: Moment) -> bool {
@@ -83,7 +82,7 @@ impl Logins {
         let rest = login.expires.map_or(length, |expires| until(expires, now.date));
         let ends = now.steady.saturating_add(length.min(rest));
         self.entries.retain(|_, entry| entry.is_live(now));
-        self.make_room(&login.principal);
+        self.make_room(&login);
         let (sender, over) = watch::channel(());
         let streams = Arc::new(Semaphore::new(STREAMS_PER_SESSION));
         let session = Session {
@@ -118,9 +117,9 @@ impl Logins {
     }
 
     /// Removes the matching logins and returns their number.
-    pub(super) fn remove_where(&mut self, ends: impl Fn(&Principal) -> bool) -> usize {
+    pub(super) fn remove_where(&mut self, ends: impl Fn(&Login) -> bool) -> usize {
         let before = self.entries.len();
-        self.entries.retain(|_, entry| !ends(entry.principal()));
+        self.entries.retain(|_, entry| !ends(entry.login()));
         before - self.entries.len()
     }
 
@@ -129,44 +128,44 @@ impl Logins {
         self.entries.len()
     }
 
-    /// Makes room for a new login of a principal by removing the oldest login: of its own token at the
-    /// token's limit, of the busiest token of its project at the project's limit, and of the busiest project
-    /// when the whole table is full.
-    fn make_room(&mut self, comer: &Principal) {
-        while self.count(|one| one.token == comer.token && one.project == comer.project) >= self.bounds.token
-        {
-            self.remove_oldest(|one| one.token == comer.token && one.project == comer.project);
+    /// Makes room for a new login by removing the oldest login: of its own token or user at that limit, of the busiest
+    /// token of its project at the project's limit, and of the busiest project or user when the whole table is full.
+    fn make_room(&mut self, comer: &Login) {
+        let (tenant, actor) = (comer.tenant(), comer.actor());
+        let own = |one: &Login| one.actor() == actor && one.tenant() == tenant;
+        while self.count(own) >= self.bounds.actor {
+            self.remove_oldest(own);
         }
-        while self.count(|one| one.project == comer.project) >= self.bounds.project {
-            self.remove_from(comer.project);
+        while self.count(|one| one.tenant() == tenant) >= self.bounds.tenant {
+            self.remove_from(tenant);
         }
         while self.entries.len() >= self.bounds.all {
-            let Some(project) = self.busiest(|_| true, |one| one.project, Some(comer.project)) else {
+            let Some(tenant) = self.busiest(|_| true, Login::tenant, Some(tenant)) else {
                 return;
             };
-            self.remove_from(project);
+            self.remove_from(tenant);
         }
     }
 
-    /// Removes the oldest login of a project's busiest token.
-    fn remove_from(&mut self, project: ProjectId) {
-        let Some(token) = self.busiest(|one| one.project == project, |one| one.token, None) else {
+    /// Removes the oldest login of a project's busiest token, or of a user.
+    fn remove_from(&mut self, tenant: Tenant) {
+        let Some(actor) = self.busiest(|one| one.tenant() == tenant, Login::actor, None) else {
             return;
         };
-        self.remove_oldest(|one| one.project == project && one.token == token);
+        self.remove_oldest(|one| one.tenant() == tenant && one.actor() == actor);
     }
 
     /// Returns the key with the most logins; of several, the one with the oldest login. `comer` counts as one
     /// more.
     fn busiest<K: Copy + Eq + Hash>(
         &self,
-        among: impl Fn(&Principal) -> bool,
-        key: impl Fn(&Principal) -> K,
+        among: impl Fn(&Login) -> bool,
+        key: impl Fn(&Login) -> K,
         comer: Option<K>,
     ) -> Option<K> {
         let mut counts: HashMap<K, (usize, Reverse<u64>)> = HashMap::new();
-        for entry in self.entries.values().filter(|entry| among(entry.principal())) {
-            let key = key(entry.principal());
+        for entry in self.entries.values().filter(|entry| among(entry.login())) {
+            let key = key(entry.login());
             let (count, oldest) = counts
                 .entry(key)
                 .or_insert((usize::from(Some(key) == comer), Reverse(u64::MAX)));
@@ -179,18 +178,15 @@ impl Logins {
             .map(|(key, _)| key)
     }
 
-    fn count(&self, among: impl Fn(&Principal) -> bool) -> usize {
-        self.entries
-            .values()
-            .filter(|entry| among(entry.principal()))
-            .count()
+    fn count(&self, among: impl Fn(&Login) -> bool) -> usize {
+        self.entries.values().filter(|entry| among(entry.login())).count()
     }
 
-    fn remove_oldest(&mut self, among: impl Fn(&Principal) -> bool) {
+    fn remove_oldest(&mut self, among: impl Fn(&Login) -> bool) {
         let oldest = self
             .entries
             .iter()
-            .filter(|(_, entry)| among(entry.principal()))
+            .filter(|(_, entry)| among(entry.login()))
             .min_by_key(|(_, entry)| entry.number);
         if let Some(key) = oldest.map(|(key, _)| *key) {
             self.entries.remove(&key);

@@ -14,12 +14,12 @@ fn login(project: u8, token: u8, expires: Option<i64>) -> Login {
     let id = TokenId::from_bytes([token; 16]);
     let project = ProjectId::from_bytes([project; 12]);
     Login {
-        principal: Principal {
+        holder: Holder::Token(Principal {
             project,
-            token: id,
+            actor: Actor::Token(id),
             name: "t".into(),
             scopes: Scopes::PROJECT,
-        },
+        }),
         expires,
         round: 0,
     }
@@ -153,9 +153,9 @@ fn a_token_ends_its_own_oldest_login_and_nobody_elses() {
         .iter()
         .filter(|secret| sessions.find(secret, now).is_some())
         .count();
-    assert_eq!(live, SESSIONS.token);
+    assert_eq!(live, SESSIONS.actor);
     assert!(
-        mine[1030 - SESSIONS.token..]
+        mine[1030 - SESSIONS.actor..]
             .iter()
             .all(|secret| sessions.find(secret, now).is_some()),
         "the newest stay"
@@ -169,12 +169,12 @@ fn a_project_has_its_share_and_its_busiest_token_gives_way() {
     let victim = open(&sessions, login(2, 200, None), now);
     let quiet = open(&sessions, login(1, 100, None), now);
     for token in 1..50 {
-        for _ in 0..SESSIONS.token {
+        for _ in 0..SESSIONS.actor {
             open(&sessions, login(1, token, None), now);
         }
     }
     let held = sessions.lock().sessions.len();
-    assert_eq!(held, SESSIONS.project + 1);
+    assert_eq!(held, SESSIONS.tenant + 1);
     assert!(sessions.find(&victim, now).is_some() && sessions.find(&quiet, now).is_some());
 }
 
@@ -184,7 +184,7 @@ fn when_all_places_are_taken_the_busiest_project_gives_way() {
     let victim = open(&sessions, login(255, 1, None), now);
     for project in 0..45 {
         for token in 0..5 {
-            for _ in 0..SESSIONS.token {
+            for _ in 0..SESSIONS.actor {
                 open(&sessions, login(project, token, None), now);
             }
         }

@@ -29,6 +29,7 @@ mod manifests;
 mod matrix;
 mod names;
 mod one_port;
+mod people;
 mod refusals;
 mod release_size;
 mod rollout_ends;

@@ -4,7 +4,7 @@ use std::collections::{HashSet, VecDeque};
 
 use iottly_core::command::CloudStep;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
-use iottly_core::model::{CommandStatus, Idempotency, NewCommand, Scope, TokenId, UnixMs};
+use iottly_core::model::{Actor, CommandStatus, Idempotency, NewCommand, Scope, TokenId, UnixMs};
 use iottly_protocol::{CommandId, CommandResult, CommandState, ProjectId, StreamId};
 use iottly_store::{CommandQuery, CommandRoom, Submitted};
 use serde_json::value::RawValue;
@@ -146,7 +146,7 @@ pub(crate) async fn a_command_goes_its_way(setup: Setup) {
 pub(crate) async fn a_key_stands_for_one_request(setup: Setup) {
     let Setup { store, scope, .. } = &setup;
     let key = |name: &str, request: u8| Idempotency {
-        token: TokenId::from_bytes([1; 16]),
+        actor: Actor::Token(TokenId::from_bytes([1; 16])),
         key: name.into(),
         request: [request; 32],
     };
@@ -280,7 +280,7 @@ pub(crate) async fn what_waits_for_a_device_has_a_bound_that_holds_for_requests_
     assert_eq!((totals.commands, totals.bytes), (12, 12 * 16));
     // A refused request does not use up its key, and a command that was stored under a key is found.
     let key = Idempotency {
-        token: TokenId::from_bytes([1; 16]),
+        actor: Actor::Token(TokenId::from_bytes([1; 16])),
         key: "k".into(),
         request: [1; 32],
     };

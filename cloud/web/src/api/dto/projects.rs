@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Date, GroupDto};
-use iottly_core::model::{AuditEntry, CodeRoom, Limits, Project, TokenId, Usage};
+use iottly_core::model::{AuditEntry, CodeRoom, Limits, OrganizationId, Project, TokenId, Usage};
 
 /// Project.
 #[derive(Serialize, ToSchema)]
@@ -71,6 +71,10 @@ pub(crate) struct CreatedProject {
 pub(crate) struct NewProject {
     /// Name: 1 to 128 bytes without control characters.
     pub(crate) name: String,
+    /// Organisation that owns the project; the caller's first one by default, the default organisation for a token.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    #[serde(default)]
+    pub(crate) organization: Option<OrganizationId>,
 }
 
 /// Settings of a project to change.

@@ -16,7 +16,7 @@ pub(crate) struct TokenDto {
     pub(crate) name: String,
     /// First characters of the token's text, by which people distinguish tokens.
     pub(crate) prefix: String,
-    /// Permissions: `read`, `write`, `admin` and `operator`.
+    /// Permissions: `read`, `write`, `command`, `deploy`, `admin` and `operator`.
     #[schema(value_type = Vec<String>)]
     pub(crate) scopes: Scopes,
     /// Creation time.
@@ -68,7 +68,8 @@ pub(crate) struct CreatedToken {
 pub(crate) struct NewToken {
     /// Name: 1 to 128 bytes without control characters.
     pub(crate) name: String,
-    /// Permissions, each of which the caller's token has: `read`, `write`, `admin` or `operator`.
+    /// Permissions, each of which the caller has: `read`, `write` (devices, groups, definitions, code, webhooks),
+    /// `command` (send commands), `deploy` (rollouts, developer leases), `admin` or `operator`.
     pub(crate) scopes: Vec<String>,
     /// Expiry in Unix milliseconds; by default that of the caller's token, if it has one.
     #[schema(value_type = Option<i64>)]

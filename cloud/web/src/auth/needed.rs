@@ -1,0 +1,67 @@
+//! Scope that a request to a project needs, by its method and route. One table, so that no endpoint can omit it.
+
+use axum::http::Method;
+use iottly_core::model::Scopes;
+
+/// Endings of routes that send commands.
+const COMMAND: [&str; 2] = ["/command", "/commands/{command}"];
+/// Parts of routes that decide which firmware devices run.
+const DEPLOY: [&str; 3] = ["/flashfw", "/rollout", "/leases"];
+/// Endings of further routes of that kind.
+const DEPLOY_ENDINGS: [&str; 5] = ["/rollback", "/pause", "/resume", "/cancel", "/policy"];
+
+/// Returns the scope for a method on a route, as the router names it: `read` for methods that change nothing, `command`,
+/// `deploy` or `write` for the others.
+pub(crate) fn needed(method: &Method, route: &str) -> Scopes {
+    if method.is_safe() {
+        return Scopes::READ;
+    }
+    let route = route.trim_end_matches('/');
+    let device = route.contains("/device/") || route.starts_with("/devices/");
+    if device && COMMAND.iter().any(|ending| route.ends_with(ending)) {
+        return Scopes::COMMAND;
+    }
+    let deploys = DEPLOY.iter().any(|part| route.contains(part))
+        || (route.contains("/deploymentgroups/")
+            && DEPLOY_ENDINGS.iter().any(|ending| route.ends_with(ending)));
+    if deploys { Scopes::DEPLOY } else { Scopes::WRITE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_change_has_its_scope() {
+        let project = "/v1.0/project/{project}";
+        for (method, route, scope) in [
+            (Method::GET, "/device/{device}/command", Scopes::READ),
+            (Method::POST, "/device/{device}/command", Scopes::COMMAND),
+            (
+                Method::DELETE,
+                "/device/{device}/commands/{command}",
+                Scopes::COMMAND,
+            ),
+            (Method::POST, "/deploymentgroups/{group}/flashfw", Scopes::DEPLOY),
+            (Method::POST, "/deploymentgroups/{group}/pause", Scopes::DEPLOY),
+            (Method::PUT, "/deploymentgroups/{group}/policy", Scopes::DEPLOY),
+            (Method::PUT, "/deploymentgroups/{group}", Scopes::WRITE),
+            (Method::POST, "/leases", Scopes::DEPLOY),
+            (Method::PUT, "/leases/{lease}/script", Scopes::DEPLOY),
+            (Method::DELETE, "/rollouts/{rollout}", Scopes::DEPLOY),
+            (Method::POST, "/device/", Scopes::WRITE),
+            (Method::PUT, "/device/{device}/props", Scopes::WRITE),
+            (Method::POST, "/branches/{branch}/revisions", Scopes::WRITE),
+        ] {
+            assert_eq!(
+                needed(&method, &format!("{project}{route}")),
+                scope,
+                "{method} {route}"
+            );
+        }
+        assert_eq!(
+            needed(&Method::POST, "/devices/{device}/command"),
+            Scopes::COMMAND
+        );
+    }
+}

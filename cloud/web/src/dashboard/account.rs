@@ -1,0 +1,160 @@
+//! The page of a person's own account: projects, organisations, password and logins.
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::html;
+use serde::Deserialize;
+
+use super::forms::Fields;
+use super::layout::{IntoHtml, Page, failure};
+use super::person::LoggedIn;
+use crate::app::App;
+use crate::error::ApiError;
+use crate::sessions::PasswordError;
+use iottly_cloud::clock;
+use iottly_core::model::{Actor, Membership, UserName};
+use iottly_store::{Author, PeopleChange};
+
+/// Message to show on the page.
+#[derive(Deserialize)]
+pub(super) struct Notice {
+    done: Option<String>,
+}
+
+pub(super) async fn show(person: LoggedIn, State(app): State<App>, Query(notice): Query<Notice>) -> Response {
+    let done = notice.done.is_some();
+    page(&app, &person, done, None)
+        .await
+        .unwrap_or_else(|error| failure(&error))
+}
+
+async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -> Result<Response, ApiError> {
+    let store = &app.services.store;
+    let id = person.person.id;
+    let (memberships, projects) = (store.memberships(id).await?, store.projects_of(id).await?);
+    let content = html! {
+        h1 { (person.person.name) }
+        section.card {
+            h2 { "Projects" }
+            @if projects.is_empty() { p.muted { "Your organisations have no projects." } }
+            @for project in &projects {
+                form.stack method="post" action="/project" {
+                    input type="hidden" name="project" value=(project.id);
+                    button { "Open " (project.name) }
+                }
+            }
+        }
+        section.card {
+            h2 { "Organisations" }
+            ul {
+                @for Membership { organization, role } in &memberships {
+                    li { a href={ "/members/" (organization.id) } { (organization.name) } ", " (role) }
+                }
+            }
+        }
+        section.card {
+            h2 { "Password" }
+            @if done { p.notice role="status" { "The password was changed. Other logins were ended." } }
+            @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+            form.stack method="post" action="/account" {
+                label for="old" { "Present password" }
+                input #old type="password" name="old" autocomplete="current-password" required;
+                label for="password" { "New password, at least 10 characters" }
+                input #password type="password" name="password" autocomplete="new-password" minlength="10" required;
+                button { "Change the password" }
+            }
+        }
+        section.card {
+            h2 { "Logins" }
+            form.stack method="post" action="/account/logins" { button { "Log out everywhere" } }
+        }
+    };
+    Ok(Page {
+        title: "Account",
+        project: Some(&person.person.name),
+        events: None,
+        content,
+    }
+    .render()
+    .into_response_html())
+}
+
+/// Replaces the password, ends the person's other logins and logs in anew.
+pub(super) async fn change_password(person: LoggedIn, State(app): State<App>, fields: Fields) -> Response {
+    changed(&app, &person, &fields)
+        .await
+        .unwrap_or_else(|error| failure(&error))
+}
+
+async fn changed(app: &App, person: &LoggedIn, fields: &Fields) -> Result<Response, ApiError> {
+    let services = &app.services;
+    let refused = async |problem: &str| {
+        let page = page(app, person, false, Some(problem)).await?;
+        Ok((StatusCode::BAD_REQUEST, page).into_response())
+    };
+    let name: UserName = person
+        .person
+        .name
+        .parse()
+        .map_err(|_| ApiError::unauthenticated())?;
+    let known = services.store.credentials(&name).await?;
+    let (_, hash) = known.ok_or_else(ApiError::unauthenticated)?;
+    let old = fields.get("old").unwrap_or_default();
+    if !services.passwords.matches(old, hash).await? {
+        return refused("The present password is another one.").await;
+    }
+    let new = match services
+        .passwords
+        .hash(fields.get("password").unwrap_or_default())
+        .await
+    {
+        Ok(hash) => hash,
+        Err(error @ PasswordError::Length) => return refused(&error.to_string()).await,
+        Err(error) => return Err(error.into()),
+    };
+    let id = person.person.id;
+    apply(app, person, PeopleChange::SetPassword(id, new)).await?;
+    services.sessions.close_user(id);
+    let user = services
+        .store
+        .user(id)
+        .await?
+        .ok_or_else(ApiError::unauthenticated)?;
+    let entered = super::login::enter(app, user.into())?;
+    let cookie = entered.headers().clone();
+    let mut response = Redirect::to("/account?done=1").into_response();
+    for value in cookie.get_all(axum::http::header::SET_COOKIE) {
+        response
+            .headers_mut()
+            .append(axum::http::header::SET_COOKIE, value.clone());
+    }
+    Ok(response)
+}
+
+/// Ends all logins of the person.
+pub(super) async fn end_logins(person: LoggedIn, State(app): State<App>) -> Response {
+    let id = person.person.id;
+    match apply(&app, &person, PeopleChange::EndLogins(id)).await {
+        Ok(()) => {
+            app.services.sessions.close_user(id);
+            Redirect::to("/").into_response()
+        }
+        Err(error) => failure(&error),
+    }
+}
+
+/// Makes a change of the person's own account; the first of its organisations records it.
+async fn apply(app: &App, person: &LoggedIn, change: PeopleChange) -> Result<(), ApiError> {
+    let store = &app.services.store;
+    let memberships = store.memberships(person.person.id).await?;
+    let first = memberships.first().ok_or_else(ApiError::unauthenticated)?;
+    let by = Author {
+        actor: Actor::User(person.person.id),
+        name: person.person.name.clone(),
+    };
+    let organization = first.organization.id;
+    Ok(store
+        .change_people(organization, &by, change, clock::now())
+        .await?)
+}
