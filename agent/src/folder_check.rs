@@ -23,7 +23,7 @@ const MAX_JOURNAL_BYTES: u64 = 64 << 20;
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// Names in the data folder, except the queue, which checks its own folder.
-const NAMES: [(&str, Kind); 14] = [
+const NAMES: [(&str, Kind); 19] = [
     ("running", Kind::File(MAX_FILE_BYTES)),
     ("clock", Kind::File(MAX_FILE_BYTES)),
     ("clock.new", Kind::File(MAX_FILE_BYTES)),
@@ -35,6 +35,11 @@ const NAMES: [(&str, Kind); 14] = [
     ("developer.new", Kind::File(MAX_FILE_BYTES)),
     ("firmware.state", Kind::File(MAX_FILE_BYTES)),
     ("firmware.new", Kind::File(MAX_FILE_BYTES)),
+    ("ca.pem", Kind::File(MAX_FILE_BYTES)),
+    ("root.json", Kind::File(MAX_FILE_BYTES)),
+    ("enrolment.pending", Kind::File(MAX_FILE_BYTES)),
+    ("enrolment.new", Kind::File(MAX_FILE_BYTES)),
+    ("identity", Kind::Folder),
     ("trust", Kind::Folder),
     ("update", Kind::Folder),
     ("cache", Kind::Folder),

@@ -4,14 +4,17 @@ mod clock;
 mod config;
 mod datadir;
 mod developer;
+mod enroll;
 mod files;
 mod folder_check;
 mod grants;
 mod guest;
+mod identity;
 mod inbox;
 mod lifecycle;
 mod link;
 pub mod outbox;
+mod renewal;
 mod settings;
 mod status;
 mod threads;
@@ -26,7 +29,9 @@ pub use config::{
     UpdateConfig,
 };
 pub use datadir::DataDirError;
+pub use enroll::{EnrollError, EnrollOptions, EnrollTrust, enroll, generalize};
 pub use grants::Grants;
+pub use identity::IdentityError;
 pub use inbox::JournalError;
 pub use lifecycle::{Agent, AgentError, AgentHandle};
 pub use status::{AgentStatus, FirmwareStatus, LinkState};

@@ -6,23 +6,34 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+mod enroll_args;
 mod queue_report;
 
 use anyhow::Context;
-use iottly_agent::{Agent, AgentConfig};
+use iottly_agent::{Agent, AgentConfig, EnrollOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 const USAGE: &str = "\
 Runs a board: its firmware, its message queue and its connection to the cloud.
 
-usage: iottly-agent run --config FILE | --data DIR
+usage: iottly-agent enroll 'iottly://HOST[:PORT]/CODE#FINGERPRINT' --data DIR [--name NAME]
+       iottly-agent run --config FILE | --data DIR
        iottly-agent warm --config FILE | --data DIR
        iottly-agent queue --data DIR [--output json]
+       iottly-agent generalize --data DIR
 
+  enroll URL        make this board a device of a cloud; URL is what `iottly device enroll` prints
+    --data DIR      data folder, where the device's keys are stored
+    --name NAME     name of the device, if the cloud has none for it
+    --url URL       address of the cloud, https://HOST[:PORT], in place of the one string
+    --pair-code C   pair code or enrolment key, with --url
+    --ca-fingerprint F  sha256 of the authority's certificate, with --url; without it the public web's authorities count
+    --trust-on-first-use  with --url: believe the first cloud that answers
+    --rekey         make new keys for a board that is enrolled already
   run               run until SIGTERM or Ctrl-C
     --config FILE   configuration file
-    --data DIR      data folder; agent.toml in it is the configuration unless --config is given
+    --data DIR      data folder of an enrolled board; agent.toml in it is the configuration unless --config is given
     --compiler PATH program that compiles firmware, instead of the configured one
   warm              compile the script engine into the cache of compiled firmware, so that the first script does not wait;
                     packages call this at installation
@@ -30,10 +41,13 @@ usage: iottly-agent run --config FILE | --data DIR
   queue             show the records that wait for the cloud: number, bytes, gaps, dead letters; the agent may be running
     --data DIR      data folder
     --output FORMAT text (default) or json
+  generalize        remove the device's identity, queue and state, so that copies of this disk enrol for themselves
+    --data DIR      data folder
   --help            show this help
   --version         show the version; with --verbose also the engine and the compiler's confinement on this machine
 
 environment:
+  HTTPS_PROXY       proxy for connections to the cloud, http://[user:password@]host:port
   IOTTLY_LOG        log filter, such as debug or iottly_agent::link=debug (default: info)
   NO_COLOR          no colours in the log; there are none either if standard error is not a terminal
 
@@ -44,13 +58,15 @@ exit codes: 0 stopped, 1 failed, 2 wrong usage, 4 no queue, 75 a step hung and t
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
 enum Command {
+    Enroll(Box<EnrollOptions>),
+    Generalize(PathBuf),
     Run {
-        config: PathBuf,
+        config: Option<PathBuf>,
         data: Option<PathBuf>,
         compiler: Option<PathBuf>,
     },
     Warm {
-        config: PathBuf,
+        config: Option<PathBuf>,
         data: Option<PathBuf>,
         compiler: Option<PathBuf>,
     },
@@ -75,6 +91,8 @@ fn main() -> ExitCode {
         }
     };
     let done = match command {
+        Command::Enroll(options) => enroll(*options),
+        Command::Generalize(data) => generalize(&data),
         Command::Run {
             config,
             data,
@@ -84,7 +102,7 @@ fn main() -> ExitCode {
             config,
             data,
             compiler,
-        } => warm(&config, data, compiler),
+        } => warm(config, data, compiler),
         Command::Queue { data, json } => match queue_report::report(&data, json) {
             Ok(Some(report)) => print(&report),
             Ok(None) => {
@@ -121,6 +139,14 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
     use lexopt::Arg::{Long, Short, Value};
+    let mut args = args.peekable();
+    if args.next_if(|word| word == "enroll").is_some() {
+        let mut args = args.peekable();
+        if args.peek().is_some_and(|word| word == "--help") {
+            return Ok(Command::Print(USAGE));
+        }
+        return Ok(Command::Enroll(Box::new(enroll_args::parse(args)?)));
+    }
     let mut parser = lexopt::Parser::from_args(args);
     let mut verb = None;
     let mut config = None;
@@ -158,16 +184,18 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
             let data = data.context("queue needs --data DIR")?;
             return Ok(Command::Queue { data, json });
         }
+        Some("generalize") => {
+            return Ok(Command::Generalize(data.context("generalize needs --data DIR")?));
+        }
         Some(verb) => anyhow::bail!("unknown command {verb:?}"),
-        None => anyhow::bail!("missing command: run, warm or queue"),
+        None => anyhow::bail!("missing command: enroll, run, warm, queue or generalize"),
     }
-    let config = config.or_else(|| data.as_ref().map(|dir| dir.join("agent.toml")));
-    let config = config.with_context(|| {
-        format!(
+    if config.is_none() && data.is_none() {
+        anyhow::bail!(
             "{} needs --config FILE or --data DIR",
             verb.as_deref().unwrap_or_default()
-        )
-    })?;
+        );
+    }
     if verb.as_deref() == Some("warm") {
         return Ok(Command::Warm {
             config,
@@ -182,10 +210,28 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
     })
 }
 
-fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
+fn enroll(options: EnrollOptions) -> anyhow::Result<()> {
+    log_to_standard_error();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (host, data) = (options.host.clone(), options.data.clone());
+    let (device, name) = runtime.block_on(iottly_agent::enroll(options))?;
+    print(&format!(
+        "enrolled at {host} as {name} ({device}); start it with iottly-agent run --data {}\n",
+        data.display()
+    ))
+}
+
+fn generalize(data: &Path) -> anyhow::Result<()> {
+    let removed = iottly_agent::generalize(data)?;
+    print(&format!("removed {}\n", removed.join(", ")))
+}
+
+fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
     log_to_standard_error();
     iottly_sandbox::raise_descriptor_limit();
-    let config = configuration(&path, data, compiler)?;
+    let config = configuration(path, data, compiler)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -213,7 +259,7 @@ fn run(path: PathBuf, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyho
     done
 }
 
-fn warm(path: &Path, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
+fn warm(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
     log_to_standard_error();
     let config = configuration(path, data, compiler)?;
     let digest = Agent::warm(&config)?;
@@ -225,11 +271,15 @@ fn warm(path: &Path, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow
 
 /// Reads the configuration, and replaces in it what the command line names.
 fn configuration(
-    path: &Path,
+    path: Option<PathBuf>,
     data: Option<PathBuf>,
     compiler: Option<PathBuf>,
 ) -> anyhow::Result<AgentConfig> {
-    let mut config = AgentConfig::read(path)?;
+    let mut config = match (path, &data) {
+        (Some(path), _) => AgentConfig::read(&path)?,
+        (None, Some(data)) => AgentConfig::of_board(&data.join("agent.toml"), data)?,
+        (None, None) => anyhow::bail!("neither --config FILE nor --data DIR is given"),
+    };
     if let Some(data) = data {
         config.data_dir = data;
     }

@@ -16,6 +16,7 @@ use crate::critical_tasks::CriticalTasks;
 use crate::data_lock::DataLock;
 use crate::device_settings::DeviceSettingsService;
 use crate::edge::EdgeConfig;
+use crate::enrolment::Enrolment;
 use crate::guarded_clock::GuardedClock;
 use crate::history_reader::HistoryReader;
 use crate::housekeeping;
@@ -130,6 +131,8 @@ pub struct Services {
     pub rollouts: Arc<Rollouts>,
     /// Service of developer leases.
     pub leases: Arc<Leases>,
+    /// Service of enrolment.
+    pub enrolment: Arc<Enrolment>,
     /// Hub of messages as they are stored.
     pub live: Arc<LiveHub>,
     /// MQTT broker.
@@ -265,6 +268,11 @@ impl Cloud {
             repositories,
             builder,
         ));
+        let enrolment = Arc::new(Enrolment::new(
+            Arc::clone(&store),
+            Arc::clone(&shared),
+            Arc::clone(&rollouts),
+        ));
         let live = Arc::new(LiveHub::default());
         let parts = IngestParts {
             store: Arc::clone(&store),
@@ -289,6 +297,7 @@ impl Cloud {
             device_settings,
             rollouts,
             leases,
+            enrolment,
             live,
             broker: shared,
             mqtt: broker.entrance(),

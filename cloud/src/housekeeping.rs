@@ -9,8 +9,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock;
 use crate::guarded_clock::GuardedClock;
-use iottly_core::model::{HourUsage, Project, Scope, UnixMs};
-use iottly_store::{CommandStore, ErasureStore, Result, Store, WebhookStore};
+use iottly_core::model::{Change, HourUsage, Principal, Project, Scope, UnixMs};
+use iottly_store::{CommandStore, ErasureStore, Result, Store, StoreError, WebhookStore};
 
 /// Number of rounds between two deletions of old webhook data: a minute.
 const WEBHOOK_ROUNDS: u32 = 6;
@@ -32,6 +32,8 @@ const HOUR_MS: UnixMs = 60 * 60 * 1000;
 const STEP: usize = 1000;
 /// Maximum time per round for erasure, and for retention.
 const TIME: Duration = Duration::from_secs(5);
+/// Maximum number of abandoned devices that are deleted in one round.
+const ABANDONED: usize = 100;
 /// Maximum number of transactions for expiring commands in one round.
 const EXPIRE_STEPS: usize = 20;
 /// Maximum number of devices without old messages that are checked in one turn of their project.
@@ -58,6 +60,10 @@ pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<GuardedClock>) {
         log(
             "failed to erase data of deleted devices",
             erase(store.as_ref(), clock::now()).await,
+        );
+        log(
+            "failed to delete abandoned devices of ephemeral enrolment keys",
+            delete_abandoned(store.as_ref(), clock::now().min(time.received())).await,
         );
         if round.is_multiple_of(WEBHOOK_ROUNDS) {
             log(
@@ -91,6 +97,23 @@ async fn expire(store: &dyn CommandStore, now: UnixMs) -> Result<()> {
             commands.expired = expired,
             "expired commands that devices had not reported in time"
         );
+    }
+    Ok(())
+}
+
+/// Deletes devices that were without a connection for longer than their enrolment keys allow.
+async fn delete_abandoned(store: &dyn Store, now: UnixMs) -> Result<()> {
+    for scope in store.abandoned_devices(now, ABANDONED).await? {
+        let by = Principal::system(scope.project, "enrolment key");
+        let change = Change::DeleteDevice(scope.device);
+        match store.change(scope.project, &by, change, now).await {
+            Ok(_) => {
+                tracing::info!(device.id = %scope.device, project.id = %scope.project, "deleted an abandoned device of an ephemeral enrolment key");
+            }
+            // The project's owner was faster.
+            Err(StoreError::Missing { .. }) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod critical_tasks;
 mod data_lock;
 mod device_settings;
 pub mod edge;
+pub mod enrolment;
 mod fair_queue;
 mod guarded_clock;
 pub mod history_reader;

@@ -13,6 +13,7 @@ mod command;
 pub mod command_name;
 pub mod date;
 mod down;
+pub mod enroll;
 mod envelope;
 mod error;
 #[doc(hidden)]

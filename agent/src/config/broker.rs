@@ -45,6 +45,17 @@ impl From<SocketAddr> for BrokerAddress {
     }
 }
 
+impl BrokerAddress {
+    /// Returns the address of a cloud's one port, behind TLS.
+    pub(crate) fn secure(host: &str, port: u16) -> Self {
+        Self {
+            host: host.to_owned(),
+            port,
+            way: Way::Tls,
+        }
+    }
+}
+
 impl TryFrom<String> for BrokerAddress {
     type Error = String;
 

@@ -9,14 +9,17 @@ use iottly_update::read_file;
 use serde::Deserialize;
 
 use crate::grants::Grants;
+use crate::identity::{IdentityError, IdentityStore};
 use crate::outbox::{DEFAULT_DISK_BYTES, Policy, WhenFull};
 
 mod broker;
+mod enrolled;
 mod explain;
 mod updates;
 
 pub(crate) use broker::Way;
 pub use broker::{BrokerAddress, ProxyAddress};
+pub(crate) use enrolled::{CA_FILE, ROOT_FILE};
 use explain::explain;
 pub use updates::UpdateConfig;
 
@@ -71,6 +74,9 @@ pub struct AgentConfig {
     /// Source of releases; without it only `firmware` runs.
     #[serde(default)]
     pub updates: Option<UpdateConfig>,
+    /// True if device, secret and addresses are those of the board's enrolment, which then renews the secret.
+    #[serde(skip)]
+    pub enrolled: bool,
 }
 
 fn allowed() -> bool {
@@ -178,6 +184,12 @@ pub enum ConfigError {
         /// Error of the system.
         reason: std::io::Error,
     },
+    /// The board is not enrolled, and there is no configuration.
+    #[error("{0} holds neither an identity nor agent.toml; enrol the board with iottly-agent enroll")]
+    NotEnrolled(String),
+    /// The stored identity is unusable.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The file is not a configuration.
     #[error("configuration {path}: {reason}")]
     Invalid {
@@ -207,6 +219,7 @@ impl AgentConfig {
             queue: QueueConfig::default(),
             developer: true,
             updates: None,
+            enrolled: false,
         }
     }
 
@@ -224,12 +237,59 @@ impl AgentConfig {
         config.map_err(|reason| ConfigError::Invalid { path: name(), reason })
     }
 
+    /// Reads the configuration of a board: the file, completed with the identity in the data folder. A file that names
+    /// a device counts alone; an enrolled board needs none.
+    ///
+    /// # Errors
+    /// See [`ConfigError`].
+    pub fn of_board(path: &Path, data: &Path) -> Result<Self, ConfigError> {
+        let (_, identity) = IdentityStore::open(data)?;
+        let Some(identity) = identity else {
+            if !path.exists() {
+                return Err(ConfigError::NotEnrolled(data.display().to_string()));
+            }
+            return Self::read(path);
+        };
+        let text = match read_file(path, MAX_FILE_BYTES) {
+            Ok(bytes) => String::from_utf8(bytes).map_err(|_| "not UTF-8 text".to_owned()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(reason) => {
+                return Err(ConfigError::Read {
+                    path: path.display().to_string(),
+                    reason,
+                });
+            }
+        };
+        let config = text.and_then(|text| {
+            let table: toml::Table = toml::from_str(&text).map_err(|error| explain(&text, &error))?;
+            if table.contains_key("device_id") {
+                return Self::parse(&text, data);
+            }
+            let table = enrolled::completed(table, &identity, data);
+            let config: Self = table.try_into().map_err(|error| explain("", &error))?;
+            Ok(Self {
+                enrolled: true,
+                ..config.resolved(data)
+            })
+        });
+        config.map_err(|reason| ConfigError::Invalid {
+            path: path.display().to_string(),
+            reason,
+        })
+    }
+
     fn parse(text: &str, folder: &Path) -> Result<Self, String> {
-        let mut config: Self = toml::from_str(text).map_err(|error| explain(text, &error))?;
+        let config: Self = toml::from_str(text).map_err(|error| explain(text, &error))?;
+        Ok(config.resolved(folder))
+    }
+
+    /// Returns the configuration with its relative paths below the folder.
+    fn resolved(mut self, folder: &Path) -> Self {
+        let config = &mut self;
         config.data_dir = folder.join(&config.data_dir);
-        config.firmware = config.firmware.map(|path| folder.join(path));
-        config.ca = config.ca.map(|path| folder.join(path));
-        config.cache_dir = config.cache_dir.map(|path| folder.join(path));
+        for path in [&mut config.firmware, &mut config.ca, &mut config.cache_dir] {
+            *path = path.as_ref().map(|path| folder.join(path));
+        }
         if let Some(updates) = &mut config.updates {
             updates.root = folder.join(&updates.root);
             updates.ca = updates.ca.as_ref().map(|ca| folder.join(ca));
@@ -240,7 +300,7 @@ impl AgentConfig {
         if config.compiler.program.components().count() > 1 {
             config.compiler.program = folder.join(&config.compiler.program);
         }
-        Ok(config)
+        self
     }
 
     /// Returns the folder of compiled firmware.

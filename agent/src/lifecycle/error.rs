@@ -5,6 +5,7 @@ use std::io;
 use iottly_sandbox::{LoadError, RuntimeError};
 
 use crate::datadir::DataDirError;
+use crate::identity::IdentityError;
 use crate::inbox::JournalError;
 use crate::outbox::QueueError;
 
@@ -14,6 +15,9 @@ pub enum AgentError {
     /// The data folder cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The stored identity cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The queue cannot be used.
     #[error(transparent)]
     Queue(#[from] QueueError),

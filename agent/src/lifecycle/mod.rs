@@ -5,28 +5,32 @@ mod error;
 mod firmware;
 mod open;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
 
 use iottly_protocol::{BootId, DeviceId, Versions};
 use iottly_sandbox::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use self::engine::{open_cache, warm, warm_in_background};
 use self::firmware::{start_guest, start_update};
 use self::open::Opened;
-use crate::config::{AgentConfig, ProxyAddress};
+use crate::config::{AgentConfig, ProxyAddress, Secret};
 use crate::datadir::DataDir;
 use crate::guest::{Guest, Ports};
+use crate::identity::IdentityStore;
 use crate::inbox;
-use crate::link::{self, Delivery, Endpoint, Links, Route};
+use crate::link::{self, Delivery, Endpoint, Links, Route, Trust};
 use crate::outbox::Outbox;
+use crate::renewal::Renewal;
 use crate::settings::SettingsTask;
 use crate::status::{AgentStatus, StatusBoard};
 use crate::threads::ended;
+use crate::time::BoardClock;
 use crate::update::UpdateThread;
 use crate::watchdog;
 use crate::work::GuestEvent;
@@ -154,12 +158,30 @@ impl Agent {
             .clock()
             .expect("the agent's queue is dated by the board's clock")
             .clone();
-        let route = Route::new(&config.broker, config.ca.as_deref(), proxy.as_ref(), clock)
-            .map_err(AgentError::System)?;
+        let trust = config.ca.as_deref().map_or(Trust::Public, Trust::File);
+        let route =
+            Route::new(&config.broker, trust, proxy.as_ref(), clock.clone()).map_err(AgentError::System)?;
+        let (secret_tx, secret) = watch::channel(config.secret);
+        let refused = Arc::new(Notify::new());
+        if config.enrolled {
+            // Ends with the agent.
+            tokio::spawn(
+                renewal(
+                    &config.data_dir,
+                    route.clone(),
+                    clock,
+                    secret_tx,
+                    Arc::clone(&refused),
+                    stopped.clone(),
+                )?
+                .run(),
+            );
+        }
         let endpoint = Endpoint {
             route,
             device: config.device_id,
-            secret: config.secret,
+            secret,
+            refused,
         };
         let links = Links {
             outbox: outbox.clone(),
@@ -257,6 +279,28 @@ impl Drop for AgentHandle {
             parts.outbox.stop();
         }
     }
+}
+
+/// Returns the task that renews the secret of an enrolled board.
+fn renewal(
+    data: &Path,
+    route: Route,
+    clock: BoardClock,
+    secret: watch::Sender<Secret>,
+    refused: Arc<Notify>,
+    stop: watch::Receiver<bool>,
+) -> Result<Renewal, AgentError> {
+    let (store, identity) = IdentityStore::open(data)?;
+    let gone = || io::Error::other("the identity was removed while the agent started");
+    Ok(Renewal {
+        store,
+        identity: identity.ok_or_else(|| AgentError::System(gone()))?,
+        route,
+        clock,
+        secret,
+        refused,
+        stop,
+    })
 }
 
 fn versions() -> Versions {

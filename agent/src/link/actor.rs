@@ -166,6 +166,9 @@ impl Actor {
                     tracing::info!(device.id = %self.endpoint.device, error = cut(&loss.reason), suppressed = more, "lost the connection to the broker; reconnecting");
                 }
                 self.connection = None;
+                if loss.refused {
+                    self.endpoint.refused.notify_one();
+                }
                 Some(match loss.busy {
                     Some(after_s) => Event::Busy {
                         after_ms: after_s.map(|after_s| after_s.saturating_mul(1000)),

@@ -5,6 +5,7 @@
 //! stay in the cloud's store until their result. A session kept by a broker could only repeat what is sent
 //! again anyway.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use iottly_protocol::{ConnId, DeviceId, Status, Topic, limits};
@@ -12,7 +13,7 @@ use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions,
     Packet, Publish, QoS, Transport,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -43,7 +44,10 @@ const FAREWELL: Duration = Duration::from_millis(1500);
 pub(crate) struct Endpoint {
     pub(crate) route: Route,
     pub(crate) device: DeviceId,
-    pub(crate) secret: Secret,
+    /// Secret of the login; enrolled devices get new ones while they run.
+    pub(crate) secret: watch::Receiver<Secret>,
+    /// Notified when the broker refuses the secret.
+    pub(crate) refused: Arc<Notify>,
 }
 
 /// Event of a connection.
@@ -63,11 +67,17 @@ pub(super) struct Loss {
     pub(super) reason: String,
     /// Set when the cloud had no room for the device: the seconds that it asks to wait, if it says so.
     pub(super) busy: Option<Option<u64>>,
+    /// True when the broker refused the secret.
+    pub(super) refused: bool,
 }
 
 impl From<String> for Loss {
     fn from(reason: String) -> Self {
-        Self { reason, busy: None }
+        Self {
+            reason,
+            busy: None,
+            refused: false,
+        }
     }
 }
 
@@ -80,6 +90,7 @@ impl From<DialError> for Loss {
         Self {
             reason: error.to_string(),
             busy,
+            refused: false,
         }
     }
 }
@@ -93,6 +104,12 @@ impl From<ConnectionError> for Loss {
         Self {
             reason: error.to_string(),
             busy: busy.then_some(None),
+            refused: matches!(
+                error,
+                ConnectionError::ConnectionRefused(
+                    ConnectReturnCode::BadUserNamePassword | ConnectReturnCode::NotAuthorized
+                )
+            ),
         }
     }
 }
@@ -125,7 +142,7 @@ impl Connection {
             options
         };
         options
-            .set_credentials(device.to_string(), endpoint.secret.expose())
+            .set_credentials(device.to_string(), endpoint.secret.borrow().expose())
             .set_clean_session(true)
             .set_manual_acks(true)
             .set_keep_alive(KEEP_ALIVE)

@@ -5,6 +5,8 @@ mod backoff;
 mod bridge;
 mod client;
 mod effect;
+mod pin;
+mod post;
 mod route;
 mod session;
 mod track;
@@ -16,4 +18,6 @@ mod window;
 
 pub(crate) use actor::{Actor, Delivery, Links, Receipt, Skipped};
 pub(crate) use client::Endpoint;
-pub(crate) use route::Route;
+pub(crate) use pin::{Found, Pin};
+pub(crate) use post::PostError;
+pub(crate) use route::{Route, Trust};

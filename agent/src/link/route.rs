@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use iottly_protocol::proxy::is_direct;
 use iottly_update::read_file;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -15,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite;
 
+use super::pin::Pin;
 use super::tunnel::{self, TunnelError};
 use super::verify;
 use super::websocket;
@@ -37,7 +39,7 @@ pub(super) enum Channel {
 
 /// Reason why there is no connection to the broker.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum DialError {
+pub(crate) enum DialError {
     #[error("failed to reach {0}: {1}")]
     Connect(String, io::Error),
     #[error(transparent)]
@@ -64,6 +66,16 @@ pub(crate) struct Route {
     proxy: Option<Arc<ProxyAddress>>,
 }
 
+/// Certificates that a device trusts.
+pub(crate) enum Trust<'a> {
+    /// Those of the authorities of the public web.
+    Public,
+    /// Those of the authorities in a PEM file.
+    File(&'a Path),
+    /// Those that a fingerprint leads to, for an enrolment.
+    Pin(&'a Pin),
+}
+
 /// What encrypted connections share. Each protocol has a store of tickets, with which a second handshake costs less.
 #[derive(Clone)]
 struct Secure {
@@ -73,21 +85,20 @@ struct Secure {
 }
 
 impl Route {
-    /// Prepares the route to a broker. `ca` is a PEM file of the authorities to trust; without it, those of the public
-    /// web. Certificates are checked against the time of `clock`.
+    /// Prepares the route to a broker. Certificates are checked against the time of `clock`.
     ///
     /// # Errors
     /// When the file cannot be read or contains no certificate; names the file. When the broker's name cannot be in a
     /// certificate.
     pub(crate) fn new(
         broker: &BrokerAddress,
-        ca: Option<&Path>,
+        trust: Trust<'_>,
         proxy: Option<&ProxyAddress>,
         clock: BoardClock,
     ) -> io::Result<Self> {
         let secure = match broker.way {
             Way::Plain => None,
-            Way::Tls | Way::WebSocket => Some(Secure::new(&broker.host, ca, clock)?),
+            Way::Tls | Way::WebSocket => Some(Secure::new(&broker.host, trust, clock)?),
         };
         let direct = secure.is_none() || is_direct(&format!("https://{}", bracketed(&broker.host)));
         Ok(Self {
@@ -114,7 +125,29 @@ impl Route {
     /// # Errors
     /// See [`DialError`].
     pub(super) async fn dial(&self, way: Way) -> Result<Channel, DialError> {
-        let authority = format!("{}:{}", bracketed(&self.host), self.port);
+        let stream = self.dial_tls(way == Way::WebSocket).await?;
+        if way == Way::WebSocket {
+            let socket = websocket::handshake(&self.authority(), stream).await?;
+            return Ok(Channel::WebSocket(Box::new(socket)));
+        }
+        Ok(Channel::Tls(Box::new(stream)))
+    }
+
+    /// Opens an encrypted connection for HTTP. The caller sets the time limit.
+    ///
+    /// # Errors
+    /// See [`DialError`].
+    pub(super) async fn dial_http(&self) -> Result<TlsStream<TcpStream>, DialError> {
+        self.dial_tls(true).await
+    }
+
+    /// Returns host and port as they stand in a URL.
+    pub(super) fn authority(&self) -> String {
+        format!("{}:{}", bracketed(&self.host), self.port)
+    }
+
+    async fn dial_tls(&self, http: bool) -> Result<TlsStream<TcpStream>, DialError> {
+        let authority = self.authority();
         let Some(secure) = &self.secure else {
             let reason = io::Error::other("the address names no encrypted way");
             return Err(DialError::Tls(authority, reason));
@@ -131,36 +164,27 @@ impl Route {
                 .await
                 .map_err(|error| DialError::Connect(authority.clone(), error))?,
         };
-        let connector = if way == Way::WebSocket {
-            &secure.http
-        } else {
-            &secure.mqtt
-        };
-        let stream = connector
+        let connector = if http { &secure.http } else { &secure.mqtt };
+        connector
             .connect(secure.server.clone(), stream)
             .await
-            .map_err(|error| DialError::Tls(authority.clone(), error))?;
-        if way == Way::WebSocket {
-            let socket = websocket::handshake(&authority, stream).await?;
-            return Ok(Channel::WebSocket(Box::new(socket)));
-        }
-        Ok(Channel::Tls(Box::new(stream)))
+            .map_err(|error| DialError::Tls(authority, error))
     }
 }
 
 impl Secure {
-    fn new(host: &str, ca: Option<&Path>, clock: BoardClock) -> io::Result<Self> {
-        let authorities = match ca {
-            Some(file) => read_authorities(file)?,
-            None => RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+    fn new(host: &str, trust: Trust<'_>, clock: BoardClock) -> io::Result<Self> {
+        let verifier: Arc<dyn ServerCertVerifier> = match trust {
+            Trust::Public => verify::by_board_clock(verify::public_web(), clock)?,
+            Trust::File(file) => verify::by_board_clock(read_authorities(file)?, clock)?,
+            Trust::Pin(pin) => pin.verifier(clock),
         };
-        let verifier = verify::by_board_clock(authorities, clock)?;
         let connector = |protocol: &[u8]| {
             let mut config = ClientConfig::builder_with_provider(verify::provider())
                 .with_safe_default_protocol_versions()
                 .expect("the provider supports the default versions of TLS")
                 .dangerous()
-                .with_custom_certificate_verifier(Arc::clone(&verifier) as _)
+                .with_custom_certificate_verifier(Arc::clone(&verifier))
                 .with_no_client_auth();
             config.alpn_protocols = vec![protocol.to_vec()];
             TlsConnector::from(Arc::new(config))
@@ -217,7 +241,7 @@ mod tests {
         let broker = BrokerAddress::try_from("mqtts://cloud.example:8443".to_owned()).expect("an address");
         for file in [file, folder.path().join("missing.pem")] {
             let clock = BoardClock::open(folder.path().join("clock"));
-            let error = Route::new(&broker, Some(&file), None, clock)
+            let error = Route::new(&broker, Trust::File(&file), None, clock)
                 .err()
                 .expect("no authorities");
             assert!(error.to_string().contains(".pem"), "{error}");

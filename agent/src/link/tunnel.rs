@@ -16,7 +16,7 @@ const END: &[u8] = b"\r\n\r\n";
 
 /// Reason why a proxy opened no tunnel.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum TunnelError {
+pub(crate) enum TunnelError {
     #[error("the proxy wants a user and a password (status 407); set them in `proxy` or HTTPS_PROXY")]
     Credentials,
     #[error("the proxy refused the tunnel with status {0}")]

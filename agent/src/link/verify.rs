@@ -42,6 +42,11 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
+/// Returns the authorities of the public web.
+pub(super) fn public_web() -> RootCertStore {
+    RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned())
+}
+
 /// Returns a verifier that trusts `authorities` at the time of `clock`.
 ///
 /// # Errors

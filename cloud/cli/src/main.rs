@@ -8,6 +8,8 @@ mod cloud_builder;
 mod compiled;
 mod demo;
 mod dev;
+mod device;
+mod enrolment_key;
 mod exit;
 mod filter;
 mod group;
@@ -15,6 +17,7 @@ mod init;
 mod lease;
 mod listen;
 mod log;
+mod printed;
 mod provision;
 mod push;
 mod release;
@@ -81,6 +84,10 @@ enum Command {
     Push(push::Options),
     /// Deploys branches to deployment groups
     Group(group::Options),
+    /// Enrols and lists devices
+    Device(device::Options),
+    /// Manages enrolment keys, with which many boards enrol
+    EnrolmentKey(enrolment_key::Options),
     /// Shows and ends developer leases, which let devices run scripts without a release
     Lease(lease::Options),
     /// Manages webhooks, which send messages to addresses of your choice
@@ -114,6 +121,8 @@ fn main() -> ExitCode {
         Command::Release(options) => exit::report(release::run_release(&options)),
         Command::Push(options) => exit::report(push::run(&options)),
         Command::Group(options) => exit::report(group::run(&options)),
+        Command::Device(options) => exit::report(device::run(&options)),
+        Command::EnrolmentKey(options) => exit::report(enrolment_key::run(&options)),
         Command::Lease(options) => exit::report(lease::run(&options)),
         Command::Webhook(options) => exit::report(webhook::run(&options)),
         Command::Dev(options) => exit::report(async_main(dev::run(options))),

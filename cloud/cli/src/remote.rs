@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
@@ -11,6 +12,7 @@ use iottly_protocol::{GroupId, IdError, ProjectId};
 use serde::Deserialize;
 use serde_json::Value;
 use ureq::http::Response;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Body, BodyReader, Proxy, RequestBuilder};
 
 use crate::exit::Failure;
@@ -27,6 +29,10 @@ pub(crate) struct Remote {
     /// Token of the project
     #[arg(long, env = "IOTTLY_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = trimmed)]
     token: String,
+    /// File of the authorities (PEM) that the cloud's certificate must come from, such as tls/ca.pem in the data folder
+    /// of a cloud with its own [default: those of the public web]
+    #[arg(long, env = "IOTTLY_CA", value_name = "FILE", value_parser = authorities)]
+    ca: Option<Authorities>,
     /// Id of the project
     #[arg(long, env = "IOTTLY_PROJECT", value_name = "ID", value_parser = project)]
     project: ProjectId,
@@ -57,6 +63,22 @@ fn trimmed(text: &str) -> Result<String, Infallible> {
     Ok(text.trim().to_owned())
 }
 
+/// Authorities of a file.
+#[derive(Clone)]
+struct Authorities(Arc<Vec<Certificate<'static>>>);
+
+fn authorities(path: &str) -> anyhow::Result<Authorities> {
+    let text = std::fs::read(path).with_context(|| format!("cannot read {path}"))?;
+    let mut found = Vec::new();
+    for item in parse_pem(&text) {
+        if let PemItem::Certificate(certificate) = item.with_context(|| format!("{path} is not PEM"))? {
+            found.push(certificate);
+        }
+    }
+    anyhow::ensure!(!found.is_empty(), "{path} contains no certificate");
+    Ok(Authorities(Arc::new(found)))
+}
+
 fn project(text: &str) -> Result<ProjectId, IdError> {
     text.trim().parse()
 }
@@ -75,6 +97,14 @@ impl Api {
             .http_status_as_error(false)
             .timeout_global(Some(PATIENCE))
             .proxy(proxy);
+        let config = match &remote.ca {
+            Some(Authorities(found)) => config.tls_config(
+                TlsConfig::builder()
+                    .root_certs(RootCerts::Specific(Arc::clone(found)))
+                    .build(),
+            ),
+            None => config,
+        };
         Self {
             through: through.unwrap_or_default(),
             agent: config.build().new_agent(),

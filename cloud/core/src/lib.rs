@@ -3,6 +3,7 @@
 
 pub mod code;
 pub mod command;
+pub mod enrol;
 pub mod history;
 pub mod ingest;
 pub mod lease;

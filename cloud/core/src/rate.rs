@@ -42,11 +42,17 @@ impl<K: Eq + Hash> RateLimit<K> {
         }
     }
 
-    /// Counts a request of `key` at `now`, and returns the verdict on it. A refused request uses up
-    /// no allowance. `now` is in milliseconds of a clock that does not jump.
+    /// Returns the verdict on a request of `key` at `now` without counting it.
+    pub fn look(&self, key: K, now: UnixMs) -> Verdict {
+        let now = now.saturating_mul(1000);
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        self.verdict(used.get(&key).copied().unwrap_or(now), now).0
+    }
+
+    /// Counts a request of `key` at `now`, and returns the verdict on it. A refused request uses up no
+    /// allowance. `now` is in milliseconds of a clock that does not jump.
     pub fn ask(&self, key: K, now: UnixMs) -> Verdict {
         let now = now.saturating_mul(1000);
-        let each = MINUTE_US / i64::from(self.limit.get());
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         if used.len() >= MAX_KEYS && !used.contains_key(&key) {
             used.retain(|_, until| *until > now);
@@ -55,23 +61,31 @@ impl<K: Eq + Hash> RateLimit<K> {
             }
         }
         let until = used.entry(key).or_insert(now);
+        let (verdict, next) = self.verdict(*until, now);
+        *until = next;
+        verdict
+    }
+
+    /// Returns the verdict on a request when the allowance is used up to `until`, and the new value of that.
+    fn verdict(&self, until: i64, now: i64) -> (Verdict, i64) {
+        let each = MINUTE_US / i64::from(self.limit.get());
         // A clock that went back by more than the window starts with a full allowance.
-        let ahead = if *until > now.saturating_add(MINUTE_US) {
+        let ahead = if until > now.saturating_add(MINUTE_US) {
             0
         } else {
-            (*until - now).max(0)
+            (until - now).max(0)
         };
         let allowed = ahead + each <= MINUTE_US;
         let ahead = if allowed { ahead + each } else { ahead };
-        *until = now + ahead;
         let remaining = u32::try_from((MINUTE_US - ahead) / each).unwrap_or(0);
         let wait = if allowed { ahead } else { ahead + each - MINUTE_US };
-        Verdict {
+        let verdict = Verdict {
             allowed,
             limit: self.limit.get(),
             remaining,
             wait: u32::try_from(wait.div_euclid(1_000_000) + 1).unwrap_or(60),
-        }
+        };
+        (verdict, now + ahead)
     }
 }
 

@@ -6,18 +6,19 @@ use async_trait::async_trait;
 use iottly_protocol::DeviceId;
 
 use super::Authenticator;
+use crate::clock;
 use iottly_core::model::{Scope, SecretHash};
-use iottly_store::{DeviceStore, StoreError};
+use iottly_store::{EnrolmentStore, StoreError};
 
 /// Admits devices by the secret whose hash is in the store.
 pub struct StoreLogin {
-    store: Arc<dyn DeviceStore>,
+    store: Arc<dyn EnrolmentStore>,
 }
 
 impl StoreLogin {
     /// Creates an authenticator over a store.
     #[must_use]
-    pub fn new(store: Arc<dyn DeviceStore>) -> Self {
+    pub fn new(store: Arc<dyn EnrolmentStore>) -> Self {
         Self { store }
     }
 }
@@ -26,7 +27,13 @@ impl StoreLogin {
 impl Authenticator for StoreLogin {
     async fn authenticate(&self, device: DeviceId, secret: &[u8]) -> Result<Option<Scope>, StoreError> {
         let given = SecretHash::of(secret);
-        let found = self.store.device_credentials(device).await?;
-        Ok(found.and_then(|(scope, hash)| hash.matches(&given).then_some(scope)))
+        let found = self.store.login_secrets(device, clock::now()).await?;
+        // Every hash is compared, so that the time does not tell which one matches.
+        Ok(found.and_then(|(scope, hashes)| {
+            let matches = hashes
+                .iter()
+                .fold(false, |matches, hash| hash.matches(&given) | matches);
+            matches.then_some(scope)
+        }))
     }
 }

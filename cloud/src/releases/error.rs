@@ -46,7 +46,7 @@ pub enum ReleaseError {
 }
 
 impl ReleaseError {
-    pub(super) fn file(path: &Path, reason: io::Error) -> Self {
+    pub(crate) fn file(path: &Path, reason: io::Error) -> Self {
         Self::File {
             path: path.display().to_string(),
             reason,

@@ -108,6 +108,19 @@ impl Rollouts {
         })
     }
 
+    /// Returns the root metadata that devices of a project trust first, as JSON text.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written.
+    pub async fn trusted_root(&self, project: ProjectId) -> Result<String, ReleaseError> {
+        self.with_repositories(move |repositories, now| {
+            repositories.ensure(project, now)?;
+            let path = repositories.first_root(project);
+            std::fs::read_to_string(&path).map_err(|error| ReleaseError::file(&path, error))
+        })
+        .await
+    }
+
     /// Creates a project's keys and repository, unless they exist.
     ///
     /// # Errors

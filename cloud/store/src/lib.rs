@@ -9,6 +9,7 @@ mod changes;
 mod code;
 mod commands;
 mod devices;
+mod enrolment;
 mod erasure;
 mod error;
 mod fault;
@@ -42,6 +43,7 @@ pub use changes::ChangeStore;
 pub use code::CodeStore;
 pub use commands::{CommandQuery, CommandRoom, CommandStore, OpenTotals, PAGE_COMMANDS, Submitted};
 pub use devices::{DeviceStore, NewDevice};
+pub use enrolment::{EnrolmentStore, Grant, NewSecret};
 pub use erasure::ErasureStore;
 pub use error::{Result, StoreError};
 pub use fault::Fault;
@@ -68,6 +70,7 @@ pub trait Store:
     + TokenStore
     + PeopleStore
     + DeviceStore
+    + EnrolmentStore
     + IngestStore
     + HistoryStore
     + ErasureStore

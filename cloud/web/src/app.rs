@@ -3,15 +3,19 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use axum::http::HeaderMap;
 use iottly_cloud::Services;
+use iottly_protocol::enroll::PairCode;
 use tokio::sync::watch;
 
+use crate::front::{Front, enrol_url};
 use crate::sessions::{LoginAttempts, Passwords, Sessions};
 
 /// Services of the cloud with the logins of browsers; shared by all servers of a process.
 #[derive(Clone)]
 pub struct WebServices {
     cloud: Services,
+    front: Option<Front>,
     /// Sessions and login links.
     pub sessions: Arc<Sessions>,
     /// Hashes of passwords.
@@ -26,10 +30,23 @@ impl WebServices {
     pub fn new(cloud: Services) -> Self {
         Self {
             cloud,
+            front: None,
             sessions: Arc::default(),
             passwords: Passwords::default(),
             attempts: Arc::default(),
         }
+    }
+
+    /// Returns the same services of a cloud with this TLS listener.
+    #[must_use]
+    pub fn behind(mut self, front: Front) -> Self {
+        self.front = Some(front);
+        self
+    }
+
+    /// Returns the URL that enrols a board with a code; none if the cloud has no TLS.
+    pub(crate) fn enrol_url(&self, headers: &HeaderMap, code: PairCode) -> Option<String> {
+        enrol_url(self.front, self.https, headers, code)
     }
 
     /// Returns the same services for browsers that reach the cloud by HTTPS.

@@ -77,6 +77,13 @@ impl Key {
         super::sha256_hex(&super::canonical_value(&value).unwrap_or_default())
     }
 
+    /// Returns true if a signature, in hex digits, is this key's over the message. Only ed25519 counts.
+    #[must_use]
+    pub fn verifies(&self, message: &[u8], signature: &str) -> bool {
+        self.verifier(Schemes::ED25519)
+            .is_some_and(|verifier| verifier.verify(message, signature))
+    }
+
     /// Prepares the key for verification; none if its scheme does not count or its public part is malformed.
     pub(super) fn verifier(&self, schemes: Schemes) -> Option<Verifier> {
         match (self.keytype.as_str(), self.scheme.as_str()) {

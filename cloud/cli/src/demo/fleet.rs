@@ -83,6 +83,7 @@ impl Fleet {
                     p256: false,
                     poll_seconds: POLL_SECONDS,
                 }),
+                enrolled: false,
             };
             let agent = Agent::start_with(config, &runtime)
                 .await

@@ -12,7 +12,7 @@ use clap::Args;
 use iottly_cloud::edge::EdgeConfig;
 use iottly_cloud::{Cloud, CloudConfig};
 use iottly_web::http::Server;
-use iottly_web::{WebServices, first_login_link};
+use iottly_web::{Front, WebServices, first_login_link};
 use ipnet::IpNet;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -124,7 +124,16 @@ async fn serve(options: &Options, listeners: Listeners) -> anyhow::Result<()> {
         (Some((_, address)), None) => Some(Served::own(&options.data, &options.names, *address)?),
     };
     let cloud = Cloud::start(config(options, listeners)?).await?;
-    let web = WebServices::new(cloud.services());
+    let mut web = WebServices::new(cloud.services());
+    if let (Some((_, address)), Some(served)) = (&secure, &served) {
+        web = web.behind(Front {
+            port: address.port(),
+            fingerprint: served
+                .fingerprint
+                .parse()
+                .context("cannot read the certificate's fingerprint")?,
+        });
+    }
     let mut servers = Vec::new();
     let (https, http) = (secure.as_ref(), plain.as_ref());
     let base = https

@@ -6,8 +6,9 @@ use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
 use super::{
-    Definition, Limits, NewLease, NewRollout, OutgoingOrder, Replay, RolloutCommand, RolloutId, RolloutKind,
-    SecretHash, SnippetEdit, SnippetId, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
+    Definition, EnrolmentKeyId, Limits, NewEnrolmentKey, NewLease, NewRollout, OutgoingOrder, Replay,
+    RolloutCommand, RolloutId, RolloutKind, SecretHash, SnippetEdit, SnippetId, StoredRelease, Token,
+    TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
 use crate::seal::Sealed;
@@ -61,6 +62,10 @@ pub enum Change {
         /// Expiry of the pair code.
         expires: UnixMs,
     },
+    /// Adds an enrolment key.
+    CreateEnrolmentKey(Box<NewEnrolmentKey>),
+    /// Removes an enrolment key; the devices that were created with it stay.
+    DeleteEnrolmentKey(EnrolmentKeyId),
     /// Changes the given properties of a device; the others keep their values.
     UpdateDevice {
         /// The device.
@@ -256,6 +261,7 @@ impl Change {
             self,
             Self::RevokeToken(_)
                 | Self::EndLogins
+                | Self::DeleteEnrolmentKey(_)
                 | Self::DeleteProject
                 | Self::DeleteWebhook(_)
                 | Self::DisableWebhook { .. }
@@ -298,6 +304,8 @@ impl Change {
             Self::EndLogins => entry("project.end_logins", &"", &""),
             Self::CreateDevice { device, name, .. } => entry("device.create", device, name),
             Self::ReplaceDevice { device, .. } => entry("device.replace", device, &""),
+            Self::CreateEnrolmentKey(new) => entry("enrolmentkey.create", &new.key.id, &new.key.name),
+            Self::DeleteEnrolmentKey(id) => entry("enrolmentkey.delete", id, &""),
             Self::UpdateDevice {
                 device,
                 group,

@@ -7,6 +7,10 @@ uuid_id!(
     TokenId, "token"
 );
 uuid_id!(
+    /// Id of an enrolment key; not the key.
+    EnrolmentKeyId, "enrolment key"
+);
+uuid_id!(
     /// Id of a rollout.
     RolloutId, "rollout"
 );

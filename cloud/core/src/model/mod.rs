@@ -16,6 +16,7 @@ mod code;
 mod code_room;
 mod definition;
 mod device_settings;
+mod enrolment;
 mod ids;
 mod lease;
 mod limits;
@@ -35,7 +36,8 @@ pub use definition::{
     Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised,
 };
 pub use device_settings::{AcknowledgedSettings, SettingsState};
-pub use ids::{OrganizationId, RolloutId, SnippetId, TokenId, UserId, WebhookId};
+pub use enrolment::{DeviceIdentity, EnrolmentKey, MAX_ENROLMENT_KEYS, NewEnrolmentKey};
+pub use ids::{EnrolmentKeyId, OrganizationId, RolloutId, SnippetId, TokenId, UserId, WebhookId};
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};
 pub use people::{

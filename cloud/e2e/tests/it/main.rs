@@ -8,6 +8,7 @@ mod cluster;
 mod delivery;
 mod demo;
 mod dev;
+mod enrolment;
 mod fleet;
 mod memory;
 mod one_port;

@@ -23,7 +23,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 13] = [
+const STEPS: [(i64, &str, &str); 14] = [
     (
         1,
         "initial",
@@ -79,6 +79,11 @@ const STEPS: [(i64, &str, &str); 13] = [
         13,
         "developer_leases",
         include_str!("../../migrations/postgres/0013_developer_leases.sql"),
+    ),
+    (
+        14,
+        "enrolment",
+        include_str!("../../migrations/postgres/0014_enrolment.sql"),
     ),
     (
         15,

@@ -6,8 +6,8 @@ use iottly_protocol::ProjectId;
 use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
-    Backend, audit, branches, code_usage, codec, definitions, device_settings, devices, erase, groups,
-    leases, releases, revisions, rollouts, tokens, usage,
+    Backend, audit, branches, code_usage, codec, definitions, device_settings, devices, enrolment_keys,
+    erase, groups, leases, releases, revisions, rollouts, tokens, usage,
 };
 use crate::{ChangeStore, Result, StoreError};
 use iottly_core::model::{AuditEntry, Change, Changed, Principal, UnixMs};
@@ -98,6 +98,8 @@ async fn run(
             };
             devices::replace_pair_code(tx, project, device, &pair_code).await?
         }
+        Change::CreateEnrolmentKey(new) => enrolment_keys::add(tx, project, &new).await?,
+        Change::DeleteEnrolmentKey(id) => enrolment_keys::delete(tx, project, id).await?,
         Change::UpdateDevice {
             device,
             group,

@@ -14,7 +14,8 @@ use super::db::{Db, Row};
 use crate::{Result, StoreError};
 use iottly_core::command::CloudStep;
 use iottly_core::model::{
-    CommandStatus, OrganizationId, Role, RolloutId, Scope, SnippetId, SnippetKind, TokenId, UserId, WebhookId,
+    CommandStatus, EnrolmentKeyId, OrganizationId, Role, RolloutId, Scope, SnippetId, SnippetKind, TokenId,
+    UserId, WebhookId,
 };
 
 /// An id that is stored as its bytes.
@@ -36,6 +37,7 @@ macro_rules! ids {
 ids!(
     CommandId,
     DeviceId,
+    EnrolmentKeyId,
     GroupId,
     LeaseId,
     OrganizationId,

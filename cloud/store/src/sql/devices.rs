@@ -100,6 +100,20 @@ pub(super) async fn create(connection: &mut Conn, device: &NewDevice) -> Result<
     Ok(())
 }
 
+/// Refuses another device when the project has as many as it may.
+pub(super) async fn admit(tx: &mut Conn, project: ProjectId) -> Result<()> {
+    let row = sqlx::query("SELECT count(*) AS n FROM devices WHERE project = $1")
+        .bind(codec::id(&project))
+        .fetch_one(&mut *tx)
+        .await?;
+    let limits = usage::within(tx, project).await?;
+    full(
+        codec::get(&row, "n")?,
+        "devices",
+        usage::most(limits.devices, MAX_DEVICES),
+    )
+}
+
 /// A pair code to store.
 pub(super) struct NewPairCode<'a> {
     pub(super) code: &'a str,
@@ -117,16 +131,7 @@ pub(super) async fn create_with_pair_code(
     secret: SecretHash,
     pair_code: &NewPairCode<'_>,
 ) -> Result<u64> {
-    let row = sqlx::query("SELECT count(*) AS n FROM devices WHERE project = $1")
-        .bind(codec::id(&project))
-        .fetch_one(&mut *tx)
-        .await?;
-    let limits = usage::within(tx, project).await?;
-    full(
-        codec::get(&row, "n")?,
-        "devices",
-        usage::most(limits.devices, MAX_DEVICES),
-    )?;
+    admit(tx, project).await?;
     let scope = Scope { project, device };
     create(
         tx,

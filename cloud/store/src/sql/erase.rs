@@ -78,6 +78,8 @@ pub(super) async fn device(tx: &mut Conn, project: ProjectId, device: DeviceId, 
     missing(done.rows_affected(), "device", &device)?;
     for sql in [
         "DELETE FROM licences WHERE project = $1 AND device = $2",
+        "DELETE FROM device_keys WHERE project = $1 AND device = $2",
+        "DELETE FROM device_secrets WHERE project = $1 AND device = $2",
         "DELETE FROM developer_lease_devices WHERE project = $1 AND device = $2",
     ] {
         sqlx::query(sql).bind(project).bind(id).execute(&mut *tx).await?;
@@ -101,6 +103,9 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
     .await?;
     for sql in [
         "DELETE FROM licences WHERE project = $1",
+        "DELETE FROM device_keys WHERE project = $1",
+        "DELETE FROM device_secrets WHERE project = $1",
+        "DELETE FROM enrolment_keys WHERE project = $1",
         "DELETE FROM devices WHERE project = $1",
         "DELETE FROM groups WHERE project = $1",
         "DELETE FROM tokens WHERE project = $1",

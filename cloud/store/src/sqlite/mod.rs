@@ -24,7 +24,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 15] = [
+const STEPS: [(i64, &str, &str); 16] = [
     (
         1,
         "initial",
@@ -85,6 +85,11 @@ const STEPS: [(i64, &str, &str); 15] = [
         13,
         "developer_leases",
         include_str!("../../migrations/sqlite/0013_developer_leases.sql"),
+    ),
+    (
+        14,
+        "enrolment",
+        include_str!("../../migrations/sqlite/0014_enrolment.sql"),
     ),
     (
         15,

@@ -69,6 +69,14 @@ suites! {
         orders_have_rising_counters_and_are_stored_while_the_lease_is_open,
         leases_are_bounded_and_a_device_is_in_one,
         leases_end_with_their_time_and_vanish_with_their_devices;
+    enrolment:
+        a_pair_code_is_used_once_and_by_one_board,
+        a_replaced_board_is_locked_out,
+        devices_outlive_their_enrolment_key,
+        an_id_is_kept_by_an_earlier_key_and_by_nothing_else,
+        a_former_secret_ends_after_the_hand_over,
+        devices_of_an_ephemeral_key_are_found_when_abandoned,
+        a_key_of_the_cloud_is_made_once;
     backup:
         a_backup_holds_everything_and_fits_into_either_database,
         a_backup_is_of_one_moment,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use axum::http::HeaderMap;
 use iottly_protocol::DeviceId;
 
 use super::Answer;
@@ -13,6 +14,7 @@ use super::dto::{
 use super::names;
 use super::query::Params;
 use super::spaced::Spaced;
+use crate::app::WebServices;
 use crate::auth::{DeviceAccess, ProjectAccess, hash_secret};
 
 use crate::error::ApiError;
@@ -106,7 +108,7 @@ async fn answer(access: DeviceAccess) -> Answer<OneProps> {
 }
 
 /// Returns the tags sorted and without repetitions.
-fn checked_tags(tags: &[String]) -> Result<Vec<String>, ApiError> {
+pub(super) fn checked_tags(tags: &[String]) -> Result<Vec<String>, ApiError> {
     let mut tags = tags
         .iter()
         .map(|tag| names::tag(tag))
@@ -134,6 +136,7 @@ fn checked_tags(tags: &[String]) -> Result<Vec<String>, ApiError> {
 )]
 pub(super) async fn create(
     access: ProjectAccess,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<NewDeviceBody>,
 ) -> Answer<CreatedDevice> {
     let (now, name) = (clock::now(), names::name("name", &body.name)?);
@@ -154,10 +157,16 @@ pub(super) async fn create(
     Ok(Spaced(CreatedDevice {
         id: device,
         name,
+        url: url(access.services(), &headers, &code),
         pair_code: code,
         expires: expires.into(),
         status: OK,
     }))
+}
+
+/// Returns the URL that enrols a board with a code; none if the cloud has no TLS.
+fn url(services: &WebServices, headers: &HeaderMap, code: &str) -> Option<String> {
+    services.enrol_url(headers, code.parse().ok()?)
 }
 
 /// Issues a pair code with which a new board takes over a device.
@@ -169,7 +178,7 @@ pub(super) async fn create(
     tag = "devices",
     responses((status = 200, description = "The device with its new pair code", body = CreatedDevice))
 )]
-pub(super) async fn replace(access: DeviceAccess) -> Answer<CreatedDevice> {
+pub(super) async fn replace(access: DeviceAccess, headers: HeaderMap) -> Answer<CreatedDevice> {
     // The code gives access to the identity, so issuing it requires the scope `admin`.
     access.project().require(Scopes::ADMIN)?;
     let (now, device, code) = (clock::now(), access.scope().device, hex_code()?);
@@ -189,6 +198,7 @@ pub(super) async fn replace(access: DeviceAccess) -> Answer<CreatedDevice> {
     Ok(Spaced(CreatedDevice {
         id: device,
         name,
+        url: url(access.services(), &headers, &code),
         pair_code: code,
         expires: expires.into(),
         status: OK,

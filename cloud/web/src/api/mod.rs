@@ -11,6 +11,8 @@ mod device;
 mod device_search;
 mod device_settings;
 pub(crate) mod dto;
+mod enrolment;
+mod enrolment_keys;
 mod groups;
 pub(crate) mod health;
 mod history;
@@ -57,6 +59,9 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(ping::project_ping))
         .routes(routes!(projects::all, projects::create))
         .routes(routes!(limits::set))
+        .routes(routes!(enrolment::enrol))
+        .routes(routes!(enrolment::challenge))
+        .routes(routes!(enrolment::secret))
         .routes(routes!(organizations::all, organizations::create))
         .nest("/organization/{organization}", organization_routes())
         .nest(
@@ -90,6 +95,8 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(inspect::inspect))
         .routes(routes!(pair_codes::all))
         .routes(routes!(pair_codes::one))
+        .routes(routes!(enrolment_keys::all, enrolment_keys::create))
+        .routes(routes!(enrolment_keys::delete))
         .routes(routes!(tokens::all, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::end_logins))

@@ -98,6 +98,7 @@ fn parameter(name: &str) -> (Value, &'static str) {
         "token" => (uuid, "Id of the token"),
         "command" => (uuid, "Id of the command"),
         "snippet" => (uuid, "Id of the snippet"),
+        "enrolmentkey" => (uuid, "Id of the enrolment key"),
         "webhook" => (uuid, "Id of the webhook"),
         "licence" => (
             json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),

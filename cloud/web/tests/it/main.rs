@@ -16,6 +16,7 @@ mod commands;
 mod dashboard;
 mod edge;
 mod engines;
+mod enrolment;
 mod filters;
 mod floods;
 mod gaps;

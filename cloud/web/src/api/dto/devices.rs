@@ -69,6 +69,9 @@ pub(crate) struct CreatedDevice {
     pub(crate) name: String,
     /// Code with which a board becomes this device, once: 32 hex digits.
     pub(crate) pair_code: String,
+    /// Address, pair code and fingerprint in one string, for `iottly-agent enroll`; left out if the cloud has no TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) url: Option<String>,
     /// Time at which the unused pair code expires.
     pub(crate) expires: Date,
     /// HTTP status: always 200.

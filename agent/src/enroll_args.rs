@@ -1,0 +1,136 @@
+//! Arguments of `iottly-agent enroll`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use iottly_agent::{EnrollOptions, EnrollTrust};
+use iottly_protocol::enroll::{EnrollUrl, Fingerprint, PairCode};
+
+/// Parses the arguments after the word `enroll`.
+pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<EnrollOptions> {
+    use lexopt::Arg::{Long, Value};
+    let mut parser = lexopt::Parser::from_args(args);
+    let (mut string, mut address, mut code) = (None, None, None);
+    let (mut fingerprint, mut first_use) = (None, false);
+    let (mut data, mut name, mut rekey) = (None, None, false);
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Long("data") => data = Some(PathBuf::from(parser.value()?)),
+            Long("name") => name = Some(text(parser.value()?)?),
+            Long("url") => address = Some(text(parser.value()?)?),
+            Long("pair-code") => code = Some(text(parser.value()?)?),
+            Long("ca-fingerprint") => fingerprint = Some(text(parser.value()?)?),
+            Long("trust-on-first-use") => first_use = true,
+            Long("rekey") => rekey = true,
+            Value(value) if string.is_none() => string = Some(text(value)?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let data = data.context("enroll needs --data DIR")?;
+    let (url, trust) = match (string, address) {
+        (Some(string), None) => {
+            if code.is_some() || fingerprint.is_some() || first_use {
+                bail!("--pair-code, --ca-fingerprint and --trust-on-first-use go with --url");
+            }
+            let url: EnrollUrl = string.trim().parse().context("enrolment URL")?;
+            let trust = url
+                .fingerprint()
+                .map_or(EnrollTrust::Public, EnrollTrust::Fingerprint);
+            (url, trust)
+        }
+        (None, Some(address)) => {
+            let code: PairCode = code
+                .context("--url needs --pair-code CODE")?
+                .parse()
+                .context("--pair-code")?;
+            let place = address
+                .strip_prefix("https://")
+                .context("--url is not of the form https://HOST[:PORT]")?;
+            // The same grammar reads the address.
+            let url: EnrollUrl = format!("iottly://{}/{code}", place.trim_end_matches('/'))
+                .parse()
+                .context("--url")?;
+            let trust = match (fingerprint, first_use) {
+                (Some(_), true) => bail!("--ca-fingerprint and --trust-on-first-use exclude each other"),
+                (Some(text), false) => {
+                    let print: Fingerprint = text.parse().context("--ca-fingerprint")?;
+                    EnrollTrust::Fingerprint(print)
+                }
+                (None, true) => EnrollTrust::FirstUse,
+                (None, false) => EnrollTrust::Public,
+            };
+            (url, trust)
+        }
+        (Some(_), Some(_)) => bail!("the enrolment URL and --url exclude each other"),
+        (None, None) => bail!("enroll needs the string that `iottly device enroll` prints, or --url"),
+    };
+    Ok(EnrollOptions {
+        host: url.host().to_owned(),
+        port: url.port(),
+        code: url.code(),
+        trust,
+        name,
+        data,
+        rekey,
+    })
+}
+
+fn text(value: OsString) -> anyhow::Result<String> {
+    value
+        .into_string()
+        .map_err(|_| anyhow::anyhow!("an argument is not UTF-8 text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<EnrollOptions, String> {
+        parse(line.split(' ').map(OsString::from)).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn trust_is_named_or_that_of_the_public_web() {
+        let (code, print) = ("ab".repeat(16), "cd".repeat(32));
+        let pinned = EnrollTrust::Fingerprint(print.parse().expect("hex"));
+        for (line, trust, port) in [
+            (format!("iottly://h:8443/{code}#{print} --data d"), pinned, 8443),
+            (format!("iottly://h/{code} --data d"), EnrollTrust::Public, 443),
+            (
+                format!("--url https://h --pair-code {code} --data d"),
+                EnrollTrust::Public,
+                443,
+            ),
+            (
+                format!("--url https://h:1/ --pair-code {code} --ca-fingerprint {print} --data d"),
+                pinned,
+                1,
+            ),
+            (
+                format!("--url https://h --pair-code {code} --trust-on-first-use --data d"),
+                EnrollTrust::FirstUse,
+                443,
+            ),
+        ] {
+            let options = parsed(&line).expect(&line);
+            assert_eq!((options.trust, options.port), (trust, port), "{line}");
+        }
+        for (line, word) in [
+            (format!("iottly://h/{code}"), "--data"),
+            ("--data d".to_owned(), "iottly device enroll"),
+            (format!("iottly://h/{code} --url https://h --data d"), "exclude"),
+            (
+                format!("iottly://h/{code} --trust-on-first-use --data d"),
+                "go with --url",
+            ),
+            ("--url https://h --data d".to_owned(), "--pair-code"),
+            (format!("--url http://h --pair-code {code} --data d"), "https://"),
+            ("iottly://h/nonsense --data d".to_owned(), "32 lower-case hex"),
+        ] {
+            let error = parsed(&line).map(drop).expect_err(&line);
+            assert!(error.contains(word), "{line}: {error}");
+            assert!(!error.contains(&code), "no code in an error: {error}");
+        }
+    }
+}

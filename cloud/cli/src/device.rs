@@ -1,0 +1,132 @@
+//! `iottly device …`: enrols and lists the devices of a project over the REST API.
+
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+use iottly_protocol::enroll::{EnrollUrl, PairCode};
+use serde_json::{Value, json};
+
+use crate::exit::Failure;
+use crate::printed::Asked;
+use crate::remote::escaped;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Creates a device and prints the string that enrols its board, once, within a day
+    #[command(
+        after_help = "On the board: iottly-agent enroll 'iottly://…' --data DIR, then iottly-agent run --data DIR"
+    )]
+    Enroll(EnrollOptions),
+    /// Prints a string that makes another board the device; the old board cannot log in after that
+    Replace(ReplaceOptions),
+    /// Lists the devices
+    List {
+        #[command(flatten)]
+        asked: Asked,
+    },
+}
+
+#[derive(Args)]
+struct EnrollOptions {
+    #[command(flatten)]
+    asked: Asked,
+    /// Name of the device
+    #[arg(long, default_value = "New device")]
+    name: String,
+    /// Deployment group of the device, by name or id [default: _orphaned]
+    #[arg(long)]
+    group: Option<String>,
+    /// Address under which the board reaches the cloud, if it is not the one of --url
+    #[arg(long, value_name = "HOST[:PORT]")]
+    address: Option<String>,
+}
+
+#[derive(Args)]
+struct ReplaceOptions {
+    /// Id of the device
+    id: String,
+    #[command(flatten)]
+    asked: Asked,
+    /// Address under which the board reaches the cloud, if it is not the one of --url
+    #[arg(long, value_name = "HOST[:PORT]")]
+    address: Option<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    match &options.command {
+        Command::Enroll(options) => {
+            let api = options.asked.api();
+            let mut body = json!({"name": options.name});
+            if let Some(group) = &options.group {
+                body["deployment_group"] = json!(api.group(group)?.id);
+            }
+            let made = api.post("/device/", &body)?;
+            print(&options.asked, &made, options.address.as_deref())
+        }
+        Command::Replace(options) => {
+            let path = format!("/device/{}/replace", escaped(&options.id));
+            let made = options.asked.api().post(&path, &json!({}))?;
+            print(&options.asked, &made, options.address.as_deref())
+        }
+        Command::List { asked } => asked.print(&asked.api().get("/devices/props")?, list),
+    }
+}
+
+/// Prints the URL that enrols a board, with what belongs to it.
+fn print(asked: &Asked, made: &Value, address: Option<&str>) -> Result<(), Failure> {
+    let shown = json!({
+        "url": url(&made["url"], address)?,
+        "pair_code": made["pair_code"],
+        "expires": made["expires"]["$date"],
+        "device_id": made["ID"],
+    });
+    asked.print(&shown, |shown| {
+        format!("{}\n", shown["url"].as_str().unwrap_or_default())
+    })
+}
+
+/// Returns the URL that the cloud made, with another address if one is given.
+pub(crate) fn url(made: &Value, address: Option<&str>) -> Result<String, Failure> {
+    let url = made.as_str().ok_or_else(|| {
+        Failure::Invalid(
+            "the cloud has no TLS listener, so no board can be enrolled; start it with iottly serve --listen ADDR"
+                .to_owned(),
+        )
+    })?;
+    let Some(address) = address else {
+        return Ok(url.to_owned());
+    };
+    let made: EnrollUrl = url
+        .parse()
+        .map_err(|error| Failure::Invalid(format!("the cloud's enrolment URL: {error}")))?;
+    // The same grammar reads the address.
+    let place: EnrollUrl = format!("iottly://{address}/{}", PairCode::from_bytes([0; 16]))
+        .parse()
+        .map_err(|error| Failure::Invalid(format!("--address {address:?}: {error}")))?;
+    let moved = EnrollUrl::new(place.host(), place.port(), made.code(), made.fingerprint());
+    moved
+        .map(|url| url.to_string())
+        .map_err(|error| Failure::Invalid(format!("--address {address:?}: {error}")))
+}
+
+fn list(answer: &Value) -> String {
+    let mut out = String::new();
+    for device in answer["devices"].as_array().into_iter().flatten() {
+        let text = |key: &str| device[key].as_str().unwrap_or_default();
+        writeln!(
+            out,
+            "{}  {:12}  {}",
+            text("ID"),
+            text("operatingstatus"),
+            text("name")
+        )
+        .expect("a string takes all");
+    }
+    out
+}

@@ -1,0 +1,394 @@
+//! Decisions about enrolment: which device a request becomes, and when a new secret is given. Pure; the store applies
+//! them in the transaction in which it has read the facts.
+
+use iottly_protocol::DeviceId;
+use iottly_protocol::enroll::{Challenge, ProvenEnrollment};
+use iottly_protocol::{GroupId, ProjectId};
+
+use crate::model::{EnrolmentKeyId, Scope, UnixMs};
+
+/// Validity of the secret of a broker login, in milliseconds: a day.
+pub const SECRET_MS: UnixMs = 24 * 60 * 60 * 1000;
+/// Time for which the former secret stays valid beside a new one, in milliseconds.
+pub const HAND_OVER_MS: UnixMs = 10 * 60 * 1000;
+/// Validity of a challenge, in milliseconds.
+pub const CHALLENGE_MS: UnixMs = 60 * 1000;
+/// Number of secrets of a device that are kept: the newest and the one before.
+pub const MAX_SECRETS: usize = 2;
+
+/// Pair code that a request names, with its device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PairCodeFacts {
+    /// Device that the code pairs.
+    pub scope: Scope,
+    /// Expiry of the unused code.
+    pub expires: UnixMs,
+    /// True once a board has used the code.
+    pub used: bool,
+}
+
+/// Enrolment key that a request names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFacts {
+    /// Project of the key.
+    pub project: ProjectId,
+    /// Id of the key.
+    pub key: EnrolmentKeyId,
+    /// Expiry; none if the key does not expire.
+    pub expires: Option<UnixMs>,
+    /// Number of devices that were created with the key.
+    pub uses: u64,
+    /// Maximum number of devices.
+    pub max_uses: u64,
+    /// Group of the devices; none for `_orphaned`.
+    pub group: Option<GroupId>,
+    /// Tags of the devices.
+    pub tags: Vec<String>,
+    /// Time without a connection after which a device of the key is deleted, in milliseconds; none for never.
+    pub ephemeral_ms: Option<UnixMs>,
+}
+
+/// Thing that a request's code names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// A pair code.
+    PairCode(PairCodeFacts),
+    /// An enrolment key.
+    Key(KeyFacts),
+}
+
+impl Named {
+    /// Returns the project that the code belongs to.
+    #[must_use]
+    pub const fn project(&self) -> ProjectId {
+        match self {
+            Self::PairCode(code) => code.scope.project,
+            Self::Key(key) => key.project,
+        }
+    }
+}
+
+/// Facts about a request, read in one transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Thing that the code names, if any.
+    pub named: Option<Named>,
+    /// Device that has the request's key.
+    pub owner: Option<Scope>,
+    /// Device that has the earlier key that the sender also holds.
+    pub previous: Option<Scope>,
+}
+
+/// Decision to admit a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// The board becomes this device; a board that was it before cannot log in any more.
+    Pair(Scope),
+    /// The board is this device already: the answer to its first request was lost.
+    Again(Scope),
+    /// The board is this device and has made new keys, for which the earlier one vouches.
+    Rekey(Scope),
+    /// The board becomes a new device of this enrolment key.
+    Create(KeyFacts),
+}
+
+/// Reason why a request is refused. Strangers get one text for all of them; the audit log has the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No code of this cloud has this text.
+    #[error("the code is unknown")]
+    Unknown,
+    /// The time of the code is over.
+    #[error("the code has expired")]
+    Expired,
+    /// Another board has used the pair code.
+    #[error("the pair code was used by another board")]
+    Used,
+    /// The enrolment key has as many devices as it may.
+    #[error("the enrolment key has no devices left")]
+    Exhausted,
+    /// The key is that of another device.
+    #[error("the key belongs to another device")]
+    KeyTaken,
+}
+
+/// Decides on a request. A MAC address or another property of the board gives it nothing: the id of a device is kept
+/// only by its key, by an earlier key that vouches for the new one, or by a pair code of the operator for this device.
+///
+/// # Errors
+/// The reason of a refusal.
+pub fn decide(request: &ProvenEnrollment, facts: Facts, now: UnixMs) -> Result<Admission, Refusal> {
+    let named = facts
+        .named
+        .filter(|_| request.code().is_some())
+        .ok_or(Refusal::Unknown)?;
+    match named {
+        Named::PairCode(code) => match facts.owner {
+            Some(owner) if owner != code.scope => Err(Refusal::KeyTaken),
+            Some(owner) if code.used => Ok(Admission::Again(owner)),
+            _ if code.used => Err(Refusal::Used),
+            _ if now >= code.expires => Err(Refusal::Expired),
+            _ => Ok(Admission::Pair(code.scope)),
+        },
+        Named::Key(key) => match facts.owner {
+            Some(owner) if owner.project == key.project => Ok(Admission::Again(owner)),
+            Some(_) => Err(Refusal::KeyTaken),
+            None if key.expires.is_some_and(|expires| now >= expires) => Err(Refusal::Expired),
+            None => match facts.previous {
+                Some(scope) if scope.project == key.project => Ok(Admission::Rekey(scope)),
+                _ if key.uses >= key.max_uses => Err(Refusal::Exhausted),
+                _ => Ok(Admission::Create(key)),
+            },
+        },
+    }
+}
+
+/// Random part of a challenge.
+pub type Nonce = [u8; 16];
+
+/// Returns the challenge for a device. `key` is the same for all clouds on one database; nothing is stored.
+#[must_use]
+pub fn challenge(key: &[u8; 32], device: DeviceId, nonce: &Nonce, now: UnixMs) -> Challenge {
+    let mut bytes = [0; 56];
+    bytes[..8].copy_from_slice(&now.to_be_bytes());
+    bytes[8..24].copy_from_slice(nonce);
+    let mac = mac(key, device, &bytes[..24]);
+    bytes[24..].copy_from_slice(mac.as_bytes());
+    Challenge(bytes)
+}
+
+/// Returns the random part of a challenge that this cloud gave to this device within [`CHALLENGE_MS`]; none for any
+/// other.
+#[must_use]
+pub fn checked(key: &[u8; 32], device: DeviceId, challenge: &Challenge, now: UnixMs) -> Option<Nonce> {
+    let (said, given) = challenge.0.split_at(24);
+    let given: [u8; 32] = given.try_into().ok()?;
+    // The comparison of `blake3::Hash` takes the same time for all values.
+    if mac(key, device, said) != blake3::Hash::from_bytes(given) {
+        return None;
+    }
+    let issued = UnixMs::from_be_bytes(said[..8].try_into().ok()?);
+    // The clock of another cloud on the same database may be ahead.
+    (now.abs_diff(issued) <= CHALLENGE_MS.unsigned_abs()).then_some(())?;
+    said[8..].try_into().ok()
+}
+
+fn mac(key: &[u8; 32], device: DeviceId, said: &[u8]) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    hasher
+        .update(b"iottly challenge")
+        .update(device.as_bytes())
+        .update(said);
+    hasher.finalize()
+}
+
+/// Secret of a device, without the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SecretFacts {
+    /// Time at which it was given.
+    pub created: UnixMs,
+    /// Expiry.
+    pub expires: UnixMs,
+    /// Random part of the challenge that it was given for.
+    pub nonce: Nonce,
+}
+
+/// Reason why no new secret is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RenewalRefusal {
+    /// The challenge has brought a secret already.
+    #[error("the challenge was used before")]
+    Replayed,
+    /// The device has got its present secrets within the validity of a challenge.
+    #[error("the device renews its secret too often")]
+    TooOften,
+}
+
+/// Decides on a new secret for a device with these secrets, newest first. Returns the new expiry of the newest of them;
+/// all others end at once.
+///
+/// # Errors
+/// The reason of a refusal.
+pub fn renew(secrets: &[SecretFacts], nonce: &Nonce, now: UnixMs) -> Result<Option<UnixMs>, RenewalRefusal> {
+    if secrets.iter().any(|secret| secret.nonce == *nonce) {
+        return Err(RenewalRefusal::Replayed);
+    }
+    // A row that is removed no longer stops a replay, so it has to be older than any valid challenge.
+    let young = |secret: &&SecretFacts| now.abs_diff(secret.created) <= 2 * CHALLENGE_MS.unsigned_abs();
+    if secrets.iter().filter(young).count() >= MAX_SECRETS {
+        return Err(RenewalRefusal::TooOften);
+    }
+    Ok(secrets
+        .first()
+        .map(|newest| newest.expires.min(now.saturating_add(HAND_OVER_MS))))
+}
+
+#[cfg(test)]
+mod tests {
+    use iottly_protocol::enroll::{BoardFacts, DeviceSigner, EnrollRequest, PairCode, SealingSecret};
+
+    use super::*;
+
+    const NOW: UnixMs = 1_800_000_000_000;
+
+    fn scope(project: u8, device: u8) -> Scope {
+        Scope {
+            project: ProjectId::from_bytes([project; 12]),
+            device: DeviceId::from_bytes([device; 16]),
+        }
+    }
+
+    fn request(code: bool) -> ProvenEnrollment {
+        let code = code.then(|| PairCode::from_bytes([1; 16]));
+        EnrollRequest::signed(
+            code,
+            &DeviceSigner::from_secret(&[2; 32]),
+            &SealingSecret::from_secret([3; 32]),
+            BoardFacts {
+                mac: Some("00:00:5E:00:53:01".into()),
+                ..BoardFacts::default()
+            },
+            None,
+        )
+        .proven()
+        .expect("signed")
+    }
+
+    fn by_code(used: bool, owner: Option<Scope>) -> Result<Admission, Refusal> {
+        let code = PairCodeFacts {
+            scope: scope(1, 1),
+            expires: NOW + 1,
+            used,
+        };
+        let facts = |code| Facts {
+            named: Some(Named::PairCode(code)),
+            owner,
+            previous: None,
+        };
+        let over = decide(&request(true), facts(PairCodeFacts { expires: NOW, ..code }), NOW);
+        if !used && owner.is_none() {
+            assert_eq!(over, Err(Refusal::Expired));
+        }
+        decide(&request(true), facts(code), NOW)
+    }
+
+    #[test]
+    fn a_pair_code_works_once_and_again_for_the_board_that_used_it() {
+        assert_eq!(by_code(false, None), Ok(Admission::Pair(scope(1, 1))));
+        assert_eq!(by_code(true, None), Err(Refusal::Used));
+        assert_eq!(
+            by_code(true, Some(scope(1, 1))),
+            Ok(Admission::Again(scope(1, 1)))
+        );
+        assert_eq!(by_code(false, Some(scope(1, 2))), Err(Refusal::KeyTaken));
+        assert_eq!(by_code(true, Some(scope(2, 1))), Err(Refusal::KeyTaken));
+        let nothing = Facts {
+            named: None,
+            owner: Some(scope(1, 1)),
+            previous: None,
+        };
+        assert_eq!(
+            decide(&request(true), nothing.clone(), NOW),
+            Err(Refusal::Unknown)
+        );
+        assert_eq!(decide(&request(false), nothing, NOW), Err(Refusal::Unknown));
+    }
+
+    #[test]
+    fn an_enrolment_key_gives_an_old_id_only_to_an_old_key() {
+        let key = KeyFacts {
+            project: scope(1, 0).project,
+            key: EnrolmentKeyId::from_bytes([5; 16]),
+            expires: Some(NOW + 1),
+            uses: 9,
+            max_uses: 10,
+            group: None,
+            tags: Vec::new(),
+            ephemeral_ms: None,
+        };
+        let with = |key: &KeyFacts, owner, previous| {
+            let facts = Facts {
+                named: Some(Named::Key(key.clone())),
+                owner,
+                previous,
+            };
+            decide(&request(true), facts, NOW)
+        };
+        // The request has the MAC address of a device of the project; that alone makes it a new device.
+        assert_eq!(with(&key, None, None), Ok(Admission::Create(key.clone())));
+        assert_eq!(
+            with(&key, None, Some(scope(1, 7))),
+            Ok(Admission::Rekey(scope(1, 7)))
+        );
+        assert_eq!(
+            with(&key, None, Some(scope(2, 7))),
+            Ok(Admission::Create(key.clone())),
+            "an id of another project is not taken along"
+        );
+        assert_eq!(
+            with(&key, Some(scope(1, 7)), None),
+            Ok(Admission::Again(scope(1, 7)))
+        );
+        assert_eq!(with(&key, Some(scope(2, 7)), None), Err(Refusal::KeyTaken));
+        let full = KeyFacts {
+            uses: 10,
+            ..key.clone()
+        };
+        assert_eq!(with(&full, None, None), Err(Refusal::Exhausted));
+        assert_eq!(
+            with(&full, None, Some(scope(1, 7))),
+            Ok(Admission::Rekey(scope(1, 7)))
+        );
+        let over = KeyFacts {
+            expires: Some(NOW),
+            ..key
+        };
+        assert_eq!(with(&over, None, None), Err(Refusal::Expired));
+        assert_eq!(
+            with(&over, Some(scope(1, 7)), None),
+            Ok(Admission::Again(scope(1, 7)))
+        );
+    }
+
+    #[test]
+    fn a_challenge_is_for_one_device_and_one_minute() {
+        let (key, device) = ([7; 32], scope(1, 1).device);
+        let given = challenge(&key, device, &[4; 16], NOW);
+        assert_eq!(checked(&key, device, &given, NOW + CHALLENGE_MS), Some([4; 16]));
+        assert_eq!(checked(&key, device, &given, NOW + CHALLENGE_MS + 1), None);
+        assert_eq!(checked(&key, device, &given, NOW - CHALLENGE_MS - 1), None);
+        assert_eq!(checked(&key, scope(1, 2).device, &given, NOW), None);
+        assert_eq!(checked(&[8; 32], device, &given, NOW), None);
+        for at in 0..56 {
+            let mut forged = given;
+            forged.0[at] ^= 1;
+            assert_eq!(checked(&key, device, &forged, NOW), None, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn the_former_secret_ends_with_the_hand_over() {
+        let secret = |created, nonce| SecretFacts {
+            created,
+            expires: created + SECRET_MS,
+            nonce: [nonce; 16],
+        };
+        let old = NOW - SECRET_MS / 2;
+        assert_eq!(renew(&[], &[1; 16], NOW), Ok(None));
+        assert_eq!(
+            renew(&[secret(old, 1)], &[2; 16], NOW),
+            Ok(Some(NOW + HAND_OVER_MS))
+        );
+        assert_eq!(
+            renew(&[secret(NOW - SECRET_MS + 5, 1)], &[2; 16], NOW),
+            Ok(Some(NOW + 5))
+        );
+        assert_eq!(
+            renew(&[secret(old, 1), secret(old, 2)], &[2; 16], NOW),
+            Err(RenewalRefusal::Replayed)
+        );
+        let twice = [secret(NOW, 3), secret(NOW - 2 * CHALLENGE_MS, 2)];
+        assert_eq!(renew(&twice, &[4; 16], NOW), Err(RenewalRefusal::TooOften));
+        assert!(renew(&twice, &[4; 16], NOW + 1).is_ok());
+    }
+}

@@ -1,0 +1,200 @@
+//! Enrolment of boards, and the renewal of their broker secrets. Decides nothing: the rules are in `iottly_core::enrol`,
+//! and the store applies them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use iottly_core::enrol::{self, Admission, CHALLENGE_MS, Refusal, SECRET_MS};
+use iottly_core::model::{SecretHash, UnixMs};
+use iottly_protocol::DeviceId;
+use iottly_protocol::enroll::{Challenge, Enrolled, ProvenEnrollment, RenewedSecret, SecretRequest};
+use iottly_store::{Grant, NewSecret, Store, StoreError};
+use tokio::sync::OnceCell;
+
+use crate::broker::Broker;
+use crate::releases::ReleaseError;
+use crate::rollout::Rollouts;
+use crate::{clock, edge::AddressKey};
+
+mod attempts;
+
+use attempts::Attempts;
+
+/// Name of the key of challenges in the store.
+const CHALLENGES: &str = "challenges";
+
+/// Error of an enrolment or a renewal.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrolmentError {
+    /// The board is refused. One text for all reasons: strangers learn nothing about codes and devices.
+    #[error("the code or the key is not valid here; get a new code")]
+    Refused,
+    /// Too many requests of the board's address have failed.
+    #[error("too many requests have failed; try again in {} s", .wait_s)]
+    TooMany {
+        /// Time to wait, in seconds.
+        wait_s: u32,
+    },
+    /// The device renews its secret too often.
+    #[error("the device has new secrets already; try again in {} s", 2 * CHALLENGE_MS / 1000)]
+    TooOften,
+    /// The system has no randomness.
+    #[error("no randomness: {0}")]
+    Random(#[from] getrandom::Error),
+    /// The database failed, or a limit of the project is reached.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The project's trusted root cannot be read.
+    #[error("trusted root: {0}")]
+    Root(#[from] ReleaseError),
+}
+
+/// Service of enrolment.
+pub struct Enrolment {
+    store: Arc<dyn Store>,
+    broker: Arc<dyn Broker>,
+    rollouts: Arc<Rollouts>,
+    attempts: Attempts,
+    challenges: OnceCell<[u8; 32]>,
+}
+
+impl Enrolment {
+    pub(crate) fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>, rollouts: Arc<Rollouts>) -> Self {
+        Self {
+            store,
+            broker,
+            rollouts,
+            attempts: Attempts::default(),
+            challenges: OnceCell::new(),
+        }
+    }
+
+    /// Refuses requests of an address from which many have failed.
+    ///
+    /// # Errors
+    /// [`EnrolmentError::TooMany`].
+    pub fn admit(&self, from: IpAddr) -> Result<(), EnrolmentError> {
+        self.attempts
+            .admit(AddressKey::of(from), clock::steady_ms())
+            .map_err(|wait_s| EnrolmentError::TooMany { wait_s })
+    }
+
+    /// Counts a request that proves nothing.
+    pub fn failed(&self, from: IpAddr) {
+        self.attempts.failed(AddressKey::of(from), clock::steady_ms());
+    }
+
+    /// Gives a board its place and its first secret.
+    ///
+    /// # Errors
+    /// See [`EnrolmentError`].
+    pub async fn enrol(&self, request: &ProvenEnrollment, from: IpAddr) -> Result<Enrolled, EnrolmentError> {
+        let now = clock::now();
+        let (text, secret) = new_secret(random()?, now)?;
+        let grant = Grant {
+            device: DeviceId::random(),
+            secret,
+            from: from.to_string(),
+        };
+        let code = request
+            .code()
+            .map(|code| SecretHash::of(code.to_string().as_bytes()));
+        let (scope, admission) = match self.store.enrol(request, code, &grant, now).await? {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                self.refused(refusal, from);
+                return Err(EnrolmentError::Refused);
+            }
+        };
+        if let Admission::Again(_) = admission {
+            self.failed(from);
+        }
+        // A connection with a secret that is over now ends at once: the board was replaced, or starts again.
+        if !matches!(admission, Admission::Create(_)) {
+            self.broker.disconnect(scope.device).await;
+        }
+        tracing::info!(device.id = %scope.device, project.id = %scope.project, peer.address = %from, "enrolled a board");
+        let device = self.store.device(scope).await?.ok_or(EnrolmentError::Refused)?;
+        Ok(Enrolled {
+            device_id: scope.device,
+            project_id: scope.project,
+            group_id: device.group,
+            name: device.name,
+            login: renewed(text, now),
+            root: self.rollouts.trusted_root(scope.project).await?,
+        })
+    }
+
+    fn refused(&self, refusal: Refusal, from: IpAddr) {
+        tracing::warn!(peer.address = %from, error = %refusal, "refused to enrol a board");
+        self.failed(from);
+    }
+
+    /// Returns a challenge for a device, which need not exist.
+    ///
+    /// # Errors
+    /// When the system has no randomness, or the database fails.
+    pub async fn challenge(&self, device: DeviceId) -> Result<Challenge, EnrolmentError> {
+        let key = self.key().await?;
+        Ok(enrol::challenge(&key, device, &random()?, clock::now()))
+    }
+
+    /// Gives a device that has signed a challenge a new secret.
+    ///
+    /// # Errors
+    /// See [`EnrolmentError`].
+    pub async fn renew(
+        &self,
+        request: &SecretRequest,
+        from: IpAddr,
+    ) -> Result<RenewedSecret, EnrolmentError> {
+        let (now, device) = (clock::now(), request.device_id);
+        let nonce = enrol::checked(&self.key().await?, device, &request.challenge, now);
+        let identity = self.store.device_identity(device).await?;
+        let proven = nonce.zip(identity.filter(|identity| request.is_of(&identity.device_key)));
+        let Some((nonce, identity)) = proven else {
+            self.failed(from);
+            return Err(EnrolmentError::Refused);
+        };
+        let (text, secret) = new_secret(nonce, now)?;
+        match self.store.renew_secret(identity.scope, &secret, now).await? {
+            Ok(()) => Ok(renewed(text, now)),
+            Err(enrol::RenewalRefusal::TooOften) => Err(EnrolmentError::TooOften),
+            Err(enrol::RenewalRefusal::Replayed) => {
+                self.failed(from);
+                Err(EnrolmentError::Refused)
+            }
+        }
+    }
+
+    async fn key(&self) -> Result<[u8; 32], EnrolmentError> {
+        let load = || async { Ok::<_, EnrolmentError>(self.store.cloud_key(CHALLENGES, random()?).await?) };
+        self.challenges.get_or_try_init(load).await.copied()
+    }
+}
+
+fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Returns a new secret of 256 random bits in hex digits, and what is stored of it.
+fn new_secret(nonce: enrol::Nonce, now: UnixMs) -> Result<(String, NewSecret), getrandom::Error> {
+    let bytes: [u8; 32] = random()?;
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret = NewSecret {
+        hash: SecretHash::of(text.as_bytes()),
+        nonce,
+        expires: now.saturating_add(SECRET_MS),
+    };
+    Ok((text, secret))
+}
+
+fn renewed(secret: String, now: UnixMs) -> RenewedSecret {
+    RenewedSecret {
+        secret,
+        valid_ms: SECRET_MS.unsigned_abs(),
+        time: now,
+    }
+}

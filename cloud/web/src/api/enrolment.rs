@@ -1,0 +1,116 @@
+//! Endpoints for boards: enrolment with a code, and new secrets for a proof of the device's key. They need no token: the
+//! code or the key is the authority.
+
+use axum::extract::{Extension, Request, State};
+use iottly_cloud::enrolment::EnrolmentError;
+use iottly_protocol::enroll::{EnrollRequest, MAX_REQUEST_BYTES, SecretRequest};
+use serde::de::DeserializeOwned;
+
+use super::Answer;
+use super::body::read_within;
+use super::dto::{ChallengeBody, ChallengeDto, EnrollBody, EnrolledDto, OK, SecretBody, SecretDto};
+use super::spaced::Spaced;
+use crate::app::App;
+use crate::client::ClientAddress;
+use crate::error::ApiError;
+
+/// Makes a board a device of the project that its code belongs to.
+///
+/// A pair code works once; the board that used it gets a new secret when it asks again. A refusal has one text for
+/// every reason.
+#[utoipa::path(
+    post,
+    path = "/enroll",
+    tag = "enrolment",
+    security(()),
+    request_body = EnrollBody,
+    responses(
+        (status = 200, description = "The place of the board", body = EnrolledDto),
+        (status = 403, description = "The code is not valid, or belongs to another board"),
+        (status = 429, description = "Too many requests of this address have failed"),
+    )
+)]
+pub(super) async fn enrol(
+    State(app): State<App>,
+    Extension(ClientAddress(from)): Extension<ClientAddress>,
+    request: Request,
+) -> Answer<EnrolledDto> {
+    let enrolment = &app.services.enrolment;
+    enrolment.admit(from)?;
+    let request: EnrollRequest = body::<EnrollBody>(request).await?.try_into()?;
+    let proven = request.proven().map_err(|error| {
+        enrolment.failed(from);
+        ApiError::invalid("invalid_proof", error.to_string())
+    })?;
+    Ok(Spaced(enrolment.enrol(&proven, from).await?.into()))
+}
+
+/// Returns a challenge for a device to sign.
+#[utoipa::path(
+    post,
+    path = "/enroll/challenge",
+    tag = "enrolment",
+    security(()),
+    request_body = ChallengeBody,
+    responses(
+        (status = 200, description = "The challenge", body = ChallengeDto),
+        (status = 429, description = "Too many requests of this address have failed"),
+    )
+)]
+pub(super) async fn challenge(
+    State(app): State<App>,
+    Extension(ClientAddress(from)): Extension<ClientAddress>,
+    request: Request,
+) -> Answer<ChallengeDto> {
+    let enrolment = &app.services.enrolment;
+    enrolment.admit(from)?;
+    let device = body::<ChallengeBody>(request).await?.device_id;
+    Ok(Spaced(ChallengeDto {
+        challenge: enrolment.challenge(device).await?,
+        status: OK,
+    }))
+}
+
+/// Gives a device a new secret for its broker login, for a signed challenge.
+#[utoipa::path(
+    post,
+    path = "/enroll/secret",
+    tag = "enrolment",
+    security(()),
+    request_body = SecretBody,
+    responses(
+        (status = 200, description = "The new secret", body = SecretDto),
+        (status = 403, description = "The challenge or the proof is not valid"),
+        (status = 429, description = "Too many requests of this address have failed, or the device has new secrets already"),
+    )
+)]
+pub(super) async fn secret(
+    State(app): State<App>,
+    Extension(ClientAddress(from)): Extension<ClientAddress>,
+    request: Request,
+) -> Answer<SecretDto> {
+    let enrolment = &app.services.enrolment;
+    enrolment.admit(from)?;
+    let request: SecretRequest = body::<SecretBody>(request).await?.try_into()?;
+    Ok(Spaced(enrolment.renew(&request, from).await?.into()))
+}
+
+/// Reads a small body.
+async fn body<T: DeserializeOwned>(request: Request) -> Result<T, ApiError> {
+    let bytes = read_within(request, MAX_REQUEST_BYTES).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::invalid("invalid_body", format!("body: {error}")))
+}
+
+impl From<EnrolmentError> for ApiError {
+    fn from(error: EnrolmentError) -> Self {
+        match error {
+            EnrolmentError::Refused => Self::forbidden(error.to_string()),
+            EnrolmentError::TooMany { .. } | EnrolmentError::TooOften => {
+                Self::too_many("too_many_requests", error.to_string())
+            }
+            EnrolmentError::Store(error) => error.into(),
+            EnrolmentError::Random(_) | EnrolmentError::Root(_) => Self::internal(&error),
+        }
+    }
+}
