@@ -294,7 +294,7 @@ mod tests {
         };
         let at = |now| {
             let facts = Facts {
-                named: Some(Named::PairCode(code.clone())),
+                named: Some(Named::PairCode(code)),
                 owner: Some(owner_since(scope(1, 1))),
                 previous: None,
             };
