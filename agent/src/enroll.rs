@@ -96,7 +96,7 @@ pub enum EnrollError {
     #[error("the cloud's answer is not understood: {0}")]
     Answer(String),
     /// The system has no randomness.
-    #[error("no randomness: {0}")]
+    #[error("failed to read random bytes from the system: {0}")]
     Random(#[from] getrandom::Error),
 }
 
@@ -120,7 +120,7 @@ struct Pending {
 pub async fn enroll(options: EnrollOptions) -> Result<(DeviceId, String), EnrollError> {
     let data = DataDir::open(&options.data)?;
     let configured = options.data.join("agent.toml");
-    if fs::read_to_string(&configured).is_ok_and(|text| text.lines().any(names_device)) {
+    if is_configured(&configured) {
         return Err(EnrollError::Configured(configured.display().to_string()));
     }
     let (mut store, known) = IdentityStore::open(&options.data)?;
@@ -166,14 +166,22 @@ pub async fn enroll(options: EnrollOptions) -> Result<(DeviceId, String), Enroll
         },
     })?;
     let pending = data.join(PENDING_FILE);
-    fs::remove_file(&pending).map_err(|reason| file(&pending, reason))?;
+    if let Err(error) = fs::remove_file(&pending) {
+        // The identity is stored; the keys in this file are the same.
+        tracing::warn!(file.path = %pending.display(), %error, "failed to remove the file of an enrolment under way; continuing");
+    }
     Ok((enrolled.device_id, enrolled.name))
 }
 
-/// Returns true for a line of a configuration that names the device.
-fn names_device(line: &str) -> bool {
-    line.split_once('=')
-        .is_some_and(|(key, _)| key.trim() == "device_id")
+/// Returns true if a configuration names the device. One that cannot be parsed may do so in any line.
+fn is_configured(path: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(path) else {
+        return false;
+    };
+    match text.parse::<toml::Table>() {
+        Ok(table) => table.contains_key("device_id"),
+        Err(_) => text.contains("device_id"),
+    }
 }
 
 /// Posts the request. Returns the answer and the authority that the cloud's certificate comes from.
@@ -311,6 +319,11 @@ fn hardware(files: &[&str]) -> Option<String> {
 /// When an agent uses the folder, or the file system fails.
 pub fn generalize(path: &Path) -> Result<Vec<String>, EnrollError> {
     let _data = DataDir::open(path)?;
+    let configured = path.join("agent.toml");
+    if is_configured(&configured) {
+        // Its id and secret would be in every copy.
+        return Err(EnrollError::Configured(configured.display().to_string()));
+    }
     let mut removed = Vec::new();
     let entries = fs::read_dir(path).map_err(|reason| file(path, reason))?;
     for entry in entries {

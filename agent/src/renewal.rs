@@ -85,7 +85,7 @@ impl Renewal {
                 }
             };
             let Ok((kept, new, written)) = written else {
-                tracing::error!(device.id = %device, "failed to store a new secret: the thread has panicked; secrets are not renewed any more");
+                tracing::error!(device.id = %device, "failed to store a new secret because the thread has panicked; no secret is renewed until the agent is restarted");
                 return;
             };
             store = kept;
@@ -93,7 +93,7 @@ impl Renewal {
                 // The former secret is valid for some minutes more; the next attempt gets another.
                 wait = retry(failures);
                 failures += 1;
-                tracing::error!(device.id = %device, %error, retry_s = wait.as_secs(), "failed to store a new secret; the present one stays in use");
+                tracing::error!(device.id = %device, %error, retry_s = wait.as_secs(), "failed to store a new secret; the former one is valid for at most ten minutes, retrying");
                 continue;
             }
             identity = new;

@@ -110,7 +110,7 @@ async fn delete_abandoned(store: &dyn Store, now: UnixMs) -> Result<()> {
             Ok(_) => {
                 tracing::info!(device.id = %scope.device, project.id = %scope.project, "deleted an abandoned device of an ephemeral enrolment key");
             }
-            // The project's owner was faster.
+            // The device was deleted meanwhile.
             Err(StoreError::Missing { .. }) => {}
             Err(error) => return Err(error),
         }

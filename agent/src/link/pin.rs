@@ -80,11 +80,11 @@ impl Pin {
         let Some(fingerprint) = self.fingerprint else {
             return chain.last().map(Some).ok_or(Unpinned::Alone);
         };
-        let is_it = |der: &[u8]| <[u8; 32]>::from(Sha256::digest(der)) == fingerprint.0;
-        if let Some(authority) = chain.iter().take(MAX_CHAIN).find(|der| is_it(der)) {
+        let has_fingerprint = |der: &[u8]| <[u8; 32]>::from(Sha256::digest(der)) == fingerprint.0;
+        if let Some(authority) = chain.iter().take(MAX_CHAIN).find(|der| has_fingerprint(der)) {
             return Ok(Some(authority));
         }
-        if is_it(leaf) {
+        if has_fingerprint(leaf) {
             return Ok(None);
         }
         Err(Unpinned::Other(fingerprint))

@@ -1,5 +1,5 @@
-//! One HTTPS request of a device to its cloud, on the same way as MQTT: through the proxy if there is one, with the
-//! certificate checked by the board's clock.
+//! HTTPS requests of a device to its cloud, on the route of MQTT: through the proxy if there is one, with the certificate checked
+//! by the board's clock.
 
 use std::io;
 use std::time::Duration;

@@ -48,7 +48,7 @@ pub(crate) struct Options {
     /// Name of a new device in the project
     #[arg(long, requires = "out")]
     device: Option<String>,
-    /// Address at which the device reaches the broker: mqtts://HOST[:PORT] (TLS), wss://HOST[:PORT] (WebSocket), or
+    /// Address at which the device reaches the broker: mqtts://HOST:PORT (TLS), wss://HOST:PORT (WebSocket), or
     /// HOST:PORT, which is not encrypted. With TLS the device trusts the cloud's own authority, if it has one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:1883")]
     broker: String,

@@ -48,7 +48,7 @@ pub struct KeyFacts {
     pub ephemeral_ms: Option<UnixMs>,
 }
 
-/// Thing that a request's code names.
+/// Pair code or enrolment key that a request names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Named {
     /// A pair code.
@@ -68,13 +68,26 @@ impl Named {
     }
 }
 
+/// Device that has the key of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// The device.
+    pub scope: Scope,
+    /// Time of its enrolment.
+    pub enrolled: UnixMs,
+}
+
+/// Time for which a board that is enrolled may ask again, because the answer was lost: one hour, in milliseconds. Later, a
+/// copy of its request would be worth a secret to whoever kept it.
+pub const AGAIN_MS: UnixMs = 60 * 60 * 1000;
+
 /// Facts about a request, read in one transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Thing that the code names, if any.
+    /// Pair code or enrolment key that the request names, if any.
     pub named: Option<Named>,
     /// Device that has the request's key.
-    pub owner: Option<Scope>,
+    pub owner: Option<Owner>,
     /// Device that has the earlier key that the sender also holds.
     pub previous: Option<Scope>,
 }
@@ -105,11 +118,14 @@ pub enum Refusal {
     #[error("the pair code was used by another board")]
     Used,
     /// The enrolment key has as many devices as it may.
-    #[error("the enrolment key has no devices left")]
+    #[error("the enrolment key has created its maximum number of devices")]
     Exhausted,
     /// The key is that of another device.
     #[error("the key belongs to another device")]
     KeyTaken,
+    /// The board has been enrolled for longer than [`AGAIN_MS`].
+    #[error("the board is enrolled already")]
+    Enrolled,
 }
 
 /// Decides on a request. A MAC address or another property of the board gives it nothing: the id of a device is kept
@@ -124,14 +140,14 @@ pub fn decide(request: &ProvenEnrollment, facts: Facts, now: UnixMs) -> Result<A
         .ok_or(Refusal::Unknown)?;
     match named {
         Named::PairCode(code) => match facts.owner {
-            Some(owner) if owner != code.scope => Err(Refusal::KeyTaken),
-            Some(owner) if code.used => Ok(Admission::Again(owner)),
+            Some(owner) if owner.scope != code.scope => Err(Refusal::KeyTaken),
+            Some(owner) if code.used => again(owner, now),
             _ if code.used => Err(Refusal::Used),
             _ if now >= code.expires => Err(Refusal::Expired),
             _ => Ok(Admission::Pair(code.scope)),
         },
         Named::Key(key) => match facts.owner {
-            Some(owner) if owner.project == key.project => Ok(Admission::Again(owner)),
+            Some(owner) if owner.scope.project == key.project => again(owner, now),
             Some(_) => Err(Refusal::KeyTaken),
             None if key.expires.is_some_and(|expires| now >= expires) => Err(Refusal::Expired),
             None => match facts.previous {
@@ -140,6 +156,14 @@ pub fn decide(request: &ProvenEnrollment, facts: Facts, now: UnixMs) -> Result<A
                 _ => Ok(Admission::Create(key)),
             },
         },
+    }
+}
+
+fn again(owner: Owner, now: UnixMs) -> Result<Admission, Refusal> {
+    if now.abs_diff(owner.enrolled) <= AGAIN_MS.unsigned_abs() {
+        Ok(Admission::Again(owner.scope))
+    } else {
+        Err(Refusal::Enrolled)
     }
 }
 
@@ -202,6 +226,9 @@ pub enum RenewalRefusal {
     /// The device has got its present secrets within the validity of a challenge.
     #[error("the device renews its secret too often")]
     TooOften,
+    /// Another board has taken the device's place, or the device was deleted.
+    #[error("the board is not this device any more")]
+    Replaced,
 }
 
 /// Decides on a new secret for a device with these secrets, newest first. Returns the new expiry of the newest of them;
@@ -254,6 +281,29 @@ mod tests {
         .expect("signed")
     }
 
+    fn owner_since(scope: Scope) -> Owner {
+        Owner { scope, enrolled: NOW }
+    }
+
+    #[test]
+    fn a_request_that_was_kept_is_worth_nothing_later() {
+        let code = PairCodeFacts {
+            scope: scope(1, 1),
+            expires: NOW + 1,
+            used: true,
+        };
+        let at = |now| {
+            let facts = Facts {
+                named: Some(Named::PairCode(code)),
+                owner: Some(owner_since(scope(1, 1))),
+                previous: None,
+            };
+            decide(&request(true), facts, now)
+        };
+        assert_eq!(at(NOW + AGAIN_MS), Ok(Admission::Again(scope(1, 1))));
+        assert_eq!(at(NOW + AGAIN_MS + 1), Err(Refusal::Enrolled));
+    }
+
     fn by_code(used: bool, owner: Option<Scope>) -> Result<Admission, Refusal> {
         let code = PairCodeFacts {
             scope: scope(1, 1),
@@ -262,7 +312,7 @@ mod tests {
         };
         let facts = |code| Facts {
             named: Some(Named::PairCode(code)),
-            owner,
+            owner: owner.map(owner_since),
             previous: None,
         };
         let over = decide(&request(true), facts(PairCodeFacts { expires: NOW, ..code }), NOW);
@@ -284,7 +334,7 @@ mod tests {
         assert_eq!(by_code(true, Some(scope(2, 1))), Err(Refusal::KeyTaken));
         let nothing = Facts {
             named: None,
-            owner: Some(scope(1, 1)),
+            owner: Some(owner_since(scope(1, 1))),
             previous: None,
         };
         assert_eq!(
@@ -306,10 +356,10 @@ mod tests {
             tags: Vec::new(),
             ephemeral_ms: None,
         };
-        let with = |key: &KeyFacts, owner, previous| {
+        let with = |key: &KeyFacts, owner: Option<Scope>, previous| {
             let facts = Facts {
                 named: Some(Named::Key(key.clone())),
-                owner,
+                owner: owner.map(owner_since),
                 previous,
             };
             decide(&request(true), facts, NOW)

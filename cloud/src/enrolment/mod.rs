@@ -39,7 +39,7 @@ pub enum EnrolmentError {
     #[error("the device has new secrets already; try again in {} s", 2 * CHALLENGE_MS / 1000)]
     TooOften,
     /// The system has no randomness.
-    #[error("no randomness: {0}")]
+    #[error("failed to read random bytes from the system: {0}")]
     Random(#[from] getrandom::Error),
     /// The database failed, or a limit of the project is reached.
     #[error(transparent)]
@@ -149,19 +149,31 @@ impl Enrolment {
         from: IpAddr,
     ) -> Result<RenewedSecret, EnrolmentError> {
         let (now, device) = (clock::now(), request.device_id);
+        self.attempts
+            .admit_device(AddressKey::of(from), device, clock::steady_ms())
+            .map_err(|wait_s| EnrolmentError::TooMany { wait_s })?;
         let nonce = enrol::checked(&self.key().await?, device, &request.challenge, now);
-        let identity = self.store.device_identity(device).await?;
+        // Without a challenge of this cloud nothing is looked up.
+        let identity = match nonce {
+            Some(_) => self.store.device_identity(device).await?,
+            None => None,
+        };
         let proven = nonce.zip(identity.filter(|identity| request.is_of(&identity.device_key)));
         let Some((nonce, identity)) = proven else {
-            self.failed(from);
+            self.attempts
+                .device_failed(AddressKey::of(from), device, clock::steady_ms());
             return Err(EnrolmentError::Refused);
         };
         let (text, secret) = new_secret(nonce, now)?;
-        match self.store.renew_secret(identity.scope, &secret, now).await? {
+        let renewal = self
+            .store
+            .renew_secret(identity.scope, identity.device_key, &secret, now);
+        match renewal.await? {
             Ok(()) => Ok(renewed(text, now)),
             Err(enrol::RenewalRefusal::TooOften) => Err(EnrolmentError::TooOften),
-            Err(enrol::RenewalRefusal::Replayed) => {
-                self.failed(from);
+            Err(enrol::RenewalRefusal::Replayed | enrol::RenewalRefusal::Replaced) => {
+                self.attempts
+                    .device_failed(AddressKey::of(from), device, clock::steady_ms());
                 Err(EnrolmentError::Refused)
             }
         }

@@ -1,7 +1,7 @@
 //! Enrolment of devices: their keys, the secrets of their broker logins, and enrolment keys.
 
 use async_trait::async_trait;
-use iottly_protocol::enroll::ProvenEnrollment;
+use iottly_protocol::enroll::{DeviceKey, ProvenEnrollment};
 use iottly_protocol::{DeviceId, ProjectId};
 
 use crate::error::Result;
@@ -47,10 +47,11 @@ pub trait EnrolmentStore: Send + Sync + 'static {
     async fn device_identity(&self, device: DeviceId) -> Result<Option<DeviceIdentity>>;
     /// Returns the hashes of the secrets with which a device may log in at `now`.
     async fn login_secrets(&self, device: DeviceId, now: UnixMs) -> Result<Option<(Scope, Vec<SecretHash>)>>;
-    /// Gives a device a new secret; the one before it is valid for the hand-over.
+    /// Gives a device that still has this key a new secret; the one before it is valid for the hand-over.
     async fn renew_secret(
         &self,
         scope: Scope,
+        key: DeviceKey,
         secret: &NewSecret,
         now: UnixMs,
     ) -> Result<std::result::Result<(), RenewalRefusal>>;

@@ -109,8 +109,6 @@ pub trait PeopleStore: Send + Sync + 'static {
     async fn role_in(&self, project: ProjectId, user: UserId) -> Result<Option<Role>>;
     /// Returns the projects of a user's organisations, by name.
     async fn projects_of(&self, user: UserId) -> Result<Vec<Project>>;
-    /// Moves a project into an organisation.
-    async fn give_project(&self, project: ProjectId, organization: OrganizationId) -> Result<()>;
     /// Returns all organisations, by name.
     async fn organizations(&self) -> Result<Vec<Organization>>;
     /// Returns the members of an organisation, by name.

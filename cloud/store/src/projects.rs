@@ -4,14 +4,25 @@ use async_trait::async_trait;
 use iottly_protocol::{GroupId, ProjectId};
 
 use crate::error::Result;
-use iottly_core::model::{Definition, Group, Project};
+use iottly_core::model::{Definition, Group, OrganizationId, Project};
 
 /// Store operations for projects and their deployment groups.
 #[async_trait]
 pub trait ProjectStore: Send + Sync + 'static {
-    /// Creates a project with its `_orphaned` group and the seeded definitions.
+    /// Creates a project of the default organisation with its `_orphaned` group and the seeded definitions.
     async fn create_project(
         &self,
+        project: &Project,
+        orphaned: GroupId,
+        definitions: &[Definition],
+    ) -> Result<()> {
+        self.create_project_in(OrganizationId::DEFAULT, project, orphaned, definitions)
+            .await
+    }
+    /// Creates a project of an organisation with its `_orphaned` group and the seeded definitions.
+    async fn create_project_in(
+        &self,
+        organization: OrganizationId,
         project: &Project,
         orphaned: GroupId,
         definitions: &[Definition],

@@ -92,6 +92,11 @@ impl ApiError {
         )
     }
 
+    /// 409: the state of the cloud does not allow the request.
+    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, message)
+    }
+
     /// 413: the body is longer than the limit.
     #[must_use]
     pub fn too_large(max: usize) -> Self {

@@ -8,8 +8,8 @@ use iottly_protocol::enroll::{EnrollUrl, Fingerprint, PairCode};
 pub struct Front {
     /// Port of the listener.
     pub port: u16,
-    /// sha256 of the certificate that devices pin.
-    pub fingerprint: Fingerprint,
+    /// sha256 of the certificate that devices pin; none if they check the certificate against the authorities of the web.
+    pub fingerprint: Option<Fingerprint>,
 }
 
 /// Returns the enrolment URL for a code: the host is the one under which the caller reaches the cloud. Without a TLS
@@ -24,8 +24,8 @@ pub(crate) fn enrol_url(
     let (host, port) = split(host)?;
     let (port, fingerprint) = match front {
         // The caller's own port is right, also where a router maps it.
-        Some(front) if https => (port.unwrap_or(443), Some(front.fingerprint)),
-        Some(front) => (front.port, Some(front.fingerprint)),
+        Some(front) if https => (port.unwrap_or(443), front.fingerprint),
+        Some(front) => (front.port, front.fingerprint),
         // A proxy in front of the cloud has the certificate.
         None if https => (port.unwrap_or(443), None),
         None => return None,
@@ -61,7 +61,7 @@ mod tests {
     fn a_url_has_the_host_of_the_caller_and_the_port_of_tls() {
         let front = Front {
             port: 8443,
-            fingerprint: Fingerprint([0xab; 32]),
+            fingerprint: Some(Fingerprint([0xab; 32])),
         };
         let code = PairCode::from_bytes([0; 16]);
         let url = |front, https, host: &str| {

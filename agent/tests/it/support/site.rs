@@ -137,7 +137,7 @@ async fn device(services: &WebServices) -> Scope {
     scope
 }
 
-/// What a proxy does with tunnels.
+/// Behaviour of the test proxy when a tunnel is requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Policy {
     /// Lets everything pass.

@@ -15,7 +15,8 @@ pub(crate) const FOLDER: &str = "tls";
 const CHECK_EVERY: Duration = Duration::from_secs(3600);
 /// File in which the kernel shows this machine's name.
 const HOST_NAME: &str = "/proc/sys/kernel/hostname";
-/// Address of no machine (RFC 5737); asked for the way there, the system tells its own address. Nothing is sent.
+/// Address for documentation (RFC 5737). Connecting a UDP socket to it shows which of this machine's addresses reaches other
+/// networks; no packet is sent.
 const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
 
 /// Certificate of the server.
@@ -23,6 +24,9 @@ pub(super) struct Served {
     pub(super) certificate: Arc<Certificate>,
     /// sha256 of the certificate that clients pin: the authority's, or the first of the given chain.
     pub(super) fingerprint: String,
+    /// True if devices pin the certificate: that of the cloud's own authority. A given one changes with each renewal, and its
+    /// authority is a public one or in the device's `ca`.
+    pub(super) is_pinned: bool,
     own: Option<Arc<Authority>>,
 }
 
@@ -32,6 +36,7 @@ impl Served {
         Ok(Self {
             certificate: http::tls(cert, key)?,
             fingerprint: http::fingerprint(cert)?,
+            is_pinned: false,
             own: None,
         })
     }
@@ -46,6 +51,7 @@ impl Served {
         Ok(Self {
             certificate: http::tls(&cert, &key)?,
             fingerprint: authority.fingerprint().to_owned(),
+            is_pinned: true,
             own: Some(Arc::new(authority)),
         })
     }

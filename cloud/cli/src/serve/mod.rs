@@ -59,7 +59,7 @@ pub(crate) struct Options {
     /// Allow --http and --mqtt without TLS on addresses that other machines can reach
     #[arg(long)]
     insecure: bool,
-    /// Largest number of requests a minute of each token; 0 for no limit
+    /// Maximum number of requests per minute of a token or user; 0 for no limit
     #[arg(long, value_name = "N", default_value_t = 6000)]
     rate_limit: u32,
     /// Network that webhooks may reach, in addition to the public internet; may be given several times
@@ -126,12 +126,11 @@ async fn serve(options: &Options, listeners: Listeners) -> anyhow::Result<()> {
     let cloud = Cloud::start(config(options, listeners)?).await?;
     let mut web = WebServices::new(cloud.services());
     if let (Some((_, address)), Some(served)) = (&secure, &served) {
+        let fingerprint = served.fingerprint.parse();
+        let fingerprint = fingerprint.context("cannot read the certificate's fingerprint")?;
         web = web.behind(Front {
             port: address.port(),
-            fingerprint: served
-                .fingerprint
-                .parse()
-                .context("cannot read the certificate's fingerprint")?,
+            fingerprint: served.is_pinned.then_some(fingerprint),
         });
     }
     let mut servers = Vec::new();
@@ -245,7 +244,7 @@ struct Up {
     http: Option<SocketAddr>,
     mqtt: Option<SocketAddr>,
     metrics: Option<SocketAddr>,
-    /// Link by which the first person becomes an owner; none if somebody can log in already.
+    /// Link by which the first person becomes an owner; none if a user exists.
     login: Option<String>,
 }
 

@@ -38,11 +38,11 @@ pub struct Scopes(u16);
 impl Scopes {
     /// Permission to read what the project holds.
     pub const READ: Self = Self(1);
-    /// Permission to change devices, definitions, groups and code.
+    /// Permission to change devices, definitions, groups, code and webhooks; not to send commands or to start rollouts.
     pub const WRITE: Self = Self(2);
     /// Permission to manage the project: its tokens and pair codes, its deletion.
     pub const ADMIN: Self = Self(4);
-    /// Permission to list projects and to create new ones.
+    /// Permission to list and create projects, to set their limits, and to manage organisations.
     pub const OPERATOR: Self = Self(8);
     /// Permission to send commands to devices, and to cancel them.
     pub const COMMAND: Self = Self(16);

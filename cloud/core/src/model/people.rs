@@ -50,8 +50,8 @@ impl FromStr for UserName {
     }
 }
 
-/// Returns true for characters that cannot make one name look like another by being invisible: spaces, control characters,
-/// marks of direction and characters without a width are not.
+/// Returns true for visible characters. Spaces, control characters, marks of direction and characters without a width are
+/// refused, because two names could look the same.
 fn is_visible(char: char) -> bool {
     !char.is_whitespace()
         && !char.is_control()
@@ -183,7 +183,7 @@ pub struct Invitation {
     pub by: String,
     /// Time at which the link was made.
     pub created: UnixMs,
-    /// Time from which the link is of no use.
+    /// Expiry of the link.
     pub expires: UnixMs,
 }
 

@@ -94,12 +94,17 @@ fn a_person_logs_in_sends_a_command_and_sees_the_answer() {
 /// Logs in with the demo's token, after a wrong one.
 fn log_in(browser: &Browser, demo: &Demo, name: &str) {
     browser.open(demo.url());
+    browser.write(&browser.find("input#name"), "ada");
+    browser.write(&browser.find("input#password"), "wrong horse");
+    browser.click(&browser.find("form.by-name button"));
+    browser.shows("Name or password is wrong.");
+    browser.click(&browser.find("summary"));
     browser.write(&browser.find("input#token"), "iot_wrong");
-    browser.click(&browser.find("form[action='/login'] button"));
+    browser.click(&browser.find("form.by-token button"));
     browser.shows("This token is not known.");
     browser.picture(&format!("{name}-scripts-login"));
     browser.write(&browser.find("input#token"), demo.says("Token"));
-    browser.click(&browser.find("form[action='/login'] button"));
+    browser.click(&browser.find("form.by-token button"));
     browser.find(".devices a");
     browser.shows("device-1");
     assert_eq!(browser.url().trim_end_matches('/'), demo.url());

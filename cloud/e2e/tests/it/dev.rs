@@ -242,7 +242,7 @@ fn a_revoked_lease_ends_at_once_on_a_device_that_is_online() {
         let (_, answer) = api.get(&format!("/project/{}/leases/{id}", api.project));
         (answer["lease"]["devices"][0]["report"]["state"] == "ended").then(|| answer["lease"].clone())
     });
-    println!(
+    eprintln!(
         "a revoked lease: {:?} until the device's report was seen",
         began.elapsed()
     );
@@ -264,16 +264,21 @@ fn a_revoked_lease_ends_at_once_on_a_device_that_is_online() {
     assert_eq!(makers(&desk.device.history()), ["release", "one", "release"]);
 }
 
+/// Returns the time since 1970, by which device and cloud end a lease.
+#[expect(clippy::disallowed_methods, reason = "the programs read the same clock")]
+fn date() -> Duration {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .expect("a date after 1970")
+}
+
 #[test]
 fn a_lease_ends_by_its_time_without_its_developer_and_without_the_cloud() {
     let _turn = beside_others();
     let mut desk = Desk::new();
     let mut dev = desk.dev(&["porch"]);
     running(&mut dev, 0);
-    let end = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .expect("a date after 1970")
-        + Duration::from_secs(12);
+    let end = date() + Duration::from_secs(12);
     move_ends(
         &desk.cloud.database(),
         u64::try_from(end.as_millis()).expect("a date"),
@@ -284,11 +289,6 @@ fn a_lease_ends_by_its_time_without_its_developer_and_without_the_cloud() {
     running(&mut dev, from);
     dev.kill();
     desk.serve.take().expect("a cloud").kill();
-    let date = || {
-        SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .expect("a date after 1970")
-    };
     wait_for("the end of the lease, and some time after it", || {
         (date() > end + Duration::from_secs(2)).then_some(())
     });

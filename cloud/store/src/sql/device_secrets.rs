@@ -1,6 +1,7 @@
 //! Secrets of broker logins, by their hashes.
 
 use iottly_protocol::DeviceId;
+use iottly_protocol::enroll::DeviceKey;
 
 use super::codec;
 use super::db::{Conn, Pool, Row};
@@ -54,15 +55,23 @@ pub(super) async fn replace(tx: &mut Conn, scope: Scope, secret: &NewSecret, now
 pub(super) async fn renew(
     tx: &mut Conn,
     scope: Scope,
+    key: DeviceKey,
     secret: &NewSecret,
     now: UnixMs,
 ) -> Result<std::result::Result<(), RenewalRefusal>> {
-    // Serialises renewals of one device where the database has several writers.
-    sqlx::query("UPDATE device_keys SET enrolled = enrolled WHERE project = $1 AND device = $2")
-        .bind(codec::id(&scope.project))
-        .bind(codec::id(&scope.device))
-        .execute(&mut *tx)
-        .await?;
+    // The proof was checked before the transaction. This serialises renewals of one device where the database has several
+    // writers, and finds that another board has taken its place meanwhile.
+    let held = sqlx::query(
+        "UPDATE device_keys SET enrolled = enrolled WHERE project = $1 AND device = $2 AND device_key = $3",
+    )
+    .bind(codec::id(&scope.project))
+    .bind(codec::id(&scope.device))
+    .bind(&key.as_bytes()[..])
+    .execute(&mut *tx)
+    .await?;
+    if held.rows_affected() == 0 {
+        return Ok(Err(RenewalRefusal::Replaced));
+    }
     let rows = sqlx::query(
         "SELECT nonce, created, expires FROM device_secrets WHERE project = $1 AND device = $2 ORDER BY created DESC, expires DESC",
     )

@@ -7,7 +7,9 @@ use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use super::db::{self, Conn};
 use super::{Backend, audit, codec, device_secrets, devices, enrolment_keys, groups};
 use crate::{EnrolmentStore, Grant, NewDevice, NewSecret, Result, StoreError};
-use iottly_core::enrol::{Admission, Facts, KeyFacts, Named, PairCodeFacts, Refusal, RenewalRefusal, decide};
+use iottly_core::enrol::{
+    Admission, Facts, KeyFacts, Named, Owner, PairCodeFacts, Refusal, RenewalRefusal, decide,
+};
 use iottly_core::model::{DeviceIdentity, EnrolmentKey, Principal, Scope, SecretHash, UnixMs};
 
 /// Name of the requester in audit entries about enrolment.
@@ -38,7 +40,7 @@ impl EnrolmentStore for Backend {
             named,
             owner: owner(&mut tx, request.device_key()).await?,
             previous: match request.previous() {
-                Some(key) => owner(&mut tx, key).await?,
+                Some(key) => owner(&mut tx, key).await?.map(|owner| owner.scope),
                 None => None,
             },
         };
@@ -100,12 +102,13 @@ impl EnrolmentStore for Backend {
     async fn renew_secret(
         &self,
         scope: Scope,
+        key: DeviceKey,
         secret: &NewSecret,
         now: UnixMs,
     ) -> Result<std::result::Result<(), RenewalRefusal>> {
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
-        let renewed = device_secrets::renew(&mut tx, scope, secret, now).await?;
+        let renewed = device_secrets::renew(&mut tx, scope, key, secret, now).await?;
         tx.commit().await?;
         Ok(renewed)
     }
@@ -186,13 +189,18 @@ fn kind(admission: &Admission) -> &'static str {
     }
 }
 
-async fn owner(tx: &mut Conn, key: DeviceKey) -> Result<Option<Scope>> {
-    let row = sqlx::query("SELECT project, device FROM device_keys WHERE device_key = $1")
+async fn owner(tx: &mut Conn, key: DeviceKey) -> Result<Option<Owner>> {
+    let row = sqlx::query("SELECT project, device, enrolled FROM device_keys WHERE device_key = $1")
         .bind(&key.as_bytes()[..])
         .fetch_optional(tx)
         .await?;
     row.as_ref()
-        .map(|row| codec::scope(row, "device_keys", "device"))
+        .map(|row| {
+            Ok(Owner {
+                scope: codec::scope(row, "device_keys", "device")?,
+                enrolled: codec::get(row, "enrolled")?,
+            })
+        })
         .transpose()
 }
 

@@ -111,15 +111,6 @@ impl PeopleStore for Backend {
         rows.iter().map(projects::project).collect()
     }
 
-    async fn give_project(&self, project: ProjectId, organization: OrganizationId) -> Result<()> {
-        let done = sqlx::query("UPDATE projects SET organization = $2 WHERE id = $1")
-            .bind(codec::id(&project))
-            .bind(codec::id(&organization))
-            .execute(&mut *self.write().await?)
-            .await?;
-        missing(done.rows_affected(), "project", &project).map(drop)
-    }
-
     async fn organizations(&self) -> Result<Vec<Organization>> {
         let rows = sqlx::query("SELECT id, name, created FROM organizations ORDER BY name")
             .fetch_all(&self.readers)
@@ -172,6 +163,9 @@ impl PeopleStore for Backend {
         let mut tx = db::begin(&mut writer).await?;
         sqlx::query(db::LOCK_MEMBERS).execute(&mut *tx).await?;
         let action = change.action();
+        if !matches!(change, PeopleChange::CreateOrganization { .. }) {
+            exists(&mut tx, organization).await?;
+        }
         let (target, detail) = run(&mut tx, organization, change, now).await?;
         people_audit::append(&mut tx, organization, by, (action, target, detail), now).await?;
         Ok(tx.commit().await?)
@@ -216,15 +210,15 @@ async fn run(
         PeopleChange::Invite(hash, invitation) => {
             let detail = format!("{} by {}", invitation.role, invitation.by);
             let target = invitation.user.map_or_else(String::new, |user| user.to_string());
+            if let Some(user) = invitation.user {
+                only_here(tx, organization, user).await?;
+            }
             invite(tx, organization, hash, &invitation, now).await?;
             Ok((target, detail))
         }
         PeopleChange::WithdrawInvitations => {
-            let done = sqlx::query("DELETE FROM invitations WHERE organization = $1")
-                .bind(codec::id(&organization))
-                .execute(tx)
-                .await?;
-            Ok((organization.to_string(), done.rows_affected().to_string()))
+            let count = withdraw(tx, organization).await?;
+            Ok((organization.to_string(), count.to_string()))
         }
         PeopleChange::Join {
             invitation,
@@ -235,6 +229,14 @@ async fn run(
             let used = use_up(tx, organization, invitation, now).await?;
             if used.user.is_some() {
                 return Err(StoreError::Refused("the link is for another user".to_owned()));
+            }
+            let first = sqlx::query("SELECT 1 AS one FROM users LIMIT 1")
+                .fetch_optional(&mut *tx)
+                .await?
+                .is_none();
+            if first {
+                // Each start without a user has made a link for an owner.
+                withdraw(tx, organization).await?;
             }
             sqlx::query("INSERT INTO users (id, name, password, created, seen) VALUES ($1, $2, $3, $4, $4)")
                 .bind(codec::id(&user))
@@ -252,6 +254,7 @@ async fn run(
             let user = used
                 .user
                 .ok_or_else(|| StoreError::Refused("the link is for a new user".to_owned()))?;
+            only_here(tx, organization, user).await?;
             set_password(tx, user, &password).await?;
             Ok((user.to_string(), String::new()))
         }
@@ -259,6 +262,7 @@ async fn run(
             let before = member(tx, organization, user).await?;
             if before == Role::Owner && role != Role::Owner {
                 another_owner(tx, organization, user).await?;
+                withdraw(tx, organization).await?;
             }
             set_member(tx, organization, user, role).await?;
             Ok((user.to_string(), format!("{before} to {role}")))
@@ -267,6 +271,8 @@ async fn run(
             let before = member(tx, organization, user).await?;
             if before == Role::Owner {
                 another_owner(tx, organization, user).await?;
+                // The former owner may have made links, and could return by one.
+                withdraw(tx, organization).await?;
             }
             remove(tx, organization, user).await?;
             Ok((user.to_string(), before.to_string()))
@@ -285,6 +291,47 @@ async fn run(
             Ok((user.to_string(), String::new()))
         }
     }
+}
+
+/// Refuses a change of an organisation that does not exist. The default one always does.
+pub(super) async fn exists(tx: &mut Conn, organization: OrganizationId) -> Result<()> {
+    let row = sqlx::query("SELECT 1 AS one FROM organizations WHERE id = $1")
+        .bind(codec::id(&organization))
+        .fetch_optional(tx)
+        .await?;
+    if row.is_some() || organization == OrganizationId::DEFAULT {
+        return Ok(());
+    }
+    Err(StoreError::Missing {
+        what: "organization",
+        name: organization.to_string(),
+    })
+}
+
+/// Removes all invitations of an organisation, and returns their number.
+async fn withdraw(tx: &mut Conn, organization: OrganizationId) -> Result<u64> {
+    let done = sqlx::query("DELETE FROM invitations WHERE organization = $1")
+        .bind(codec::id(&organization))
+        .execute(tx)
+        .await?;
+    Ok(done.rows_affected())
+}
+
+/// Refuses to let an organisation's owners choose the password of a user who belongs to another organisation too: they would
+/// reach its projects.
+async fn only_here(tx: &mut Conn, organization: OrganizationId, user: UserId) -> Result<()> {
+    member(tx, organization, user).await?;
+    let row = sqlx::query("SELECT 1 AS one FROM members WHERE user_id = $1 AND organization <> $2 LIMIT 1")
+        .bind(codec::id(&user))
+        .bind(codec::id(&organization))
+        .fetch_optional(tx)
+        .await?;
+    if row.is_some() {
+        return Err(StoreError::Refused(
+            "the user belongs to another organization too, so only the user changes the password".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 async fn name_organization(

@@ -4,25 +4,30 @@ use async_trait::async_trait;
 use iottly_protocol::{GroupId, ProjectId};
 
 use super::db::{self, Conn, Row};
-use super::{Backend, branches, codec, groups, taken};
+use super::{Backend, branches, codec, groups, people, taken};
 use crate::{ProjectStore, Result};
-use iottly_core::model::{Definition, Group, MAIN_BRANCH, ORPHANED, Project};
+use iottly_core::model::{Definition, Group, MAIN_BRANCH, ORPHANED, OrganizationId, Project};
 
 #[async_trait]
 impl ProjectStore for Backend {
-    async fn create_project(
+    async fn create_project_in(
         &self,
+        organization: OrganizationId,
         project: &Project,
         orphaned: GroupId,
         definitions: &[Definition],
     ) -> Result<()> {
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
-        sqlx::query("INSERT INTO projects (id, name, created, retention_days) VALUES ($1, $2, $3, $4)")
+        people::exists(&mut tx, organization).await?;
+        sqlx::query(
+            "INSERT INTO projects (id, name, created, retention_days, organization) VALUES ($1, $2, $3, $4, $5)",
+        )
             .bind(codec::id(&project.id))
             .bind(&project.name)
             .bind(project.created)
             .bind(project.retention_days.map(i64::from))
+            .bind(codec::id(&organization))
             .execute(&mut *tx)
             .await
             .map_err(|error| taken(error, "project", &project.id.to_string()))?;

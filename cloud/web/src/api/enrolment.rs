@@ -54,16 +54,10 @@ pub(super) async fn enrol(
     request_body = ChallengeBody,
     responses(
         (status = 200, description = "The challenge", body = ChallengeDto),
-        (status = 429, description = "Too many requests of this address have failed"),
     )
 )]
-pub(super) async fn challenge(
-    State(app): State<App>,
-    Extension(ClientAddress(from)): Extension<ClientAddress>,
-    request: Request,
-) -> Answer<ChallengeDto> {
+pub(super) async fn challenge(State(app): State<App>, request: Request) -> Answer<ChallengeDto> {
     let enrolment = &app.services.enrolment;
-    enrolment.admit(from)?;
     let device = body::<ChallengeBody>(request).await?.device_id;
     Ok(Spaced(ChallengeDto {
         challenge: enrolment.challenge(device).await?,
@@ -81,7 +75,7 @@ pub(super) async fn challenge(
     responses(
         (status = 200, description = "The new secret", body = SecretDto),
         (status = 403, description = "The challenge or the proof is not valid"),
-        (status = 429, description = "Too many requests of this address have failed, or the device has new secrets already"),
+        (status = 429, description = "Too many requests of this device have failed, or it has new secrets already"),
     )
 )]
 pub(super) async fn secret(
@@ -90,7 +84,6 @@ pub(super) async fn secret(
     request: Request,
 ) -> Answer<SecretDto> {
     let enrolment = &app.services.enrolment;
-    enrolment.admit(from)?;
     let request: SecretRequest = body::<SecretBody>(request).await?.try_into()?;
     Ok(Spaced(enrolment.renew(&request, from).await?.into()))
 }

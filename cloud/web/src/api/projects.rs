@@ -14,7 +14,12 @@ use crate::error::ApiError;
 use crate::sessions::Person;
 use iottly_cloud::clock;
 use iottly_core::command::seeded_definitions;
-use iottly_core::model::{Change, Limits, MAX_RETENTION_DAYS, OrganizationId, Project, Role, Scopes};
+use iottly_core::model::{
+    Actor, Change, Limits, MAX_RETENTION_DAYS, OrganizationId, Principal, Project, Role, Scopes,
+};
+
+/// Maximum number of projects that a person can reach and still create another. Each has limits of its own.
+const MAX_PROJECTS: usize = 100;
 
 /// Lists the projects that the token can access: its own, or all of them for an operator.
 #[utoipa::path(
@@ -71,13 +76,21 @@ pub(super) async fn create(
     };
     services
         .store
-        .create_project(&project, GroupId::random(), &seeded_definitions())
+        .create_project_in(owner, &project, GroupId::random(), &seeded_definitions())
         .await?;
-    if owner != OrganizationId::DEFAULT {
-        services.store.give_project(project.id, owner).await?;
-    }
     let minted = mint_token(project.id, "first token", Scopes::PROJECT, None, now)?;
-    services.store.create_token(minted.hash, &minted.token).await?;
+    let (actor, author) = match access.requester {
+        Requester::Person(person) => (Actor::User(person.id), person.name),
+        Requester::Principal(principal) => (principal.actor, principal.name),
+    };
+    let by = Principal {
+        project: project.id,
+        actor,
+        name: author,
+        scopes: Scopes::PROJECT,
+    };
+    let first = Change::CreateToken(minted.hash, minted.token);
+    services.store.change(project.id, &by, first, now).await?;
     Ok(Spaced(CreatedProject {
         project: project.into(),
         token: minted.text,
@@ -91,6 +104,12 @@ async fn own_organization(
     person: &Person,
     named: Option<OrganizationId>,
 ) -> Result<OrganizationId, ApiError> {
+    if services.store.projects_of(person.id).await?.len() >= MAX_PROJECTS {
+        return Err(ApiError::conflict(
+            "limit_reached",
+            format!("projects have reached their limit of {MAX_PROJECTS}"),
+        ));
+    }
     let memberships = services.store.memberships(person.id).await?;
     memberships
         .into_iter()

@@ -173,7 +173,7 @@ impl Access {
             Requester::Principal(principal) => require(principal, scope),
             Requester::Person(_) if scope == Scopes::READ => Ok(()),
             Requester::Person(_) => Err(ApiError::forbidden(
-                "a login cannot do this; use a token of an operator",
+                "this request needs a token with the scope operator; people cannot make it",
             )),
         }
     }

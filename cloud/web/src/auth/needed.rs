@@ -4,9 +4,9 @@ use axum::http::Method;
 use iottly_core::model::Scopes;
 
 /// Endings of routes that send commands.
-const COMMAND: [&str; 2] = ["/command", "/commands/{command}"];
+const COMMAND: [&str; 2] = ["/command", "/commands/{command}/cancel"];
 /// Parts of routes that decide which firmware devices run.
-const DEPLOY: [&str; 3] = ["/flashfw", "/rollout", "/leases"];
+const DEPLOY: [&str; 4] = ["/flashfw", "/rollout", "/leases", "/leasekey"];
 /// Endings of further routes of that kind.
 const DEPLOY_ENDINGS: [&str; 5] = ["/rollback", "/pause", "/resume", "/cancel", "/policy"];
 

@@ -35,7 +35,7 @@ pub(super) fn form(problem: Option<&str>) -> Response {
         section.card.narrow {
             h1 { "Log in" }
             @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
-            form.stack method="post" action="/login" {
+            form.stack.by-name method="post" action="/login" {
                 label for="name" { "Name" }
                 input #name name="name" autocomplete="username" required autofocus spellcheck="false";
                 label for="password" { "Password" }
@@ -45,7 +45,7 @@ pub(super) fn form(problem: Option<&str>) -> Response {
             details open[problem == Some(UNKNOWN_TOKEN)] {
                 summary { "Log in with an API token" }
                 p.muted { "The demo prints one, and a link that needs none." }
-                form.stack method="post" action="/login" {
+                form.stack.by-token method="post" action="/login" {
                     label for="token" { "API token" }
                     input #token type="password" name="token" autocomplete="off" required spellcheck="false";
                     button { "Log in with the token" }

@@ -80,7 +80,7 @@ pub async fn login_link(services: &WebServices, token: &str, base: &str) -> Stri
     }
 }
 
-/// Returns a link by which the first person becomes an owner, within ten minutes; `None` if somebody can log in already.
+/// Returns a link by which the first person becomes an owner, within ten minutes; `None` if a user exists.
 /// `base` is the cloud's URL.
 ///
 /// # Errors
@@ -102,11 +102,14 @@ pub async fn first_login_link(services: &WebServices, base: &str) -> Result<Opti
         actor: Actor::Cloud,
         name: "first start".to_owned(),
     };
-    let change = PeopleChange::Invite(hash_secret(key.as_bytes()), invitation);
-    services
-        .store
-        .change_people(OrganizationId::DEFAULT, &by, change, now)
-        .await?;
+    // The links of earlier starts are of no use any more.
+    let invite = PeopleChange::Invite(hash_secret(key.as_bytes()), invitation);
+    for change in [PeopleChange::WithdrawInvitations, invite] {
+        services
+            .store
+            .change_people(OrganizationId::DEFAULT, &by, change, now)
+            .await?;
+    }
     Ok(Some(format!("{base}/join?key={key}")))
 }
 

@@ -1,25 +1,26 @@
 //! Limits on attempts to log in by name: of an address, and of an address for one name. A name alone has no limit, because
-//! anybody could lock its owner out.
+//! any client could lock its owner out.
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use iottly_core::model::UserName;
+use iottly_core::model::{SecretHash, UserName};
 use iottly_core::rate::{RateLimit, Verdict};
 
 use iottly_cloud::clock;
+use iottly_cloud::edge::AddressKey;
 
-/// Maximum number of attempts per minute of an address.
-const OF_ADDRESS: NonZeroU32 = NonZeroU32::new(60).expect("60 is not zero");
+/// Maximum number of attempts per minute of an address (a /64 of IPv6): fewer than computations of passwords may wait.
+const OF_ADDRESS: NonZeroU32 = NonZeroU32::new(20).expect("20 is not zero");
 /// Maximum number of attempts per minute of an address for one name.
 const OF_NAME: NonZeroU32 = NonZeroU32::new(10).expect("10 is not zero");
 
 /// Attempts to log in, in the last minute.
 #[derive(Debug)]
 pub(crate) struct LoginAttempts {
-    addresses: RateLimit<IpAddr>,
-    /// By a hash of address and name, so that long names need no memory.
-    names: RateLimit<[u8; 32]>,
+    addresses: RateLimit<AddressKey>,
+    /// By the hash of the name, so that long names need no memory.
+    names: RateLimit<(AddressKey, [u8; 32])>,
 }
 
 impl Default for LoginAttempts {
@@ -35,14 +36,13 @@ impl LoginAttempts {
     /// Counts an attempt, and returns the verdict on it.
     pub(crate) fn ask(&self, address: IpAddr, name: &UserName) -> Verdict {
         let now = clock::steady_ms();
+        let address = AddressKey::of(address);
         let verdict = self.addresses.ask(address, now);
         if !verdict.allowed {
             return verdict;
         }
-        let mut key = blake3::Hasher::new();
-        key.update(address.to_string().as_bytes()).update(b"\0");
-        key.update(name.as_str().as_bytes());
-        self.names.ask(*key.finalize().as_bytes(), now)
+        self.names
+            .ask((address, SecretHash::of(name.as_str().as_bytes()).0), now)
     }
 }
 
@@ -63,6 +63,6 @@ mod tests {
         );
         let others = (0..200).map(|n| format!("user{n}").parse::<UserName>().expect("a name"));
         let allowed = others.filter(|name| attempts.ask(here, name).allowed).count();
-        assert!(allowed <= 50, "{allowed}");
+        assert!(allowed <= 10, "{allowed}");
     }
 }

@@ -271,7 +271,7 @@ async fn a_cloud_with_tls_prints_one_string() {
     let fingerprint = Fingerprint([0xab; 32]);
     let front = Front {
         port: 8443,
-        fingerprint,
+        fingerprint: Some(fingerprint),
     };
     let services = cloud.services.clone().behind(front);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")

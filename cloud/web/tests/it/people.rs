@@ -135,7 +135,7 @@ async fn the_first_link_makes_one_owner_once() {
             .await
             .expect("a store")
             .is_none(),
-        "somebody can log in"
+        "a user exists"
     );
     for key in ["", "x", &"k".repeat(200)] {
         assert_eq!(
@@ -159,12 +159,19 @@ async fn a_name_and_its_password_log_in_and_guessing_is_slowed_down() {
         assert!(set.contains(part), "{set}");
     }
     assert_eq!(reads(&cloud, &entered.cookie()).await, 200);
-    // Unknown names, wrong passwords and names that nobody can have are answered alike.
+    // Unknown names, wrong passwords and names that no user can have are answered alike.
     let mut texts = Vec::new();
     for (name, password) in [("ada", "wrong horse"), ("eve", PASSWORD), ("a b", PASSWORD)] {
         let refused = log_in(&cloud, name, password).await;
         assert_eq!(refused.status, 403);
-        texts.push(refused.unchunked());
+        texts.push(
+            refused
+                .text
+                .split("\r\n\r\n")
+                .last()
+                .unwrap_or_default()
+                .to_owned(),
+        );
     }
     assert!(texts.windows(2).all(|pair| pair[0] == pair[1]));
     let mut refused = Vec::new();
@@ -238,7 +245,7 @@ async fn each_role_may_do_what_it_names_and_no_more() {
             "{role}: {}",
             sent.text
         );
-        let path = format!("/v1.0/organization/{DEFAULT}/");
+        let path = format!("/v1.0/organization/{DEFAULT}");
         let renamed = api(&cloud, &cookie, "PUT", &path, json!({"name": role.name()})).await;
         assert_eq!(
             renamed.status,
@@ -254,7 +261,7 @@ async fn each_role_may_do_what_it_names_and_no_more() {
 async fn a_removed_member_is_out_at_once_with_its_streams() {
     let (cloud, owner) = with_owner().await;
     let (id, cookie) = member(&cloud, &owner, "bob", Role::Developer).await;
-    let mut stream = cloud.listen("/ui/events", &[&cookie]).await;
+    let mut stream = cloud.listen("/ui/events", &[&cookie, "Connection: close"]).await;
     stream.read_until("presence").await;
     let path = format!("/v1.0/organization/{DEFAULT}/members/{id}");
     api(&cloud, &owner, "DELETE", &path, Value::Null).await.ok();

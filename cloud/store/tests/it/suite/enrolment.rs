@@ -1,9 +1,9 @@
 //! Enrolment: codes, keys of devices, and the secrets of broker logins.
 
-use iottly_core::enrol::{Admission, HAND_OVER_MS, Refusal, RenewalRefusal, SECRET_MS};
+use iottly_core::enrol::{AGAIN_MS, Admission, HAND_OVER_MS, Refusal, RenewalRefusal, SECRET_MS};
 use iottly_core::model::{Change, EnrolmentKey, EnrolmentKeyId, NewEnrolmentKey, Scope, SecretHash, UnixMs};
 use iottly_protocol::enroll::{
-    BoardFacts, DeviceSigner, EnrollRequest, PairCode, ProvenEnrollment, SealingSecret,
+    BoardFacts, DeviceKey, DeviceSigner, EnrollRequest, PairCode, ProvenEnrollment, SealingSecret,
 };
 use iottly_protocol::{DeviceId, ProjectId};
 use iottly_store::{Grant, NewSecret, Result, Store};
@@ -151,11 +151,15 @@ pub(crate) async fn a_pair_code_is_used_once_and_by_one_board(setup: Setup) {
         (Some("00:00:5E:00:53:01"), Some(code(1).to_string()))
     );
 
-    let again = enrol(store, &request(code(1), 1, None), 2, NOW + 2 * DAY)
+    let again = enrol(store, &request(code(1), 1, None), 2, NOW + AGAIN_MS)
         .await
         .expect("decides");
     assert_eq!(again, Ok((scope, Admission::Again(scope))), "its answer was lost");
-    assert!(logs_in(store, device, 2, NOW + 2 * DAY).await && !logs_in(store, device, 1, NOW).await);
+    assert!(logs_in(store, device, 2, NOW + AGAIN_MS).await && !logs_in(store, device, 1, NOW).await);
+    let kept = enrol(store, &request(code(1), 1, None), 4, NOW + AGAIN_MS + 1)
+        .await
+        .expect("decides");
+    assert_eq!(kept, Err(Refusal::Enrolled), "a request that was kept for later");
     let other = enrol(store, &request(code(1), 3, None), 3, NOW)
         .await
         .expect("decides");
@@ -259,7 +263,12 @@ pub(crate) async fn devices_outlive_their_enrolment_key(setup: Setup) {
         .expect("decides");
     assert_eq!(over, Err(Refusal::Expired));
     let renewed = store
-        .renew_secret(devices[0], &secret(20, later), later)
+        .renew_secret(
+            devices[0],
+            key_of(store, devices[0]).await,
+            &secret(20, later),
+            later,
+        )
         .await
         .expect("renews");
     assert_eq!(renewed, Ok(()));
@@ -274,7 +283,12 @@ pub(crate) async fn devices_outlive_their_enrolment_key(setup: Setup) {
         .await
         .expect("deleted");
     let renewed = store
-        .renew_secret(devices[1], &secret(21, later), later)
+        .renew_secret(
+            devices[1],
+            key_of(store, devices[1]).await,
+            &secret(21, later),
+            later,
+        )
         .await
         .expect("renews");
     assert_eq!(renewed, Ok(()));
@@ -346,6 +360,11 @@ pub(crate) async fn an_id_is_kept_by_an_earlier_key_and_by_nothing_else(setup: S
     assert!(logs_in(store, first.device, 12, NOW).await);
 }
 
+async fn key_of(store: &dyn Store, scope: Scope) -> DeviceKey {
+    let identity = store.device_identity(scope.device).await.expect("reads");
+    identity.expect("enrolled").device_key
+}
+
 pub(crate) async fn a_former_secret_ends_after_the_hand_over(setup: Setup) {
     let Setup { store, scope, .. } = setup;
     let store = store.as_ref();
@@ -357,11 +376,20 @@ pub(crate) async fn a_former_secret_ends_after_the_hand_over(setup: Setup) {
     let half = NOW + SECRET_MS / 2;
     let renew = async |byte, at| {
         store
-            .renew_secret(scope, &secret(byte, at), at)
+            .renew_secret(scope, signer(1).key(), &secret(byte, at), at)
             .await
             .expect("renews")
     };
     let valid = async |byte, at| logs_in(store, scope.device, byte, at).await;
+    let replaced = store
+        .renew_secret(scope, signer(2).key(), &secret(9, half), half)
+        .await
+        .expect("decides");
+    assert_eq!(
+        replaced,
+        Err(RenewalRefusal::Replaced),
+        "another board has taken the place since the proof was checked"
+    );
     assert_eq!(renew(2, half).await, Ok(()));
     assert!(
         valid(1, half).await && valid(2, half).await,

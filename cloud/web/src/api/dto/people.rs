@@ -131,7 +131,7 @@ pub(crate) struct NewInvitation {
 pub(crate) struct CreatedInvitation {
     /// Path of the link on this cloud, with its secret, which is not shown again.
     pub(crate) path: String,
-    /// Time from which the link is of no use.
+    /// Expiry of the link.
     pub(crate) expires: Date,
     /// HTTP status: always 200.
     pub(crate) status: u16,
