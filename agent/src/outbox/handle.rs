@@ -110,7 +110,8 @@ impl Outbox {
     /// let (queue, _notes) = SledQueue::open(&folder.path().join("queue"))?;
     /// let (outbox, thread) = Outbox::start(Box::new(queue), "queue", ())?;
     ///
-    /// let line = LogLine { level: Level::Info, text: "started".to_owned(), at_ms: outbox.now_ms() };
+    /// let (text, at_ms) = ("started".to_owned(), outbox.now_ms());
+    /// let line = LogLine { level: Level::Info, text, at_ms, firmware: None };
     /// outbox.offer(StreamClass::Control, Record::Log(line).encode())?;
     ///
     /// // A stopped queue commits what it has accepted, and keeps it until the cloud has acknowledged it.

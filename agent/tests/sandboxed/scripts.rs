@@ -79,7 +79,9 @@ pub(crate) async fn a_script_runs_on_the_engine_that_the_agent_carries() {
     rig.stop(agent).await;
     let memory = rig.memory();
     assert_eq!(engine_of(&memory), Some(iottly_engine::DIGEST));
-    assert_eq!(memory.engines, []);
+    // The copy for the way back from another engine, which a later agent may carry.
+    let kept: Vec<_> = memory.engines.iter().map(|engine| engine.sha256.as_str()).collect();
+    assert_eq!(kept, [iottly_engine::DIGEST]);
 }
 
 pub(crate) async fn an_engine_that_the_device_lacks_comes_with_the_release() {
