@@ -78,7 +78,7 @@ pub struct Owner {
 }
 
 /// Time for which a board that is enrolled may ask again, because the answer was lost: one hour, in milliseconds. Later, a
-/// copy of its request would be worth a secret to whoever kept it.
+/// copy of its request would bring a secret to the one who kept it.
 pub const AGAIN_MS: UnixMs = 60 * 60 * 1000;
 
 /// Facts about a request, read in one transaction.

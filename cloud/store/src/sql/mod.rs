@@ -32,6 +32,7 @@ mod multi_row;
 mod own_entries;
 mod people;
 mod people_audit;
+mod people_change;
 mod projects;
 mod releases;
 mod revisions;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use iottly_protocol::{GroupId, ProjectId};
 
 use super::db::{self, Conn, Row};
-use super::{Backend, branches, codec, groups, people, taken};
+use super::{Backend, branches, codec, groups, people_change, taken};
 use crate::{ProjectStore, Result};
 use iottly_core::model::{Definition, Group, MAIN_BRANCH, ORPHANED, OrganizationId, Project};
 
@@ -19,7 +19,7 @@ impl ProjectStore for Backend {
     ) -> Result<()> {
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
-        people::exists(&mut tx, organization).await?;
+        people_change::exists(&mut tx, organization).await?;
         sqlx::query(
             "INSERT INTO projects (id, name, created, retention_days, organization) VALUES ($1, $2, $3, $4, $5)",
         )

@@ -38,10 +38,11 @@ mod tests {
             (Method::GET, "/device/{device}/command", Scopes::READ),
             (Method::POST, "/device/{device}/command", Scopes::COMMAND),
             (
-                Method::DELETE,
-                "/device/{device}/commands/{command}",
+                Method::POST,
+                "/device/{device}/commands/{command}/cancel",
                 Scopes::COMMAND,
             ),
+            (Method::POST, "/leasekey", Scopes::DEPLOY),
             (Method::POST, "/deploymentgroups/{group}/flashfw", Scopes::DEPLOY),
             (Method::POST, "/deploymentgroups/{group}/pause", Scopes::DEPLOY),
             (Method::PUT, "/deploymentgroups/{group}/policy", Scopes::DEPLOY),

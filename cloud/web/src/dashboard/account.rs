@@ -80,7 +80,7 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
     .into_response_html())
 }
 
-/// Replaces the password, ends the person's other logins and logs in anew.
+/// Replaces the password, ends the person's other logins and logs in again.
 pub(super) async fn change_password(person: LoggedIn, State(app): State<App>, fields: Fields) -> Response {
     changed(&app, &person, &fields)
         .await
