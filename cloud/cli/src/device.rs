@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use iottly_protocol::enroll::{EnrollUrl, PairCode};
 use serde_json::{Value, json};
 
+use crate::call::Call;
 use crate::exit::Failure;
-use crate::printed::Asked;
 use crate::remote::escaped;
 
 #[derive(Args)]
@@ -28,14 +28,14 @@ enum Command {
     /// Lists the devices
     List {
         #[command(flatten)]
-        asked: Asked,
+        call: Call,
     },
 }
 
 #[derive(Args)]
 struct EnrollOptions {
     #[command(flatten)]
-    asked: Asked,
+    call: Call,
     /// Name of the device
     #[arg(long, default_value = "New device")]
     name: String,
@@ -52,7 +52,7 @@ struct ReplaceOptions {
     /// Id of the device
     id: String,
     #[command(flatten)]
-    asked: Asked,
+    call: Call,
     /// Address under which the board reaches the cloud, if it is not the one of --url
     #[arg(long, value_name = "HOST[:PORT]")]
     address: Option<String>,
@@ -61,32 +61,32 @@ struct ReplaceOptions {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Enroll(options) => {
-            let api = options.asked.api();
+            let api = options.call.api();
             let mut body = json!({"name": options.name});
             if let Some(group) = &options.group {
                 body["deployment_group"] = json!(api.group(group)?.id);
             }
             let made = api.post("/device/", &body)?;
-            print(&options.asked, &made, options.address.as_deref())
+            print(&options.call, &made, options.address.as_deref())
         }
         Command::Replace(options) => {
             let path = format!("/device/{}/replace", escaped(&options.id));
-            let made = options.asked.api().post(&path, &json!({}))?;
-            print(&options.asked, &made, options.address.as_deref())
+            let made = options.call.api().post(&path, &json!({}))?;
+            print(&options.call, &made, options.address.as_deref())
         }
-        Command::List { asked } => asked.print(&asked.api().get("/devices/props")?, list),
+        Command::List { call } => call.print(&call.api().get("/devices/props")?, list),
     }
 }
 
 /// Prints the URL that enrols a board, with what belongs to it.
-fn print(asked: &Asked, made: &Value, address: Option<&str>) -> Result<(), Failure> {
+fn print(call: &Call, made: &Value, address: Option<&str>) -> Result<(), Failure> {
     let shown = json!({
         "url": url(&made["url"], address)?,
         "pair_code": made["pair_code"],
         "expires": made["expires"]["$date"],
         "device_id": made["ID"],
     });
-    asked.print(&shown, |shown| {
+    call.print(&shown, |shown| {
         format!("{}\n", shown["url"].as_str().unwrap_or_default())
     })
 }

@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use crate::call::Call;
 use crate::device;
 use crate::exit::Failure;
-use crate::printed::Asked;
 use crate::remote::escaped;
 
 #[derive(Args)]
@@ -23,21 +23,21 @@ enum Command {
     /// Lists the keys, without their texts
     List {
         #[command(flatten)]
-        asked: Asked,
+        call: Call,
     },
     /// Deletes a key; the devices that were created with it stay
     Delete {
         /// Id of the key
         id: String,
         #[command(flatten)]
-        asked: Asked,
+        call: Call,
     },
 }
 
 #[derive(Args)]
 struct CreateOptions {
     #[command(flatten)]
-    asked: Asked,
+    call: Call,
     /// Name of the key
     #[arg(long)]
     name: String,
@@ -64,16 +64,16 @@ struct CreateOptions {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Create(options) => create(options),
-        Command::List { asked } => asked.print(&asked.api().get("/enrolmentkeys")?, list),
-        Command::Delete { id, asked } => {
-            let answer = asked.api().delete(&format!("/enrolmentkeys/{}", escaped(id)))?;
-            asked.print(&answer, |_| "deleted\n".to_owned())
+        Command::List { call } => call.print(&call.api().get("/enrolmentkeys")?, list),
+        Command::Delete { id, call } => {
+            let answer = call.api().delete(&format!("/enrolmentkeys/{}", escaped(id)))?;
+            call.print(&answer, |_| "deleted\n".to_owned())
         }
     }
 }
 
 fn create(options: &CreateOptions) -> Result<(), Failure> {
-    let api = options.asked.api();
+    let api = options.call.api();
     let mut body = json!({
         "name": options.name,
         "max_uses": options.max_uses,
@@ -90,7 +90,7 @@ fn create(options: &CreateOptions) -> Result<(), Failure> {
     }
     let mut made = api.post("/enrolmentkeys", &body)?;
     made["url"] = json!(device::url(&made["url"], options.address.as_deref())?);
-    options.asked.print(&made, |made| {
+    options.call.print(&made, |made| {
         format!("{}\n", made["url"].as_str().unwrap_or_default())
     })
 }

@@ -17,7 +17,6 @@ mod init;
 mod lease;
 mod listen;
 mod log;
-mod printed;
 mod provision;
 mod push;
 mod release;
