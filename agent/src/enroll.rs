@@ -316,7 +316,7 @@ fn hardware(files: &[&str]) -> Option<String> {
 /// the cache of compiled firmware stay. Returns the names of what was removed.
 ///
 /// # Errors
-/// When an agent uses the folder, or the file system fails.
+/// If the configuration names a device, an agent uses the folder, or the file system fails.
 pub fn generalize(path: &Path) -> Result<Vec<String>, EnrollError> {
     let _data = DataDir::open(path)?;
     let configured = path.join("agent.toml");

@@ -36,14 +36,14 @@ enum Unpinned {
 /// Authority that an enrolment has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Found {
-    /// This certificate, DER.
+    /// Certificate of an authority, in DER.
     Authority(Vec<u8>),
-    /// The fingerprint is of a certificate that an authority of the public web vouches for.
+    /// The certificate is one that an authority of the public web vouches for.
     Public,
 }
 
-/// Fingerprint to find, and the certificate that was found by it. Without a fingerprint, the last certificate of the first
-/// chain is taken.
+/// Fingerprint to find, and the certificate that was found by it. Without a fingerprint, the authorities of the public web
+/// are tried, then the last certificate of the first chain is taken.
 #[derive(Debug, Clone)]
 pub(crate) struct Pin {
     fingerprint: Option<Fingerprint>,
@@ -111,6 +111,15 @@ impl ServerCertVerifier for PinVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        if self.pin.fingerprint.is_none() {
+            // An authority of the public web stays when the cloud's certificate and the one above it change.
+            let public = verify::by_board_clock(verify::public_web(), self.clock.clone())
+                .map_err(|error| Error::General(error.to_string()))?;
+            if let Ok(verified) = public.verify_server_cert(certificate, intermediates, server, ocsp, now) {
+                *self.pin.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(Found::Public);
+                return Ok(verified);
+            }
+        }
         let picked = self.pin.pick(certificate, intermediates).map_err(refused)?;
         let (authorities, found) = match picked {
             Some(authority) => {

@@ -76,7 +76,8 @@ pub(crate) enum Trust<'a> {
     Pin(&'a Pin),
 }
 
-/// What encrypted connections share. Each protocol has a store of tickets, with which a second handshake costs less.
+/// State that all encrypted connections share: one store of session tickets for each protocol, which make the next
+/// handshake cheaper.
 #[derive(Clone)]
 struct Secure {
     server: ServerName<'static>,
@@ -88,7 +89,7 @@ impl Route {
     /// Prepares the route to a broker. Certificates are checked against the time of `clock`.
     ///
     /// # Errors
-    /// When the file cannot be read or contains no certificate; names the file. When the broker's name cannot be in a
+    /// If the file cannot be read or contains no certificate; names the file. If the broker's name cannot be in a
     /// certificate.
     pub(crate) fn new(
         broker: &BrokerAddress,

@@ -50,7 +50,7 @@ pub(super) fn public_web() -> RootCertStore {
 /// Returns a verifier that trusts `authorities` at the time of `clock`.
 ///
 /// # Errors
-/// When there are no authorities.
+/// If there are no authorities.
 pub(super) fn by_board_clock(authorities: RootCertStore, clock: BoardClock) -> io::Result<Arc<Verifier>> {
     let checks = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), provider())
         .build()

@@ -59,7 +59,7 @@ pub(super) async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
 /// Carries bytes between a stream and the messages of a WebSocket until one of them ends.
 ///
 /// # Errors
-/// When either of them cannot be read or written.
+/// If either of them cannot be read or written.
 pub(super) async fn carry<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     socket: WebSocketStream<S>,

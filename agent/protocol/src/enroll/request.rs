@@ -38,7 +38,7 @@ pub struct EnrollRequest {
 pub struct Previous {
     /// The earlier key.
     pub device_key: DeviceKey,
-    /// Its signature over the new key and the code.
+    /// Signature of the earlier key over the new key and the code.
     pub proof: Signature,
 }
 
