@@ -105,8 +105,10 @@ async fn expire(store: &dyn CommandStore, now: UnixMs) -> Result<()> {
 async fn delete_abandoned(store: &dyn Store, now: UnixMs) -> Result<()> {
     for scope in store.abandoned_devices(now, ABANDONED).await? {
         let by = Principal::system(scope.project, "enrolment key");
-        let change = Change::DeleteDevice(scope.device);
+        let change = Change::DeleteAbandoned(scope.device);
         match store.change(scope.project, &by, change, now).await {
+            // The device has connected meanwhile.
+            Ok(changed) if changed.affected == 0 => {}
             Ok(_) => {
                 tracing::info!(device.id = %scope.device, project.id = %scope.project, "deleted an abandoned device of an ephemeral enrolment key");
             }

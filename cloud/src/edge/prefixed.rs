@@ -30,7 +30,7 @@ impl<S: AsyncRead + Unpin> Prefixed<S> {
     /// The caller sets the time limit.
     ///
     /// # Errors
-    /// When the stream cannot be read.
+    /// If the stream cannot be read.
     pub async fn peek_first(mut stream: S) -> io::Result<Option<(u8, Self)>> {
         // What has arrived together is read together: the length of a first record is of no importance.
         let mut bytes = vec![0; 512];

@@ -133,7 +133,7 @@ impl Enrolment {
     /// Returns a challenge for a device, which need not exist.
     ///
     /// # Errors
-    /// When the system has no randomness, or the database fails.
+    /// If the system has no randomness, or the database fails.
     pub async fn challenge(&self, device: DeviceId) -> Result<Challenge, EnrolmentError> {
         let key = self.key().await?;
         Ok(enrol::challenge(&key, device, &random()?, clock::now()))

@@ -14,7 +14,7 @@ pub(super) const QUEUE_MESSAGES: usize = 256;
 /// Maximum payload bytes queued for a slow watcher; a single larger message is still queued alone.
 const QUEUE_BYTES: usize = 1 << 20;
 
-/// One watcher.
+/// Watcher with its bounded queue.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     /// Position in the order in which watchers were admitted.

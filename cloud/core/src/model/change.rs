@@ -81,6 +81,8 @@ pub enum Change {
     SetDeviceSettings(DeviceId, Box<RawValue>),
     /// Deletes a device; its data is erased later.
     DeleteDevice(DeviceId),
+    /// Deletes a device of an ephemeral enrolment key, unless it has connected since it was found abandoned.
+    DeleteAbandoned(DeviceId),
     /// Adds a deployment group.
     CreateGroup {
         /// Group id.
@@ -330,7 +332,7 @@ impl Change {
             Self::SetDeviceSettings(device, values) => {
                 entry("device.config", device, &format!("{} bytes", values.get().len()))
             }
-            Self::DeleteDevice(device) => entry("device.delete", device, &""),
+            Self::DeleteDevice(device) | Self::DeleteAbandoned(device) => entry("device.delete", device, &""),
             Self::CreateGroup { id, name, .. } => entry("deploymentgroup.create", id, name),
             Self::UpdateGroup { id, name, branch } => {
                 let branch = branch.as_ref().map(|branch| branch.name().unwrap_or_default());

@@ -6,11 +6,11 @@ use iottly_protocol::ProjectId;
 use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
-    Backend, audit, branches, code_usage, codec, definitions, device_settings, devices, enrolment_keys,
-    erase, groups, leases, releases, revisions, rollouts, tokens, usage,
+    Backend, audit, branches, code_usage, codec, definitions, device_settings, devices, enrolment,
+    enrolment_keys, erase, groups, leases, releases, revisions, rollouts, tokens, usage,
 };
 use crate::{ChangeStore, Result, StoreError};
-use iottly_core::model::{AuditEntry, Change, Changed, Principal, UnixMs};
+use iottly_core::model::{AuditEntry, Change, Changed, Principal, Scope, UnixMs};
 
 #[async_trait]
 impl ChangeStore for Backend {
@@ -110,6 +110,13 @@ async fn run(
             device_settings::set(tx, project, device, &values, now).await?
         }
         Change::DeleteDevice(device) => erase::device(tx, project, device, now).await?,
+        Change::DeleteAbandoned(device) => {
+            if enrolment::is_abandoned(tx, Scope { project, device }, now).await? {
+                erase::device(tx, project, device, now).await?
+            } else {
+                0
+            }
+        }
         Change::CreateGroup { id, name, branch } => {
             groups::add(tx, project, id, &name, branch.as_deref()).await?
         }

@@ -15,6 +15,16 @@ use iottly_core::model::{DeviceIdentity, EnrolmentKey, Principal, Scope, SecretH
 /// Name of the requester in audit entries about enrolment.
 const BOARD: &str = "board";
 
+/// Selects the devices of ephemeral keys that were without a connection for longer than their keys allow at $1. A device
+/// that was never online counts from its enrolment.
+macro_rules! abandoned {
+    () => {
+        "SELECT k.project, k.device FROM device_keys k JOIN devices d ON d.project = k.project AND d.id = k.device \
+         WHERE k.ephemeral_ms IS NOT NULL AND d.online = false \
+         AND CASE WHEN d.online_since > k.enrolled THEN d.online_since ELSE k.enrolled END + k.ephemeral_ms <= $1"
+    };
+}
+
 #[async_trait]
 impl EnrolmentStore for Backend {
     async fn enrol(
@@ -118,17 +128,11 @@ impl EnrolmentStore for Backend {
     }
 
     async fn abandoned_devices(&self, now: UnixMs, limit: usize) -> Result<Vec<Scope>> {
-        // A device that was never online counts from its enrolment.
-        let rows = sqlx::query(
-            "SELECT k.project, k.device FROM device_keys k JOIN devices d ON d.project = k.project AND d.id = k.device \
-             WHERE k.ephemeral_ms IS NOT NULL AND d.online = false \
-             AND CASE WHEN d.online_since > k.enrolled THEN d.online_since ELSE k.enrolled END + k.ephemeral_ms <= $1 \
-             ORDER BY k.project, k.device LIMIT $2",
-        )
-        .bind(now)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&self.readers)
-        .await?;
+        let rows = sqlx::query(concat!(abandoned!(), " ORDER BY k.project, k.device LIMIT $2"))
+            .bind(now)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&self.readers)
+            .await?;
         rows.iter()
             .map(|row| codec::scope(row, "device_keys", "device"))
             .collect()
@@ -147,6 +151,17 @@ impl EnrolmentStore for Backend {
             .await?;
         codec::bytes(&row, "cloud_keys", "value")
     }
+}
+
+/// Returns true if a device is still abandoned.
+pub(super) async fn is_abandoned(tx: &mut Conn, scope: Scope, now: UnixMs) -> Result<bool> {
+    let row = sqlx::query(concat!(abandoned!(), " AND k.project = $2 AND k.device = $3"))
+        .bind(now)
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
+        .fetch_optional(tx)
+        .await?;
+    Ok(row.is_some())
 }
 
 /// Kind of thing whose uniqueness a key violates.

@@ -16,7 +16,7 @@ use crate::error::ApiError;
 
 /// Makes a board a device of the project that its code belongs to.
 ///
-/// A pair code works once; the board that used it gets a new secret when it asks again. A refusal has one text for
+/// A pair code works once; the board that used it gets a new secret when it asks again within an hour. A refusal has one text for
 /// every reason.
 #[utoipa::path(
     post,

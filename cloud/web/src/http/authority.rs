@@ -50,7 +50,7 @@ impl Authority {
     /// made for `names` (host names and addresses), unless there is one that is valid for long enough.
     ///
     /// # Errors
-    /// When a file cannot be read or written, is damaged, or a name cannot be in a certificate; names the file.
+    /// If a file cannot be read or written, is damaged, or a name cannot be in a certificate; names the file.
     pub fn open(folder: &Path, names: &[String], now: UnixMs) -> io::Result<Self> {
         DirBuilder::new()
             .recursive(true)
@@ -185,7 +185,7 @@ fn validity_of(now: UnixMs, days: UnixMs) -> io::Result<(OffsetDateTime, OffsetD
 /// Returns the sha256 of the first certificate in a PEM file, hex.
 ///
 /// # Errors
-/// When the file cannot be read or holds no certificate.
+/// If the file cannot be read or holds no certificate.
 pub fn fingerprint(path: &Path) -> io::Result<String> {
     Ok(hex(&Sha256::digest(first_certificate(path)?)))
 }

@@ -1,6 +1,7 @@
 //! People: how they become members, what their roles allow, and how their permissions end.
 
-use iottly_core::model::{OrganizationId, Role};
+use iottly_core::model::{Actor, OrganizationId, Role};
+use iottly_store::{Author, PeopleChange};
 use iottly_web::first_login_link;
 use serde_json::{Value, json};
 
@@ -419,6 +420,80 @@ async fn organisations_do_not_see_each_other() {
         );
     }
     assert_eq!(OrganizationId::DEFAULT.to_string(), DEFAULT);
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_owner_cannot_take_over_a_user_of_another_organisation() {
+    let (cloud, ada) = with_owner().await;
+    let made = api(
+        &cloud,
+        &ada,
+        "POST",
+        "/v1.0/organizations",
+        json!({"name": "other"}),
+    )
+    .await
+    .ok();
+    let other = format!("/v1.0/organization/{}", made["id"].as_str().expect("an id"));
+    let (members, invitations) = (format!("{other}/members"), format!("{other}/invitations"));
+    let link = api(&cloud, &ada, "POST", &invitations, json!({"role": "owner"}))
+        .await
+        .ok();
+    let bob = join(&cloud, link["path"].as_str().expect("a path"), "bob").await;
+    let listed = api(&cloud, &bob, "GET", &members, Value::Null).await.ok();
+    let listed = listed["members"].as_array().expect("members").clone();
+    let id = |name: &str| {
+        let found = listed.iter().find(|member| member["name"] == name);
+        found.expect("a member")["id"].as_str().expect("an id").to_owned()
+    };
+    let refused = api(&cloud, &bob, "POST", &invitations, json!({"user": id("ada")})).await;
+    assert!(
+        refused.status == 409 && refused.text.contains("another organization"),
+        "{}",
+        refused.text
+    );
+    // A link from before the user joined the other organisation is refused when it is used.
+    let (carol, _) = member(&cloud, &ada, "carol", Role::Viewer).await;
+    let early = invite(&cloud, &ada, json!({"user": carol})).await;
+    let by = Author {
+        actor: Actor::Cloud,
+        name: "test".to_owned(),
+    };
+    let another = PeopleChange::CreateOrganization {
+        name: "third".to_owned(),
+        owner: Some(carol.parse().expect("an id")),
+    };
+    cloud
+        .services
+        .store
+        .change_people(OrganizationId::random(), &by, another, 1)
+        .await
+        .expect("created");
+    let body = format!("key={}&password=third horse..&again=third horse..", key(&early));
+    assert_eq!(form(&cloud, "/join", "", &body).await.status, 409);
+    assert_eq!(
+        log_in(&cloud, "carol", PASSWORD).await.status,
+        303,
+        "the password is the same"
+    );
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn links_end_with_the_owners_who_made_them() {
+    let (cloud, ada) = with_owner().await;
+    let member_path = |id: &str| format!("/v1.0/organization/{DEFAULT}/members/{id}");
+    for (name, method, body) in [
+        ("removed", "DELETE", Value::Null),
+        ("demoted", "PUT", json!({"role": "viewer"})),
+    ] {
+        let (id, mallory) = member(&cloud, &ada, name, Role::Owner).await;
+        let link = invite(&cloud, &mallory, json!({"role": "owner"})).await;
+        api(&cloud, &ada, method, &member_path(&id), body).await.ok();
+        let page = cloud.request("GET", &link, &[], b"").await;
+        assert_eq!(page.status, 403, "{name}");
+    }
     cloud.shutdown().await;
 }
 

@@ -469,6 +469,16 @@ pub(crate) async fn devices_of_an_ephemeral_key_are_found_when_abandoned(setup: 
             .expect("reads")
             .is_empty()
     );
+    // The list may be old: the deletion looks again.
+    let delete = async |now| {
+        let change = Change::DeleteAbandoned(made.device);
+        let changed = store.change(made.project, &principal(made), change, now).await;
+        changed.expect("decides").affected
+    };
+    assert_eq!(delete(NOW + DAY - 1).await, 0);
+    assert!(store.device(made).await.expect("reads").is_some());
+    assert!(delete(NOW + DAY).await > 0);
+    assert!(store.device(made).await.expect("reads").is_none());
 }
 
 pub(crate) async fn a_key_of_the_cloud_is_made_once(setup: Setup) {

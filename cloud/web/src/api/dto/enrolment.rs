@@ -56,7 +56,7 @@ struct BoardBody {
 struct PreviousBody {
     /// The key: 64 hex digits.
     device_key: String,
-    /// Its signature over the new key and the code: 128 hex digits.
+    /// Signature of the earlier key over the new key and the code: 128 hex digits.
     proof: String,
 }
 
