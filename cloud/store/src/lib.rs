@@ -33,6 +33,7 @@ mod rollouts;
 mod sqlite;
 mod tokens;
 mod transfer;
+mod turns;
 mod usage;
 mod webhook_cache;
 pub mod webhooks;

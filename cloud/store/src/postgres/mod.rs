@@ -8,6 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Executor, Postgres};
 
+use super::turns::Turns;
 use super::webhook_cache::WebhookCache;
 use super::{Result, message_ids};
 use iottly_core::MessageIds;
@@ -99,6 +100,8 @@ const STEPS: [(i64, &str, &str); 14] = [
 
 /// Maximum number of connections to the server.
 const CONNECTIONS: u32 = 16;
+/// Maximum number of requests that write at the same time; the other connections are for reading and for ingest.
+const TURNS: usize = 8;
 /// Maximum wait of a request for a free connection.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -107,6 +110,7 @@ pub struct PostgresStore {
     readers: PgPool,
     ids: Arc<MessageIds>,
     webhook_cache: WebhookCache,
+    turns: Turns,
 }
 
 impl PostgresStore {
@@ -135,6 +139,7 @@ impl PostgresStore {
             readers,
             ids: Arc::new(ids),
             webhook_cache: WebhookCache::default(),
+            turns: Turns::new(TURNS),
         })
     }
 

@@ -9,6 +9,7 @@ use super::{
     Backend, audit, branches, code_usage, codec, definitions, device_settings, devices, enrolment,
     enrolment_keys, erase, groups, leases, releases, revisions, rollouts, tokens, usage,
 };
+use crate::turns::Lane;
 use crate::{ChangeStore, Result, StoreError};
 use iottly_core::model::{AuditEntry, Change, Changed, Principal, Scope, UnixMs};
 
@@ -21,6 +22,7 @@ impl ChangeStore for Backend {
         change: Change,
         now: UnixMs,
     ) -> Result<Changed> {
+        let _turn = self.turns.take(Lane::Project(project)).await;
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
         let known = sqlx::query(db::LOCK_PROJECT)

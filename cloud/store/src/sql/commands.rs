@@ -6,6 +6,7 @@ use iottly_protocol::{CommandId, CommandResult, ProjectId};
 use super::codec::{self, open, unreported};
 use super::db::{self, Conn, Row};
 use super::{Backend, taken};
+use crate::turns::Lane;
 use crate::{CommandQuery, CommandRoom, CommandStore, OpenTotals, PAGE_COMMANDS, Result, Submitted};
 use iottly_core::command::{CloudStep, MAX_TTL_MS};
 use iottly_core::model::{CommandRecord, CommandStatus, Idempotency, NewCommand, Scope, UnixMs};
@@ -30,6 +31,7 @@ impl CommandStore for Backend {
         key: Option<&Idempotency>,
         room: &CommandRoom,
     ) -> Result<Submitted> {
+        let _turn = self.turns.take(Lane::Project(command.scope.project)).await;
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
         // Serialises counting and adding.
@@ -120,6 +122,7 @@ impl CommandStore for Backend {
         id: CommandId,
         now: UnixMs,
     ) -> Result<Option<CommandRecord>> {
+        let _turn = self.turns.take(Lane::Project(scope.project)).await;
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
         // A command that is being sent at this moment may still reach the device, so the status is presumed.

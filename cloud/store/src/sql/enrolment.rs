@@ -6,6 +6,7 @@ use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use super::db::{self, Conn};
 use super::{Backend, audit, codec, device_secrets, devices, enrolment_keys, groups};
+use crate::turns::Lane;
 use crate::{EnrolmentStore, Grant, NewDevice, NewSecret, Result, StoreError};
 use iottly_core::enrol::{
     Admission, Facts, KeyFacts, Named, Owner, PairCodeFacts, Refusal, RenewalRefusal, decide,
@@ -34,6 +35,7 @@ impl EnrolmentStore for Backend {
         grant: &Grant,
         now: UnixMs,
     ) -> Result<std::result::Result<(Scope, Admission), Refusal>> {
+        let _turn = self.turns.take(Lane::Enrolment).await;
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
         // Read twice: the first time to know which project to lock.

@@ -5,6 +5,7 @@ use iottly_protocol::ProjectId;
 
 use super::db::{self, Row};
 use super::{Backend, codec, people_audit, people_change, projects};
+use crate::turns::Lane;
 use crate::{Author, PeopleChange, PeopleStore, Result};
 use iottly_core::model::{
     AuditEntry, DEFAULT_ORGANIZATION, Invitation, Member, Membership, Organization, OrganizationId, Project,
@@ -159,6 +160,7 @@ impl PeopleStore for Backend {
         change: PeopleChange,
         now: UnixMs,
     ) -> Result<()> {
+        let _turn = self.turns.take(Lane::Organization(organization)).await;
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
         sqlx::query(db::LOCK_MEMBERS).execute(&mut *tx).await?;

@@ -5,6 +5,7 @@ use iottly_protocol::{GroupId, ProjectId};
 
 use super::db::{self, Conn, Row};
 use super::{Backend, branches, codec, groups, people_change, taken};
+use crate::turns::Lane;
 use crate::{ProjectStore, Result};
 use iottly_core::model::{Definition, Group, MAIN_BRANCH, ORPHANED, OrganizationId, Project};
 
@@ -17,6 +18,7 @@ impl ProjectStore for Backend {
         orphaned: GroupId,
         definitions: &[Definition],
     ) -> Result<()> {
+        let _turn = self.turns.take(Lane::Organization(organization)).await;
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
         people_change::exists(&mut tx, organization).await?;

@@ -5,6 +5,7 @@ use iottly_protocol::ProjectId;
 
 use super::db::{Conn, Row};
 use super::{Backend, codec, full, missing, taken};
+use crate::turns::Lane;
 use crate::{Result, TokenStore};
 use iottly_core::model::{Scopes, SecretHash, Token, TokenId, UnixMs};
 
@@ -24,6 +25,7 @@ macro_rules! select {
 #[async_trait]
 impl TokenStore for Backend {
     async fn create_token(&self, hash: SecretHash, token: &Token) -> Result<()> {
+        let _turn = self.turns.take(Lane::Project(token.project)).await;
         create(&mut *self.write().await?, hash, token).await
     }
 

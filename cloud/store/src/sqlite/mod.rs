@@ -11,6 +11,7 @@ use sqlx::sqlite::{
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
+use super::turns::Turns;
 use super::webhook_cache::WebhookCache;
 use super::{Result, StoreError, message_ids};
 use iottly_core::MessageIds;
@@ -105,6 +106,9 @@ const STEPS: [(i64, &str, &str); 16] = [
 
 /// Number of reading connections; each uses a thread.
 const READERS: u32 = 4;
+/// Number of requests that queue for the writer at the same time: the others wait for their turn, so that ingest finds
+/// at most one before it.
+const TURNS: usize = 1;
 /// Maximum wait of a statement for another process (a backup) that has locked the database.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -116,6 +120,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     ids: Arc<MessageIds>,
     webhook_cache: WebhookCache,
+    turns: Turns,
 }
 
 /// Creates the file of a new database readable by this user only; SQLite gives its other files the same
@@ -159,6 +164,7 @@ impl SqliteStore {
             readers,
             ids: Arc::new(ids),
             webhook_cache: WebhookCache::default(),
+            turns: Turns::new(TURNS),
         })
     }
 
