@@ -76,7 +76,7 @@ pub fn all(rig: &Rig<'_>) {
         an_input_sees_the_world(rig.board, label, drive);
         (rig.passed)("an input sees the world");
         edges_are_told(rig.board, label, drive);
-        (rig.passed)("edges are told until nobody watches");
+        (rig.passed)("edges are reported until the last watch is dropped");
     }
     if let Some((label, address, nobody)) = rig.i2c {
         registers_over_i2c(rig.board, label, address, nobody);

@@ -17,7 +17,7 @@ pub(super) struct Bounded {
 }
 
 impl Bounded {
-    /// Runs a step and waits for it, for at most this time. A step that takes longer goes on alone; its result is
+    /// Runs a step and waits for it, for at most this time. A step that takes longer continues alone; its result is
     /// dropped, so that what it has opened is closed.
     pub(super) fn run<T: Send + 'static>(
         &self,
@@ -42,7 +42,7 @@ impl Bounded {
             .spawn(move || {
                 let answer = step();
                 drop(running);
-                // Nobody may wait for it any more.
+                // The caller may have stopped waiting.
                 let _ = done.send(answer);
             })
             .map_err(|error| BoardError::Io(format!("no thread for {label:?}: {error}")))?;

@@ -1,7 +1,7 @@
 //! Boards with Linux: a profile says which device of the system a label means.
 //!
 //! The kernel bounds the time of an I2C or SPI transaction (one second for most controllers). Opening a device and
-//! reading an analog input run on threads of their own and are given up after some seconds. What cannot be bounded:
+//! reading an analog input run on threads of their own and are abandoned after some seconds. What cannot be bounded:
 //! setting and reading a GPIO line and writing a PWM setting, if a profile names a chip that is itself on a bus that
 //! hangs; those of a system on the chip answer at once.
 

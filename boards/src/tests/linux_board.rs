@@ -96,7 +96,7 @@ fn terminal() -> (fs::File, std::path::PathBuf) {
         );
         let length = name.iter().position(|byte| *byte == 0).unwrap();
         let path = String::from_utf8(name[..length].to_vec()).unwrap();
-        // The other end reports an error while nobody has the terminal open.
+        // The other end reports an error while no program has the terminal open.
         std::mem::forget(fs::OpenOptions::new().read(true).write(true).open(&path).unwrap());
         (other, path.into())
     }
