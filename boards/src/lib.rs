@@ -10,6 +10,7 @@ pub mod contract;
 mod error;
 #[cfg(target_os = "linux")]
 pub mod linux;
+mod parts;
 pub mod profile;
 pub mod virtual_board;
 
@@ -20,6 +21,7 @@ pub use board::{
 pub use error::{BoardError, I2cError, SpiError, UartError};
 #[cfg(target_os = "linux")]
 pub use linux::LinuxBoard;
+pub use parts::{Part, State};
 pub use virtual_board::VirtualBoard;
 
 #[cfg(test)]

@@ -7,37 +7,11 @@ use gpiocdev::Chip;
 
 use super::{LinuxBoard, adc, gpio, pwm};
 use crate::profile::Node;
-
-/// Part of the board.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// Interface of firmware: `gpio`, `i2c`, `spi`, `uart`, `pwm` or `adc`.
-    pub interface: &'static str,
-    /// Label.
-    pub label: String,
-    /// Second label.
-    pub alias: Option<String>,
-    /// Device of the system.
-    pub device: String,
-    /// State of the device.
-    pub state: State,
-}
-
-/// State of a part's device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// Firmware can open it.
-    Free,
-    /// A consumer has it, or may have it.
-    Used(String),
-    /// It cannot be opened: the reason, with the step that mends it.
-    Refused(String),
-}
+use crate::{Part, State};
 
 impl LinuxBoard {
     /// Returns the parts of the profile; with `discover`, also those that the system has. Opens nothing that is free.
-    #[must_use]
-    pub fn parts(&self) -> Vec<Part> {
+    pub(super) fn inventory(&self) -> Vec<Part> {
         let mut parts = self.pins();
         let profile = &self.profile;
         parts.extend(profile.i2c.iter().map(|node| self.node_part("i2c", node)));
@@ -58,7 +32,7 @@ impl LinuxBoard {
                 ),
             };
             let device = format!("{} channel {}", part.device, part.channel);
-            parts.push(named("pwm", &part.label, device, state));
+            parts.push(Part::new("pwm", &part.label, device, state));
         }
         let devices = self.system.sys("bus/iio/devices");
         for part in &profile.adc {
@@ -72,7 +46,7 @@ impl LinuxBoard {
                 ),
             };
             let device = format!("{} {}", part.device, part.channel);
-            parts.push(named("adc", &part.label, device, state));
+            parts.push(Part::new("adc", &part.label, device, state));
         }
         if profile.discover {
             self.discovered_nodes(&mut parts);
@@ -89,7 +63,7 @@ impl LinuxBoard {
             };
             parts.push(Part {
                 alias: pin.alias.clone(),
-                ..named(
+                ..Part::new(
                     "gpio",
                     &pin.label,
                     format!("{} line {}", pin.chip, pin.line),
@@ -102,7 +76,7 @@ impl LinuxBoard {
                 for line in 0..chip.lines.min(1024) {
                     let label = format!("{}/{line}", chip.label);
                     let device = format!("{} line {line}", chip.name);
-                    parts.push(named("gpio", &label, device, line_state(&chip.path, line)));
+                    parts.push(Part::new("gpio", &label, device, line_state(&chip.path, line)));
                 }
             }
         }
@@ -112,7 +86,7 @@ impl LinuxBoard {
     fn node_part(&self, interface: &'static str, node: &Node) -> Part {
         let path = self.system.dev(&node.node);
         let state = self.access(&node.label, &path, node.needs.as_deref());
-        named(interface, &node.label, path.display().to_string(), state)
+        Part::new(interface, &node.label, path.display().to_string(), state)
     }
 
     /// Nodes of `/dev` whose names are labels.
@@ -160,16 +134,6 @@ impl LinuxBoard {
 
     fn refused(&self, label: &str, path: &Path, needs: Option<&str>, error: &io::Error) -> State {
         State::Refused(self.system.refusal(label, path, needs, error).to_string())
-    }
-}
-
-fn named(interface: &'static str, label: &str, device: String, state: State) -> Part {
-    Part {
-        interface,
-        label: label.to_owned(),
-        alias: None,
-        device,
-        state,
     }
 }
 

@@ -23,14 +23,13 @@ use std::time::Duration;
 
 use bound::Bounded;
 use gpio::Parked;
-pub use inventory::{Part, State};
 use system::{Claims, System};
 
 use crate::profile::file::{is_below, is_name};
 use crate::profile::{self, Channel, Node, Pin, Profile, Spi, Wiring};
 use crate::{
-    AnalogPort, Board, BoardError, I2cBus, InputPort, OutputPort, Pull, PwmPort, SerialPort, SerialSettings,
-    SpiPort,
+    AnalogPort, Board, BoardError, I2cBus, InputPort, OutputPort, Part, Pull, PwmPort, SerialPort,
+    SerialSettings, SpiPort,
 };
 
 /// Maximum time of opening a device.
@@ -185,6 +184,23 @@ impl Board for LinuxBoard {
         &self.profile.name
     }
 
+    fn parts(&self) -> Vec<Part> {
+        self.inventory()
+    }
+
+    fn names(&self, interface: &str, label: &str) -> Vec<String> {
+        let Some(hardware) = self.hardware(interface, label) else {
+            return vec![label.to_owned()];
+        };
+        let same = |other: &String| {
+            self.hardware(interface, other)
+                .is_some_and(|other| other == hardware)
+        };
+        let mut names: Vec<_> = self.labels(interface).into_iter().filter(same).collect();
+        names.push(label.to_owned());
+        names
+    }
+
     fn output(&self, label: &str, high: bool) -> Result<OutputPort, BoardError> {
         let (pin, chip, claim) = self.line(label)?;
         let (parked, named) = (self.parked.clone(), label.to_owned());
@@ -280,6 +296,57 @@ impl Board for LinuxBoard {
 }
 
 impl LinuxBoard {
+    /// Returns a text that is the same for all labels of one device.
+    fn hardware(&self, interface: &str, label: &str) -> Option<String> {
+        let profile = &self.profile;
+        match interface {
+            "gpio" => {
+                let pin = self.pin(label).ok()?;
+                // A label of the system may name the chip by its number.
+                let (chips, _) = gpio::chips(&self.system);
+                let chip = chips.into_iter().find(|chip| chip.name == pin.chip);
+                let chip = chip.map_or(pin.chip, |chip| chip.label);
+                Some(format!("{chip} {}", pin.line))
+            }
+            "i2c" => self
+                .node(&profile.i2c, "", &["i2c-"], label)
+                .ok()
+                .map(|node| node.node),
+            "spi" => self.spi_part(label).ok().map(|spi| spi.at.node),
+            "uart" => self
+                .node(&profile.uart, "", &["tty", "serial"], label)
+                .ok()
+                .map(|node| node.node),
+            "pwm" => {
+                let part = self.channel(&profile.pwm, "", label).ok()?;
+                Some(format!("{} {}", part.device, part.channel))
+            }
+            "adc" => {
+                let part = self.channel(&profile.adc, "", label).ok()?;
+                Some(format!("{} {}", part.device, part.channel))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the labels of the profile.
+    fn labels(&self, interface: &str) -> Vec<String> {
+        let profile = &self.profile;
+        let nodes = |nodes: &[Node]| nodes.iter().map(|node| node.label.clone()).collect();
+        match interface {
+            "gpio" => {
+                let names = |pin: &Pin| [Some(pin.label.clone()), pin.alias.clone()];
+                profile.pins.iter().flat_map(names).flatten().collect()
+            }
+            "i2c" => nodes(&profile.i2c),
+            "spi" => profile.spi.iter().map(|spi| spi.at.label.clone()).collect(),
+            "uart" => nodes(&profile.uart),
+            "pwm" => profile.pwm.iter().map(|part| part.label.clone()).collect(),
+            "adc" => profile.adc.iter().map(|part| part.label.clone()).collect(),
+            _ => Vec::new(),
+        }
+    }
+
     fn spi_part(&self, label: &str) -> Result<Spi, BoardError> {
         if let Some(found) = self.profile.spi.iter().find(|spi| spi.at.label == label) {
             return Ok(found.clone());

@@ -159,7 +159,9 @@ pub(super) fn serial(port: &File, settings: &SerialSettings, speed: libc::speed_
         if settings.parity != Parity::None {
             terminal.c_iflag |= libc::INPCK;
         }
-        done(libc::cfsetspeed(&raw mut terminal, speed))?;
+        // Not by the C library's calls: their symbols are versioned, and a static library has no versions.
+        terminal.c_cflag = terminal.c_cflag & !libc::CBAUD | speed;
+        (terminal.c_ispeed, terminal.c_ospeed) = (speed, speed);
         done(libc::tcsetattr(
             port.as_raw_fd(),
             libc::TCSANOW,

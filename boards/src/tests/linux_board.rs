@@ -5,9 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use crate::contract::{self, Rig};
-use crate::linux::State;
 use crate::profile::Profile;
-use crate::{Board, LinuxBoard, Pull, SerialSettings};
+use crate::{Board, LinuxBoard, Pull, SerialSettings, State};
 
 const PROFILE: &str = r#"
 name = "bench"
@@ -231,4 +230,29 @@ fn a_missing_permission_names_the_group() {
         let error = system.refusal("i2c1", &path, None, &denied).to_string();
         assert!(error.contains("run: sudo usermod -aG gpio USER"), "{error}");
     }
+}
+
+#[test]
+fn all_labels_of_a_device_are_known() {
+    let owner = "base = \"raspberry-pi-4\"\n[[pin]]\nlabel = \"valve\"\nchip = \"pinctrl-bcm2711\"\nline = 17\n\
+                 [[uart]]\nlabel = \"gps\"\nnode = \"serial0\"\n";
+    let board = LinuxBoard::below(Profile::parse("mine", owner).unwrap(), Path::new("/none"));
+    let names = |interface: &str, label: &str| {
+        let mut names = board.names(interface, label);
+        names.sort();
+        names.dedup();
+        names
+    };
+    for label in ["GPIO17", "pin11", "valve"] {
+        assert_eq!(names("gpio", label), ["GPIO17", "pin11", "valve"]);
+    }
+    assert_eq!(names("uart", "gps"), ["gps", "serial0"]);
+    assert_eq!(names("i2c", "i2c1"), ["i2c1"]);
+    assert_eq!(names("gpio", "unknown"), ["unknown"]);
+    assert!(
+        board
+            .parts()
+            .iter()
+            .all(|part| matches!(part.state, State::Refused(_)))
+    );
 }
