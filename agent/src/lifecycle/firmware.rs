@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use iottly_boards::{Board, VirtualBoard};
+use iottly_protocol::Secret;
 use iottly_protocol::release::FIRMWARE_ABI;
 use iottly_sandbox::{Cache, Runtime};
 use tokio::sync::watch;
 
 use super::error::AgentError;
-use crate::config::{AgentConfig, BoardKind, Secret};
+use crate::config::{AgentConfig, BoardKind};
 use crate::guest::{self, FirmwareSource, Guest, Installed, Ports, WriteBudget};
 use crate::outbox::Outbox;
 use crate::settings::Settings;

@@ -2,13 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use iottly_protocol::DeviceId;
 use iottly_protocol::proxy::scheme_and_host;
+use iottly_protocol::{DeviceId, Secret};
 use iottly_update::Login;
 use std::sync::Arc;
 use tokio::sync::watch;
 
-use crate::config::{BrokerAddress, Secret, UpdateConfig};
+use crate::config::{BrokerAddress, UpdateConfig};
 
 /// Returns the login of a device at its repository; `None` if the repository is not the cloud whose broker the device
 /// uses, or if its line is worse than the broker's: no one else gets the secret.
