@@ -19,6 +19,7 @@ use iottly_cloud::clock;
 use iottly_core::model::{
     Actor, Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, UnixMs,
 };
+use iottly_store::Store;
 
 /// Precision with which the last use of a token is recorded: one hour, in milliseconds.
 const USED_EVERY_MS: UnixMs = 60 * 60 * 1000;
@@ -127,6 +128,23 @@ pub(crate) async fn principal_of(
         actor: Actor::User(person.id),
         name: person.name.clone(),
         scopes: role.scopes(),
+    })
+}
+
+/// Returns true if a principal that was allowed to read its project still is.
+pub(crate) async fn still_reads(
+    store: &dyn Store,
+    principal: &Principal,
+    now: UnixMs,
+) -> iottly_store::Result<bool> {
+    let project = principal.project;
+    Ok(match principal.actor {
+        Actor::Cloud => true,
+        Actor::Token(id) => {
+            let token = store.token_by_id(project, id).await?;
+            token.is_some_and(|token| token.is_live(now) && token.scopes.contains(Scopes::READ))
+        }
+        Actor::User(id) => store.role_in(project, id).await?.is_some(),
     })
 }
 

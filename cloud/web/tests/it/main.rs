@@ -32,6 +32,7 @@ mod names;
 mod one_port;
 mod people;
 mod refusals;
+mod release_readers;
 mod release_size;
 mod rollout_ends;
 mod rollouts;
