@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 
 mod certificate;
 mod listeners;
+mod provider;
 
 pub(crate) use certificate::FOLDER as CERTIFICATES;
 use certificate::Served;
@@ -91,6 +92,8 @@ pub(crate) struct Options {
     /// Address of the metrics, which need no token [default: no metrics]
     #[arg(long, value_name = "ADDR")]
     metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    provider: provider::Options,
     /// Print one line of JSON when the cloud is up
     #[arg(long)]
     json: bool,
@@ -123,8 +126,12 @@ async fn serve(options: &Options, listeners: Listeners) -> anyhow::Result<()> {
         (Some(_), Some((cert, key))) => Some(Served::given(cert, key)?),
         (Some((_, address)), None) => Some(Served::own(&options.data, &options.names, *address)?),
     };
+    let provider = options.provider.settings()?;
     let cloud = Cloud::start(config(options, listeners)?).await?;
     let mut web = WebServices::new(cloud.services());
+    if let Some(provider) = provider {
+        web = web.with_provider(provider)?;
+    }
     if let (Some((_, address)), Some(served)) = (&secure, &served) {
         let fingerprint = served.fingerprint.parse();
         let fingerprint = fingerprint.context("cannot read the certificate's fingerprint")?;

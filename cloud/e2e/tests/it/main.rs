@@ -15,6 +15,7 @@ mod one_port;
 mod release;
 mod rollout;
 mod sections;
+mod sign_in;
 mod strangers;
 mod upgrade;
 mod webdriver;

@@ -33,6 +33,7 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
     let store = &app.services.store;
     let id = person.person.id;
     let (memberships, projects) = (store.memberships(id).await?, store.projects_of(id).await?);
+    let has_password = store.user(id).await?.is_some_and(|user| user.has_password);
     let content = html! {
         h1 { (person.person.name) }
         section.card {
@@ -53,16 +54,18 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
                 }
             }
         }
-        section.card {
-            h2 { "Password" }
-            @if done { p.notice role="status" { "The password was changed. Other logins were ended." } }
-            @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
-            form.stack method="post" action="/account" {
-                label for="old" { "Present password" }
-                input #old type="password" name="old" autocomplete="current-password" required;
-                label for="password" { "New password, at least 10 characters" }
-                input #password type="password" name="password" autocomplete="new-password" minlength="10" required;
-                button { "Change the password" }
+        @if has_password {
+            section.card {
+                h2 { "Password" }
+                @if done { p.notice role="status" { "The password was changed. Other logins were ended." } }
+                @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+                form.stack method="post" action="/account" {
+                    label for="old" { "Present password" }
+                    input #old type="password" name="old" autocomplete="current-password" required;
+                    label for="password" { "New password, at least 10 characters" }
+                    input #password type="password" name="password" autocomplete="new-password" minlength="10" required;
+                    button { "Change the password" }
+                }
             }
         }
         section.card {

@@ -15,6 +15,7 @@ mod layout;
 mod login;
 mod members;
 mod person;
+mod provider;
 mod text;
 mod visitor;
 
@@ -27,6 +28,7 @@ use crate::app::WebServices;
 use crate::auth::hash_secret;
 
 use crate::error::ApiError;
+use crate::oidc::CALLBACK;
 use crate::random;
 use crate::sessions::{Holder, Login};
 use iottly_cloud::clock;
@@ -41,6 +43,8 @@ pub(crate) fn pages() -> Router<App> {
     Router::new()
         .route("/", get(devices::overview))
         .route("/login", get(login::show).post(login::log_in))
+        .route("/login/provider", get(provider::begin))
+        .route(CALLBACK, get(provider::end))
         .route("/logout", post(login::log_out))
         .route("/join", get(join::show).post(join::join))
         .route("/account", get(account::show).post(account::change_password))

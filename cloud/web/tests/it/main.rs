@@ -36,4 +36,5 @@ mod release_size;
 mod rollout_ends;
 mod rollouts;
 mod service;
+mod sign_in;
 mod webhooks;
