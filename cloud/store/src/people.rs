@@ -1,6 +1,7 @@
 //! People, organisations and members. Projects belong to organisations; see [`ProjectStore`](crate::ProjectStore).
 
 use std::fmt;
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 use iottly_protocol::ProjectId;
@@ -18,6 +19,8 @@ pub struct Author {
     pub actor: Actor,
     /// Name of the author, for display.
     pub name: String,
+    /// Address that the request comes from; none for the cloud itself.
+    pub address: Option<IpAddr>,
 }
 
 /// Person whom an identity provider has named.
@@ -31,6 +34,8 @@ pub struct ProviderUser {
     pub name: UserName,
     /// Role in the default organisation; none if the provider's groups have no role.
     pub role: Option<Role>,
+    /// Address of the person's browser.
+    pub address: Option<IpAddr>,
 }
 
 /// Change of an organisation or of its members.

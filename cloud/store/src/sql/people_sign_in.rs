@@ -63,7 +63,7 @@ pub(super) async fn run(tx: &mut Conn, person: &ProviderUser, now: UnixMs) -> Re
         withdraw(tx, ORGANIZATION).await?;
     }
     if let Some(entry) = entry {
-        people_audit::append(tx, ORGANIZATION, &author(user, &name), entry, now).await?;
+        people_audit::append(tx, ORGANIZATION, &author(user, &name, person), entry, now).await?;
     }
     let done = sqlx::query("UPDATE users SET seen = $2 WHERE id = $1")
         .bind(codec::id(&user))
@@ -93,7 +93,7 @@ async fn add(tx: &mut Conn, person: &ProviderUser, role: Role, now: UnixMs) -> R
         name.clone(),
         format!("{role} by groups of {}", person.issuer),
     );
-    people_audit::append(tx, ORGANIZATION, &author(user, &name), entry, now).await?;
+    people_audit::append(tx, ORGANIZATION, &author(user, &name, person), entry, now).await?;
     Ok(user)
 }
 
@@ -123,9 +123,10 @@ async fn room(tx: &mut Conn) -> Result<()> {
     full(codec::get(&count, "n")?, "members", MAX_MEMBERS)
 }
 
-fn author(user: UserId, name: &str) -> Author {
+fn author(user: UserId, name: &str, person: &ProviderUser) -> Author {
     Author {
         actor: Actor::User(user),
         name: name.to_owned(),
+        address: person.address,
     }
 }

@@ -79,15 +79,14 @@ pub(super) async fn create(
         .create_project_in(owner, &project, GroupId::random(), &seeded_definitions())
         .await?;
     let minted = mint_token(project.id, "first token", Scopes::PROJECT, None, now)?;
-    let (actor, author) = match access.requester {
-        Requester::Person(person) => (Actor::User(person.id), person.name),
-        Requester::Principal(principal) => (principal.actor, principal.name),
-    };
+    let Author { actor, name, address } = access.author();
     let by = Principal {
         project: project.id,
         actor,
-        name: author,
+        name,
         scopes: Scopes::PROJECT,
+        group: None,
+        address,
     };
     let first = Change::CreateToken(minted.hash, minted.token);
     services.store.change(project.id, &by, first, now).await?;

@@ -1,6 +1,7 @@
 //! Authentication and authorisation: tokens, login sessions, and handles that reach one project only.
 
 mod access;
+mod bound;
 mod credentials;
 mod login;
 mod needed;

@@ -13,8 +13,8 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::sessions::PasswordError;
 use iottly_cloud::clock;
-use iottly_core::model::{Actor, Membership, UserName};
-use iottly_store::{Author, PeopleChange};
+use iottly_core::model::{Membership, UserName};
+use iottly_store::PeopleChange;
 
 /// Message to show on the page.
 #[derive(Deserialize)]
@@ -46,6 +46,7 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
                 }
             }
         }
+        p { a href="/audit" { "Changes of the current project" } }
         section.card {
             h2 { "Organisations" }
             ul {
@@ -152,12 +153,8 @@ async fn apply(app: &App, person: &LoggedIn, change: PeopleChange) -> Result<(),
     let store = &app.services.store;
     let memberships = store.memberships(person.person.id).await?;
     let first = memberships.first().ok_or_else(ApiError::unauthenticated)?;
-    let by = Author {
-        actor: Actor::User(person.person.id),
-        name: person.person.name.clone(),
-    };
     let organization = first.organization.id;
     Ok(store
-        .change_people(organization, &by, change, clock::now())
+        .change_people(organization, &person.author(), change, clock::now())
         .await?)
 }

@@ -16,7 +16,7 @@ use crate::auth::{
     within_rate,
 };
 
-use crate::client::ClientAddress;
+use crate::client::client_address;
 use crate::error::ApiError;
 use crate::rate;
 use crate::sessions::{Holder, Login};
@@ -27,6 +27,7 @@ use iottly_core::rate::Verdict;
 /// Message above the login form after an invalid link.
 const SPENT: &str = "This link was used already or is too old.";
 const UNKNOWN_TOKEN: &str = "This token is not known.";
+const BOUND: &str = "This token is for one deployment group; the dashboard shows whole projects.";
 const WRONG: &str = "Name or password is wrong.";
 
 /// Returns the login form; `problem` is the reason for showing it again.
@@ -173,10 +174,7 @@ async fn by_name(
 
 /// Returns the address of a request's client.
 pub(super) fn address_of(extensions: &Extensions) -> IpAddr {
-    let address = extensions.get::<ClientAddress>();
-    address.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ClientAddress(address)| {
-        *address
-    })
+    client_address(extensions).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 pub(super) fn too_many(verdict: Verdict, message: &str) -> Response {
@@ -195,6 +193,9 @@ async fn by_token(app: &App, extensions: &Extensions, text: &str) -> Result<Resp
     let Some(token) = token else {
         return Ok((StatusCode::FORBIDDEN, form(app, Some(UNKNOWN_TOKEN))).into_response());
     };
+    if token.group.is_some() {
+        return Ok((StatusCode::FORBIDDEN, form(app, Some(BOUND))).into_response());
+    }
     let actor = Actor::Token(token.id);
     within_rate(services, actor, extensions)?;
     let verdict = services.sessions.ask(actor, now);

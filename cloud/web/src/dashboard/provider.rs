@@ -1,5 +1,7 @@
 //! Pages of signing in with an identity provider: the way there, and the page to which the provider sends the browser back.
 
+use std::net::IpAddr;
+
 use axum::extract::{Query, State};
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
@@ -8,6 +10,7 @@ use maud::html;
 use super::layout::{IntoHtml, Page, failure};
 use super::login::{address_of, open, too_many};
 use crate::app::App;
+use crate::client::client_address;
 use crate::error::ApiError;
 use crate::oidc::{Answer, Identity, SignInError, clearing_cookie};
 use iottly_cloud::clock;
@@ -48,7 +51,7 @@ pub(super) async fn end(
     }
     let https = app.services.https;
     let mut response = match provider.end(&headers, https, answer, clock::moment()).await {
-        Ok(identity) => enter(&app, identity)
+        Ok(identity) => enter(&app, identity, client_address(&extensions))
             .await
             .unwrap_or_else(|error| failure(&error)),
         Err(error @ SignInError::Unreachable) => problem(StatusCode::BAD_GATEWAY, &error.to_string()),
@@ -60,12 +63,13 @@ pub(super) async fn end(
     response
 }
 
-async fn enter(app: &App, identity: Identity) -> Result<Response, ApiError> {
+async fn enter(app: &App, identity: Identity, address: Option<IpAddr>) -> Result<Response, ApiError> {
     let person = ProviderUser {
         name: identity.name.clone().unwrap_or_else(|| nameless(&identity)),
         issuer: identity.issuer,
         subject: identity.subject,
         role: identity.role,
+        address,
     };
     let Some(user) = app.services.store.sign_in(&person, clock::now()).await? else {
         return Ok(problem(StatusCode::FORBIDDEN, NO_ROLE));

@@ -142,6 +142,10 @@ pub(crate) struct AuditEntryDto {
     pub(crate) target: String,
     /// Details of the change, such as the new name.
     pub(crate) detail: String,
+    /// Address from which the change was requested; absent for changes of the platform itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl From<AuditEntry> for AuditEntryDto {
@@ -154,6 +158,7 @@ impl From<AuditEntry> for AuditEntryDto {
             action,
             target,
             detail,
+            address,
         } = entry;
         Self {
             number,
@@ -163,6 +168,7 @@ impl From<AuditEntry> for AuditEntryDto {
             action,
             target,
             detail,
+            address,
         }
     }
 }
