@@ -4,6 +4,7 @@ mod api;
 mod app;
 pub mod auth;
 mod client;
+mod cookies;
 mod dashboard;
 mod error;
 mod front;

@@ -3,13 +3,13 @@
 use axum::extract::{Path, State};
 
 use super::Answer;
+use super::audit;
 use super::body::JsonBody;
 use super::dto::{
     AuditLog, CreatedInvitation, CreatedOrganization, Done, MemberList, NewInvitation, NewRole, OK,
     OrganizationList, OrganizationName,
 };
 use super::names;
-use super::paged::PageSize;
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::app::App;
@@ -17,14 +17,12 @@ use crate::auth::{Access, OrganizationAccess, Requester, hash_secret};
 use crate::error::ApiError;
 use crate::random;
 use iottly_cloud::clock;
-use iottly_core::model::{Actor, Invitation, Organization, OrganizationId, Role, Scopes, UnixMs, UserId};
-use iottly_store::{Author, PeopleChange};
+use iottly_core::model::{Invitation, Organization, OrganizationId, Role, Scopes, UnixMs, UserId};
+use iottly_store::PeopleChange;
 
 /// Default and longest validity of an invitation, in hours.
 const HOURS: (u32, u32) = (72, 168);
 const HOUR_MS: UnixMs = 60 * 60 * 1000;
-/// Default and largest number of entries of the audit log in a response.
-const ENTRIES: (usize, usize) = (50, 500);
 
 /// Lists the organisations of the user, or all of them for a token with the scope `operator`.
 #[utoipa::path(

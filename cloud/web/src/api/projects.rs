@@ -15,8 +15,9 @@ use crate::sessions::Person;
 use iottly_cloud::clock;
 use iottly_core::command::seeded_definitions;
 use iottly_core::model::{
-    Actor, Change, Limits, MAX_RETENTION_DAYS, OrganizationId, Principal, Project, Role, Scopes,
+    Change, Limits, MAX_RETENTION_DAYS, OrganizationId, Principal, Project, Role, Scopes,
 };
+use iottly_store::Author;
 
 /// Maximum number of projects that a person can reach and still create another. Each has limits of its own.
 const MAX_PROJECTS: usize = 100;

@@ -72,9 +72,11 @@ impl FromRequestParts<App> for Access {
             if let Some(token) = services.store.token(hash_secret(token.as_bytes())).await? {
                 trace_project(token.project);
                 let access = used(services, token, clock::now()).await?;
-                return access
-                    .within_rate(parts, services)
-                    .map(|access| access.from(parts));
+                let access = access.within_rate(parts, services)?.from(parts);
+                if let Requester::Principal(principal) = &access.requester {
+                    bound::check(principal, parts, app).await?;
+                }
+                return Ok(access);
             }
         }
         let session = logged_in(services, &parts.headers)
@@ -257,20 +259,6 @@ impl FromRequestParts<App> for ProjectAccess {
             .await
             .map_err(|_| ApiError::not_found())?;
         require(&principal, needed(&parts.method, route.as_str()))?;
-        if let Some(group) = principal.group {
-            let params = RawPathParams::from_request_parts(parts, app)
-                .await
-                .map_err(|_| ApiError::not_found())?;
-            bound::check(
-                &app.services,
-                principal.project,
-                group,
-                &parts.method,
-                route.as_str(),
-                &params,
-            )
-            .await?;
-        }
         principal.address = access.address;
         Ok(Self {
             project: principal.project,

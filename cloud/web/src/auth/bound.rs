@@ -1,23 +1,28 @@
 //! Requests of tokens that are bound to a deployment group. One table says which operations are about devices of a group;
 //! all others are refused, so that a new endpoint is closed to such tokens until it is named here.
 
-use axum::extract::RawPathParams;
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use axum::http::Method;
-use iottly_core::model::{Change, RolloutId, Scope};
-use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use axum::http::request::Parts;
+use iottly_core::model::{Change, Principal, Scope};
+use iottly_protocol::GroupId;
 
-use crate::app::WebServices;
+use crate::app::App;
 use crate::error::ApiError;
 
+/// Routes that answer every valid token.
+const PINGS: [&str; 2] = ["/v1.0/ping", "/v1.0/project/ping"];
 /// Beginning of the routes of a project.
 const PROJECT: &str = "/v1.0/project/{project}";
 /// Routes of a deployment group that a bound token may use with any method. The group itself is only read: renaming or
 /// deleting it, and moving devices, concern others.
 const GROUP_ACTIONS: [&str; 6] = ["flashfw", "rollback", "pause", "resume", "cancel", "policy"];
 
-/// Object that decides whether a request is within the group.
+/// Object that decides on a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Subject {
+    /// The token itself: a client asks if it is valid.
+    Token,
     /// The device in the path has to be in the group.
     Device,
     /// The group in the path has to be the group.
@@ -28,6 +33,9 @@ enum Subject {
 
 /// Returns the subject of an operation; `None` for operations that are not about the devices of one group.
 fn subject(method: &Method, route: &str) -> Option<Subject> {
+    if PINGS.contains(&route) {
+        return Some(Subject::Token);
+    }
     let route = route.strip_prefix(PROJECT)?.trim_end_matches('/');
     let parts: Vec<_> = route.split('/').skip(1).collect();
     match parts[..] {
@@ -39,33 +47,37 @@ fn subject(method: &Method, route: &str) -> Option<Subject> {
     }
 }
 
-/// Refuses a request to a project that is not about a device of the group, with 403.
-pub(super) async fn check(
-    services: &WebServices,
-    project: ProjectId,
-    group: GroupId,
-    method: &Method,
-    route: &str,
-    params: &RawPathParams,
-) -> Result<(), ApiError> {
+/// Refuses a request with a bound token that is not about a device of its group, with 403.
+pub(super) async fn check(principal: &Principal, parts: &mut Parts, app: &App) -> Result<(), ApiError> {
+    let Some(group) = principal.group else {
+        return Ok(());
+    };
+    let (store, project) = (&app.services.store, principal.project);
+    let route = MatchedPath::from_request_parts(parts, app)
+        .await
+        .map_err(|_| ApiError::not_found())?;
+    let params = RawPathParams::from_request_parts(parts, app)
+        .await
+        .map_err(|_| ApiError::not_found())?;
     let named = |name: &str| {
         params
             .iter()
             .find(|(key, _)| *key == name)
             .map(|(_, value)| value)
     };
-    let within = match subject(method, route) {
-        Some(Subject::Device) => match named("device").and_then(|id| id.parse::<DeviceId>().ok()) {
+    let within = match subject(&parts.method, route.as_str()) {
+        Some(Subject::Token) => true,
+        Some(Subject::Group) => named("group").is_some_and(|id| id.parse() == Ok(group)),
+        Some(Subject::Device) => match named("device").and_then(|id| id.parse().ok()) {
             Some(device) => {
-                let device = services.store.device(Scope { project, device }).await?;
+                let device = store.device(Scope { project, device }).await?;
                 device.is_some_and(|device| device.group == group)
             }
             None => false,
         },
-        Some(Subject::Group) => named("group").is_some_and(|id| id.parse() == Ok(group)),
-        Some(Subject::Rollout) => match named("rollout").and_then(|id| id.parse::<RolloutId>().ok()) {
+        Some(Subject::Rollout) => match named("rollout").and_then(|id| id.parse().ok()) {
             Some(id) => {
-                let rollout = services.store.rollout(project, id).await?;
+                let rollout = store.rollout(project, id).await?;
                 rollout.is_some_and(|rollout| rollout.group == group)
             }
             None => false,

@@ -1,10 +1,11 @@
 //! Extracts credentials from request headers and cookies, and recognises requests from other sites.
 
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::token::MAX_TOKEN_BYTES;
+use crate::cookies::cookie;
 
 /// Name of the dashboard's login cookie for browsers that connect by plain HTTP.
 const PLAIN_COOKIE: &str = "iottly-session-id";
@@ -57,21 +58,6 @@ fn basic(encoded: &str) -> Vec<String> {
         Some((user, password)) => vec![user.to_owned(), password.to_owned()],
         None => vec![text],
     }
-}
-
-/// Returns the value of a cookie.
-pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let cookies = headers
-        .get_all(header::COOKIE)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value)
-        .filter(|value| value.len() <= MAX_TOKEN_BYTES)
 }
 
 /// Returns true if a request that is authenticated by the login cookie comes from the dashboard's own pages.

@@ -27,7 +27,7 @@ impl Page<'_> {
         self.render_and_go(None)
     }
 
-    /// Renders a page from which the browser goes on to another of the dashboard's pages.
+    /// Renders a page from which the browser continues to another of the dashboard's pages.
     pub(super) fn render_and_go(self, next: Option<&str>) -> Markup {
         html! {
             (DOCTYPE)

@@ -13,8 +13,8 @@ use crate::auth::hash_secret;
 use crate::error::ApiError;
 use crate::random;
 use iottly_cloud::clock;
-use iottly_core::model::{Actor, Invitation, Member, OrganizationId, Role, UnixMs, UserId};
-use iottly_store::{Author, PeopleChange};
+use iottly_core::model::{Invitation, Member, OrganizationId, Role, UnixMs, UserId};
+use iottly_store::PeopleChange;
 
 /// Validity of an invitation: three days, in milliseconds.
 const VALID_MS: UnixMs = 72 * 60 * 60 * 1000;

@@ -34,7 +34,7 @@ pub(super) async fn begin(State(app): State<App>, headers: HeaderMap) -> Respons
     }
 }
 
-/// Ends a sign-in. The answer is a page that goes on by itself and no redirect: at the end of a chain of redirects that
+/// Ends a sign-in. The answer is a page that continues by itself and no redirect: at the end of a chain of redirects that
 /// began at another site, browsers leave a SameSite=Strict cookie out.
 pub(super) async fn end(
     State(app): State<App>,

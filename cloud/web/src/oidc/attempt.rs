@@ -12,7 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use openidconnect::{CsrfToken, Nonce, PkceCodeVerifier};
 
-use crate::auth::cookie;
+use crate::cookies::cookie;
 use iottly_cloud::random;
 
 /// Path of the cookie, to which the provider sends the browser back.

@@ -34,7 +34,7 @@ const SKEW: Duration = Duration::from_secs(60);
 const MAX_AGE: Duration = Duration::from_secs(10 * 60);
 /// Maximum length of a text of the provider that is shown, in bytes.
 const MAX_SHOWN_BYTES: usize = 300;
-/// Signatures that are accepted. Those with a shared secret are not: whoever knows it could sign.
+/// Signatures that are accepted. Those with a shared secret are not: a client that knows it could sign.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 4] = [
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
     CoreJwsSigningAlgorithm::RsaSsaPssSha256,
@@ -72,7 +72,7 @@ type ProviderClient = Client<
     EndpointMaybeSet,
 >;
 
-/// Reason for which nobody was signed in. The text is for the person at the browser.
+/// Reason for which no person was signed in. The text is for the person at the browser.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SignInError {
     #[error("this sign-in was used already, is too old, or was begun in another browser; please begin again")]
@@ -226,7 +226,7 @@ impl Provider {
             verified => verified,
         }
         .map_err(|error| {
-            tracing::warn!(error = %error, "failed to verify an ID token; nobody was signed in");
+            tracing::warn!(error = %error, "failed to verify an ID token; no person was signed in");
             SignInError::Untrusted
         })
     }
@@ -249,7 +249,7 @@ impl Provider {
             .set_redirect_uri(Cow::Owned(redirect));
         request.request_async(&self.caller).await.map_err(|error| {
             // The error's own text is short; the answer itself may hold tokens.
-            tracing::warn!(error = %error, "failed to redeem a code; nobody was signed in");
+            tracing::warn!(error = %error, "failed to redeem a code; no person was signed in");
             SignInError::Untrusted
         })
     }

@@ -29,8 +29,8 @@ pub enum SettingsError {
     /// A text is not of the form GROUP=ROLE.
     #[error("{0} is not GROUP=ROLE with one of the roles viewer, operator, developer and owner")]
     Role(String),
-    /// No group has a role, so nobody could sign in.
-    #[error("no group has a role, so nobody could sign in; name at least one as GROUP=ROLE")]
+    /// No group has a role, so no person could sign in.
+    #[error("no group has a role, so no person could sign in; name at least one as GROUP=ROLE")]
     NoRoles,
     /// More groups have a role than the limit allows.
     #[error("more than {MAX_GROUPS} groups have a role")]

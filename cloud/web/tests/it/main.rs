@@ -8,7 +8,9 @@ mod reflect;
 mod support;
 mod two_tenants;
 
+mod addresses;
 mod api;
+mod bound;
 mod broker;
 mod builds;
 mod clock_steps;
@@ -30,6 +32,7 @@ mod manifests;
 mod matrix;
 mod names;
 mod one_port;
+mod pages;
 mod people;
 mod refusals;
 mod release_size;

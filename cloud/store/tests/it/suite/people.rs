@@ -13,6 +13,7 @@ fn person(subject: &str, name: &str, role: Option<Role>) -> ProviderUser {
         subject: subject.to_owned(),
         name: name.parse().expect("a name"),
         role,
+        address: Some([192, 0, 2, 7].into()),
     }
 }
 
@@ -67,6 +68,10 @@ pub(crate) async fn accounts_follow_the_groups_of_their_provider(setup: Setup) {
         .await
         .expect("reads");
     let actions: Vec<_> = log.iter().rev().map(|entry| entry.action.as_str()).collect();
+    assert!(
+        log.iter()
+            .all(|entry| entry.address == Some([192, 0, 2, 7].into()))
+    );
     assert_eq!(
         actions,
         [
@@ -92,6 +97,7 @@ pub(crate) async fn an_account_of_a_provider_gets_no_password(setup: Setup) {
     let by = Author {
         actor: iottly_core::model::Actor::User(ada.id),
         name: "ada".to_owned(),
+        address: None,
     };
     let invitation = Invitation {
         organization: OrganizationId::DEFAULT,

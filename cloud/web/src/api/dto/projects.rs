@@ -1,5 +1,7 @@
 //! JSON types for projects, their limits, the audit log, health and errors.
 
+use std::net::IpAddr;
+
 use iottly_protocol::ProjectId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

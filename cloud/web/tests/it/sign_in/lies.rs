@@ -1,4 +1,4 @@
-//! Answers that sign nobody in.
+//! Answers that sign no person in.
 
 use axum::http::StatusCode;
 use iottly_cloud::clock;
