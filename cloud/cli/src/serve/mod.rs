@@ -12,7 +12,7 @@ use clap::Args;
 use iottly_cloud::edge::EdgeConfig;
 use iottly_cloud::{Cloud, CloudConfig};
 use iottly_web::http::Server;
-use iottly_web::{Front, WebServices, first_login_link};
+use iottly_web::{Front, OidcSettings, WebServices, first_login_link};
 use ipnet::IpNet;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -110,10 +110,15 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         certificate: options.tls_cert.is_some(),
         insecure: options.insecure,
     })?;
-    Ok(serve(&options, listeners).await?)
+    let provider = options.provider.settings()?;
+    Ok(serve(&options, listeners, provider).await?)
 }
 
-async fn serve(options: &Options, listeners: Listeners) -> anyhow::Result<()> {
+async fn serve(
+    options: &Options,
+    listeners: Listeners,
+    provider: Option<OidcSettings>,
+) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
     let secure = bound(listeners.secure).await?;
     let plain = bound(listeners.http).await?;
@@ -126,7 +131,6 @@ async fn serve(options: &Options, listeners: Listeners) -> anyhow::Result<()> {
         (Some(_), Some((cert, key))) => Some(Served::given(cert, key)?),
         (Some((_, address)), None) => Some(Served::own(&options.data, &options.names, *address)?),
     };
-    let provider = options.provider.settings()?;
     let cloud = Cloud::start(config(options, listeners)?).await?;
     let mut web = WebServices::new(cloud.services());
     if let Some(provider) = provider {

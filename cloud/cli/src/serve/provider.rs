@@ -6,6 +6,8 @@ use anyhow::Context;
 use clap::Args;
 use iottly_web::OidcSettings;
 
+use crate::exit::Failure;
+
 #[derive(Args)]
 pub(super) struct Options {
     /// Identity provider by which people sign in (OpenID Connect), as it names itself, such as
@@ -31,23 +33,23 @@ impl Options {
     /// Returns the settings of the provider; `None` if the options name none.
     ///
     /// # Errors
-    /// When an option is invalid, or the file of the secret cannot be read.
-    pub(super) fn settings(&self) -> anyhow::Result<Option<OidcSettings>> {
+    /// [`Failure::Invalid`] when an option is invalid; others when the file of the secret cannot be read.
+    pub(super) fn settings(&self) -> Result<Option<OidcSettings>, Failure> {
         let (Some(issuer), Some(client)) = (&self.oidc_issuer, &self.oidc_client_id) else {
             return Ok(None);
         };
-        let settings = OidcSettings::new(issuer, client, &self.oidc_groups_claim, &self.oidc_role)?;
+        let settings = OidcSettings::new(issuer, client, &self.oidc_groups_claim, &self.oidc_role)
+            .map_err(|error| Failure::Invalid(error.to_string()))?;
         let Some(file) = &self.oidc_client_secret_file else {
             return Ok(Some(settings));
         };
         let secret = std::fs::read_to_string(file)
             .with_context(|| format!("cannot read the client's secret in {}", file.display()))?;
         let secret = secret.trim();
-        anyhow::ensure!(
-            !secret.is_empty(),
-            "the client's secret in {} is empty",
-            file.display()
-        );
+        if secret.is_empty() {
+            let text = format!("the client's secret in {} is empty", file.display());
+            return Err(Failure::Invalid(text));
+        }
         Ok(Some(settings.with_secret(secret.to_owned())))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use iottly_e2e::{Process, beside_others, free_port, iottly, program, wait_for};
 use serde_json::{Value, json};
@@ -126,6 +127,17 @@ impl Sites {
             browser.try_find("input[name='password']").is_none().then_some(())
         });
         browser.click(&browser.find("button[type='submit']"));
+        // After a rotation, the cloud reads the new key no earlier than ten seconds after the former one.
+        wait_for("the devices", || {
+            if browser.try_find(".devices a").is_some() {
+                return Some(());
+            }
+            if browser.try_find("p.problem").is_some() {
+                std::thread::sleep(Duration::from_secs(4));
+                browser.open(&format!("{}/login/provider", self.url));
+            }
+            None
+        });
     }
 }
 

@@ -7,7 +7,7 @@ const FRESH: Duration = Duration::from_secs(60 * 60);
 /// Age above which they are not used, even when they cannot be read again.
 const USABLE: Duration = Duration::from_secs(24 * 60 * 60);
 /// Minimum time between two reads: tokens with invented key ids must not make the cloud ask the provider each time.
-const PAUSE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(10);
 /// Minimum time between two reads while there is nothing to use.
 const SHORT_PAUSE: Duration = Duration::from_secs(5);
 
@@ -60,11 +60,11 @@ mod tests {
             (None, Some(4), false, Reading::Wait),
             (None, Some(5), false, Reading::Read),
             (Some(10), Some(10), false, Reading::Use),
-            (Some(10), Some(10), true, Reading::Use),
-            (Some(30), Some(30), true, Reading::Read),
+            (Some(9), Some(9), true, Reading::Use),
+            (Some(10), Some(10), true, Reading::Read),
             (Some(3599), Some(3599), false, Reading::Use),
             (Some(3600), Some(3600), false, Reading::Read),
-            (Some(4000), Some(29), false, Reading::Use),
+            (Some(4000), Some(9), false, Reading::Use),
             (Some(86_400), Some(1), false, Reading::Wait),
             (Some(86_400), Some(30), false, Reading::Read),
         ] {
