@@ -50,6 +50,6 @@ impl Options {
             let text = format!("the client's secret in {} is empty", file.display());
             return Err(Failure::Invalid(text));
         }
-        Ok(Some(settings.with_secret(secret.to_owned())))
+        Ok(Some(settings.with_secret(&secret.to_owned().into())))
     }
 }
