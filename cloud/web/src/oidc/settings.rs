@@ -166,6 +166,6 @@ mod tests {
     #[test]
     fn debug_output_hides_the_secret() {
         let settings = settings("https://id.example", &["a=owner"]).expect("valid");
-        assert!(!format!("{:?}", settings.with_secret(&"hunter2".to_owned().into())).contains("hunter2"));
+        assert!(!format!("{:?}", settings.with_secret(&Secret::new("hunter2"))).contains("hunter2"));
     }
 }
