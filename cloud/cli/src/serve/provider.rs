@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use iottly_protocol::Secret;
 use iottly_web::OidcSettings;
 
 use crate::exit::Failure;
@@ -50,6 +51,6 @@ impl Options {
             let text = format!("the client's secret in {} is empty", file.display());
             return Err(Failure::Invalid(text));
         }
-        Ok(Some(settings.with_secret(secret.to_owned())))
+        Ok(Some(settings.with_secret(&Secret::new(secret))))
     }
 }

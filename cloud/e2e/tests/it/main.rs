@@ -14,6 +14,7 @@ mod memory;
 mod one_port;
 mod release;
 mod rollout;
+mod secrets;
 mod sections;
 mod sign_in;
 mod strangers;

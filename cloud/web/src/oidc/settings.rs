@@ -1,6 +1,7 @@
 //! Settings of the identity provider, checked once at the start of the cloud.
 
 use iottly_core::model::Role;
+use iottly_protocol::Secret;
 use openidconnect::{ClientId, ClientSecret, IssuerUrl};
 use url::{Host, Url};
 
@@ -79,8 +80,8 @@ impl OidcSettings {
 
     /// Returns the settings of a client that has a secret.
     #[must_use]
-    pub fn with_secret(mut self, secret: String) -> Self {
-        self.secret = Some(ClientSecret::new(secret));
+    pub fn with_secret(mut self, secret: &Secret) -> Self {
+        self.secret = Some(ClientSecret::new(secret.expose().to_owned()));
         self
     }
 
@@ -165,6 +166,6 @@ mod tests {
     #[test]
     fn debug_output_hides_the_secret() {
         let settings = settings("https://id.example", &["a=owner"]).expect("valid");
-        assert!(!format!("{:?}", settings.with_secret("hunter2".to_owned())).contains("hunter2"));
+        assert!(!format!("{:?}", settings.with_secret(&Secret::new("hunter2"))).contains("hunter2"));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use iottly_protocol::ProjectId;
+use iottly_protocol::{ProjectId, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -62,7 +62,8 @@ pub(crate) struct CreatedProject {
     #[serde(flatten)]
     pub(crate) project: ProjectDto,
     /// Token with all scopes in the new project; shown only here.
-    pub(crate) token: String,
+    #[schema(value_type = String)]
+    pub(crate) token: Secret,
     /// HTTP status: always 200.
     pub(crate) status: u16,
 }

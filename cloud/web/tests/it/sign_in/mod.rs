@@ -37,7 +37,7 @@ async fn setup() -> Setup {
     let provider = FakeProvider::start().await;
     let roles = ["owners=owner", "staff=viewer"].map(str::to_owned);
     let settings = OidcSettings::new(&provider.issuer(), CLIENT, "groups", &roles).expect("valid");
-    let cloud = start_provider(settings.with_secret(SECRET.to_owned())).await;
+    let cloud = start_provider(settings.with_secret(&iottly_protocol::Secret::new(SECRET))).await;
     Setup { cloud, provider }
 }
 
