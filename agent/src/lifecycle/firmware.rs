@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use iottly_boards::{Board, VirtualBoard};
+use iottly_protocol::Secret;
 use iottly_protocol::release::FIRMWARE_ABI;
 use iottly_sandbox::{Cache, Runtime};
+use tokio::sync::watch;
 
 use super::error::AgentError;
 use crate::config::{AgentConfig, BoardKind};
@@ -69,6 +71,7 @@ pub(super) fn start_update(
     cache: Option<Arc<Cache>>,
     mailbox: guest::Mailbox,
     outbox: &Outbox,
+    secret: watch::Receiver<Secret>,
 ) -> Result<Option<UpdateThread>, AgentError> {
     let (Some(updates), Some(cache)) = (config.updates.clone(), cache) else {
         return Ok(None);
@@ -89,6 +92,8 @@ pub(super) fn start_update(
             .clock()
             .cloned()
             .expect("the agent's queue is dated by the board's clock"),
+        broker: config.broker.clone(),
+        secret,
     };
     UpdateThread::start(parts, &name)
         .map(Some)

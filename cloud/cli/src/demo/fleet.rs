@@ -76,6 +76,7 @@ impl Fleet {
                     repository: format!("{}/repo/{}", cloud.http, project.project_id),
                     root: cloud.root.clone(),
                     ca: None,
+                    login: false,
                     project: project.project_id,
                     group: Some(project.group_id),
                     board: "virtual".to_owned(),

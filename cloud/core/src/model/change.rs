@@ -22,6 +22,8 @@ pub enum Change {
     RenameProject(String),
     /// Sets the retention of messages in days; none keeps them forever.
     SetRetention(Option<u32>),
+    /// Makes the releases of the project readable for everyone, or for its devices, tokens and members only.
+    SetPublicReleases(bool),
     /// Sets the project's limits.
     SetLimits(Limits),
     /// Sets the project's limit for code, components and releases, in bytes; none for the cloud's default.
@@ -288,6 +290,11 @@ impl Change {
                 "project.retention",
                 &"",
                 &days.map_or("for ever".to_owned(), |days| format!("{days} days")),
+            ),
+            Self::SetPublicReleases(public) => entry(
+                "project.releases",
+                &"",
+                &if *public { "public" } else { "private" },
             ),
             Self::SetLimits(limits) => entry("project.limits", &"", &limits),
             Self::SetCodeLimit(limit) => entry(

@@ -168,6 +168,11 @@ pub(super) async fn update(
         };
         access.change(Change::SetLimits(limits), clock::now()).await?;
     }
+    if let Some(public) = body.public_releases {
+        access
+            .change(Change::SetPublicReleases(public), clock::now())
+            .await?;
+    }
     answer(&access).await
 }
 
@@ -178,9 +183,11 @@ async fn limits(access: &ProjectAccess) -> Result<Limits, ApiError> {
 
 async fn answer(access: &ProjectAccess) -> Answer<OneProject> {
     let retention_bytes = limits(access).await?.retention_bytes;
+    let public_releases = access.services().store.public_releases(access.id()).await?;
     Ok(Spaced(OneProject {
         project: access.project().await?.into(),
         retention_bytes,
+        public_releases: public_releases.unwrap_or_default(),
         status: OK,
     }))
 }

@@ -23,7 +23,7 @@ use iottly_cloud::clock;
 use iottly_core::model::{
     Actor, Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, UnixMs,
 };
-use iottly_store::Author;
+use iottly_store::{Author, Store};
 
 /// Precision with which the last use of a token is recorded: one hour, in milliseconds.
 const USED_EVERY_MS: UnixMs = 60 * 60 * 1000;
@@ -149,6 +149,23 @@ pub(crate) async fn principal_of(
         scopes: role.scopes(),
         group: None,
         address: None,
+    })
+}
+
+/// Returns true if a principal that was allowed to read its project still is.
+pub(crate) async fn still_reads(
+    store: &dyn Store,
+    principal: &Principal,
+    now: UnixMs,
+) -> iottly_store::Result<bool> {
+    let project = principal.project;
+    Ok(match principal.actor {
+        Actor::Cloud => true,
+        Actor::Token(id) => {
+            let token = store.token_by_id(project, id).await?;
+            token.is_some_and(|token| token.is_live(now) && token.scopes.contains(Scopes::READ))
+        }
+        Actor::User(id) => store.role_in(project, id).await?.is_some(),
     })
 }
 

@@ -35,6 +35,7 @@ mod one_port;
 mod pages;
 mod people;
 mod refusals;
+mod release_readers;
 mod release_size;
 mod rollout_ends;
 mod rollouts;

@@ -116,7 +116,7 @@ pub(crate) async fn tenant(services: &Services, name: &str) -> Tenant {
     Tenant { scope, group, token }
 }
 
-fn project_id() -> ProjectId {
+pub(crate) fn project_id() -> ProjectId {
     let random = *DeviceId::random().as_bytes();
     ProjectId::from_bytes(std::array::from_fn(|index| random[index]))
 }

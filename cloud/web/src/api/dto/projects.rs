@@ -51,6 +51,8 @@ pub(crate) struct OneProject {
     pub(crate) project: ProjectDto,
     /// Size of the messages that are kept, in bytes; null for no limit.
     pub(crate) retention_bytes: Option<u64>,
+    /// True if everyone may read the releases under `/repo/`; otherwise the project's devices, tokens and members may.
+    pub(crate) public_releases: bool,
     /// HTTP status: always 200.
     pub(crate) status: u16,
 }
@@ -90,6 +92,8 @@ pub(crate) struct ProjectSettings {
     pub(crate) retention_days: Option<u32>,
     /// Size of the messages that are kept, in bytes: beyond it, the oldest are deleted. 0 for no limit.
     pub(crate) retention_bytes: Option<u64>,
+    /// True to let everyone read the releases under `/repo/`, false for the project's devices, tokens and members only.
+    pub(crate) public_releases: Option<bool>,
 }
 
 /// Project as the installer reads it: both documented forms in one.
