@@ -1,5 +1,7 @@
 //! Changes to a project and their audit entries. Describes changes; the store applies them.
 
+use std::net::IpAddr;
+
 use iottly_protocol::release::LeaseId;
 use iottly_protocol::tuf::Instant;
 use iottly_protocol::{DeviceId, GroupId};
@@ -254,6 +256,8 @@ pub struct AuditEntry {
     pub target: String,
     /// Details: the new name, the number of devices and the like.
     pub detail: String,
+    /// Address that the request came from; none for changes of the cloud itself and of before this was recorded.
+    pub address: Option<IpAddr>,
 }
 
 impl Change {

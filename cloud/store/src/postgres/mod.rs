@@ -24,7 +24,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 15] = [
+const STEPS: [(i64, &str, &str); 16] = [
     (
         1,
         "initial",
@@ -100,6 +100,11 @@ const STEPS: [(i64, &str, &str); 15] = [
         17,
         "public_releases",
         include_str!("../../migrations/postgres/0017_public_releases.sql"),
+    ),
+    (
+        18,
+        "groups of tokens and addresses",
+        include_str!("../../migrations/postgres/0018_groups_of_tokens_and_addresses.sql"),
     ),
 ];
 

@@ -25,7 +25,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 17] = [
+const STEPS: [(i64, &str, &str); 18] = [
     (
         1,
         "initial",
@@ -106,6 +106,11 @@ const STEPS: [(i64, &str, &str); 17] = [
         17,
         "public_releases",
         include_str!("../../migrations/sqlite/0017_public_releases.sql"),
+    ),
+    (
+        18,
+        "groups of tokens and addresses",
+        include_str!("../../migrations/sqlite/0018_groups_of_tokens_and_addresses.sql"),
     ),
 ];
 

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use iottly_protocol::DeviceId;
 
 use super::token::MAX_TOKEN_BYTES;
+use crate::cookies::cookie;
 
 /// Name of the dashboard's login cookie for browsers that connect by plain HTTP.
 const PLAIN_COOKIE: &str = "iottly-session-id";
@@ -70,21 +71,6 @@ pub(super) fn device_login(headers: &HeaderMap) -> Option<(DeviceId, String)> {
     let login = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (device, secret) = login.split_once(':')?;
     Some((device.parse().ok()?, secret.to_owned())).filter(|(_, secret)| secret.len() <= MAX_TOKEN_BYTES)
-}
-
-/// Returns the value of a cookie.
-pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let cookies = headers
-        .get_all(header::COOKIE)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value)
-        .filter(|value| value.len() <= MAX_TOKEN_BYTES)
 }
 
 /// Returns true if a request that is authenticated by the login cookie comes from the dashboard's own pages.

@@ -1,5 +1,7 @@
 //! JSON types for projects, their limits, the audit log, health and errors.
 
+use std::net::IpAddr;
+
 use iottly_protocol::{ProjectId, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -147,6 +149,10 @@ pub(crate) struct AuditEntryDto {
     pub(crate) target: String,
     /// Details of the change, such as the new name.
     pub(crate) detail: String,
+    /// Address from which the change was requested; absent for changes of the platform itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl From<AuditEntry> for AuditEntryDto {
@@ -159,6 +165,7 @@ impl From<AuditEntry> for AuditEntryDto {
             action,
             target,
             detail,
+            address,
         } = entry;
         Self {
             number,
@@ -168,6 +175,7 @@ impl From<AuditEntry> for AuditEntryDto {
             action,
             target,
             detail,
+            address,
         }
     }
 }
