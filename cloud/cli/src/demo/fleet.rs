@@ -70,6 +70,7 @@ impl Fleet {
                 },
                 board: Some(BoardKind::Virtual),
                 grants: None,
+                policy: None,
                 queue: QueueConfig::default(),
                 developer: true,
                 updates: Some(UpdateConfig {
