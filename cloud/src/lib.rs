@@ -21,6 +21,7 @@ mod key_places;
 pub mod leases;
 pub mod live;
 mod metrics;
+pub mod outbound;
 pub mod random;
 pub mod releases;
 pub mod rollout;

@@ -81,6 +81,7 @@ mod tests {
             expires: None,
             used: None,
             logins: 0,
+            group: None,
         }
     }
 

@@ -25,7 +25,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 14] = [
+const STEPS: [(i64, &str, &str); 16] = [
     (
         1,
         "initial",
@@ -96,6 +96,16 @@ const STEPS: [(i64, &str, &str); 14] = [
         16,
         "people",
         include_str!("../../migrations/postgres/0016_people.sql"),
+    ),
+    (
+        17,
+        "public_releases",
+        include_str!("../../migrations/postgres/0017_public_releases.sql"),
+    ),
+    (
+        18,
+        "groups of tokens and addresses",
+        include_str!("../../migrations/postgres/0018_groups_of_tokens_and_addresses.sql"),
     ),
 ];
 

@@ -26,7 +26,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 16] = [
+const STEPS: [(i64, &str, &str); 18] = [
     (
         1,
         "initial",
@@ -102,6 +102,16 @@ const STEPS: [(i64, &str, &str); 16] = [
         16,
         "people",
         include_str!("../../migrations/sqlite/0016_people.sql"),
+    ),
+    (
+        17,
+        "public_releases",
+        include_str!("../../migrations/sqlite/0017_public_releases.sql"),
+    ),
+    (
+        18,
+        "groups of tokens and addresses",
+        include_str!("../../migrations/sqlite/0018_groups_of_tokens_and_addresses.sql"),
     ),
 ];
 

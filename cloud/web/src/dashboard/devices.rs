@@ -1,6 +1,6 @@
 //! Pages with the project's devices, and with one device.
 
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use iottly_protocol::{CommandId, FirmwareReport, FirmwareState, GroupId};
@@ -11,6 +11,7 @@ use super::layout::{IntoHtml, Page, failure};
 use super::visitor::{Refusal, Visitor};
 use super::{commands, events, login, person, text};
 use crate::api;
+use crate::app::App;
 use crate::auth::{DeviceAccess, ProjectAccess};
 use crate::error::ApiError;
 use iottly_cloud::clock;
@@ -20,12 +21,12 @@ use iottly_core::model::{Device, Group, StoredLog, StoredMessage, UnixMs};
 const MESSAGES: usize = 50;
 const LOG_LINES: usize = 50;
 
-pub(super) async fn overview(visitor: Result<Visitor, Refusal>) -> Response {
+pub(super) async fn overview(State(app): State<App>, visitor: Result<Visitor, Refusal>) -> Response {
     match visitor {
         Ok(visitor) => overview_page(&visitor.project)
             .await
             .unwrap_or_else(|error| failure(&error)),
-        Err(Refusal::LoggedOut) => login::form(None),
+        Err(Refusal::LoggedOut) => login::form(&app, None),
         Err(Refusal::NoProject(session)) => person::no_project(&session),
         Err(refusal) => refusal.into_response(),
     }
