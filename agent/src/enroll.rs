@@ -20,7 +20,7 @@ use crate::link::{Found, Pin, PostError, Route, Trust};
 use crate::time::BoardClock;
 
 /// File of the keys of an enrolment that is under way.
-const PENDING_FILE: &str = "enrolment.pending";
+pub(crate) const PENDING_FILE: &str = "enrolment.pending";
 /// Maximum size of that file, in bytes.
 const MAX_PENDING_BYTES: u64 = 4 << 10;
 /// Places of a number that is the board's own and stays when its disk is copied, best first.
@@ -136,7 +136,7 @@ pub async fn enroll(options: EnrollOptions) -> Result<(DeviceId, String), Enroll
         Some(options.code),
         &keys.signer(),
         &keys.sealing(),
-        facts(&options),
+        board_facts(options.name.clone()),
         previous.as_ref(),
     );
     let (enrolled, found) = ask(&options, &data, &request).await?;
@@ -233,10 +233,7 @@ fn pending(data: &DataDir, code: PairCode) -> Result<Keys, EnrollError> {
     if let Some(known) = known.filter(|known| known.code == code) {
         return Ok(known.keys);
     }
-    let (mut device, mut sealing) = ([0; 32], [0; 32]);
-    getrandom::fill(&mut device)?;
-    getrandom::fill(&mut sealing)?;
-    let keys = Keys::new(device, sealing);
+    let keys = new_keys()?;
     let pending = Pending {
         code,
         keys: keys.clone(),
@@ -246,7 +243,21 @@ fn pending(data: &DataDir, code: PairCode) -> Result<Keys, EnrollError> {
     Ok(keys)
 }
 
-fn put(data: &DataDir, name: &str, bytes: &[u8]) -> Result<(), EnrollError> {
+/// Returns the keys of an enrolment that a power cut has interrupted: the cloud may know them already.
+pub(crate) fn pending_keys(path: &Path) -> Option<Keys> {
+    let bytes = files::read(path, MAX_PENDING_BYTES).ok()?;
+    Some(serde_json::from_slice::<Pending>(&bytes).ok()?.keys)
+}
+
+/// Returns new keys.
+pub(crate) fn new_keys() -> Result<Keys, EnrollError> {
+    let (mut device, mut sealing) = ([0; 32], [0; 32]);
+    getrandom::fill(&mut device)?;
+    getrandom::fill(&mut sealing)?;
+    Ok(Keys::new(device, sealing))
+}
+
+pub(crate) fn put(data: &DataDir, name: &str, bytes: &[u8]) -> Result<(), EnrollError> {
     let path = data.join(name);
     files::replace(&path, bytes).map_err(|reason| file(&path, reason))
 }
@@ -258,7 +269,7 @@ fn file(path: &Path, reason: io::Error) -> EnrollError {
     }
 }
 
-fn pem(der: &[u8]) -> String {
+pub(crate) fn pem(der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let lines: Vec<&str> = text
         .as_bytes()
@@ -271,9 +282,9 @@ fn pem(der: &[u8]) -> String {
     )
 }
 
-fn facts(options: &EnrollOptions) -> BoardFacts {
+pub(crate) fn board_facts(name: Option<String>) -> BoardFacts {
     BoardFacts {
-        name: options.name.clone(),
+        name,
         mac: mac(Path::new(INTERFACES)),
         hardware: hardware(&SERIALS),
         profile: "generic".to_owned(),

@@ -107,7 +107,7 @@ impl Actor {
         let identity = Identity {
             boot,
             versions,
-            capabilities: Vec::new(),
+            capabilities: endpoint.capabilities.clone(),
         };
         let mut session = Session::new(identity, *streams.borrow_and_update(), seed, clock.now_ms());
         session.minted(links.outbox.minted_ago_ms(), clock.now_ms());
@@ -270,6 +270,7 @@ impl Actor {
                 }
                 self.links.outbox.remint(class);
             }
+            Effect::Offered(offer) => self.links.status.offered(offer),
             Effect::Command(command) => self.deliver(receipt, |receipt| Delivery::Command(command, receipt)),
             // The cloud repeats the latest settings after each welcome, so losing these costs nothing.
             Effect::Config(config) => _ = self.links.settings.send(Some(config)),

@@ -48,6 +48,8 @@ pub(crate) struct Endpoint {
     pub(crate) secret: watch::Receiver<Secret>,
     /// Notified when the broker refuses the secret.
     pub(crate) refused: Arc<Notify>,
+    /// Optional features for the hello.
+    pub(crate) capabilities: Vec<String>,
 }
 
 /// Event of a connection.

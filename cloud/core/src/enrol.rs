@@ -103,6 +103,9 @@ pub enum Admission {
     Rekey(Scope),
     /// The board becomes a new device of this enrolment key.
     Create(KeyFacts),
+    /// The board is this device of release 0.1, and has a key from now on. Its old secret stays valid until the first
+    /// renewal, so that a board that loses the answer can ask again.
+    Upgrade(Scope),
 }
 
 /// Reason why a request is refused. Strangers get one text for all of them; the audit log has the reason.
@@ -156,6 +159,18 @@ pub fn decide(request: &ProvenEnrollment, facts: Facts, now: UnixMs) -> Result<A
                 _ => Ok(Admission::Create(key)),
             },
         },
+    }
+}
+
+/// Decides on a request of a device of release 0.1 that has proven the secret of its configuration. `owner` is the device that
+/// has the request's key.
+///
+/// # Errors
+/// If the key belongs to another device.
+pub fn decide_legacy(scope: Scope, owner: Option<Owner>) -> Result<Admission, Refusal> {
+    match owner {
+        Some(owner) if owner.scope != scope => Err(Refusal::KeyTaken),
+        _ => Ok(Admission::Upgrade(scope)),
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use iottly_core::enrol::{self, Admission, CHALLENGE_MS, Refusal, SECRET_MS};
-use iottly_core::model::{SecretHash, UnixMs};
+use iottly_core::model::{Scope, SecretHash, UnixMs};
 use iottly_protocol::enroll::{Challenge, Enrolled, ProvenEnrollment, RenewedSecret, SecretRequest};
 use iottly_protocol::{DeviceId, Secret};
 use iottly_store::{Grant, NewSecret, Store, StoreError};
@@ -23,6 +23,9 @@ use attempts::Attempts;
 /// Name of the key of challenges in the store.
 const CHALLENGES: &str = "challenges";
 
+/// Time after which a device with two young secrets may renew again, in seconds.
+pub const TOO_OFTEN_S: u32 = (2 * CHALLENGE_MS / 1000) as u32;
+
 /// Error of an enrolment or a renewal.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolmentError {
@@ -36,7 +39,7 @@ pub enum EnrolmentError {
         wait_s: u32,
     },
     /// The device renews its secret too often.
-    #[error("the device has new secrets already; try again in {} s", 2 * CHALLENGE_MS / 1000)]
+    #[error("the device has new secrets already; try again in {TOO_OFTEN_S} s")]
     TooOften,
     /// The system has no randomness.
     #[error("failed to read random bytes from the system: {0}")]
@@ -114,13 +117,52 @@ impl Enrolment {
             self.broker.disconnect(scope.device).await;
         }
         tracing::info!(device.id = %scope.device, project.id = %scope.project, peer.address = %from, "enrolled a board");
+        self.place(scope, text, now).await
+    }
+
+    /// Gives a device of release 0.1 that proves its secret its first key.
+    ///
+    /// # Errors
+    /// See [`EnrolmentError`].
+    pub async fn upgrade(
+        &self,
+        device: DeviceId,
+        secret: &Secret,
+        request: &ProvenEnrollment,
+        from: IpAddr,
+    ) -> Result<Enrolled, EnrolmentError> {
+        let now = clock::now();
+        let (text, new) = new_secret(random()?, now)?;
+        let grant = Grant {
+            device,
+            secret: new,
+            from: from.to_string(),
+        };
+        let old = SecretHash::of(secret.expose().as_bytes());
+        let scope = match self
+            .store
+            .upgrade_device(device, old, request, &grant, now)
+            .await?
+        {
+            Ok(scope) => scope,
+            Err(refusal) => {
+                self.refused(refusal, from);
+                return Err(EnrolmentError::Refused);
+            }
+        };
+        tracing::info!(device.id = %scope.device, project.id = %scope.project, peer.address = %from, "gave a device of release 0.1 its first key");
+        self.place(scope, text, now).await
+    }
+
+    /// Returns the answer to an admitted board.
+    async fn place(&self, scope: Scope, secret: Secret, now: UnixMs) -> Result<Enrolled, EnrolmentError> {
         let device = self.store.device(scope).await?.ok_or(EnrolmentError::Refused)?;
         Ok(Enrolled {
             device_id: scope.device,
             project_id: scope.project,
             group_id: device.group,
             name: device.name,
-            login: renewed(text, now),
+            login: renewed(secret, now),
             root: self.rollouts.trusted_root(scope.project).await?,
         })
     }

@@ -1,9 +1,10 @@
 //! The worker: a single task that commits what devices sent and acknowledges it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use iottly_protocol::enroll::{CAN_ENROLL, EnrollOffer};
 use iottly_protocol::limits::clip;
 use iottly_protocol::{
     Ack, DeviceId, Down, Hello, ProjectId, StreamCheck, StreamId, StreamPosition, Welcome,
@@ -49,6 +50,7 @@ pub(super) struct Worker {
     rollouts: Arc<Rollouts>,
     live: Arc<LiveHub>,
     time: Arc<GuardedClock>,
+    enroll_offer: Arc<OnceLock<EnrollOffer>>,
     committer: Committer,
     presences: Presences,
     notices: Notices,
@@ -126,6 +128,7 @@ impl Worker {
             live,
             metrics,
             time,
+            enroll_offer,
         } = parts;
         let resends = Resends::new(
             Arc::clone(&commands),
@@ -148,6 +151,7 @@ impl Worker {
             rollouts,
             live,
             time,
+            enroll_offer,
             committer,
             presences,
             notices,
@@ -431,6 +435,10 @@ impl Worker {
             time_ms,
             streams,
             checks: checks.collect(),
+            enroll: self.enroll_offer.get().copied().filter(|_| {
+                // A device that has a key does not ask.
+                hello.capabilities.iter().any(|name| name == CAN_ENROLL)
+            }),
         };
         self.send(scope, &Down::Welcome(welcome)).await;
         self.resends.start(scope, hello.directive_counter);

@@ -43,6 +43,16 @@ pub trait EnrolmentStore: Send + Sync + 'static {
         grant: &Grant,
         now: UnixMs,
     ) -> Result<std::result::Result<(Scope, Admission), Refusal>>;
+    /// Gives a device of release 0.1, which has this secret, its first key; decides and applies with the audit entry in one
+    /// transaction.
+    async fn upgrade_device(
+        &self,
+        device: DeviceId,
+        secret: SecretHash,
+        request: &ProvenEnrollment,
+        grant: &Grant,
+        now: UnixMs,
+    ) -> Result<std::result::Result<Scope, Refusal>>;
     /// Returns the identity of an enrolled device.
     async fn device_identity(&self, device: DeviceId) -> Result<Option<DeviceIdentity>>;
     /// Returns the hashes of the secrets with which a device may log in at `now`.

@@ -21,3 +21,4 @@ mod strangers;
 mod upgrade;
 mod webdriver;
 mod webhooks;
+mod whole_backup;
