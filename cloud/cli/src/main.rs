@@ -61,7 +61,7 @@ enum Command {
     /// Runs a cloud and virtual devices with firmware in one process
     Demo(demo::Options),
     /// Runs the cloud
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
     /// Creates a project and devices in a cloud's data folder
     Provision(provision::Options),
     /// Copies a cloud's database, or all of the cloud, into a file; the cloud may be running
@@ -119,7 +119,7 @@ fn main() -> ExitCode {
         Command::Compile => iottly_sandbox::compile_child(),
         Command::CheckScript => script_check::child(),
         Command::Demo(options) => exit::report(private_main(with_descriptors(demo::run(options)))),
-        Command::Serve(options) => exit::report(private_main(with_descriptors(serve::run(options)))),
+        Command::Serve(options) => exit::report(private_main(with_descriptors(serve::run(*options)))),
         Command::Provision(options) => exit::report(private_main(provision::run(options))),
         Command::Backup(options) => exit::report(private_main(backup::backup(options))),
         Command::Restore(options) => exit::report(private_main(backup::restore(options))),

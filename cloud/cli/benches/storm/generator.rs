@@ -153,6 +153,10 @@ async fn expect(lines: &mut tokio::io::Lines<BufReader<tokio::io::Stdin>>, word:
 }
 
 /// Returns the microseconds of the system's clock, which both processes read.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "milliseconds are too coarse for the latencies that the bench prints"
+)]
 pub(crate) fn micros() -> u128 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

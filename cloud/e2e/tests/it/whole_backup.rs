@@ -204,13 +204,11 @@ fn a_whole_cloud_moves_to_an_empty_machine_and_its_board_goes_on() {
     cloud.terminate();
 }
 
+/// Restores an archive into a folder; returns the exit code and what was printed.
+type Restore<'a> = dyn Fn(&Path, &Path) -> (Option<i32>, String, String) + 'a;
+
 /// Checks that no damaged backup is restored, and that nothing is left of the attempt.
-fn refuses_what_is_not_whole(
-    bytes: &[u8],
-    folder: &Path,
-    phrase: &Path,
-    restore: &dyn Fn(&Path, &Path) -> (Option<i32>, String, String),
-) {
+fn refuses_what_is_not_whole(bytes: &[u8], folder: &Path, phrase: &Path, restore: &Restore<'_>) {
     let (bad, wrong) = (folder.join("bad.backup"), folder.join("wrong"));
     std::fs::write(&wrong, "another passphrase\n").expect("a passphrase");
     let mut changed = bytes.to_vec();
