@@ -29,7 +29,7 @@ pub use config::{
     UpdateConfig,
 };
 pub use datadir::DataDirError;
-pub use enroll::{EnrollError, EnrollOptions, EnrollTrust, enroll, generalize};
+pub use enroll::{EnrollError, EnrollOptions, EnrollTrust, Screen, enroll, generalize};
 pub use grants::Grants;
 pub use identity::IdentityError;
 pub use inbox::JournalError;

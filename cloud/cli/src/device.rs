@@ -25,6 +25,22 @@ enum Command {
     Enroll(EnrollOptions),
     /// Prints a string that makes another board the device; the old board cannot log in after that
     Replace(ReplaceOptions),
+    /// Lists the boards that wait with enrolment keys of the project; with a code, the board that shows it
+    Waiting {
+        /// Code on the board's screen
+        code: Option<String>,
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Makes the board that shows a code a device of the project
+    Approve(ApproveOptions),
+    /// Rejects the board that shows a code
+    Reject {
+        /// Code on the board's screen
+        code: String,
+        #[command(flatten)]
+        call: Call,
+    },
     /// Lists the devices
     List {
         #[command(flatten)]
@@ -45,6 +61,20 @@ struct EnrollOptions {
     /// Address under which the board reaches the cloud, if it is not the one of --url
     #[arg(long, value_name = "HOST[:PORT]")]
     address: Option<String>,
+}
+
+#[derive(Args)]
+struct ApproveOptions {
+    /// Code on the board's screen
+    code: String,
+    #[command(flatten)]
+    call: Call,
+    /// Name of the device [default: the one that the board wants]
+    #[arg(long)]
+    name: Option<String>,
+    /// Deployment group of the device, by name or id [default: the one of the board's enrolment key, or _orphaned]
+    #[arg(long)]
+    group: Option<String>,
 }
 
 #[derive(Args)]
@@ -73,6 +103,33 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let path = format!("/device/{}/replace", escaped(&options.id));
             let made = options.call.api().post(&path, &json!({}))?;
             print(&options.call, &made, options.address.as_deref())
+        }
+        Command::Waiting { code: None, call } => call.print(&call.api().get("/waiting")?, waiting),
+        Command::Waiting {
+            code: Some(code),
+            call,
+        } => {
+            let shown = call.api().get(&format!("/waiting/{}", escaped(code)))?;
+            call.print(&shown, |shown| waiting(&json!({"boards": [shown["board"]]})))
+        }
+        Command::Approve(options) => {
+            let api = options.call.api();
+            let mut body = json!({});
+            if let Some(name) = &options.name {
+                body["name"] = json!(name);
+            }
+            if let Some(group) = &options.group {
+                body["deployment_group"] = json!(api.group(group)?.id);
+            }
+            let made = api.post(&format!("/waiting/{}", escaped(&options.code)), &body)?;
+            options.call.print(&made, |made| {
+                let text = |key: &str| made[key].as_str().unwrap_or_default();
+                format!("approved {} {}\n", text("ID"), text("name"))
+            })
+        }
+        Command::Reject { code, call } => {
+            let answer = call.api().delete(&format!("/waiting/{}", escaped(code)))?;
+            call.print(&answer, |_| "rejected\n".to_owned())
         }
         Command::List { call } => call.print(&call.api().get("/devices/props")?, list),
     }
@@ -113,6 +170,24 @@ pub(crate) fn url(made: &Value, address: Option<&str>) -> Result<String, Failure
     moved
         .map(|url| url.to_string())
         .map_err(|error| Failure::Invalid(format!("--address {address:?}: {error}")))
+}
+
+fn waiting(answer: &Value) -> String {
+    let mut out = String::new();
+    for board in answer["boards"].as_array().into_iter().flatten() {
+        let text = |key: &str| board[key].as_str().unwrap_or("-");
+        writeln!(
+            out,
+            "{}  {:15}  {:17}  {:>5} s  {}",
+            text("code"),
+            text("address"),
+            text("mac"),
+            board["waits_s"],
+            text("name")
+        )
+        .expect("a string takes all");
+    }
+    out
 }
 
 fn list(answer: &Value) -> String {

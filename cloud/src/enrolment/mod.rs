@@ -7,8 +7,10 @@ use std::sync::Arc;
 use iottly_core::enrol::{self, Admission, CHALLENGE_MS, Refusal, SECRET_MS};
 use iottly_core::model::{SecretHash, UnixMs};
 use iottly_protocol::DeviceId;
-use iottly_protocol::enroll::{Challenge, Enrolled, ProvenEnrollment, RenewedSecret, SecretRequest};
-use iottly_store::{Grant, NewSecret, Store, StoreError};
+use iottly_protocol::enroll::{
+    Challenge, EnrollAnswer, Enrolled, PairCode, ProvenEnrollment, RenewedSecret, SecretRequest,
+};
+use iottly_store::{Enrolment as Outcome, Grant, NewSecret, Store, StoreError};
 use tokio::sync::OnceCell;
 
 use crate::broker::Broker;
@@ -17,8 +19,12 @@ use crate::rollout::Rollouts;
 use crate::{clock, edge::AddressKey};
 
 mod attempts;
+mod waiting;
+
+pub use waiting::{Placement, ShownBoard};
 
 use attempts::Attempts;
+use waiting::WaitingBoards;
 
 /// Name of the key of challenges in the store.
 const CHALLENGES: &str = "challenges";
@@ -34,6 +40,18 @@ pub enum EnrolmentError {
     TooMany {
         /// Time to wait, in seconds.
         wait_s: u32,
+    },
+    /// No place is free for one more waiting board.
+    #[error("too many boards wait for approval; try again later")]
+    Full,
+    /// No board that waits shows the code.
+    #[error("no board that waits shows this code; codes are valid for ten minutes")]
+    UnknownBoard,
+    /// A person or token has named too many codes that no board shows.
+    #[error("too many wrong codes; try again in {wait_s} s")]
+    TooManyGuesses {
+        /// Time to wait, in seconds.
+        wait_s: UnixMs,
     },
     /// The device renews its secret too often.
     #[error("the device has new secrets already; try again in {} s", 2 * CHALLENGE_MS / 1000)]
@@ -55,6 +73,7 @@ pub struct Enrolment {
     broker: Arc<dyn Broker>,
     rollouts: Arc<Rollouts>,
     attempts: Attempts,
+    waiting: WaitingBoards,
     challenges: OnceCell<[u8; 32]>,
 }
 
@@ -65,6 +84,7 @@ impl Enrolment {
             broker,
             rollouts,
             attempts: Attempts::default(),
+            waiting: WaitingBoards::default(),
             challenges: OnceCell::new(),
         }
     }
@@ -84,11 +104,38 @@ impl Enrolment {
         self.attempts.failed(AddressKey::of(from), clock::steady_ms());
     }
 
-    /// Gives a board its place and its first secret.
+    /// Gives a board its place and its first secret, or lets it wait for a person's approval. A board that waits costs
+    /// one look into the database when it asks again.
     ///
     /// # Errors
     /// See [`EnrolmentError`].
-    pub async fn enrol(&self, request: &ProvenEnrollment, from: IpAddr) -> Result<Enrolled, EnrolmentError> {
+    pub async fn enrol(
+        &self,
+        request: &ProvenEnrollment,
+        from: IpAddr,
+    ) -> Result<EnrollAnswer, EnrolmentError> {
+        let key = request.device_key();
+        let waits = match (request.code(), self.waiting.keyed(&key)) {
+            (None, _) => {
+                self.waiting.admit(from)?;
+                Some(None)
+            }
+            (Some(code), Some((project, known))) if known == Some(code) => Some(Some(project)),
+            (Some(_), _) => None,
+        };
+        if let Some(project) = waits
+            && self.store.device_of_key(key).await?.is_none()
+        {
+            return match project {
+                Some(project) => self.waiting.ask_keyed(project, request, from),
+                None => self.waiting.ask_stranger(request, from),
+            };
+        }
+        self.place(request, from).await
+    }
+
+    /// Decides by what the database has about the request.
+    async fn place(&self, request: &ProvenEnrollment, from: IpAddr) -> Result<EnrollAnswer, EnrolmentError> {
         let now = clock::now();
         let (text, secret) = new_secret(random()?, now)?;
         let grant = Grant {
@@ -96,11 +143,11 @@ impl Enrolment {
             secret,
             from: from.to_string(),
         };
-        let code = request
-            .code()
-            .map(|code| SecretHash::of(code.to_string().as_bytes()));
+        let code = request.code().map(hash);
         let (scope, admission) = match self.store.enrol(request, code, &grant, now).await? {
-            Ok(admitted) => admitted,
+            Ok(Outcome::Admitted(scope, admission)) => (scope, admission),
+            Ok(Outcome::Waiting(Some(key))) => return self.waiting.ask_keyed(key.project, request, from),
+            Ok(Outcome::Waiting(None)) => return self.waiting.ask_stranger(request, from),
             Err(refusal) => {
                 self.refused(refusal, from);
                 return Err(EnrolmentError::Refused);
@@ -114,15 +161,16 @@ impl Enrolment {
             self.broker.disconnect(scope.device).await;
         }
         tracing::info!(device.id = %scope.device, project.id = %scope.project, peer.address = %from, "enrolled a board");
+        self.waiting.remove(&request.device_key());
         let device = self.store.device(scope).await?.ok_or(EnrolmentError::Refused)?;
-        Ok(Enrolled {
+        Ok(EnrollAnswer::Enrolled(Enrolled {
             device_id: scope.device,
             project_id: scope.project,
             group_id: device.group,
             name: device.name,
             login: renewed(text, now),
             root: self.rollouts.trusted_root(scope.project).await?,
-        })
+        }))
     }
 
     fn refused(&self, refusal: Refusal, from: IpAddr) {
@@ -183,6 +231,11 @@ impl Enrolment {
         let load = || async { Ok::<_, EnrolmentError>(self.store.cloud_key(CHALLENGES, random()?).await?) };
         self.challenges.get_or_try_init(load).await.copied()
     }
+}
+
+/// Returns the hash under which an enrolment key is stored.
+fn hash(code: PairCode) -> SecretHash {
+    SecretHash::of(code.to_string().as_bytes())
 }
 
 fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {

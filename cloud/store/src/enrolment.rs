@@ -5,7 +5,7 @@ use iottly_protocol::enroll::{DeviceKey, ProvenEnrollment};
 use iottly_protocol::{DeviceId, ProjectId};
 
 use crate::error::Result;
-use iottly_core::enrol::{Admission, Nonce, Refusal, RenewalRefusal};
+use iottly_core::enrol::{Admission, KeyFacts, Nonce, Refusal, RenewalRefusal};
 use iottly_core::model::{DeviceIdentity, EnrolmentKey, Scope, SecretHash, UnixMs};
 
 /// New secret of a broker login, as its hash.
@@ -30,6 +30,15 @@ pub struct Grant {
     pub from: String,
 }
 
+/// Result of a request that is not refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Enrolment {
+    /// The board has its place.
+    Admitted(Scope, Admission),
+    /// A person has to approve the board; with the enrolment key that it has, if it has one. Nothing was written.
+    Waiting(Option<KeyFacts>),
+}
+
 /// Store operations for enrolment. The broker's login and these are the only ones that start without a project: a code
 /// or a device's own key leads to it.
 #[async_trait]
@@ -42,7 +51,9 @@ pub trait EnrolmentStore: Send + Sync + 'static {
         code: Option<SecretHash>,
         grant: &Grant,
         now: UnixMs,
-    ) -> Result<std::result::Result<(Scope, Admission), Refusal>>;
+    ) -> Result<std::result::Result<Enrolment, Refusal>>;
+    /// Returns the device that has a key.
+    async fn device_of_key(&self, key: DeviceKey) -> Result<Option<Scope>>;
     /// Returns the identity of an enrolled device.
     async fn device_identity(&self, device: DeviceId) -> Result<Option<DeviceIdentity>>;
     /// Returns the hashes of the secrets with which a device may log in at `now`.

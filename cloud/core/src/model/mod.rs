@@ -36,7 +36,7 @@ pub use definition::{
     Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised,
 };
 pub use device_settings::{AcknowledgedSettings, SettingsState};
-pub use enrolment::{DeviceIdentity, EnrolmentKey, MAX_ENROLMENT_KEYS, NewEnrolmentKey};
+pub use enrolment::{Approval, DeviceIdentity, EnrolmentKey, MAX_ENROLMENT_KEYS, NewEnrolmentKey};
 pub use ids::{EnrolmentKeyId, OrganizationId, RolloutId, SnippetId, TokenId, UserId, WebhookId};
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};

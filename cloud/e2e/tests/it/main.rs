@@ -1,6 +1,7 @@
 //! The promises that cross crates, with real processes.
 
 mod api;
+mod approval;
 mod browser;
 mod clocks;
 #[path = "../../../store/tests/it/cluster.rs"]

@@ -24,7 +24,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 14] = [
+const STEPS: [(i64, &str, &str); 15] = [
     (
         1,
         "initial",
@@ -95,6 +95,11 @@ const STEPS: [(i64, &str, &str); 14] = [
         16,
         "people",
         include_str!("../../migrations/postgres/0016_people.sql"),
+    ),
+    (
+        17,
+        "waiting_keys",
+        include_str!("../../migrations/postgres/0017_waiting_keys.sql"),
     ),
 ];
 

@@ -102,6 +102,9 @@ async fn run(
         }
         Change::CreateEnrolmentKey(new) => enrolment_keys::add(tx, project, &new).await?,
         Change::DeleteEnrolmentKey(id) => enrolment_keys::delete(tx, project, id).await?,
+        Change::ApproveBoard(approval) => enrolment::approve(tx, project, &approval, now).await?,
+        // The cloud's list of waiting boards is no part of the database; what remains is the audit entry.
+        Change::RejectBoard(_) => 1,
         Change::UpdateDevice {
             device,
             group,

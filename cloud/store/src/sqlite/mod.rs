@@ -25,7 +25,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 16] = [
+const STEPS: [(i64, &str, &str); 17] = [
     (
         1,
         "initial",
@@ -101,6 +101,11 @@ const STEPS: [(i64, &str, &str); 16] = [
         16,
         "people",
         include_str!("../../migrations/sqlite/0016_people.sql"),
+    ),
+    (
+        17,
+        "waiting_keys",
+        include_str!("../../migrations/sqlite/0017_waiting_keys.sql"),
     ),
 ];
 

@@ -8,13 +8,16 @@ use serde::de::DeserializeOwned;
 
 use super::Answer;
 use super::body::read_within;
-use super::dto::{ChallengeBody, ChallengeDto, EnrollBody, EnrolledDto, OK, SecretBody, SecretDto};
+use super::dto::{ChallengeBody, ChallengeDto, EnrollBody, EnrollReply, OK, SecretBody, SecretDto};
 use super::spaced::Spaced;
 use crate::app::App;
 use crate::client::ClientAddress;
 use crate::error::ApiError;
 
-/// Makes a board a device of the project that its code belongs to.
+/// Makes a board a device of the project that its code belongs to, or lets it wait for a person's approval.
+///
+/// A board without a code, or with an enrolment key that waits, gets a short code for people, and repeats its request
+/// until somebody has decided (the device flow of RFC 8628; the signed request is the device code).
 ///
 /// A pair code works once; the board that used it gets a new secret when it asks again within an hour. A refusal has one text for
 /// every reason.
@@ -25,16 +28,16 @@ use crate::error::ApiError;
     security(()),
     request_body = EnrollBody,
     responses(
-        (status = 200, description = "The place of the board", body = EnrolledDto),
+        (status = 200, description = "The place of the board, or that it has to wait", body = EnrollReply),
         (status = 403, description = "The code is not valid, or belongs to another board"),
-        (status = 429, description = "Too many requests of this address have failed"),
+        (status = 429, description = "Too many requests of this address have failed, or too many boards wait"),
     )
 )]
 pub(super) async fn enrol(
     State(app): State<App>,
     Extension(ClientAddress(from)): Extension<ClientAddress>,
     request: Request,
-) -> Answer<EnrolledDto> {
+) -> Answer<EnrollReply> {
     let enrolment = &app.services.enrolment;
     enrolment.admit(from)?;
     let request: EnrollRequest = body::<EnrollBody>(request).await?.try_into()?;
@@ -99,9 +102,11 @@ impl From<EnrolmentError> for ApiError {
     fn from(error: EnrolmentError) -> Self {
         match error {
             EnrolmentError::Refused => Self::forbidden(error.to_string()),
-            EnrolmentError::TooMany { .. } | EnrolmentError::TooOften => {
-                Self::too_many("too_many_requests", error.to_string())
-            }
+            EnrolmentError::TooMany { .. }
+            | EnrolmentError::TooOften
+            | EnrolmentError::Full
+            | EnrolmentError::TooManyGuesses { .. } => Self::too_many("too_many_requests", error.to_string()),
+            EnrolmentError::UnknownBoard => Self::missing(error.to_string()),
             EnrolmentError::Store(error) => error.into(),
             EnrolmentError::Random(_) | EnrolmentError::Root(_) => Self::internal(&error),
         }

@@ -33,6 +33,7 @@ mod releases;
 mod rollouts;
 mod spaced;
 mod tokens;
+mod waiting;
 mod webhook_deliveries;
 mod webhook_settings;
 mod webhooks;
@@ -45,6 +46,7 @@ use crate::app::App;
 use crate::error::ApiError;
 
 pub(crate) use history::{Page, page};
+pub(crate) use names::device_name;
 
 /// Maximum size of a request's body, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 256 << 10;
@@ -97,6 +99,8 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(pair_codes::one))
         .routes(routes!(enrolment_keys::all, enrolment_keys::create))
         .routes(routes!(enrolment_keys::delete))
+        .routes(routes!(waiting::all))
+        .routes(routes!(waiting::show, waiting::approve, waiting::reject))
         .routes(routes!(tokens::all, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::end_logins))

@@ -1,7 +1,7 @@
 //! Pages with the project's devices, and with one device.
 
-use axum::extract::{Path, Query};
-use axum::http::StatusCode;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use iottly_protocol::{CommandId, FirmwareReport, FirmwareState, GroupId};
 use maud::{Markup, html};
@@ -9,8 +9,9 @@ use serde::Deserialize;
 
 use super::layout::{IntoHtml, Page, failure};
 use super::visitor::{Refusal, Visitor};
-use super::{commands, events, login, person, text};
+use super::{commands, enroll, events, login, person, text};
 use crate::api;
+use crate::app::App;
 use crate::auth::{DeviceAccess, ProjectAccess};
 use crate::error::ApiError;
 use iottly_cloud::clock;
@@ -20,7 +21,16 @@ use iottly_core::model::{Device, Group, StoredLog, StoredMessage, UnixMs};
 const MESSAGES: usize = 50;
 const LOG_LINES: usize = 50;
 
-pub(super) async fn overview(visitor: Result<Visitor, Refusal>) -> Response {
+pub(super) async fn overview(
+    visitor: Result<Visitor, Refusal>,
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Response {
+    if visitor.is_ok()
+        && let Some(redirect) = enroll::after_login(&headers, app.services.https)
+    {
+        return redirect;
+    }
     match visitor {
         Ok(visitor) => overview_page(&visitor.project)
             .await
@@ -43,6 +53,7 @@ async fn overview_page(access: &ProjectAccess) -> Result<Response, ApiError> {
         div.heading {
             h1 { "Devices" }
             p.muted { span #online-count { (online) } " of " (devices.len()) " online" }
+            a href="/enroll" { "Approve a board" }
         }
         @if devices.is_empty() {
             section.card { p { "This project has no devices yet." } }

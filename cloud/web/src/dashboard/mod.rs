@@ -8,6 +8,7 @@ mod account;
 mod assets;
 mod commands;
 mod devices;
+mod enroll;
 mod events;
 mod forms;
 mod join;
@@ -49,6 +50,7 @@ pub(crate) fn pages() -> Router<App> {
         .route("/members/{organization}", get(members::show))
         .route("/members/{organization}/invite", post(members::invite))
         .route("/members/{organization}/change", post(members::change))
+        .route("/enroll", get(enroll::show).post(enroll::decide))
         .route("/devices/{device}", get(devices::device))
         .route("/devices/{device}/command", post(commands::send))
         .route("/assets/{version}/{name}", get(assets::asset))

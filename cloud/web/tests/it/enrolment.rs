@@ -42,7 +42,7 @@ async fn post(cloud: &TestCloud, path: &str, body: &impl serde::Serialize) -> An
 fn enrolled(answer: &Answer) -> Enrolled {
     match serde_json::from_value(answer.ok()).expect("an answer") {
         EnrollAnswer::Enrolled(enrolled) => enrolled,
-        EnrollAnswer::Waiting(_) => panic!("enrolled"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -9,6 +9,7 @@ mod support;
 mod two_tenants;
 
 mod api;
+mod approval;
 mod broker;
 mod builds;
 mod clock_steps;

@@ -25,6 +25,7 @@ mod people;
 mod projects;
 mod rollouts;
 mod tokens;
+mod waiting;
 mod webhooks;
 
 pub(super) use code::*;
@@ -39,6 +40,7 @@ pub(super) use people::*;
 pub(super) use projects::*;
 pub(super) use rollouts::*;
 pub(super) use tokens::*;
+pub(super) use waiting::*;
 pub(super) use webhooks::*;
 
 /// Status in the body of every successful response.

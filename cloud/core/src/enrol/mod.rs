@@ -7,6 +7,8 @@ use iottly_protocol::{GroupId, ProjectId};
 
 use crate::model::{EnrolmentKeyId, Scope, UnixMs};
 
+pub mod waiting;
+
 /// Validity of the secret of a broker login, in milliseconds: a day.
 pub const SECRET_MS: UnixMs = 24 * 60 * 60 * 1000;
 /// Time for which the former secret stays valid beside a new one, in milliseconds.
@@ -46,6 +48,8 @@ pub struct KeyFacts {
     pub tags: Vec<String>,
     /// Time without a connection after which a device of the key is deleted, in milliseconds; none for never.
     pub ephemeral_ms: Option<UnixMs>,
+    /// True if a person has to approve each board.
+    pub waiting: bool,
 }
 
 /// Pair code or enrolment key that a request names.
@@ -75,7 +79,12 @@ pub struct Owner {
     pub scope: Scope,
     /// Time of its enrolment.
     pub enrolled: UnixMs,
+    /// True once the board has got a secret; false while a board that was approved has not asked again.
+    pub has_secret: bool,
 }
+
+/// Time for which a board that was approved may fetch its first secret, in milliseconds: a week.
+pub const FETCH_MS: UnixMs = 7 * 24 * 60 * 60 * 1000;
 
 /// Time for which a board that is enrolled may ask again, because the answer was lost: one hour, in milliseconds. Later, a
 /// copy of its request would bring a secret to the one who kept it.
@@ -103,6 +112,17 @@ pub enum Admission {
     Rekey(Scope),
     /// The board becomes a new device of this enrolment key.
     Create(KeyFacts),
+    /// The board was approved as this device and gets its first secret.
+    Fetch(Scope),
+}
+
+/// Decision on a request that is not refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The board gets its place.
+    Admit(Admission),
+    /// A person has to approve the board; with the enrolment key that it has, if it has one.
+    Wait(Option<KeyFacts>),
 }
 
 /// Reason why a request is refused. Strangers get one text for all of them; the audit log has the reason.
@@ -133,12 +153,14 @@ pub enum Refusal {
 ///
 /// # Errors
 /// The reason of a refusal.
-pub fn decide(request: &ProvenEnrollment, facts: Facts, now: UnixMs) -> Result<Admission, Refusal> {
-    let named = facts
-        .named
-        .filter(|_| request.code().is_some())
-        .ok_or(Refusal::Unknown)?;
-    match named {
+pub fn decide(request: &ProvenEnrollment, facts: Facts, now: UnixMs) -> Result<Decision, Refusal> {
+    if request.code().is_none() {
+        return match facts.owner {
+            Some(owner) => again(owner, now).map(Decision::Admit),
+            None => Ok(Decision::Wait(None)),
+        };
+    }
+    let admission = match facts.named.ok_or(Refusal::Unknown)? {
         Named::PairCode(code) => match facts.owner {
             Some(owner) if owner.scope != code.scope => Err(Refusal::KeyTaken),
             Some(owner) if code.used => again(owner, now),
@@ -153,14 +175,19 @@ pub fn decide(request: &ProvenEnrollment, facts: Facts, now: UnixMs) -> Result<A
             None => match facts.previous {
                 Some(scope) if scope.project == key.project => Ok(Admission::Rekey(scope)),
                 _ if key.uses >= key.max_uses => Err(Refusal::Exhausted),
+                _ if key.waiting => return Ok(Decision::Wait(Some(key))),
                 _ => Ok(Admission::Create(key)),
             },
         },
-    }
+    };
+    admission.map(Decision::Admit)
 }
 
 fn again(owner: Owner, now: UnixMs) -> Result<Admission, Refusal> {
-    if now.abs_diff(owner.enrolled) <= AGAIN_MS.unsigned_abs() {
+    let age = now.abs_diff(owner.enrolled);
+    if !owner.has_secret && age <= FETCH_MS.unsigned_abs() {
+        Ok(Admission::Fetch(owner.scope))
+    } else if owner.has_secret && age <= AGAIN_MS.unsigned_abs() {
         Ok(Admission::Again(owner.scope))
     } else {
         Err(Refusal::Enrolled)
@@ -281,8 +308,16 @@ mod tests {
         .expect("signed")
     }
 
+    fn admitted(admission: Admission) -> Result<Decision, Refusal> {
+        Ok(Decision::Admit(admission))
+    }
+
     fn owner_since(scope: Scope) -> Owner {
-        Owner { scope, enrolled: NOW }
+        Owner {
+            scope,
+            enrolled: NOW,
+            has_secret: true,
+        }
     }
 
     #[test]
@@ -300,11 +335,11 @@ mod tests {
             };
             decide(&request(true), facts, now)
         };
-        assert_eq!(at(NOW + AGAIN_MS), Ok(Admission::Again(scope(1, 1))));
+        assert_eq!(at(NOW + AGAIN_MS), admitted(Admission::Again(scope(1, 1))));
         assert_eq!(at(NOW + AGAIN_MS + 1), Err(Refusal::Enrolled));
     }
 
-    fn by_code(used: bool, owner: Option<Scope>) -> Result<Admission, Refusal> {
+    fn by_code(used: bool, owner: Option<Scope>) -> Result<Decision, Refusal> {
         let code = PairCodeFacts {
             scope: scope(1, 1),
             expires: NOW + 1,
@@ -324,11 +359,11 @@ mod tests {
 
     #[test]
     fn a_pair_code_works_once_and_again_for_the_board_that_used_it() {
-        assert_eq!(by_code(false, None), Ok(Admission::Pair(scope(1, 1))));
+        assert_eq!(by_code(false, None), admitted(Admission::Pair(scope(1, 1))));
         assert_eq!(by_code(true, None), Err(Refusal::Used));
         assert_eq!(
             by_code(true, Some(scope(1, 1))),
-            Ok(Admission::Again(scope(1, 1)))
+            admitted(Admission::Again(scope(1, 1)))
         );
         assert_eq!(by_code(false, Some(scope(1, 2))), Err(Refusal::KeyTaken));
         assert_eq!(by_code(true, Some(scope(2, 1))), Err(Refusal::KeyTaken));
@@ -341,7 +376,11 @@ mod tests {
             decide(&request(true), nothing.clone(), NOW),
             Err(Refusal::Unknown)
         );
-        assert_eq!(decide(&request(false), nothing, NOW), Err(Refusal::Unknown));
+        let stranger = Facts {
+            owner: None,
+            ..nothing
+        };
+        assert_eq!(decide(&request(false), stranger, NOW), Ok(Decision::Wait(None)));
     }
 
     #[test]
@@ -355,6 +394,7 @@ mod tests {
             group: None,
             tags: Vec::new(),
             ephemeral_ms: None,
+            waiting: false,
         };
         let with = |key: &KeyFacts, owner: Option<Scope>, previous| {
             let facts = Facts {
@@ -365,19 +405,19 @@ mod tests {
             decide(&request(true), facts, NOW)
         };
         // The request has the MAC address of a device of the project; that alone makes it a new device.
-        assert_eq!(with(&key, None, None), Ok(Admission::Create(key.clone())));
+        assert_eq!(with(&key, None, None), admitted(Admission::Create(key.clone())));
         assert_eq!(
             with(&key, None, Some(scope(1, 7))),
-            Ok(Admission::Rekey(scope(1, 7)))
+            admitted(Admission::Rekey(scope(1, 7)))
         );
         assert_eq!(
             with(&key, None, Some(scope(2, 7))),
-            Ok(Admission::Create(key.clone())),
+            admitted(Admission::Create(key.clone())),
             "an id of another project is not taken along"
         );
         assert_eq!(
             with(&key, Some(scope(1, 7)), None),
-            Ok(Admission::Again(scope(1, 7)))
+            admitted(Admission::Again(scope(1, 7)))
         );
         assert_eq!(with(&key, Some(scope(2, 7)), None), Err(Refusal::KeyTaken));
         let full = KeyFacts {
@@ -387,7 +427,7 @@ mod tests {
         assert_eq!(with(&full, None, None), Err(Refusal::Exhausted));
         assert_eq!(
             with(&full, None, Some(scope(1, 7))),
-            Ok(Admission::Rekey(scope(1, 7)))
+            admitted(Admission::Rekey(scope(1, 7)))
         );
         let over = KeyFacts {
             expires: Some(NOW),
@@ -396,8 +436,68 @@ mod tests {
         assert_eq!(with(&over, None, None), Err(Refusal::Expired));
         assert_eq!(
             with(&over, Some(scope(1, 7)), None),
-            Ok(Admission::Again(scope(1, 7)))
+            admitted(Admission::Again(scope(1, 7)))
         );
+    }
+
+    #[test]
+    fn a_waiting_key_lets_no_board_in_by_itself() {
+        let key = KeyFacts {
+            project: scope(1, 0).project,
+            key: EnrolmentKeyId::from_bytes([5; 16]),
+            expires: None,
+            uses: 0,
+            max_uses: 1,
+            group: None,
+            tags: Vec::new(),
+            ephemeral_ms: None,
+            waiting: true,
+        };
+        let with = |key: &KeyFacts, owner, previous| {
+            let facts = Facts {
+                named: Some(Named::Key(key.clone())),
+                owner,
+                previous,
+            };
+            decide(&request(true), facts, NOW)
+        };
+        assert_eq!(with(&key, None, None), Ok(Decision::Wait(Some(key.clone()))));
+        let old = with(&key, None, Some(scope(1, 7)));
+        assert_eq!(
+            old,
+            admitted(Admission::Rekey(scope(1, 7))),
+            "the earlier key is the proof"
+        );
+        let full = KeyFacts {
+            uses: 1,
+            ..key.clone()
+        };
+        assert_eq!(with(&full, None, None), Err(Refusal::Exhausted));
+        let approved = Owner {
+            has_secret: false,
+            ..owner_since(scope(1, 7))
+        };
+        let fetched = with(&key, Some(approved), None);
+        assert_eq!(fetched, admitted(Admission::Fetch(scope(1, 7))));
+    }
+
+    #[test]
+    fn an_approved_board_fetches_its_secret_within_a_week() {
+        let at = |has_secret, now| {
+            let facts = Facts {
+                named: None,
+                owner: Some(Owner {
+                    has_secret,
+                    ..owner_since(scope(1, 7))
+                }),
+                previous: None,
+            };
+            decide(&request(false), facts, now)
+        };
+        assert_eq!(at(false, NOW + FETCH_MS), admitted(Admission::Fetch(scope(1, 7))));
+        assert_eq!(at(false, NOW + FETCH_MS + 1), Err(Refusal::Enrolled));
+        assert_eq!(at(true, NOW + AGAIN_MS), admitted(Admission::Again(scope(1, 7))));
+        assert_eq!(at(true, NOW + AGAIN_MS + 1), Err(Refusal::Enrolled));
     }
 
     #[test]
