@@ -19,6 +19,7 @@ use crate::edge::EdgeConfig;
 use crate::enrolment::Enrolment;
 use crate::guarded_clock::GuardedClock;
 use crate::history_reader::HistoryReader;
+use crate::holds::Holds;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::leases::Leases;
@@ -133,6 +134,8 @@ pub struct Services {
     pub leases: Arc<Leases>,
     /// Service of enrolment.
     pub enrolment: Arc<Enrolment>,
+    /// Service of devices with copies.
+    pub holds: Arc<Holds>,
     /// Hub of messages as they are stored.
     pub live: Arc<LiveHub>,
     /// MQTT broker.
@@ -268,10 +271,12 @@ impl Cloud {
             repositories,
             builder,
         ));
+        let holds = Arc::new(Holds::load(Arc::clone(&store), Arc::clone(&shared)).await?);
         let enrolment = Arc::new(Enrolment::new(
             Arc::clone(&store),
             Arc::clone(&shared),
             Arc::clone(&rollouts),
+            Arc::clone(&holds),
         ));
         let live = Arc::new(LiveHub::default());
         let parts = IngestParts {
@@ -281,6 +286,7 @@ impl Cloud {
             device_settings: Arc::clone(&device_settings),
             rollouts: Arc::clone(&rollouts),
             leases: Arc::clone(&leases),
+            holds: Arc::clone(&holds),
             live: Arc::clone(&live),
             metrics: Arc::clone(&metrics),
             time: Arc::clone(&time),
@@ -298,6 +304,7 @@ impl Cloud {
             rollouts,
             leases,
             enrolment,
+            holds,
             live,
             broker: shared,
             mqtt: broker.entrance(),

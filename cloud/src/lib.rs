@@ -14,6 +14,7 @@ pub mod enrolment;
 mod fair_queue;
 mod guarded_clock;
 pub mod history_reader;
+pub mod holds;
 pub mod housekeeping;
 pub mod ingest;
 pub mod leases;

@@ -17,7 +17,7 @@ pub(super) fn facts(name: Option<String>) -> BoardFacts {
     BoardFacts {
         name,
         mac: mac(Path::new(INTERFACES)),
-        hardware: hardware(&SERIALS),
+        hardware: of_this_board(),
         profile: "generic".to_owned(),
         agent: env!("CARGO_PKG_VERSION").to_owned(),
     }
@@ -39,6 +39,11 @@ fn mac(interfaces: &Path) -> Option<String> {
         };
         (facts.check().is_ok() && mac != "00:00:00:00:00:00").then_some(mac)
     })
+}
+
+/// Returns the hash of this board's serial number or machine id.
+pub(crate) fn of_this_board() -> Option<String> {
+    hardware(&SERIALS)
 }
 
 /// Returns the hash of the first of these files that says anything.

@@ -18,12 +18,17 @@ pub fn generalize(path: &Path) -> Result<Vec<String>, EnrollError> {
         // Its id and secret would be in every copy.
         return Err(EnrollError::Configured(configured.display().to_string()));
     }
+    clear(path, &[])
+}
+
+/// Removes what belongs to a device, except what is kept. Returns the names of what was removed.
+pub(super) fn clear(path: &Path, kept: &[&str]) -> Result<Vec<String>, EnrollError> {
     let mut removed = Vec::new();
     let entries = fs::read_dir(path).map_err(|reason| file(path, reason))?;
     for entry in entries {
         let entry = entry.map_err(|reason| file(path, reason))?;
         let (at, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        if matches!(name.as_str(), "agent.toml" | "cache" | "lock") {
+        if matches!(name.as_str(), "agent.toml" | "cache" | "lock") || kept.contains(&name.as_str()) {
             continue;
         }
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());

@@ -21,6 +21,8 @@ use crate::files;
 use crate::identity::{Identity, IdentityError, IdentityStore, Keys, Login};
 use crate::link::{Found, PostError};
 
+pub(crate) use board::of_this_board as hardware;
+
 pub use ask::Screen;
 pub use generalize::generalize;
 
@@ -28,6 +30,9 @@ pub use generalize::generalize;
 const PENDING_FILE: &str = "enrolment.pending";
 /// Maximum size of that file, in bytes.
 const MAX_PENDING_BYTES: u64 = 4 << 10;
+/// File that is there once another board was kept as the device of this folder.
+pub(crate) const COPY_FILE: &str = "copy";
+
 /// Trust in the cloud that is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EnrollTrust {
@@ -135,6 +140,9 @@ pub async fn enroll(
         return Err(EnrollError::Configured(configured.display().to_string()));
     }
     let (mut store, known) = IdentityStore::open(&options.data)?;
+    // A copy of a device becomes one of its own, with what waits in its queue.
+    let is_copy = data.join(COPY_FILE).exists();
+    let known = known.filter(|_| !is_copy);
     if let Some(known) = known.as_ref().filter(|_| !options.rekey) {
         return Err(EnrollError::Enrolled(
             options.data.display().to_string(),
@@ -153,6 +161,12 @@ pub async fn enroll(
     let (enrolled, found) = ask::ask(&options, &data, &request, show).await?;
     if let Some(known) = known.filter(|known| known.device_id != enrolled.device_id) {
         return Err(EnrollError::Other(enrolled.device_id, known.device_id));
+    }
+    if is_copy {
+        generalize::clear(
+            &options.data,
+            &["queue", "identity", PENDING_FILE, COPY_FILE, "clock"],
+        )?;
     }
     let own_authority = match &found {
         Found::Authority(der) => {
@@ -176,6 +190,10 @@ pub async fn enroll(
             valid_ms: enrolled.login.valid_ms,
         },
     })?;
+    if is_copy {
+        let mark = data.join(COPY_FILE);
+        fs::remove_file(&mark).map_err(|reason| file(&mark, reason))?;
+    }
     let pending = data.join(PENDING_FILE);
     if let Err(error) = fs::remove_file(&pending) {
         // The identity is stored; the keys in this file are the same.

@@ -182,6 +182,8 @@ impl Agent {
             device: config.device_id,
             secret,
             refused,
+            hardware: crate::enroll::hardware(),
+            copy_mark: config.data_dir.join(crate::enroll::COPY_FILE),
         };
         let links = Links {
             outbox: outbox.clone(),

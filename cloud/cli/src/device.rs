@@ -41,6 +41,20 @@ enum Command {
         #[command(flatten)]
         call: Call,
     },
+    /// Lists boards that log in with the keys of the same device
+    Copies {
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Keeps one of several boards that log in as one device; the others stay offline until they are enrolled for themselves
+    Keep {
+        /// Id of the device
+        id: String,
+        /// Number of the board, as `copies` lists it
+        number: u32,
+        #[command(flatten)]
+        call: Call,
+    },
     /// Lists the devices
     List {
         #[command(flatten)]
@@ -131,6 +145,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let answer = call.api().delete(&format!("/waiting/{}", escaped(code)))?;
             call.print(&answer, |_| "rejected\n".to_owned())
         }
+        Command::Copies { call } => call.print(&call.api().get("/copies")?, copies),
+        Command::Keep { id, number, call } => {
+            let path = format!("/device/{}/copies/{number}/keep", escaped(id));
+            call.print(&call.api().post(&path, &json!({}))?, |_| "kept\n".to_owned())
+        }
         Command::List { call } => call.print(&call.api().get("/devices/props")?, list),
     }
 }
@@ -170,6 +189,29 @@ pub(crate) fn url(made: &Value, address: Option<&str>) -> Result<String, Failure
     moved
         .map(|url| url.to_string())
         .map_err(|error| Failure::Invalid(format!("--address {address:?}: {error}")))
+}
+
+fn copies(answer: &Value) -> String {
+    let mut out = String::new();
+    for copy in answer["copies"].as_array().into_iter().flatten() {
+        let text = |key: &str| copy[key].as_str().unwrap_or("-");
+        let state = if copy["connected"] == true {
+            "connected"
+        } else {
+            "disconnected"
+        };
+        writeln!(
+            out,
+            "{}  {}  {:15}  {:12}  {}",
+            text("device"),
+            copy["number"],
+            text("address"),
+            state,
+            text("name")
+        )
+        .expect("a string takes all");
+    }
+    out
 }
 
 fn waiting(answer: &Value) -> String {

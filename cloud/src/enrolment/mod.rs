@@ -14,6 +14,7 @@ use iottly_store::{Enrolment as Outcome, Grant, NewSecret, Store, StoreError};
 use tokio::sync::OnceCell;
 
 use crate::broker::Broker;
+use crate::holds::Holds;
 use crate::releases::ReleaseError;
 use crate::rollout::Rollouts;
 use crate::{clock, edge::AddressKey};
@@ -72,17 +73,24 @@ pub struct Enrolment {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     rollouts: Arc<Rollouts>,
+    holds: Arc<Holds>,
     attempts: Attempts,
     waiting: WaitingBoards,
     challenges: OnceCell<[u8; 32]>,
 }
 
 impl Enrolment {
-    pub(crate) fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>, rollouts: Arc<Rollouts>) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        broker: Arc<dyn Broker>,
+        rollouts: Arc<Rollouts>,
+        holds: Arc<Holds>,
+    ) -> Self {
         Self {
             store,
             broker,
             rollouts,
+            holds,
             attempts: Attempts::default(),
             waiting: WaitingBoards::default(),
             challenges: OnceCell::new(),
@@ -157,6 +165,10 @@ impl Enrolment {
             self.failed(from);
         }
         // A connection with a secret that is over now ends at once: the board was replaced, or starts again.
+        if matches!(admission, Admission::Pair(_) | Admission::Rekey(_)) {
+            // The boards with the former keys are nothing to this device any more.
+            self.holds.forget(scope.device).await;
+        }
         if !matches!(admission, Admission::Create(_)) {
             self.broker.disconnect(scope.device).await;
         }

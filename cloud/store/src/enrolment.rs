@@ -6,7 +6,7 @@ use iottly_protocol::{DeviceId, ProjectId};
 
 use crate::error::Result;
 use iottly_core::enrol::{Admission, KeyFacts, Nonce, Refusal, RenewalRefusal};
-use iottly_core::model::{DeviceIdentity, EnrolmentKey, Scope, SecretHash, UnixMs};
+use iottly_core::model::{DeviceCopy, DeviceIdentity, EnrolmentKey, Scope, SecretHash, UnixMs};
 
 /// New secret of a broker login, as its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +71,10 @@ pub trait EnrolmentStore: Send + Sync + 'static {
     /// Returns devices of ephemeral keys that were without a connection for longer than their keys allow, at most
     /// `limit`.
     async fn abandoned_devices(&self, now: UnixMs, limit: usize) -> Result<Vec<Scope>>;
+    /// Returns the copies of all devices, by device and number.
+    async fn device_copies(&self) -> Result<Vec<(Scope, DeviceCopy)>>;
+    /// Replaces the copies of a device.
+    async fn put_copies(&self, scope: Scope, copies: &[DeviceCopy]) -> Result<()>;
     /// Returns the random key for a purpose that all clouds on the database use; `fresh` becomes it if there is none.
     async fn cloud_key(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]>;
 }

@@ -42,6 +42,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, String> {
         Up::Hello(hello) => check_hello(&hello).map(|()| {
             Decoded::Hello(Hello {
                 capabilities: Vec::new(),
+                hardware: hello.hardware.clone().filter(|text| text.len() == 64),
                 ..hello
             })
         }),

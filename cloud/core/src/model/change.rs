@@ -69,6 +69,13 @@ pub enum Change {
     DeleteEnrolmentKey(EnrolmentKeyId),
     /// Adds the device of a board that waits; the board fetches its secret when it asks again.
     ApproveBoard(Box<Approval>),
+    /// Keeps one of several boards that log in as one device, by its number.
+    KeepCopy {
+        /// The device.
+        device: DeviceId,
+        /// Number of the copy that is kept.
+        number: u32,
+    },
     /// Rejects a board that waits, named by its device key; what remains is the audit entry.
     RejectBoard(DeviceKey),
     /// Changes the given properties of a device; the others keep their values.
@@ -318,6 +325,7 @@ impl Change {
                 &approval.device,
                 &format!("board with the key {}", approval.request.device_key()),
             ),
+            Self::KeepCopy { device, number } => entry("device.keep", device, &format!("copy {number}")),
             Self::RejectBoard(key) => entry("device.reject", &"", &format!("board with the key {key}")),
             Self::UpdateDevice {
                 device,

@@ -14,6 +14,7 @@ mod access;
 mod change;
 mod code;
 mod code_room;
+mod copies;
 mod definition;
 mod device_settings;
 mod enrolment;
@@ -32,6 +33,7 @@ pub use code::{
     MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetKind,
 };
 pub use code_room::{CodeRoom, MAX_PROJECT_CODE_BYTES};
+pub use copies::{CopyFate, DeviceCopy};
 pub use definition::{
     Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised,
 };

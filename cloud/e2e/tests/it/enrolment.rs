@@ -62,7 +62,7 @@ impl Site {
     }
 }
 
-fn enroll(url: &str, data: &Path) -> Output {
+pub(crate) fn enroll(url: &str, data: &Path) -> Output {
     Command::new(agent_program())
         .args(["enroll", url, "--data"])
         .arg(data)

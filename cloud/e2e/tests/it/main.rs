@@ -4,6 +4,7 @@ mod api;
 mod approval;
 mod browser;
 mod clocks;
+mod clones;
 #[path = "../../../store/tests/it/cluster.rs"]
 mod cluster;
 mod delivery;

@@ -24,7 +24,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 15] = [
+const STEPS: [(i64, &str, &str); 16] = [
     (
         1,
         "initial",
@@ -100,6 +100,11 @@ const STEPS: [(i64, &str, &str); 15] = [
         17,
         "waiting_keys",
         include_str!("../../migrations/postgres/0017_waiting_keys.sql"),
+    ),
+    (
+        18,
+        "device_copies",
+        include_str!("../../migrations/postgres/0018_device_copies.sql"),
     ),
 ];
 

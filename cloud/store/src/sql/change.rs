@@ -6,7 +6,7 @@ use iottly_protocol::ProjectId;
 use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
-    Backend, audit, branches, code_usage, codec, definitions, device_settings, devices, enrolment,
+    Backend, audit, branches, code_usage, codec, copies, definitions, device_settings, devices, enrolment,
     enrolment_keys, erase, groups, leases, releases, revisions, rollouts, tokens, usage,
 };
 use crate::turns::Lane;
@@ -105,6 +105,7 @@ async fn run(
         Change::ApproveBoard(approval) => enrolment::approve(tx, project, &approval, now).await?,
         // The cloud's list of waiting boards is no part of the database; what remains is the audit entry.
         Change::RejectBoard(_) => 1,
+        Change::KeepCopy { device, number } => copies::keep(tx, project, device, number).await?,
         Change::UpdateDevice {
             device,
             group,

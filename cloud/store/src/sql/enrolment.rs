@@ -5,13 +5,15 @@ use iottly_protocol::enroll::{DeviceKey, ProvenEnrollment, SealingKey};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use super::db::{self, Conn};
-use super::{Backend, audit, codec, device_secrets, devices, enrolment_keys, groups};
+use super::{Backend, audit, codec, copies, device_secrets, devices, enrolment_keys, groups};
 use crate::turns::Lane;
 use crate::{Enrolment, EnrolmentStore, Grant, NewDevice, NewSecret, Result, StoreError};
 use iottly_core::enrol::{
     Admission, Decision, Facts, KeyFacts, Named, Owner, PairCodeFacts, Refusal, RenewalRefusal, decide,
 };
-use iottly_core::model::{Approval, DeviceIdentity, EnrolmentKey, Principal, Scope, SecretHash, UnixMs};
+use iottly_core::model::{
+    Approval, DeviceCopy, DeviceIdentity, EnrolmentKey, Principal, Scope, SecretHash, UnixMs,
+};
 
 /// Name of the requester in audit entries about enrolment.
 const BOARD: &str = "board";
@@ -155,6 +157,18 @@ impl EnrolmentStore for Backend {
         rows.iter()
             .map(|row| codec::scope(row, "device_keys", "device"))
             .collect()
+    }
+
+    async fn device_copies(&self) -> Result<Vec<(Scope, DeviceCopy)>> {
+        copies::all(&self.readers).await
+    }
+
+    async fn put_copies(&self, scope: Scope, copies: &[DeviceCopy]) -> Result<()> {
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut writer).await?;
+        copies::put(&mut tx, scope, copies).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     async fn cloud_key(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {

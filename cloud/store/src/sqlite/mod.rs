@@ -25,7 +25,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 17] = [
+const STEPS: [(i64, &str, &str); 18] = [
     (
         1,
         "initial",
@@ -106,6 +106,11 @@ const STEPS: [(i64, &str, &str); 17] = [
         17,
         "waiting_keys",
         include_str!("../../migrations/sqlite/0017_waiting_keys.sql"),
+    ),
+    (
+        18,
+        "device_copies",
+        include_str!("../../migrations/sqlite/0018_device_copies.sql"),
     ),
 ];
 

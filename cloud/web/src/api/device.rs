@@ -218,6 +218,7 @@ pub(super) async fn delete(access: DeviceAccess) -> Answer<DeletedDevice> {
         .project()
         .change(Change::DeleteDevice(device), clock::now())
         .await?;
+    services.holds.forget(device).await;
     services.broker.disconnect(device).await;
     let began = Instant::now();
     let mut more = true;

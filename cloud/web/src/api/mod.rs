@@ -6,6 +6,7 @@ mod body;
 mod branches;
 mod command;
 mod components;
+pub(crate) mod copies;
 mod definitions;
 mod device;
 mod device_search;
@@ -100,6 +101,7 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(enrolment_keys::all, enrolment_keys::create))
         .routes(routes!(enrolment_keys::delete))
         .routes(routes!(waiting::all))
+        .routes(routes!(copies::all))
         .routes(routes!(waiting::show, waiting::approve, waiting::reject))
         .routes(routes!(tokens::all, tokens::create))
         .routes(routes!(tokens::revoke))
@@ -143,6 +145,7 @@ fn device_routes() -> OpenApiRouter<App> {
         .route("/device/", post(device::create))
         .routes(routes!(device::delete))
         .routes(routes!(device::replace))
+        .routes(routes!(copies::keep))
         .routes(routes!(device::props, device::set_props))
         .routes(routes!(device_settings::show, device_settings::set))
         .routes(routes!(command::send))

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::layout::{IntoHtml, Page, failure};
 use super::visitor::{Refusal, Visitor};
-use super::{commands, enroll, events, login, person, text};
+use super::{commands, copies, enroll, events, login, person, text};
 use crate::api;
 use crate::app::App;
 use crate::auth::{DeviceAccess, ProjectAccess};
@@ -55,6 +55,7 @@ async fn overview_page(access: &ProjectAccess) -> Result<Response, ApiError> {
             p.muted { span #online-count { (online) } " of " (devices.len()) " online" }
             a href="/enroll" { "Approve a board" }
         }
+        (copies::panel(&copies::of(access).await?))
         @if devices.is_empty() {
             section.card { p { "This project has no devices yet." } }
         }

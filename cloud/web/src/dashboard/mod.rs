@@ -7,6 +7,7 @@
 mod account;
 mod assets;
 mod commands;
+mod copies;
 mod devices;
 mod enroll;
 mod events;
@@ -52,6 +53,7 @@ pub(crate) fn pages() -> Router<App> {
         .route("/members/{organization}/change", post(members::change))
         .route("/enroll", get(enroll::show).post(enroll::decide))
         .route("/devices/{device}", get(devices::device))
+        .route("/devices/{device}/keep", post(copies::keep))
         .route("/devices/{device}/command", post(commands::send))
         .route("/assets/{version}/{name}", get(assets::asset))
         .route("/favicon.ico", get(assets::favicon))

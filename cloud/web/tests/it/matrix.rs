@@ -295,6 +295,7 @@ async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, S
         ("lease", lease.to_string()),
         ("enrolmentkey", enrolment_key.to_string()),
         ("code", told.short_code.to_string()),
+        ("copy", "1".to_owned()),
     ])
 }
 

@@ -15,6 +15,7 @@ use iottly_core::model::{
 
 mod code;
 mod commands;
+mod copies;
 mod definitions;
 mod devices;
 mod enrolment;
@@ -30,6 +31,7 @@ mod webhooks;
 
 pub(super) use code::*;
 pub(super) use commands::*;
+pub(crate) use copies::*;
 pub(super) use definitions::*;
 pub(super) use devices::*;
 pub(super) use enrolment::*;
