@@ -25,8 +25,7 @@ mod watchdog;
 mod work;
 
 pub use config::{
-    AgentConfig, BoardKind, BrokerAddress, Compiler, ConfigError, ProxyAddress, QueueConfig, Secret,
-    UpdateConfig,
+    AgentConfig, BoardKind, BrokerAddress, Compiler, ConfigError, ProxyAddress, QueueConfig, UpdateConfig,
 };
 pub use datadir::DataDirError;
 pub use enroll::{EnrollError, EnrollOptions, EnrollTrust, Screen, enroll, generalize};

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use iottly_protocol::Secret;
 use iottly_protocol::enroll::{Challenge, ChallengeRequest, RenewedSecret, SecretRequest};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -11,7 +12,6 @@ use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::config::Secret;
 use crate::enroll::reason;
 use crate::identity::{Identity, IdentityStore, Login};
 use crate::link::Route;
@@ -99,7 +99,7 @@ impl Renewal {
             identity = new;
             failures = 0;
             wait = due(&identity, &clock);
-            secret.send_replace(Secret::new(identity.login.secret.clone()));
+            secret.send_replace(identity.login.secret.clone());
             tracing::info!(device.id = %device, next_s = wait.as_secs(), "renewed the secret of the broker login");
             // A broker that refuses a secret that was just given is not asked in a loop.
             tokio::select! {

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use iottly_core::SealKey;
 use iottly_protocol::tuf::{decode_hex, encode_hex};
+use zeroize::Zeroizing;
 
 use crate::random;
 
@@ -17,8 +18,10 @@ use crate::random;
 pub fn open(path: &Path) -> io::Result<SealKey> {
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let secret = match fs::read(path) {
-        Ok(text) => decode_hex(String::from_utf8_lossy(&text).trim()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(make(path).map_err(named)?.to_vec()),
+        Ok(text) => decode_hex(String::from_utf8_lossy(&Zeroizing::new(text)).trim()).map(Zeroizing::new),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Some(Zeroizing::new(make(path).map_err(named)?.to_vec()))
+        }
         Err(error) => return Err(named(error)),
     };
     let key = secret.and_then(|secret| SealKey::new(&secret));
@@ -26,8 +29,8 @@ pub fn open(path: &Path) -> io::Result<SealKey> {
 }
 
 /// Creates a key and its file, atomically.
-fn make(path: &Path) -> io::Result<[u8; 32]> {
-    let secret = random::bytes().map_err(io::Error::other)?;
+fn make(path: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
+    let secret = Zeroizing::new(random::bytes::<32>().map_err(io::Error::other)?);
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
@@ -40,7 +43,7 @@ fn make(path: &Path) -> io::Result<[u8; 32]> {
         .truncate(true)
         .mode(0o600)
         .open(&new)?;
-    file.write_all(format!("{}\n", encode_hex(&secret)).as_bytes())?;
+    file.write_all(Zeroizing::new(format!("{}\n", encode_hex(&*secret))).as_bytes())?;
     file.sync_all()?;
     fs::rename(&new, path)?;
     File::open(folder)?.sync_all()?;

@@ -23,6 +23,7 @@ pub mod payload;
 pub mod proxy;
 mod record;
 pub mod release;
+mod secret;
 mod status;
 mod topic;
 pub mod tuf;
@@ -40,6 +41,7 @@ pub use record::{
     ConfigReport, FirmwareMark, FirmwareReport, FirmwareState, Level, LogLine, Message, MessageKind, Record,
     Report, UpdateReport,
 };
+pub use secret::Secret;
 pub use status::Status;
 pub use topic::{Topic, TopicError};
 pub use up::{Batch, Gap, GapReason, Hello, StreamClass, StreamInfo, Up, Versions, encode_batch};

@@ -2,9 +2,8 @@
 
 use std::net::SocketAddr;
 
+use iottly_protocol::Secret;
 use serde::Deserialize;
-
-use super::Secret;
 
 /// Port of MQTT over TLS unless an address names another: the one port of a cloud.
 const SECURE_PORT: u16 = 8443;

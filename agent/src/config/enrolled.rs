@@ -36,7 +36,7 @@ pub(super) fn completed(mut table: Table, identity: &Identity, data: &Path) -> T
         table.insert("ca".into(), ca.clone());
     }
     table.insert("device_id".into(), identity.device_id.to_string().into());
-    table.insert("secret".into(), identity.login.secret.clone().into());
+    table.insert("secret".into(), identity.login.secret.expose().into());
     table.insert("broker".into(), format!("mqtts://{authority}").into());
     table.entry("updates").or_insert_with(|| updates.into());
     table
@@ -44,7 +44,7 @@ pub(super) fn completed(mut table: Table, identity: &Identity, data: &Path) -> T
 
 #[cfg(test)]
 mod tests {
-    use iottly_protocol::{DeviceId, GroupId, ProjectId};
+    use iottly_protocol::{DeviceId, GroupId, ProjectId, Secret};
 
     use super::super::AgentConfig;
     use crate::identity::{Identity, IdentityStore, Keys, Login};
@@ -59,7 +59,7 @@ mod tests {
             own_authority: true,
             keys: Keys::new([4; 32], [5; 32]),
             login: Login {
-                secret: "hunter2".into(),
+                secret: Secret::new("hunter2"),
                 given: 1,
                 valid_ms: 2,
             },

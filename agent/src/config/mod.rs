@@ -1,10 +1,9 @@
 //! The agent's configuration, `agent.toml`. Errors never contain values.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use iottly_protocol::DeviceId;
+use iottly_protocol::{DeviceId, Secret};
 use iottly_update::read_file;
 use serde::Deserialize;
 
@@ -147,29 +146,6 @@ impl QueueConfig {
             when_full: self.when_full,
             ttl_ms,
         }
-    }
-}
-
-/// Secret text, never printed.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a secret.
-    #[must_use]
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
     }
 }
 

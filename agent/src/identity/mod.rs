@@ -3,8 +3,9 @@
 mod store;
 
 use iottly_protocol::enroll::{DeviceSigner, SealingSecret};
-use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use iottly_protocol::{DeviceId, GroupId, ProjectId, Secret};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 pub use store::IdentityError;
 pub(crate) use store::IdentityStore;
@@ -35,15 +36,18 @@ pub(crate) struct Identity {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Keys {
     #[serde(with = "hex32")]
-    device: [u8; 32],
+    device: Zeroizing<[u8; 32]>,
     #[serde(with = "hex32")]
-    sealing: [u8; 32],
+    sealing: Zeroizing<[u8; 32]>,
 }
 
 impl Keys {
     /// Returns new keys of 64 random bytes.
     pub(crate) fn new(device: [u8; 32], sealing: [u8; 32]) -> Self {
-        Self { device, sealing }
+        Self {
+            device: Zeroizing::new(device),
+            sealing: Zeroizing::new(sealing),
+        }
     }
 
     /// Returns the key by which the cloud knows the device.
@@ -53,7 +57,7 @@ impl Keys {
 
     /// Returns the key with which values are sealed for the device.
     pub(crate) fn sealing(&self) -> SealingSecret {
-        SealingSecret::from_secret(self.sealing)
+        SealingSecret::from_secret(*self.sealing)
     }
 }
 
@@ -61,7 +65,7 @@ impl Keys {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Login {
     /// The secret.
-    pub(crate) secret: String,
+    pub(crate) secret: Secret,
     /// Time of the cloud when it gave the secret, in Unix milliseconds.
     pub(crate) given: i64,
     /// Validity of the secret from then on, in milliseconds.
@@ -93,15 +97,21 @@ mod hex32 {
     use iottly_protocol::tuf::{decode_hex, encode_hex};
     use serde::de::Error as _;
     use serde::{Deserialize, Deserializer, Serializer};
+    use zeroize::Zeroizing;
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&encode_hex(bytes))
+    pub(super) fn serialize<S: Serializer>(
+        bytes: &Zeroizing<[u8; 32]>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&Zeroizing::new(encode_hex(&**bytes)))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
-        let text = String::deserialize(deserializer)?;
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Zeroizing<[u8; 32]>, D::Error> {
+        let text = Zeroizing::new(String::deserialize(deserializer)?);
         decode_hex(&text)
-            .and_then(|bytes| bytes.try_into().ok())
+            .and_then(|bytes| Some(Zeroizing::new(bytes.try_into().ok()?)))
             .ok_or_else(|| D::Error::custom("key is not 64 hex digits"))
     }
 }
@@ -113,7 +123,7 @@ mod tests {
     #[test]
     fn a_secret_is_renewed_at_half_of_its_time_whatever_the_boards_clock_shows() {
         let login = Login {
-            secret: "s".into(),
+            secret: Secret::new("s"),
             given: 1_800_000_000_000,
             valid_ms: 1000,
         };

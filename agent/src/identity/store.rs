@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::Identity;
 use crate::files;
 
@@ -138,7 +140,7 @@ fn failed(path: &Path, reason: io::Error) -> IdentityError {
 }
 
 fn encode(generation: u64, identity: &Identity) -> Vec<u8> {
-    let body = serde_json::to_vec(identity).expect("an identity has string keys");
+    let body = Zeroizing::new(serde_json::to_vec(identity).expect("an identity has string keys"));
     let length = u32::try_from(body.len()).expect("an identity is within the size of its file");
     let mut out = Vec::with_capacity(HEADER + body.len());
     out.extend_from_slice(MAGIC);
@@ -176,7 +178,7 @@ fn checksum(bytes: &[u8]) -> u32 {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use iottly_protocol::{DeviceId, GroupId, ProjectId};
+    use iottly_protocol::{DeviceId, GroupId, ProjectId, Secret};
 
     use super::super::{Keys, Login};
     use super::*;
@@ -191,7 +193,7 @@ mod tests {
             own_authority: true,
             keys: Keys::new([4; 32], [5; 32]),
             login: Login {
-                secret: secret.into(),
+                secret: Secret::new(secret),
                 given: 1,
                 valid_ms: 2,
             },
@@ -200,7 +202,7 @@ mod tests {
 
     fn secret(data: &Path) -> Option<String> {
         let (_, found) = IdentityStore::open(data).expect("opened");
-        found.map(|identity| identity.login.secret)
+        found.map(|identity| identity.login.secret.expose().to_owned())
     }
 
     #[test]

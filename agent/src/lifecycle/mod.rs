@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
 
-use iottly_protocol::{BootId, DeviceId, Versions};
+use iottly_protocol::{BootId, DeviceId, Secret, Versions};
 use iottly_sandbox::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use self::engine::{open_cache, warm, warm_in_background};
 use self::firmware::{start_guest, start_update};
 use self::open::Opened;
-use crate::config::{AgentConfig, ProxyAddress, Secret};
+use crate::config::{AgentConfig, ProxyAddress};
 use crate::datadir::DataDir;
 use crate::guest::{Guest, Ports};
 use crate::identity::IdentityStore;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iottly_protocol::{BootId, ConnId, DeviceId, Status, Topic, limits};
+use iottly_protocol::{BootId, ConnId, DeviceId, Secret, Status, Topic, limits};
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions,
     Packet, Publish, QoS, Transport,
@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::bridge::Bridge;
 use super::route::{DialError, Route};
-use crate::config::{Secret, Way};
+use crate::config::Way;
 
 /// Maximum number of requests that wait for the client's task; far above the session's windows.
 const REQUESTS: usize = 256;

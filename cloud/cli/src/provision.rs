@@ -13,7 +13,8 @@ use iottly_cloud::releases::ReleaseRepositories;
 use iottly_core::MessageIds;
 use iottly_core::command::seeded_definitions;
 use iottly_core::model::{ORPHANED, Project, Scope, Scopes};
-use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use iottly_protocol::tuf::encode_hex;
+use iottly_protocol::{DeviceId, GroupId, ProjectId, Secret};
 use iottly_store as store;
 use iottly_store::{Database, NewDevice, ProjectStore, Store};
 use iottly_web::auth;
@@ -142,13 +143,13 @@ pub(crate) async fn device(
     project: ProjectId,
     group: GroupId,
     name: &str,
-    secret: &str,
+    secret: &Secret,
 ) -> anyhow::Result<DeviceId> {
     let scope = Scope {
         project,
         device: DeviceId::random(),
     };
-    let secret = auth::hash_secret(secret.as_bytes());
+    let secret = auth::hash_secret(secret.expose().as_bytes());
     store
         .create_device(&NewDevice {
             scope,
@@ -161,9 +162,9 @@ pub(crate) async fn device(
 }
 
 /// Returns 256 random bits in hex.
-pub(crate) fn random_secret() -> anyhow::Result<String> {
+pub(crate) fn random_secret() -> anyhow::Result<Secret> {
     let bytes: [u8; 32] = random()?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(Secret::new(encode_hex(&bytes)))
 }
 
 fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
@@ -187,7 +188,7 @@ fn own_authority(data: &Path, broker: &str) -> Option<PathBuf> {
 }
 
 /// Writes the configuration that `iottly-agent run --data OUT` reads; never replaces an existing one.
-fn write_config(out: &Path, id: DeviceId, secret: &str, broker: &str, ca: bool) -> anyhow::Result<()> {
+fn write_config(out: &Path, id: DeviceId, secret: &Secret, broker: &str, ca: bool) -> anyhow::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -196,6 +197,7 @@ fn write_config(out: &Path, id: DeviceId, secret: &str, broker: &str, ca: bool) 
     let path = out.join("agent.toml");
     let broker = toml::Value::from(broker);
     let ca = if ca { CA_LINE } else { "" };
+    let secret = secret.expose();
     let text = format!(
         "device_id = \"{id}\"\nsecret = \"{secret}\"\nbroker = {broker}\n{ca}firmware = \"firmware.wasm\"\n"
     );

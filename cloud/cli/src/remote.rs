@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use iottly_protocol::proxy::is_direct;
-use iottly_protocol::{GroupId, IdError, ProjectId};
+use iottly_protocol::{GroupId, IdError, ProjectId, Secret};
 use serde::Deserialize;
 use serde_json::Value;
 use ureq::http::Response;
@@ -27,8 +27,8 @@ pub(crate) struct Remote {
     #[arg(long, env = "IOTTLY_URL", value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = trimmed)]
     url: String,
     /// Token of the project
-    #[arg(long, env = "IOTTLY_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = trimmed)]
-    token: String,
+    #[arg(long, env = "IOTTLY_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = secret)]
+    token: Secret,
     /// File of the authorities (PEM) that the cloud's certificate must come from, such as tls/ca.pem in the data folder
     /// of a cloud with its own [default: those of the public web]
     #[arg(long, env = "IOTTLY_CA", value_name = "FILE", value_parser = authorities)]
@@ -53,7 +53,7 @@ pub(crate) struct Api {
     agent: ureq::Agent,
     base: String,
     /// Value of the header; none when the token is malformed.
-    authorization: Option<String>,
+    authorization: Option<Secret>,
     /// Proxy of the requests, as words of an error.
     through: String,
 }
@@ -61,6 +61,10 @@ pub(crate) struct Api {
 /// Removes line ends and spaces, which files and shells leave at the ends of a value.
 fn trimmed(text: &str) -> Result<String, Infallible> {
     Ok(text.trim().to_owned())
+}
+
+fn secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text.trim()))
 }
 
 /// Authorities of a file.
@@ -115,9 +119,10 @@ impl Api {
             ),
             authorization: remote
                 .token
+                .expose()
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic())
-                .then(|| format!("Bearer {}", remote.token)),
+                .then(|| Secret::new(format!("Bearer {}", remote.token.expose()))),
         }
     }
 
@@ -212,7 +217,8 @@ impl Api {
     fn authorization(&self) -> Result<&str, Failure> {
         let wrong = "the token (--token or IOTTLY_TOKEN) is empty or contains characters that no token has: spaces, line ends or control characters";
         self.authorization
-            .as_deref()
+            .as_ref()
+            .map(Secret::expose)
             .filter(|text| *text != "Bearer ")
             .ok_or_else(|| Failure::Invalid(wrong.to_owned()))
     }

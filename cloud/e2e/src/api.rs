@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{program, wait_for};
+use crate::{program, secrets, wait_for};
 
 /// A client with one token and one project.
 #[derive(Clone)]
@@ -21,6 +21,17 @@ pub struct Api {
     agent: ureq::Agent,
 }
 
+/// Reads a body of JSON: remembers the secrets in it, and searches an error for secrets.
+fn seen(status: u16, path: &str, text: &str) -> Option<Value> {
+    let body = serde_json::from_str(text).ok()?;
+    if status < 400 {
+        secrets::remember_all(&body);
+    } else {
+        secrets::check(&format!("the error {status} of {path}"), text);
+    }
+    Some(body)
+}
+
 impl Api {
     /// Creates a client that waits 30 s for an answer.
     pub fn new(url: &str, token: &str, project: &str) -> Self {
@@ -28,6 +39,7 @@ impl Api {
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(30)))
             .build();
+        secrets::remember(token);
         Self {
             url: url.to_owned(),
             token: token.to_owned(),
@@ -43,10 +55,10 @@ impl Api {
             .get(format!("{}/v1.0{path}", self.url))
             .header("Authorization", format!("Bearer {}", self.token));
         let mut response = request.call().ok()?;
-        let status = response.status().as_u16();
+        let text = response.body_mut().read_to_string().ok()?;
         Some((
-            status,
-            serde_json::from_str(&response.body_mut().read_to_string().ok()?).ok()?,
+            response.status().as_u16(),
+            seen(response.status().as_u16(), path, &text)?,
         ))
     }
 
@@ -76,7 +88,10 @@ impl Api {
             .output()
             .unwrap_or_else(|error| panic!("iottly {args:?}: {error}"));
         let text = |bytes| String::from_utf8(bytes).expect("utf-8");
-        (output.status.code(), text(output.stdout), text(output.stderr))
+        let (out, errors) = (text(output.stdout), text(output.stderr));
+        secrets::remember_all(&serde_json::from_str(&out).unwrap_or_default());
+        secrets::check(&format!("what iottly {args:?} says"), &errors);
+        (output.status.code(), out, errors)
     }
 
     /// Returns a command of `iottly` with this client's address, token and project.
@@ -101,10 +116,9 @@ impl Api {
             .send(body.to_string())
             .unwrap_or_else(|error| panic!("{path}: {error}"));
         let text = response.body_mut().read_to_string().expect("a text body");
-        (
-            response.status().as_u16(),
-            serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path} answered {text:?}")),
-        )
+        let status = response.status().as_u16();
+        let body = seen(status, path, &text).unwrap_or_else(|| panic!("{path} answered {text:?}"));
+        (status, body)
     }
 
     /// Sends a command to a device; returns status and body.

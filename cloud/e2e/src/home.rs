@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Api, Process, agent_program, free_port, iottly, program};
+use crate::{Api, Process, agent_program, free_port, iottly, program, secrets};
 
 /// Data folder and ports of a cloud, over restarts of its process.
 pub struct CloudHome {
@@ -68,7 +68,9 @@ impl CloudHome {
             .arg(self.data())
             .args(args);
         kind(&mut command);
-        Process::start_until_ready("the cloud", &mut command).0
+        let process = Process::start_until_ready("the cloud", &mut command).0;
+        secrets::remember_keys(&self.data());
+        process
     }
 
     /// Creates a device whose firmware is the script `main_js`.
@@ -107,6 +109,7 @@ impl CloudHome {
         let (code, stdout, stderr) = iottly(&[&args[..], more].concat(), "");
         assert_eq!(code, Some(0), "{stderr}");
         let made: Value = serde_json::from_str(&stdout).expect("json");
+        secrets::remember_device(&path);
         std::fs::write(path.join("firmware.wasm"), build(main_js)).expect("firmware");
         let field = |name: &str| made[name].as_str().expect("field").to_owned();
         let api = Api::new(
@@ -130,6 +133,15 @@ impl DeviceHome {
 
     /// Starts the device's agent with a changed command, for example another environment.
     pub fn start_as(&self, kind: impl FnOnce(&mut Command)) -> Process {
+        Process::start("the agent", &mut self.command(kind))
+    }
+
+    /// Starts the device's agent with a changed command; its log is a new file.
+    pub fn start_with_log(&self, kind: impl FnOnce(&mut Command), log: &Path) -> Process {
+        Process::start_with_log("the agent", &mut self.command(kind), log)
+    }
+
+    fn command(&self, kind: impl FnOnce(&mut Command)) -> Command {
         let mut command = Command::new(agent_program());
         command
             .arg("run")
@@ -137,7 +149,7 @@ impl DeviceHome {
             .arg(&self.path)
             .env("IOTTLY_LOG", "warn");
         kind(&mut command);
-        Process::start("the agent", &mut command)
+        command
     }
 
     /// Returns the whole history of the device, newest first.

@@ -10,6 +10,7 @@ mod home;
 pub mod oracle;
 mod process;
 mod program;
+pub mod secrets;
 mod turn;
 
 use std::time::{Duration, Instant};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use iottly_core::enrol::{self, Admission, CHALLENGE_MS, Refusal, SECRET_MS};
 use iottly_core::model::{SecretHash, UnixMs};
-use iottly_protocol::DeviceId;
 use iottly_protocol::enroll::{
     Challenge, EnrollAnswer, Enrolled, PairCode, ProvenEnrollment, RenewedSecret, SecretRequest,
 };
+use iottly_protocol::{DeviceId, Secret};
 use iottly_store::{Enrolment as Outcome, Grant, NewSecret, Store, StoreError};
 use tokio::sync::OnceCell;
 
@@ -257,7 +257,7 @@ fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {
 }
 
 /// Returns a new secret of 256 random bits in hex digits, and what is stored of it.
-fn new_secret(nonce: enrol::Nonce, now: UnixMs) -> Result<(String, NewSecret), getrandom::Error> {
+fn new_secret(nonce: enrol::Nonce, now: UnixMs) -> Result<(Secret, NewSecret), getrandom::Error> {
     let bytes: [u8; 32] = random()?;
     let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let secret = NewSecret {
@@ -265,10 +265,10 @@ fn new_secret(nonce: enrol::Nonce, now: UnixMs) -> Result<(String, NewSecret), g
         nonce,
         expires: now.saturating_add(SECRET_MS),
     };
-    Ok((text, secret))
+    Ok((text.into(), secret))
 }
 
-fn renewed(secret: String, now: UnixMs) -> RenewedSecret {
+fn renewed(secret: Secret, now: UnixMs) -> RenewedSecret {
     RenewedSecret {
         secret,
         valid_ms: SECRET_MS.unsigned_abs(),

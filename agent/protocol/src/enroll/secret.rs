@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::Message;
 use super::{DeviceKey, DeviceSigner, KeyError, Signature};
-use crate::DeviceId;
+use crate::{DeviceId, Secret};
 
 const CHALLENGE: &str = "iottly challenge v1";
 
@@ -77,22 +77,14 @@ fn message(device: DeviceId, challenge: &Challenge) -> Vec<u8> {
 }
 
 /// Secret of a device's broker login, with its end.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenewedSecret {
     /// The secret.
-    pub secret: String,
+    pub secret: Secret,
     /// Time for which it is valid from now on, in milliseconds.
     pub valid_ms: u64,
     /// Time of the cloud, in Unix milliseconds.
     pub time: i64,
-}
-
-impl fmt::Debug for RenewedSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RenewedSecret")
-            .field("valid_ms", &self.valid_ms)
-            .finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

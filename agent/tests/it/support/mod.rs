@@ -11,11 +11,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use iottly_agent::outbox::Outbox;
-use iottly_agent::{
-    Agent, AgentConfig, AgentError, AgentHandle, AgentStatus, DataDirError, LinkState, Secret,
-};
+use iottly_agent::{Agent, AgentConfig, AgentError, AgentHandle, AgentStatus, DataDirError, LinkState};
 use iottly_protocol::StreamClass::History;
-use iottly_protocol::{DeviceId, Message, MessageKind, Record};
+use iottly_protocol::{DeviceId, Message, MessageKind, Record, Secret};
 use serde_json::value::RawValue;
 
 use self::peer::{PATIENCE, Store};

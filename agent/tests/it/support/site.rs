@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use iottly_agent::{AgentConfig, Secret};
+use iottly_agent::AgentConfig;
 use iottly_cloud::{Cloud, CloudConfig};
 use iottly_core::command::seeded_definitions;
 use iottly_core::model::{Project, Scope, UnixMs};
-use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use iottly_protocol::{DeviceId, GroupId, ProjectId, Secret};
 use iottly_store::{NewDevice, ScanBounds};
 use iottly_web::http::{Authority, Server, tls};
 use iottly_web::{WebServices, auth};

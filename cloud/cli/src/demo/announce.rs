@@ -61,7 +61,7 @@ impl Announcer {
             });
             format!("{line}\n")
         } else {
-            let login = iottly_web::login_link(services, &project.token, &url).await;
+            let login = iottly_web::login_link(services, project.token.expose(), &url).await;
             let first = devices.first().context("a demo has at least one device")?;
             people(&url, &login, mqtt, project, &first.to_string())
         };
@@ -73,7 +73,7 @@ impl Announcer {
 }
 
 fn people(url: &str, login: &str, mqtt: SocketAddr, project: &DemoProject, device: &str) -> String {
-    let (token, id) = (&project.token, project.project_id);
+    let (token, id) = (project.token.expose(), project.project_id);
     format!(
         r#"
   Dashboard  {login}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use iottly_agent::{
-    Agent, AgentConfig, AgentHandle, BoardKind, Compiler, FirmwareStatus, QueueConfig, Secret, UpdateConfig,
+    Agent, AgentConfig, AgentHandle, BoardKind, Compiler, FirmwareStatus, QueueConfig, UpdateConfig,
 };
 use iottly_cloud::Services;
 use iottly_protocol::FirmwareState;
@@ -57,7 +57,7 @@ impl Fleet {
         for device in &project.devices {
             let config = AgentConfig {
                 device_id: device.id,
-                secret: Secret::new(device.secret.clone()),
+                secret: device.secret.clone(),
                 broker: cloud.mqtt.into(),
                 ca: None,
                 proxy: None,

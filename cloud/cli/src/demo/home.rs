@@ -9,7 +9,7 @@ use anyhow::Context;
 use iottly_cloud::Services;
 use iottly_core::model::Policy;
 use iottly_core::model::{Actor, Change, Principal, Scopes};
-use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use iottly_protocol::{DeviceId, GroupId, ProjectId, Secret};
 use iottly_web::auth;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
@@ -31,7 +31,7 @@ pub(crate) struct Home {
 pub(crate) struct DemoProject {
     pub(crate) project_id: ProjectId,
     pub(crate) group_id: GroupId,
-    pub(crate) token: String,
+    pub(crate) token: Secret,
     pub(crate) devices: Vec<DemoDevice>,
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct DemoProject {
 pub(crate) struct DemoDevice {
     pub(crate) id: DeviceId,
     pub(crate) name: String,
-    pub(crate) secret: String,
+    pub(crate) secret: Secret,
 }
 
 impl Home {
@@ -171,7 +171,7 @@ async fn create(services: &Services) -> anyhow::Result<DemoProject> {
     Ok(DemoProject {
         project_id,
         group_id,
-        token,
+        token: token.into(),
         devices: Vec::new(),
     })
 }

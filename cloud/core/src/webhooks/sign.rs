@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 use crate::model::UnixMs;
 
@@ -20,8 +22,17 @@ const LENGTHS: std::ops::RangeInclusive<usize> = 24..=64;
 pub const GRACE_MS: UnixMs = 24 * 60 * 60 * 1000;
 
 /// Key with which a webhook's requests are signed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Vec<u8>);
+#[derive(Clone)]
+pub struct Secret(Zeroizing<Vec<u8>>);
+
+impl PartialEq for Secret {
+    /// Compares in a time that depends on the length only.
+    fn eq(&self, other: &Self) -> bool {
+        bool::from(self.0.ct_eq(&other.0))
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,13 +44,13 @@ impl Secret {
     /// Creates a new secret from random bytes.
     #[must_use]
     pub fn new(random: [u8; BYTES]) -> Self {
-        Self(random.to_vec())
+        Self(random.to_vec().into())
     }
 
     /// Creates a secret of 24 to 64 bytes; `None` for another length.
     #[must_use]
     pub fn from_bytes(key: Vec<u8>) -> Option<Self> {
-        LENGTHS.contains(&key.len()).then_some(Self(key))
+        LENGTHS.contains(&key.len()).then(|| Self(key.into()))
     }
 
     /// Parses the text `whsec_…`; `None` when it is not a secret of 24 to 64 bytes.

@@ -1,7 +1,6 @@
 //! Exactly-once storage and offline commands, over kills of real processes.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::process::Command;
 use std::time::Duration;
 
@@ -113,9 +112,13 @@ fn an_agent_killed_with_unsent_messages_delivers_them() {
 fn a_log_on_a_full_disk_stops_nothing() {
     let _turn = beside_others();
     let full = |command: &mut Command| {
-        command
-            .env("IOTTLY_LOG", "trace")
-            .stderr(File::options().write(true).open("/dev/full").expect("/dev/full"));
+        let mut wrapped = Command::new("sh");
+        wrapped
+            .args(["-c", "exec \"$@\" 2>/dev/full", "sh"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .env("IOTTLY_LOG", "trace");
+        *command = wrapped;
     };
     let home = CloudHome::new();
     let cloud = home.start_as(&[], full);

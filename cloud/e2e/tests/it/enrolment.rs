@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use iottly_e2e::{
     Api, CloudHome, DeviceHome, Process, agent_program, beside_others, build, every_seq_exactly_once,
-    free_port, iottly, wait_for,
+    free_port, iottly, secrets, wait_for,
 };
 use iottly_protocol::enroll::{BoardFacts, DeviceSigner, EnrollRequest, SealingSecret};
 use iottly_protocol::tuf::decode_hex;
@@ -19,9 +19,6 @@ function loop() {
   return 50;
 }
 ";
-
-/// Size of the header of an identity's file, in bytes.
-const HEADER: usize = 24;
 
 /// Cloud with its one port and a client of its project.
 pub(crate) struct Site {
@@ -122,17 +119,20 @@ fn one_string_makes_a_board_a_device_and_its_secret_is_renewed_without_a_loss() 
 
     // The cloud gives another secret for the board's keys, as if it had enrolled once more: the one that the agent has is
     // over, and it proves its key for a new one.
-    let before = identity(&path);
+    let before = secrets::remember_identity(&path);
     let (status, answer) = site.api.post("/enroll", &again(code, &before));
     assert_eq!(status, 200, "{answer}");
     let seen = progress(seen + 50);
     wait_for("a new secret", || {
-        (identity(&path)["login"] != before["login"]).then_some(())
+        (secrets::remember_identity(&path)["login"] != before["login"]).then_some(())
     });
     progress(seen + 50);
     agent.terminate();
+    let stored = device.history().len();
     let agent = device.start();
-    progress(0);
+    wait_for("more messages", || {
+        (device.history().len() > stored + 10).then_some(())
+    });
     agent.terminate();
     let history = device.history();
     every_seq_exactly_once(&history);
@@ -143,17 +143,6 @@ fn one_string_makes_a_board_a_device_and_its_secret_is_renewed_without_a_loss() 
     let highest = numbers.last().expect("messages");
     assert_eq!(numbers.len() as u64, highest + 1, "every message is there");
     site.cloud.terminate();
-}
-
-/// Returns the newest identity in a board's folder.
-fn identity(data: &Path) -> Value {
-    let files = ["0", "1"].map(|name| std::fs::read(data.join("identity").join(name)));
-    let newest = files
-        .into_iter()
-        .flatten()
-        .max_by_key(|bytes| bytes[8..16].to_vec())
-        .expect("an identity");
-    serde_json::from_slice(&newest[HEADER..]).expect("JSON")
 }
 
 /// Returns the request that the board with this identity would send with its code.

@@ -16,6 +16,7 @@ mod memory;
 mod one_port;
 mod release;
 mod rollout;
+mod secrets;
 mod sections;
 mod strangers;
 mod upgrade;

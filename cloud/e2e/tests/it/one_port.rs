@@ -1,7 +1,6 @@
 //! `iottly serve` on a fresh machine: one port behind TLS with nothing configured, a board that reaches it, and nothing in
 //! clear beyond this machine unasked.
 
-use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -24,8 +23,8 @@ impl Cloud {
             .args(["serve", "--json", "--data"])
             .arg(dir.path().join("cloud"))
             .args(args);
-        command.stderr(File::create(dir.path().join("log")).expect("a log"));
-        let (process, ready) = Process::start_until_ready("the cloud", &mut command);
+        let log = dir.path().join("log");
+        let (process, ready) = Process::start_until_ready_with_log("the cloud", &mut command, &log);
         Self { dir, process, ready }
     }
 
@@ -121,9 +120,7 @@ fn a_board_reaches_a_cloud_that_nobody_configured() {
     )
     .expect("written");
     let mut command = Command::new(agent_program());
-    command
-        .args(["run", "--data", &out])
-        .stderr(File::create(cloud.dir.path().join("agent.log")).expect("a log"));
+    command.args(["run", "--data", &out]);
     let agent = Process::start("the agent", &mut command);
     let connected = || {
         let out = Command::new("curl")

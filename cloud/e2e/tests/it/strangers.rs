@@ -1,7 +1,6 @@
 //! A real `iottly serve` and strangers: they exhaust neither its descriptors nor its log, and do not read its
 //! files.
 
-use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use iottly_e2e::{PATIENCE, Process, alone, beside_others, iottly, program, wait_for};
+use iottly_e2e::{PATIENCE, Process, alone, beside_others, iottly, program, secrets, wait_for};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -55,6 +54,7 @@ impl Cloud {
             .find_map(|line| line.strip_prefix("secret = "))
             .expect("a secret")
             .trim_matches('"');
+        secrets::remember(secret);
         let mut command = Command::new("sh");
         // Soft and hard limit, so that the program cannot raise it.
         command.args([
@@ -68,8 +68,8 @@ impl Cloud {
         command
             .args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--data", &data])
             .args(more);
-        command.stderr(File::create(dir.path().join("log")).expect("a log"));
-        let (process, ready) = Process::start_until_ready("the cloud", &mut command);
+        let log = dir.path().join("log");
+        let (process, ready) = Process::start_until_ready_with_log("the cloud", &mut command, &log);
         let address = |name: &str| -> Option<SocketAddr> {
             let text = ready[name].as_str()?.trim_end_matches("/metrics");
             Some(text.rsplit('/').next()?.parse().expect("an address"))
@@ -319,10 +319,8 @@ fn the_log_is_safe_at_every_level() {
                 "--data",
             ])
             .arg(dir.path().join("cloud"));
-        command
-            .env("IOTTLY_LOG", level)
-            .stderr(File::create(&log).expect("a log"));
-        let (process, ready) = Process::start_until_ready("the cloud", &mut command);
+        command.env("IOTTLY_LOG", level);
+        let (process, ready) = Process::start_until_ready_with_log("the cloud", &mut command, &log);
         let mqtt: SocketAddr = ready["mqtt"]
             .as_str()
             .expect("an address")

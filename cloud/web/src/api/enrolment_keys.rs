@@ -93,7 +93,7 @@ pub(super) async fn create(
     let code: PairCode = text.parse().map_err(|error| ApiError::internal(&error))?;
     Ok(Spaced(CreatedEnrolmentKey {
         url: access.services().enrol_url(&headers, code),
-        enrolment_key: text,
+        enrolment_key: text.into(),
         about: key.into(),
         status: OK,
     }))

@@ -130,7 +130,7 @@ pub(super) async fn create(
     access.change(Change::CreateWebhook(Box::new(hook)), now).await?;
     let webhook = shown(&access, named(&access, &id.to_string()).await?)?;
     Ok(Spaced(WebhookWithSecret {
-        secret: secret.text(),
+        secret: secret.text().into(),
         webhook,
         status: OK,
     }))
@@ -223,7 +223,7 @@ pub(super) async fn rotate(
     .await?;
     let webhook = shown(&access, named(&access, &id).await?)?;
     Ok(Spaced(WebhookWithSecret {
-        secret: new.text(),
+        secret: new.text().into(),
         webhook,
         status: OK,
     }))

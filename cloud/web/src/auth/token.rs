@@ -1,6 +1,6 @@
 //! Creates API tokens and their hashes.
 
-use iottly_protocol::ProjectId;
+use iottly_protocol::{ProjectId, Secret};
 
 use crate::random;
 use iottly_cloud::clock;
@@ -27,7 +27,7 @@ const PREFIX_CHARS: usize = 9;
 /// New token, together with its text.
 pub struct MintedToken {
     /// Text of the token, which the client shows once; it is not stored.
-    pub text: String,
+    pub text: Secret,
     /// Hash that is stored.
     pub hash: SecretHash,
     /// Properties that are stored with the hash.
@@ -62,7 +62,11 @@ pub fn mint_token(
         used: None,
         logins: 0,
     };
-    Ok(MintedToken { text, hash, token })
+    Ok(MintedToken {
+        text: text.into(),
+        hash,
+        token,
+    })
 }
 
 /// Creates an API token with all scopes in a project and stores its hash. The returned text is not stored.
@@ -89,7 +93,7 @@ pub async fn create_token_with(
 ) -> Result<String, TokenError> {
     let minted = mint_token(project, name, scopes, None, clock::now())?;
     store.create_token(minted.hash, &minted.token).await?;
-    Ok(minted.text)
+    Ok(minted.text.expose().to_owned())
 }
 
 /// Returns the hash under which a secret of at least 128 random bits is stored. A fast hash is enough for

@@ -89,10 +89,10 @@ async fn a_board_gets_its_place_with_a_pair_code_once() {
         ("porch", cloud.tenant.scope.project)
     );
     assert!(place.root.contains("\"_type\""), "{}", place.root);
-    assert!(logs_in(&cloud, place.device_id, &place.login.secret).await);
+    assert!(logs_in(&cloud, place.device_id, place.login.secret.expose()).await);
     assert!(!logs_in(&cloud, place.device_id, "device secret").await);
     assert!(
-        !logs_in(&cloud, cloud.tenant.scope.device, &place.login.secret).await,
+        !logs_in(&cloud, cloud.tenant.scope.device, place.login.secret.expose()).await,
         "a secret is for its own client id"
     );
     let licence = cloud
@@ -122,8 +122,8 @@ async fn a_board_gets_its_place_with_a_pair_code_once() {
     }
     let again = enrolled(&post(&cloud, "/v1.0/enroll", &request(&code, 1)).await);
     assert_eq!(again.device_id, place.device_id);
-    assert!(logs_in(&cloud, place.device_id, &again.login.secret).await);
-    assert!(!logs_in(&cloud, place.device_id, &place.login.secret).await);
+    assert!(logs_in(&cloud, place.device_id, again.login.secret.expose()).await);
+    assert!(!logs_in(&cloud, place.device_id, place.login.secret.expose()).await);
     cloud.shutdown().await;
 }
 
@@ -137,7 +137,7 @@ async fn a_secret_is_renewed_for_a_proof_and_for_nothing_else() {
     let secret = renewed["secret"].as_str().expect("a secret");
     assert!(logs_in(&cloud, device, secret).await, "the new one");
     assert!(
-        logs_in(&cloud, device, &place.login.secret).await,
+        logs_in(&cloud, device, place.login.secret.expose()).await,
         "the former one during the hand-over"
     );
     assert_eq!(renew(&cloud, device, &signer(2)).await.error(403), REFUSED);
@@ -170,9 +170,9 @@ async fn a_replaced_board_cannot_come_back() {
     let code = made["pair_code"].as_str().expect("a code");
     let new = enrolled(&post(&cloud, "/v1.0/enroll", &request(code, 2)).await);
     assert_eq!(new.device_id, old.device_id, "history and settings stay");
-    assert!(!logs_in(&cloud, old.device_id, &old.login.secret).await);
+    assert!(!logs_in(&cloud, old.device_id, old.login.secret.expose()).await);
     assert_eq!(renew(&cloud, old.device_id, &signer(1)).await.error(403), REFUSED);
-    assert!(logs_in(&cloud, new.device_id, &new.login.secret).await);
+    assert!(logs_in(&cloud, new.device_id, new.login.secret.expose()).await);
     cloud.shutdown().await;
 }
 
@@ -307,7 +307,7 @@ async fn codes_and_secrets_are_not_in_the_audit_log() {
         "{text}"
     );
     assert!(text.contains("127.0.0.1"), "{text}");
-    let secret: &str = &place.login.secret;
+    let secret = place.login.secret.expose();
     for hidden in [code.as_str(), secret] {
         assert!(!text.contains(hidden), "{text}");
     }

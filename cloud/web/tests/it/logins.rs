@@ -35,7 +35,7 @@ async fn short_lived(cloud: &TestCloud, millis: i64) -> String {
         .create_token(minted.hash, &minted.token)
         .await
         .expect("created");
-    minted.text
+    minted.text.expose().to_owned()
 }
 
 async fn log_in(cloud: &TestCloud, headers: &[&str], body: &str) -> Answer {
@@ -301,7 +301,7 @@ async fn all_logins_of_a_project_can_be_ended() {
         .create_token(reader.hash, &reader.token)
         .await
         .expect("created");
-    let reader = format!("Authorization: Bearer {}", reader.text);
+    let reader = format!("Authorization: Bearer {}", reader.text.expose());
     cloud
         .request("DELETE", &format!("{PROJECT}/logins"), &[&reader], b"")
         .await

@@ -184,7 +184,7 @@ async fn tokens_do_what_their_scopes_say_until_they_end() {
         .create_token(past.hash, &past.token)
         .await
         .expect("stored");
-    let header = format!("Authorization: Bearer {}", past.text);
+    let header = format!("Authorization: Bearer {}", past.text.expose());
     cloud
         .request("GET", "/v1.0/ping", &[&header], b"")
         .await

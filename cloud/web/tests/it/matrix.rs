@@ -548,7 +548,7 @@ async fn a_token_that_reads_changes_nothing() {
         .await
         .expect("created");
     let before = state(&cloud, cloud.tenant.scope).await;
-    let reader = format!("Authorization: Bearer {}", minted.text);
+    let reader = format!("Authorization: Bearer {}", minted.text.expose());
     for operation in operations(&cloud)
         .await
         .iter()

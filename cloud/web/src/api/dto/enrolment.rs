@@ -4,7 +4,7 @@ use iottly_core::model::{EnrolmentKey, EnrolmentKeyId, UnixMs};
 use iottly_protocol::enroll::{
     BoardFacts, Challenge, EnrollRequest, Enrolled, Previous, RenewedSecret, SecretRequest,
 };
-use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use iottly_protocol::{DeviceId, GroupId, ProjectId, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -114,7 +114,8 @@ pub(crate) struct EnrolledDto {
     /// Name of the device.
     name: String,
     /// Secret of the broker login.
-    secret: String,
+    #[schema(value_type = String)]
+    secret: Secret,
     /// Validity of the secret in milliseconds.
     valid_ms: u64,
     /// Time of the cloud in Unix milliseconds.
@@ -188,7 +189,8 @@ impl TryFrom<SecretBody> for SecretRequest {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SecretDto {
     /// Secret of the broker login.
-    secret: String,
+    #[schema(value_type = String)]
+    secret: Secret,
     /// Validity of the secret in milliseconds.
     valid_ms: u64,
     /// Time of the cloud in Unix milliseconds.
@@ -297,7 +299,8 @@ pub(crate) struct EnrolmentKeyList {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedEnrolmentKey {
     /// Text of the key: 32 hex digits; shown only here.
-    pub(crate) enrolment_key: String,
+    #[schema(value_type = String)]
+    pub(crate) enrolment_key: Secret,
     /// Address, key and fingerprint in one string, for `iottly-agent enroll`; left out if the cloud has no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,

@@ -1,6 +1,6 @@
 //! JSON types for projects, their limits, the audit log, health and errors.
 
-use iottly_protocol::ProjectId;
+use iottly_protocol::{ProjectId, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -60,7 +60,8 @@ pub(crate) struct CreatedProject {
     #[serde(flatten)]
     pub(crate) project: ProjectDto,
     /// Token with all scopes in the new project; shown only here.
-    pub(crate) token: String,
+    #[schema(value_type = String)]
+    pub(crate) token: Secret,
     /// HTTP status: always 200.
     pub(crate) status: u16,
 }

@@ -1,5 +1,6 @@
 //! JSON types for tokens.
 
+use iottly_protocol::Secret;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -54,7 +55,8 @@ pub(crate) struct TokenList {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct CreatedToken {
     /// Text of the token; shown only here.
-    pub(crate) token: String,
+    #[schema(value_type = String)]
+    pub(crate) token: Secret,
     /// The token.
     #[serde(flatten)]
     pub(crate) about: TokenDto,

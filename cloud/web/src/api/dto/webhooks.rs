@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use iottly_protocol::DeviceId;
+use iottly_protocol::{DeviceId, Secret};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -131,7 +131,8 @@ pub(crate) struct OneWebhook {
 #[derive(Serialize, ToSchema)]
 pub(crate) struct WebhookWithSecret {
     /// Secret with which requests are signed; shown only here.
-    pub(crate) secret: String,
+    #[schema(value_type = String)]
+    pub(crate) secret: Secret,
     /// The webhook.
     #[serde(flatten)]
     pub(crate) webhook: WebhookDto,

@@ -87,7 +87,7 @@ async fn values_of_headers_go_to_no_receiver_that_they_were_not_set_for() {
         .create_token(minted.hash, &minted.token)
         .await
         .expect("created");
-    let writer = format!("Authorization: Bearer {}", minted.text);
+    let writer = format!("Authorization: Bearer {}", minted.text.expose());
     let put = async |settings: Value| {
         cloud
             .request("PUT", &path, &[&writer], settings.to_string().as_bytes())
@@ -295,7 +295,7 @@ async fn who_may_not_read_sends_no_messages_away() {
         .create_token(minted.hash, &minted.token)
         .await
         .expect("created");
-    let writer = format!("Authorization: Bearer {}", minted.text);
+    let writer = format!("Authorization: Bearer {}", minted.text.expose());
     cloud
         .request("POST", HOOKS, &[&writer], br#"{"url":"http://example.com/"}"#)
         .await
