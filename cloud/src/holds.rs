@@ -51,7 +51,7 @@ impl Holds {
         })
     }
 
-    /// Returns true while nobody has decided which board is the device.
+    /// Returns true while no operator has decided which board is the device.
     #[must_use]
     pub fn is_held(&self, device: DeviceId) -> bool {
         self.read(device, Hold::is_open).unwrap_or(false)
@@ -107,7 +107,7 @@ impl Holds {
         held.insert(scope.device, (scope, hold));
     }
 
-    /// Tells all boards of a device what they are.
+    /// Sends all boards of a device the verdicts on them.
     async fn tell(&self, device: DeviceId) {
         let copies = self
             .read(device, |hold| hold.copies().to_vec())
@@ -143,7 +143,7 @@ impl Holds {
         copies
     }
 
-    /// Keeps one board as the device. The others are told that they are copies.
+    /// Keeps one board as the device. The others are notified that they are copies.
     ///
     /// # Errors
     /// If the device has no such copy, or the store fails.

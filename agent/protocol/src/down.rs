@@ -88,7 +88,7 @@ pub struct StreamCheck {
 pub struct Held {
     /// Process that the verdict is for; others ignore it.
     pub boot: BootId,
-    /// True if the board is the device, false if it is a copy that stops; none while nobody has decided: the board
+    /// True if the board is the device, false if it is a copy that stops; none before a decision: the board
     /// connects as a copy and waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<bool>,

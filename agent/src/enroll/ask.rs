@@ -43,7 +43,7 @@ pub(super) async fn ask(
     show: &mut dyn FnMut(&Screen),
 ) -> Result<(Enrolled, Found), EnrollError> {
     let (answer, found) = once(options, options.trust, data, request).await?;
-    // Whoever answered first is asked again, and nobody else.
+    // The cloud that answered first is asked again, and no other.
     let trust = same(&found);
     let (mut answer, mut shown) = (answer, None);
     loop {

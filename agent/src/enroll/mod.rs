@@ -103,8 +103,8 @@ pub enum EnrollError {
     /// A person has rejected the board.
     #[error("the board was rejected")]
     Denied,
-    /// Nobody has approved the board in time.
-    #[error("nobody has approved the board in time; run the command again for a new code")]
+    /// The board was not approved in time.
+    #[error("the board was not approved in time; run the command again for a new code")]
     Expired,
     /// The system has no randomness.
     #[error("failed to read random bytes from the system: {0}")]

@@ -1,4 +1,4 @@
-//! Copies of a device: when two boards log in as one device, and what each of them is told. Pure.
+//! Copies of a device: when two boards log in as one device, and the verdict on each of them. Pure.
 //!
 //! A process of an agent has a random boot id, so two boards with one disk image have two of them, and take turns: a boot
 //! id that was left comes back. A board that restarts never returns to an earlier one.
@@ -9,7 +9,7 @@ use iottly_protocol::BootId;
 
 use crate::model::{CopyFate, DeviceCopy, UnixMs};
 
-/// Maximum number of copies of a device that are told apart. Another one takes the place of the one that was silent for
+/// Maximum number of copies of a device that are distinguished. Another one takes the place of the one that was silent for
 /// longest.
 pub const MAX_COPIES: usize = 8;
 /// Number of former boot ids of a device that are remembered.
@@ -85,7 +85,7 @@ impl Boots {
 pub enum Verdict {
     /// The board is the device.
     Go,
-    /// Nobody has decided yet: nothing is delivered and nothing is taken.
+    /// No operator has decided yet: nothing is delivered and nothing is taken.
     Held,
     /// Another board was kept: this one is a copy and stops.
     Left,
@@ -120,7 +120,7 @@ impl Hold {
         &self.copies
     }
 
-    /// Returns true while nobody has decided.
+    /// Returns true while no operator has decided.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.copies.iter().all(|copy| copy.fate == CopyFate::Open)
@@ -182,7 +182,7 @@ impl Hold {
         silent.filter(|_| self.copies.len() >= MAX_COPIES)
     }
 
-    /// Keeps one board; all others are copies. Returns false if there is none of this number, or somebody has decided.
+    /// Keeps one board; all others are copies. Returns false if there is none of this number, or an operator has decided.
     pub fn keep(&mut self, number: u32) -> bool {
         if !self.is_open() || self.copies.iter().all(|copy| copy.number != number) {
             return false;

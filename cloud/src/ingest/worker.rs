@@ -292,7 +292,7 @@ impl Worker {
         group.jobs.push(job);
     }
 
-    /// Returns true if the board with this hello is one of several that share the keys of the device; it is told so.
+    /// Returns true if the board with this hello is one of several that share the keys of the device, and sends it the verdict.
     async fn is_copy(&mut self, scope: Scope, hello: &Hello) -> bool {
         let seen = seen(hello, self.broker.address(scope.device));
         match self.holds.verdict(scope.device, hello.boot) {

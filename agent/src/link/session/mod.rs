@@ -95,7 +95,7 @@ pub(super) struct Session {
     refused: u64,
     /// The highest directive counter that was accepted.
     counter: u64,
-    /// True while several boards share this device's keys and nobody has decided: the session connects as a copy.
+    /// True while several boards share this device's keys and no operator has decided: the session connects as a copy.
     held: bool,
 }
 
@@ -272,7 +272,7 @@ impl Session {
         }
     }
 
-    /// Goes on as the verdict on this board says; it may come more than once.
+    /// Continues as the verdict on this board says; it may come more than once.
     fn verdict(&mut self, kept: Option<bool>, now_ms: u64, effects: &mut Vec<Effect>) {
         if matches!(self.phase, Phase::Ended) {
             return;

@@ -1,4 +1,4 @@
-//! Boards that wait for a person's approval: which of them get a place in a list, and what each is told when it asks
+//! Boards that wait for a person's approval: which of them get a place in a list, and the answer to each when it asks
 //! again. Pure; the lists live in the memory of the cloud, so that strangers write nothing to the database.
 
 use std::collections::HashMap;
@@ -66,7 +66,7 @@ pub struct WaitingBoard<K> {
 /// Answer to a board that waits, with the words of RFC 8628.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
-    /// Nobody has decided yet.
+    /// No operator has decided yet.
     Wait {
         /// Code of the board.
         code: ShortCode,
@@ -102,7 +102,7 @@ impl<K: Clone + Eq + Hash> WaitingList<K> {
         }
     }
 
-    /// Answers a request of a board of which nobody has approved. `fresh` becomes its code if it has none. `now` is of a
+    /// Answers a request of a board that has no approval. `fresh` becomes its code if it has none. `now` is of a
     /// clock that does not jump.
     pub fn ask(
         &mut self,
@@ -145,7 +145,7 @@ impl<K: Clone + Eq + Hash> WaitingList<K> {
         told
     }
 
-    /// Returns the board with this code, if its time is not over and nobody has rejected it.
+    /// Returns the board with this code, if its time is not over and it was not rejected.
     #[must_use]
     pub fn find(&self, code: ShortCode, now: UnixMs) -> Option<&WaitingBoard<K>> {
         let mut boards = self
@@ -170,7 +170,7 @@ impl<K: Clone + Eq + Hash> WaitingList<K> {
         boards
     }
 
-    /// Rejects a board: until [`WAIT_MS`] from now it is told so.
+    /// Rejects a board: until [`WAIT_MS`] from now its requests are answered so.
     pub fn deny(&mut self, key: &DeviceKey, now: UnixMs) {
         if let Some(board) = self.boards.get_mut(key) {
             board.denied = true;
@@ -258,7 +258,7 @@ impl<K> WaitingBoard<K> {
 
 /// Maximum number of wrong codes that a person, a token or an address may name within [`WAIT_MS`].
 pub const GUESSES: u32 = 5;
-/// Maximum number of guessers that are remembered. Beyond it nobody may guess.
+/// Maximum number of guessers that are remembered. Beyond it no other may guess.
 const MAX_GUESSERS: usize = 10_000;
 
 /// Wrong short codes, by those who named them.
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_guesses_more_than_five_times_in_ten_minutes() {
+    fn five_wrong_codes_in_ten_minutes_are_all() {
         let mut guesses = Guesses::default();
         for _ in 0..GUESSES {
             assert_eq!(guesses.admit(&1, 0), Ok(()));
@@ -448,9 +448,9 @@ mod tests {
         assert_eq!(guesses.admit(&1, WAIT_MS), Ok(()));
         guesses.wrong(1, WAIT_MS);
         assert_eq!(guesses.admit(&1, WAIT_MS + 1), Ok(()), "a new window");
-        for who in 10..10 + i32::try_from(MAX_GUESSERS).expect("small") {
-            if guesses.admit(&who, WAIT_MS).is_ok() {
-                guesses.wrong(who, WAIT_MS);
+        for guesser in 10..10 + i32::try_from(MAX_GUESSERS).expect("small") {
+            if guesses.admit(&guesser, WAIT_MS).is_ok() {
+                guesses.wrong(guesser, WAIT_MS);
             }
         }
         assert!(guesses.wrong.len() <= MAX_GUESSERS);

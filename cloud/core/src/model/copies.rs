@@ -7,7 +7,7 @@ use super::UnixMs;
 /// Decision on a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CopyFate {
-    /// Nobody has decided.
+    /// No operator has decided.
     Open,
     /// The board is the device.
     Kept,
@@ -20,7 +20,7 @@ pub enum CopyFate {
 pub struct DeviceCopy {
     /// Number among the copies of the device, from 1 on.
     pub number: u32,
-    /// Start of the agent's process, by which the board is told apart.
+    /// Start of the agent's process, which distinguishes the board.
     pub boot: BootId,
     /// Hash of the serial number or machine id.
     pub hardware: Option<String>,

@@ -73,7 +73,7 @@ fn two_boards_with_one_disk_wait_until_one_is_kept() {
     assert_eq!(names, ["porch", "porch (copy 2)"]);
     assert!(held.iter().all(|copy| copy["address"] == "127.0.0.1"), "{held:?}");
 
-    // Nothing is stored while nobody has decided. What was on its way at the beginning has arrived by now.
+    // Nothing is stored before a decision. What was on its way at the beginning has arrived by now.
     std::thread::sleep(std::time::Duration::from_secs(2));
     let before = one.history().len();
     std::thread::sleep(std::time::Duration::from_secs(3));

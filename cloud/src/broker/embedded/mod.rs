@@ -68,7 +68,7 @@ pub struct EmbeddedBroker {
     router: Arc<MessageRouter>,
     hooks: Arc<hooks::Hooks>,
     peers: Arc<Peers>,
-    /// Devices with copies, between which nobody has decided; bounded by the devices.
+    /// Devices with copies, without a decision; bounded by the devices.
     held: RwLock<HashSet<DeviceId>>,
     address: Option<SocketAddr>,
     entrance: MqttEntrance,
@@ -255,7 +255,7 @@ impl Broker for EmbeddedBroker {
         {
             return Err(BrokerError::Publish {
                 topic,
-                reason: "several boards log in as this device, and nobody has decided which one it is".into(),
+                reason: "several boards log in as this device, and no operator has kept one".into(),
             });
         }
         if !self.is_connected(device).await {

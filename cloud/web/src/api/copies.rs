@@ -12,7 +12,7 @@ use super::spaced::Spaced;
 use crate::auth::{DeviceAccess, ProjectAccess};
 use crate::error::ApiError;
 
-/// Lists the boards that log in with the keys of the same device, while nobody has decided which of them is the device.
+/// Lists the boards that log in with the keys of the same device, while no operator has decided which of them is the device.
 ///
 /// Nothing is delivered to them and nothing of them is stored until one is kept; their messages wait on the boards.
 #[utoipa::path(

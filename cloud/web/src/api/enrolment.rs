@@ -17,7 +17,7 @@ use crate::error::ApiError;
 /// Makes a board a device of the project that its code belongs to, or lets it wait for a person's approval.
 ///
 /// A board without a code, or with an enrolment key that waits, gets a short code for people, and repeats its request
-/// until somebody has decided (the device flow of RFC 8628; the signed request is the device code).
+/// until an operator has decided (the device flow of RFC 8628; the signed request is the device code).
 ///
 /// A pair code works once; the board that used it gets a new secret when it asks again within an hour. A refusal has one text for
 /// every reason.

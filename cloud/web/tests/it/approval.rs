@@ -53,7 +53,7 @@ async fn a_board_without_a_code_is_approved_by_the_code_on_its_screen() {
     assert!(matches!(again, EnrollAnswer::SlowDown(_)), "it asked too early");
     assert_eq!(waits(again).short_code, waiting.short_code);
     assert!(waiting.expires_ms <= 600_000 && waiting.poll_ms >= 1_000);
-    // It is in no list, and whoever knows the code sees it, however it is typed.
+    // It is in no list, and an operator who knows the code sees it, however it is typed.
     assert_eq!(cloud.get(WAITING).await.ok()["boards"], json!([]));
     let typed = waiting.short_code.to_string().to_lowercase().replace('-', "");
     let shown = cloud.get(&format!("{WAITING}/{typed}")).await.ok();
