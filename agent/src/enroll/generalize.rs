@@ -1,10 +1,22 @@
 //! Emptying of a data folder, for images that many boards get.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use super::{EnrollError, file, is_configured};
 use crate::datadir::DataDir;
+
+/// Files and folders with what the cloud has given to a device.
+const OF_DEVICE: [&str; 7] = [
+    "commands.journal",
+    "developer",
+    "firmware.state",
+    "running",
+    "settings.json",
+    "trust",
+    "update",
+];
 
 /// Empties a data folder, so that boards with a copy of this disk enrol as devices of their own. The configuration and
 /// the cache of compiled firmware stay. Returns the names of what was removed.
@@ -18,26 +30,15 @@ pub fn generalize(path: &Path) -> Result<Vec<String>, EnrollError> {
         // Its id and secret would be in every copy.
         return Err(EnrollError::Configured(configured.display().to_string()));
     }
-    clear(path, &[])
-}
-
-/// Removes what belongs to a device, except what is kept. Returns the names of what was removed.
-pub(super) fn clear(path: &Path, kept: &[&str]) -> Result<Vec<String>, EnrollError> {
     let mut removed = Vec::new();
     let entries = fs::read_dir(path).map_err(|reason| file(path, reason))?;
     for entry in entries {
         let entry = entry.map_err(|reason| file(path, reason))?;
         let (at, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        if matches!(name.as_str(), "agent.toml" | "cache" | "lock") || kept.contains(&name.as_str()) {
+        if matches!(name.as_str(), "agent.toml" | "cache" | "lock") {
             continue;
         }
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let done = if is_folder {
-            fs::remove_dir_all(&at)
-        } else {
-            fs::remove_file(&at)
-        };
-        done.map_err(|reason| file(&at, reason))?;
+        remove(&at, entry.file_type().is_ok_and(|kind| kind.is_dir()))?;
         removed.push(name);
     }
     fs::File::open(path)
@@ -45,6 +46,28 @@ pub(super) fn clear(path: &Path, kept: &[&str]) -> Result<Vec<String>, EnrollErr
         .map_err(|reason| file(path, reason))?;
     removed.sort();
     Ok(removed)
+}
+
+/// Removes what the cloud has given to the former device of a copy; its queue stays.
+pub(super) fn clear_device(path: &Path) -> Result<(), EnrollError> {
+    for name in OF_DEVICE {
+        let at = path.join(name);
+        match fs::symlink_metadata(&at) {
+            Ok(found) => remove(&at, found.is_dir())?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(reason) => return Err(file(&at, reason)),
+        }
+    }
+    Ok(())
+}
+
+fn remove(at: &Path, is_folder: bool) -> Result<(), EnrollError> {
+    let done = if is_folder {
+        fs::remove_dir_all(at)
+    } else {
+        fs::remove_file(at)
+    };
+    done.map_err(|reason| file(at, reason))
 }
 
 #[cfg(test)]

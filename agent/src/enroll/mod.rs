@@ -163,10 +163,7 @@ pub async fn enroll(
         return Err(EnrollError::Other(enrolled.device_id, known.device_id));
     }
     if is_copy {
-        generalize::clear(
-            &options.data,
-            &["queue", "identity", PENDING_FILE, COPY_FILE, "clock"],
-        )?;
+        generalize::clear_device(&options.data)?;
     }
     let own_authority = match &found {
         Found::Authority(der) => {

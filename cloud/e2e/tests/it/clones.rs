@@ -1,6 +1,6 @@
 //! Two boards with one disk: a copied data folder, with real agents.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -42,6 +42,27 @@ fn copies(site: &Site) -> Vec<Value> {
     listed["copies"].as_array().expect("copies").clone()
 }
 
+/// Returns the messages of the firmware.
+fn sent(history: Vec<Value>) -> Vec<Value> {
+    let sent = history.into_iter();
+    sent.filter(|message| message["payload"]["start"].is_u64())
+        .collect()
+}
+
+/// Checks that the messages of every start of a firmware are there once, in whichever history.
+fn every_number_once(histories: [&[Value]; 2]) {
+    let mut numbers: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for message in histories.into_iter().flatten() {
+        let number = |key: &str| message["payload"][key].as_u64().expect("a number");
+        numbers.entry(number("start")).or_default().push(number("n"));
+    }
+    for (start, mut seen) in numbers {
+        seen.sort_unstable();
+        let wanted: Vec<u64> = (0..seen.len() as u64).collect();
+        assert_eq!(seen, wanted, "start {start}");
+    }
+}
+
 fn starts(history: &[Value]) -> BTreeSet<u64> {
     let start = |message: &Value| message["payload"]["start"].as_u64();
     history.iter().filter_map(start).collect()
@@ -75,14 +96,18 @@ fn two_boards_with_one_disk_wait_until_one_is_kept() {
 
     // Nothing is stored before a decision. What was on its way at the beginning has arrived by now.
     std::thread::sleep(std::time::Duration::from_secs(2));
-    let before = one.history().len();
+    let before = sent(one.history()).len();
     std::thread::sleep(std::time::Duration::from_secs(3));
-    assert_eq!(one.history().len(), before, "nothing of either board is stored");
+    assert_eq!(
+        sent(one.history()).len(),
+        before,
+        "nothing of either board is stored"
+    );
     assert_eq!(copies(&site).len(), 2);
 
     site.operator(&["device", "keep", id, "2"]);
     let message = wait_for("the kept board to send again", || {
-        let history = one.history();
+        let history = sent(one.history());
         (history.len() > before + 20)
             .then(|| history.last().cloned())
             .flatten()
@@ -112,7 +137,7 @@ fn two_boards_with_one_disk_wait_until_one_is_kept() {
     let hall = board(&site, own, left);
     let agent = hall.start();
     wait_for("the messages that waited on the copy", || {
-        let history = hall.history();
+        let history = sent(hall.history());
         let waited = starts(&history).len() > 1 && history.len() > 20;
         waited.then_some(())
     });
@@ -123,5 +148,6 @@ fn two_boards_with_one_disk_wait_until_one_is_kept() {
         "nothing of the copy is mixed in"
     );
     every_seq_exactly_once(&hall.history());
+    every_number_once([&sent(one.history()), &sent(hall.history())]);
     site.cloud.terminate();
 }
