@@ -5,19 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use iottly_sandbox::Interface;
 use serde::Deserialize;
 
-/// Labels of the board that firmware may use, whatever its manifest requests. An interface that is not listed
-/// grants nothing.
+/// Labels of the board, by interface. An interface that is not listed has none; `*` stands for all labels.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, BTreeSet<String>>")]
 pub struct Grants(BTreeMap<Interface, BTreeSet<String>>);
 
 impl Grants {
-    /// Returns `true` if firmware may use this label.
+    /// Returns `true` if the list has this label.
     #[must_use]
     pub fn allow(&self, interface: Interface, label: &str) -> bool {
         self.0
             .get(&interface)
-            .is_some_and(|labels| labels.contains(label))
+            .is_some_and(|labels| labels.contains(label) || labels.contains("*"))
     }
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod access;
 mod clock;
 mod config;
 mod datadir;
@@ -24,6 +25,7 @@ mod update;
 mod watchdog;
 mod work;
 
+pub use access::{Access, POLICY_FILE, Policy, PolicyError};
 pub use config::{
     AgentConfig, BoardKind, BrokerAddress, Compiler, ConfigError, ProxyAddress, QueueConfig, UpdateConfig,
 };

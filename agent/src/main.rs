@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+mod board_report;
 mod enroll_args;
 mod enroll_screen;
 mod queue_report;
@@ -23,6 +24,7 @@ usage: iottly-agent enroll 'iottly://HOST[:PORT]/CODE#FINGERPRINT' --data DIR [-
        iottly-agent run --config FILE | --data DIR
        iottly-agent warm --config FILE | --data DIR
        iottly-agent queue --data DIR [--output json]
+       iottly-agent board [--config FILE | --data DIR] [--json]
        iottly-agent generalize --data DIR
 
   enroll URL        make this board a device of a cloud; URL is what `iottly device enroll` prints
@@ -44,6 +46,10 @@ usage: iottly-agent enroll 'iottly://HOST[:PORT]/CODE#FINGERPRINT' --data DIR [-
   queue             show the records that wait for the cloud: number, bytes, gaps, dead letters; the agent may be running
     --data DIR      data folder
     --output FORMAT text (default) or json
+  board             show the parts of the board, which are free, which firmware may use, and the step that mends a missing
+                    permission or device; the agent may be running
+    --config, --data  the configuration that names the board; without one, the board is the machine itself
+    --json          as JSON
   generalize        remove the device's identity, queue and state, so that copies of this disk enrol for themselves
     --data DIR      data folder
   --help            show this help
@@ -75,6 +81,11 @@ enum Command {
     },
     Queue {
         data: PathBuf,
+        json: bool,
+    },
+    Board {
+        config: Option<PathBuf>,
+        data: Option<PathBuf>,
         json: bool,
     },
     Print(&'static str),
@@ -114,6 +125,7 @@ fn main() -> ExitCode {
             }
             Err(error) => Err(error),
         },
+        Command::Board { config, data, json } => board(config, data, json),
         Command::Print(text) => print(text),
         Command::Version(false) => print(concat!("iottly-agent ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Version(true) => print(&format!(
@@ -167,6 +179,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
             Long("config") => config = Some(PathBuf::from(parser.value()?)),
             Long("data") => data = Some(PathBuf::from(parser.value()?)),
             Long("compiler") => compiler = Some(PathBuf::from(parser.value()?)),
+            Long("json") => json = true,
             Long("output") => {
                 json = match parser.value()?.to_string_lossy().as_ref() {
                     "json" => true,
@@ -188,11 +201,12 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
             let data = data.context("queue needs --data DIR")?;
             return Ok(Command::Queue { data, json });
         }
+        Some("board") => return Ok(Command::Board { config, data, json }),
         Some("generalize") => {
             return Ok(Command::Generalize(data.context("generalize needs --data DIR")?));
         }
         Some(verb) => anyhow::bail!("unknown command {verb:?}"),
-        None => anyhow::bail!("missing command: enroll, run, warm, queue or generalize"),
+        None => anyhow::bail!("missing command: enroll, run, warm, queue, board or generalize"),
     }
     if config.is_none() && data.is_none() {
         anyhow::bail!(
@@ -232,6 +246,14 @@ fn enroll(options: EnrollOptions) -> anyhow::Result<()> {
         "enrolled at {host} as {name} ({device}); start it with iottly-agent run --data {}\n",
         data.display()
     ))
+}
+
+fn board(path: Option<PathBuf>, data: Option<PathBuf>, json: bool) -> anyhow::Result<()> {
+    let config = match path.is_some() || data.is_some() {
+        true => Some(configuration(path, data, None)?),
+        false => None,
+    };
+    print(&board_report::report(config.as_ref(), json)?)
 }
 
 fn generalize(data: &Path) -> anyhow::Result<()> {

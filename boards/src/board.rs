@@ -8,7 +8,7 @@ use embedded_hal::i2c::I2c;
 use embedded_hal::pwm::SetDutyCycle;
 use embedded_hal::spi::SpiDevice;
 
-use crate::{BoardError, I2cError, SpiError, UartError};
+use crate::{BoardError, I2cError, Part, SpiError, UartError};
 
 /// Digital output; its level stays when it is dropped.
 pub type OutputPort = Box<dyn StatefulOutputPin<Error = BoardError> + Send>;
@@ -46,6 +46,14 @@ impl Watch {
 pub trait Board: Send + Sync {
     /// Returns the kind of board, for example `virtual`.
     fn kind(&self) -> &str;
+
+    /// Returns the parts, and which of them are free.
+    fn parts(&self) -> Vec<Part>;
+
+    /// Returns all labels of the device that a label of an interface means, this one among them.
+    fn names(&self, _interface: &str, label: &str) -> Vec<String> {
+        vec![label.to_owned()]
+    }
 
     /// Opens a pin as an output and drives it high or low at once.
     ///

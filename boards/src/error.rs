@@ -22,6 +22,56 @@ pub enum BoardError {
         /// Requested label.
         label: String,
     },
+    /// Another program, or the kernel, has the part.
+    #[error("{label:?} is in use by {by}")]
+    Busy {
+        /// Requested label.
+        label: String,
+        /// Name of the consumer, as the kernel knows it.
+        by: String,
+    },
+    /// The label is known, and this machine does not have its device.
+    #[error("{label:?}: {node} does not exist; {remedy}")]
+    Absent {
+        /// Requested label.
+        label: String,
+        /// Path of the device.
+        node: String,
+        /// Step that makes it appear.
+        remedy: String,
+    },
+    /// The agent's user may not use the device.
+    #[error("{label:?}: no permission for {node}; {remedy}")]
+    Denied {
+        /// Requested label.
+        label: String,
+        /// Path of the device.
+        node: String,
+        /// Step that gives the permission.
+        remedy: String,
+    },
+    /// The profile is for another machine: its GPIO chip is not here.
+    #[error(
+        "profile {profile} does not fit this machine: {label:?} is on GPIO chip {chip:?}, here are {found}"
+    )]
+    WrongProfile {
+        /// Requested label.
+        label: String,
+        /// Name of the profile.
+        profile: String,
+        /// Label of the chip.
+        chip: String,
+        /// Labels of the chips that exist.
+        found: String,
+    },
+    /// The device did not answer in time.
+    #[error("{label:?} does not answer: {reason}")]
+    TimedOut {
+        /// Requested label.
+        label: String,
+        /// Step and time.
+        reason: String,
+    },
     /// The system below the board failed.
     #[error("{0}")]
     Io(String),

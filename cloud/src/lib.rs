@@ -20,6 +20,7 @@ pub mod ingest;
 pub mod leases;
 pub mod live;
 mod metrics;
+pub mod outbound;
 pub mod random;
 pub mod releases;
 pub mod rollout;

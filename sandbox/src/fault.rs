@@ -72,9 +72,16 @@ impl From<types::Fault> for Fault {
 impl From<BoardError> for Fault {
     fn from(error: BoardError) -> Self {
         match error {
-            BoardError::Missing { .. } | BoardError::Unsupported(_) => Self::Unsupported(error.to_string()),
+            BoardError::Missing { .. }
+            | BoardError::Unsupported(_)
+            | BoardError::Absent { .. }
+            | BoardError::WrongProfile { .. } => Self::Unsupported(error.to_string()),
+            BoardError::Denied { .. } => Self::Denied(error.to_string()),
             BoardError::InUse { .. } => Self::Busy,
-            BoardError::Io(_) => Self::Io(error.to_string()),
+            // Unlike `busy`, this text names the consumer.
+            BoardError::Busy { .. } | BoardError::TimedOut { .. } | BoardError::Io(_) => {
+                Self::Io(error.to_string())
+            }
         }
     }
 }

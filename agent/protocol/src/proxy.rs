@@ -7,20 +7,23 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// tunnels that the HTTP clients request.
 #[must_use]
 pub fn is_direct(url: &str) -> bool {
-    let url = url.trim();
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return true;
-    };
-    if !scheme.eq_ignore_ascii_case("https") {
-        return true;
+    match scheme_and_host(url) {
+        Some((scheme, host)) => !scheme.eq_ignore_ascii_case("https") || is_loopback(host),
+        None => true,
     }
+}
+
+/// Returns the scheme and the host of a URL, without user, port and brackets; `None` for a text without a scheme.
+#[must_use]
+pub fn scheme_and_host(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.trim().split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
     let host = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
         Some((address, _)) => address,
         None => host.split_once(':').map_or(host, |(name, _)| name),
     };
-    is_loopback(host)
+    Some((scheme, host))
 }
 
 /// Returns true if a host's name or address is this machine.

@@ -45,6 +45,11 @@ impl From<SocketAddr> for BrokerAddress {
 }
 
 impl BrokerAddress {
+    /// Returns true if everything on the way to the broker is encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.way != Way::Plain
+    }
+
     /// Returns the address of a cloud's one port, behind TLS.
     pub(crate) fn secure(host: &str, port: u16) -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! Errors of a configuration without any of its text: a secret may be anywhere in it by mistake.
 
 /// Keys of a configuration, which an error may name.
-const KEYS: [&str; 33] = [
+const KEYS: [&str; 34] = [
     "device_id",
     "secret",
     "broker",
@@ -28,6 +28,7 @@ const KEYS: [&str; 33] = [
     "group",
     "capabilities",
     "p256",
+    "login",
     "poll_seconds",
     "gpio",
     "i2c",

@@ -7,15 +7,18 @@ use iottly_protocol::{DeviceId, Secret};
 use iottly_update::read_file;
 use serde::Deserialize;
 
+use crate::access::POLICY_FILE;
 use crate::grants::Grants;
 use crate::identity::{IdentityError, IdentityStore};
 use crate::outbox::{DEFAULT_DISK_BYTES, Policy, WhenFull};
 
+mod board;
 mod broker;
 mod enrolled;
 mod explain;
 mod updates;
 
+pub use board::BoardKind;
 pub(crate) use broker::Way;
 pub use broker::{BrokerAddress, ProxyAddress};
 pub(crate) use enrolled::{CA_FILE, ROOT_FILE};
@@ -64,6 +67,9 @@ pub struct AgentConfig {
     /// Parts of the board that firmware may use; without it, all that its manifest requests.
     #[serde(default)]
     pub grants: Option<Grants>,
+    /// File of the owner's policy, which limits the grants; without the file all that is granted is allowed.
+    #[serde(default = "policy_file")]
+    pub policy: Option<PathBuf>,
     /// Bounds of the queue.
     #[serde(default)]
     pub queue: QueueConfig,
@@ -82,12 +88,8 @@ fn allowed() -> bool {
     true
 }
 
-/// Kind of board.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BoardKind {
-    /// A board in memory with a device of every kind, see `iottly_boards::VirtualBoard::standard`.
-    Virtual,
+fn policy_file() -> Option<PathBuf> {
+    Some(POLICY_FILE.into())
 }
 
 /// Command that starts the compiler.
@@ -192,6 +194,7 @@ impl AgentConfig {
             compiler: Compiler::default(),
             board: None,
             grants: None,
+            policy: None,
             queue: QueueConfig::default(),
             developer: true,
             updates: None,
@@ -263,7 +266,13 @@ impl AgentConfig {
     fn resolved(mut self, folder: &Path) -> Self {
         let config = &mut self;
         config.data_dir = folder.join(&config.data_dir);
-        for path in [&mut config.firmware, &mut config.ca, &mut config.cache_dir] {
+        config.board = config.board.take().map(|board| board.resolved(folder));
+        for path in [
+            &mut config.firmware,
+            &mut config.ca,
+            &mut config.cache_dir,
+            &mut config.policy,
+        ] {
             *path = path.as_ref().map(|path| folder.join(path));
         }
         if let Some(updates) = &mut config.updates {

@@ -17,6 +17,10 @@ pub struct UpdateConfig {
     /// public web.
     #[serde(default)]
     pub ca: Option<PathBuf>,
+    /// True if the repository is the cloud's although its host is not the broker's, so that it gets the device's login; by
+    /// default the hosts are compared.
+    #[serde(default)]
+    pub login: bool,
     /// Project of the device.
     pub project: ProjectId,
     /// Group of the device, for directives to groups.
@@ -44,6 +48,7 @@ impl UpdateConfig {
             repository: repository.into(),
             root,
             ca: None,
+            login: false,
             project,
             group: None,
             board: any_board(),

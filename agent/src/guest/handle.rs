@@ -73,7 +73,7 @@ mod tests {
             runtime: Runtime::new().expect("runtime"),
             device: "test".to_owned(),
             board: None,
-            grants: None,
+            access: crate::access::Access::default(),
             settings: Settings::default(),
             state: dir.path().join("state"),
             budget: WriteBudget::new(1 << 20),

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::budget::{WriteBudget, message_cost};
 use super::messages;
 use super::state::FileState;
-use crate::grants::Grants;
+use crate::access::Access;
 use crate::outbox::{Outbox, OutboxError};
 use crate::settings::Settings;
 use crate::throttle::{LogLimit, cut};
@@ -23,8 +23,8 @@ pub(super) struct AgentHost {
     pub(super) outbox: Outbox,
     pub(super) device: String,
     pub(super) board: Option<Arc<dyn Board>>,
-    /// Grants of the device's operator; `None` leaves all decisions to the manifest.
-    pub(super) grants: Option<Grants>,
+    /// Parts of the board that the device's owner leaves to firmware.
+    pub(super) access: Access,
     pub(super) settings: Settings,
     pub(super) state: FileState,
     /// Limit on the bytes that the firmware may make the device write.
@@ -147,9 +147,7 @@ impl Host for AgentHost {
     }
 
     fn grants(&self, interface: Interface, label: &str) -> bool {
-        self.grants
-            .as_ref()
-            .is_none_or(|grants| grants.allow(interface, label))
+        self.access.allow(interface, label)
     }
 
     fn setting(&self, key: &str) -> Option<String> {

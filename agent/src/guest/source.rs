@@ -8,7 +8,7 @@ use iottly_sandbox::{Cache, Runtime};
 use tokio::sync::mpsc;
 
 use super::budget::WriteBudget;
-use crate::grants::Grants;
+use crate::access::Access;
 use crate::outbox::Outbox;
 use crate::settings::Settings;
 use crate::status::StatusBoard;
@@ -52,7 +52,7 @@ pub(crate) struct FirmwareSource {
     /// Board that the firmware drives.
     pub(crate) board: Option<Arc<dyn Board>>,
     /// Parts of the board that firmware may use.
-    pub(crate) grants: Option<Grants>,
+    pub(crate) access: Access,
     /// Settings from the cloud.
     pub(crate) settings: Settings,
     /// File of the key-value state.

@@ -270,7 +270,7 @@ impl Supervisor {
             outbox: self.ports.outbox.clone(),
             device: source.device.clone(),
             board: source.board.clone(),
-            grants: source.grants.clone(),
+            access: source.access.clone(),
             settings: source.settings.clone(),
             state: self.state()?,
             budget: source.budget.clone(),

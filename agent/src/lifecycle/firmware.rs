@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
-use iottly_boards::{Board, VirtualBoard};
+use iottly_boards::Board;
+use iottly_protocol::Secret;
 use iottly_protocol::release::FIRMWARE_ABI;
 use iottly_sandbox::{Cache, Runtime};
+use tokio::sync::watch;
+use tracing::error;
 
 use super::error::AgentError;
-use crate::config::{AgentConfig, BoardKind};
+use crate::access::{Access, Policy};
+use crate::config::AgentConfig;
 use crate::guest::{self, FirmwareSource, Guest, Installed, Ports, WriteBudget};
 use crate::outbox::Outbox;
 use crate::settings::Settings;
@@ -36,13 +40,11 @@ pub(super) async fn start_guest(
         let _ = ports.inbox.send(GuestEvent::State(absent)).await;
         return Ok(None);
     };
-    let board = config
-        .board
-        .map(|BoardKind::Virtual| Arc::new(VirtualBoard::standard()) as Arc<dyn Board>);
+    let board = board(config);
     let device = config.device_id.to_string();
     let state = config.data_dir.join("firmware.state");
     let runtime = runtime.clone();
-    let grants = config.grants.clone();
+    let access = Access::new(config.grants.clone(), policy(config), board.clone());
     let budget = WriteBudget::new(config.queue.firmware_bytes_per_day);
     let source = FirmwareSource {
         installed,
@@ -51,7 +53,7 @@ pub(super) async fn start_guest(
         runtime,
         device,
         board,
-        grants,
+        access,
         settings,
         state,
         budget,
@@ -62,6 +64,30 @@ pub(super) async fn start_guest(
         .map_err(AgentError::System)
 }
 
+/// Returns the configured board. Without a valid profile firmware runs, and has no board.
+fn board(config: &AgentConfig) -> Option<Arc<dyn Board>> {
+    let board = config.board.as_ref()?.board();
+    board
+        .inspect_err(|error| {
+            error!(%error, "failed to read the profile of the board; firmware has no pins and buses");
+        })
+        .ok()
+}
+
+/// Returns the owner's policy; one that cannot be read allows nothing.
+fn policy(config: &AgentConfig) -> Policy {
+    let Some(path) = &config.policy else {
+        return Policy::default();
+    };
+    match Policy::read(path) {
+        Ok(policy) => policy.unwrap_or_default(),
+        Err(error) => {
+            error!(%error, "failed to read the policy; firmware may use no part of the board");
+            Policy::nothing()
+        }
+    }
+}
+
 /// Starts the update's thread, if updates are configured.
 pub(super) fn start_update(
     config: &AgentConfig,
@@ -69,6 +95,7 @@ pub(super) fn start_update(
     cache: Option<Arc<Cache>>,
     mailbox: guest::Mailbox,
     outbox: &Outbox,
+    secret: watch::Receiver<Secret>,
 ) -> Result<Option<UpdateThread>, AgentError> {
     let (Some(updates), Some(cache)) = (config.updates.clone(), cache) else {
         return Ok(None);
@@ -89,6 +116,8 @@ pub(super) fn start_update(
             .clock()
             .cloned()
             .expect("the agent's queue is dated by the board's clock"),
+        broker: config.broker.clone(),
+        secret,
     };
     UpdateThread::start(parts, &name)
         .map(Some)

@@ -142,7 +142,8 @@ impl Agent {
             requests,
         )
         .await?;
-        let update = start_update(&config, runtime, cache, mailbox, &outbox)?;
+        let (secret_tx, secret) = watch::channel(config.secret.clone());
+        let update = start_update(&config, runtime, cache, mailbox, &outbox, secret.clone())?;
         // Ends with the link, which holds the other end of the channel.
         tokio::spawn(settings_task.run());
         // 3. The inbox, then the link, which delivers to all of them.
@@ -161,7 +162,6 @@ impl Agent {
         let trust = config.ca.as_deref().map_or(Trust::Public, Trust::File);
         let route =
             Route::new(&config.broker, trust, proxy.as_ref(), clock.clone()).map_err(AgentError::System)?;
-        let (secret_tx, secret) = watch::channel(config.secret);
         let refused = Arc::new(Notify::new());
         if config.enrolled {
             // Ends with the agent.

@@ -8,13 +8,15 @@ use std::time::Duration;
 use std::{io, thread};
 
 use iottly_protocol::DeviceId;
-use iottly_protocol::Report;
 use iottly_protocol::release::{Directive, Reason, Refusal};
 use iottly_protocol::tuf::Vouched;
+use iottly_protocol::{Report, Secret};
 use iottly_sandbox::{Cache, Runtime};
 use iottly_update::{Event, MetaError, Offer, Repository, SystemDisk, TrustFolder, Updater, read_file};
+use tokio::sync::watch;
 
 use super::admission::{Admission, Verdict};
+use super::cloud_login::cloud_login;
 use super::directive_schedule::{DirectiveSchedule, Next};
 use super::directives::Directives;
 use super::fetch::{self, Questions};
@@ -26,7 +28,7 @@ use super::question::{Answer, Question};
 use super::release_source::{Outstanding, ReleaseSource};
 use super::reporter::Reporter;
 use crate::clock::Monotonic;
-use crate::config::UpdateConfig;
+use crate::config::{BrokerAddress, UpdateConfig};
 use crate::developer::Lease;
 use crate::guest::{Mailbox, TrialEvent};
 use crate::outbox::Outbox;
@@ -52,6 +54,10 @@ pub(crate) struct UpdateParts {
     pub(crate) guest: Mailbox,
     pub(crate) outbox: Outbox,
     pub(crate) clock: BoardClock,
+    /// Address of the broker: the repository of the same cloud gets the device's login.
+    pub(crate) broker: BrokerAddress,
+    /// Secret of the device's login.
+    pub(crate) secret: watch::Receiver<Secret>,
 }
 
 /// Handle of the thread. Dropping it asks the thread to end.
@@ -78,6 +84,11 @@ impl UpdateThread {
         let repository = match &parts.config.ca {
             Some(ca) => Repository::with_ca(&parts.config.repository, ca)?,
             None => Repository::at(&parts.config.repository),
+        };
+        let login = cloud_login(&parts.config, &parts.broker, parts.device, parts.secret);
+        let repository = match login {
+            Some(login) => repository.with_login(login),
+            None => repository,
         };
         let mailbox = UpdateMailbox::default();
         let reporter = Reporter::new(parts.device, parts.outbox.clone());

@@ -2,6 +2,7 @@
 
 mod actor;
 mod admission;
+mod cloud_login;
 mod directive_schedule;
 mod directives;
 mod fetch;

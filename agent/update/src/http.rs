@@ -1,27 +1,42 @@
 //! A release repository behind a web server. Verifies nothing beyond the server's certificate.
 
+use std::fmt;
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
 
 use iottly_protocol::proxy::is_direct;
 use iottly_protocol::tuf::{Fetch, FetchError, Place};
 use ureq::http::StatusCode;
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, Proxy};
+use ureq::typestate::WithoutBody;
+use ureq::{Agent, Proxy, RequestBuilder};
 
 use crate::pace::Watchman;
 
 /// Longest time for resolving a name, for connecting, for the start of an answer and for its next byte.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Source of the value of the header `Authorization`, asked for each request, since a device's secret changes.
+pub type Login = Arc<dyn Fn() -> String + Send + Sync>;
+
 /// Repository behind a web server. Redirects are not followed: they could make the device request anything
 /// that its network reaches.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct HttpRepository {
     agent: Agent,
     metadata: String,
     targets: String,
     watchman: Watchman,
+    login: Option<Login>,
+}
+
+impl fmt::Debug for HttpRepository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpRepository")
+            .field("metadata", &self.metadata)
+            .finish_non_exhaustive()
+    }
 }
 
 impl HttpRepository {
@@ -55,6 +70,25 @@ impl HttpRepository {
             metadata: slashed(metadata),
             targets: slashed(targets),
             watchman: Watchman::new(),
+            login: None,
+        }
+    }
+
+    /// Returns the repository with a login for its server. The login must be for this very server: it is sent with every
+    /// request.
+    #[must_use]
+    pub fn with_login(self, login: Login) -> Self {
+        Self {
+            login: Some(login),
+            ..self
+        }
+    }
+
+    fn get(&self, url: &str) -> RequestBuilder<WithoutBody> {
+        let request = self.agent.get(url);
+        match &self.login {
+            Some(login) => request.header("Authorization", login()),
+            None => request,
         }
     }
 
@@ -70,7 +104,6 @@ impl HttpRepository {
 
     fn whole(&self, url: &str) -> Result<Box<dyn Read>, FetchError> {
         let answer = self
-            .agent
             .get(url)
             .call()
             .map_err(|e| FetchError::Failed(e.to_string()))?;
@@ -89,7 +122,6 @@ impl HttpRepository {
         let last = from.saturating_add(length).saturating_sub(1);
         let url = format!("{}{path}", self.targets);
         let answer = self
-            .agent
             .get(&url)
             .header("Range", format!("bytes={from}-{last}"))
             .call();
@@ -113,6 +145,10 @@ fn refused(status: StatusCode) -> FetchError {
     match status {
         // Storage services answer "forbidden" for a file that does not exist.
         StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE => FetchError::NotFound,
+        StatusCode::UNAUTHORIZED => FetchError::Failed(
+            "the server wants the login of a device of the project, and did not accept this device's"
+                .to_owned(),
+        ),
         status if status.is_redirection() => FetchError::Failed(format!(
             "the server answers {}, and redirects are not followed",
             status.as_u16()

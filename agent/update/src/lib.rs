@@ -30,7 +30,7 @@ pub use engines::{EngineTrial, MAX_STORED_ENGINES, PlannedEngine, StoredEngine};
 pub use event::{Effect, Event, Now, Progress};
 pub use folder::FolderRepository;
 pub use host::{Host, Known, MetaError};
-pub use http::HttpRepository;
+pub use http::{HttpRepository, Login};
 pub use journal::{Condition, Journal};
 pub use keep::{KeepError, keep_target};
 pub use machine::{MAX_BOOTS, MAX_DEFERRED_MS, MAX_WRITES, Machine};

@@ -8,7 +8,7 @@ use iottly_protocol::tuf::{Fetch, FetchError, Place};
 use ureq::tls::{PemItem, RootCerts, parse_pem};
 
 use crate::folder::FolderRepository;
-use crate::http::HttpRepository;
+use crate::http::{HttpRepository, Login};
 use crate::regular::read_file;
 
 /// Maximum size of a file of certificate authorities, in bytes; that of the public web has 220 KB.
@@ -58,6 +58,15 @@ impl Repository {
             return Self::Http(HttpRepository::trusting(&metadata, &targets, roots));
         }
         Self::Folder(FolderRepository::new(Path::new(place)))
+    }
+
+    /// Returns the repository with a login for its server; a folder needs none.
+    #[must_use]
+    pub fn with_login(self, login: Login) -> Self {
+        match self {
+            Self::Http(http) => Self::Http(http.with_login(login)),
+            folder @ Self::Folder(_) => folder,
+        }
     }
 
     /// Begins the next request: its time limits start again.

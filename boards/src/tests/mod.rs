@@ -1,4 +1,6 @@
-//! Tests of boards: the contract of every board, and the virtual board.
+//! Tests of boards: profiles, the virtual board, and the board with Linux on real files.
 
-mod contract;
+#[cfg(target_os = "linux")]
+mod linux_board;
+mod profiles;
 mod virtual_board;

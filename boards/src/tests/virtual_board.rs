@@ -7,13 +7,19 @@ use crate::{Board, Pull, SerialSettings, UartError, VirtualBoard};
 use bme280_rs::{Configuration, Oversampling, SensorMode};
 use embedded_hal::delay::DelayNs;
 
-use super::contract::{self, Rig};
+use crate::contract::{self, Rig};
 
 #[test]
 fn it_keeps_the_contract() {
     let board = VirtualBoard::standard();
+    board.set_pin("button", false).unwrap();
     contract::all(&Rig {
         board: &board,
+        pulse: Some(("button", &|| {
+            for high in [true, false] {
+                board.set_pin("button", high).unwrap();
+            }
+        })),
         pin: Some(("button", &|high| board.set_pin("button", high).unwrap())),
         seen: Some(("led", &|| board.pin("led").unwrap())),
         i2c: Some(("sensors", 0x50, 0x51)),
@@ -21,6 +27,7 @@ fn it_keeps_the_contract() {
         uart: Some("loop"),
         pwm: Some("fan"),
         adc: Some(("light", 1_650_000)),
+        passed: &|_| {},
     });
 }
 

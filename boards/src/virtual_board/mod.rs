@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{
-    AnalogPort, Board, BoardError, I2cBus, InputPort, OutputPort, Pull, PwmPort, SerialPort, SerialSettings,
-    SpiPort,
+    AnalogPort, Board, BoardError, I2cBus, InputPort, OutputPort, Part, Pull, PwmPort, SerialPort,
+    SerialSettings, SpiPort, State,
 };
 
 pub use bme280::{Bme280, Climate};
@@ -209,6 +209,25 @@ impl VirtualBoard {
 }
 
 impl Board for VirtualBoard {
+    fn parts(&self) -> Vec<Part> {
+        let Parts {
+            pins,
+            i2c,
+            spi,
+            uart,
+            pwm,
+            adc,
+        } = &self.parts;
+        let part = |interface, label: &String| Part::new(interface, label, "memory".to_owned(), State::Free);
+        (pins.keys().map(|label| part("gpio", label)))
+            .chain(i2c.keys().map(|label| part("i2c", label)))
+            .chain(spi.keys().map(|label| part("spi", label)))
+            .chain(uart.keys().map(|label| part("uart", label)))
+            .chain(pwm.keys().map(|label| part("pwm", label)))
+            .chain(adc.keys().map(|label| part("adc", label)))
+            .collect()
+    }
+
     fn kind(&self) -> &str {
         "virtual"
     }

@@ -1,5 +1,6 @@
 //! `iottly`: the cloud, the demo, and the commands of developers and operators.
 
+mod audit;
 mod backup;
 mod build;
 mod call;
@@ -26,6 +27,7 @@ mod say;
 mod script_check;
 mod serve;
 mod subprocess;
+mod token;
 mod version;
 mod webhook;
 
@@ -89,6 +91,10 @@ enum Command {
     EnrolmentKey(enrolment_key::Options),
     /// Shows and ends developer leases, which let devices run scripts without a release
     Lease(lease::Options),
+    /// Creates, lists and revokes tokens, with which programs use the API
+    Token(token::Options),
+    /// Shows who changed what in the project, when, and from where
+    Audit(audit::Options),
     /// Manages webhooks, which send messages to addresses of your choice
     Webhook(webhook::Options),
     /// Compiles firmware to machine code; this program starts it
@@ -123,6 +129,8 @@ fn main() -> ExitCode {
         Command::Device(options) => exit::report(device::run(&options)),
         Command::EnrolmentKey(options) => exit::report(enrolment_key::run(&options)),
         Command::Lease(options) => exit::report(lease::run(&options)),
+        Command::Token(options) => exit::report(token::run(&options)),
+        Command::Audit(options) => exit::report(audit::run(&options)),
         Command::Webhook(options) => exit::report(webhook::run(&options)),
         Command::Dev(options) => exit::report(async_main(dev::run(options))),
         Command::Run(options) => exit::report(async_main(run::run(options))),

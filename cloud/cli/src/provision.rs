@@ -13,6 +13,7 @@ use iottly_cloud::releases::ReleaseRepositories;
 use iottly_core::MessageIds;
 use iottly_core::command::seeded_definitions;
 use iottly_core::model::{ORPHANED, Project, Scope, Scopes};
+use iottly_protocol::proxy::scheme_and_host;
 use iottly_protocol::tuf::encode_hex;
 use iottly_protocol::{DeviceId, GroupId, ProjectId, Secret};
 use iottly_store as store;
@@ -108,7 +109,8 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         }
         if let Some(cloud) = &options.cloud {
             let repositories = ReleaseRepositories::new(&options.data, options.seal_key.clone());
-            add_updates(out, &repositories, project_id, cloud, ca.is_some())
+            let addresses = (cloud.as_str(), options.broker.as_str());
+            add_updates(out, &repositories, project_id, addresses, ca.is_some())
                 .context("cannot configure the source of the device's releases")?;
         }
         answer["device_id"] = json!(id);
@@ -217,7 +219,7 @@ fn add_updates(
     out: &Path,
     repositories: &ReleaseRepositories,
     project: ProjectId,
-    cloud: &str,
+    (cloud, broker): (&str, &str),
     ca: bool,
 ) -> anyhow::Result<()> {
     let (now, _) = crate::release::now()?;
@@ -225,8 +227,20 @@ fn add_updates(
     std::fs::copy(repositories.first_root(project), out.join("root.json"))?;
     let repository = toml::Value::from(format!("{}/repo/{project}", cloud.trim_end_matches('/')));
     let ca = if ca { CA_LINE } else { "" };
+    // The device gives its secret to the broker's host only, unless its configuration says that the other is the cloud too.
+    let host = |url| scheme_and_host(url).map(|(_, host)| host.to_ascii_lowercase());
+    let broker = if broker.contains("://") {
+        broker.to_owned()
+    } else {
+        format!("mqtt://{broker}")
+    };
+    let login = if host(cloud) == host(&broker) {
+        ""
+    } else {
+        "login = true\n"
+    };
     let text = format!(
-        "\n[updates]\nrepository = {repository}\nroot = \"root.json\"\nproject = \"{project}\"\n{ca}"
+        "\n[updates]\nrepository = {repository}\nroot = \"root.json\"\nproject = \"{project}\"\n{ca}{login}"
     );
     let mut file = OpenOptions::new().append(true).open(out.join("agent.toml"))?;
     Ok(file.write_all(text.as_bytes()).and_then(|()| file.sync_all())?)

@@ -15,7 +15,7 @@ mod embedded;
 mod login;
 
 pub use embedded::{ByteStream, EmbeddedBroker, EmbeddedConfig, MqttEntrance, websocket_accept};
-pub use login::StoreLogin;
+pub use login::{StoreLogin, login_of};
 
 /// Error of the broker.
 #[derive(Debug, thiserror::Error)]

@@ -274,6 +274,8 @@ mod tests {
             actor,
             name: "t".into(),
             scopes,
+            group: None,
+            address: None,
         };
         store
             .change(scope.project, &by, Change::DeleteDevice(scope.device), 1)

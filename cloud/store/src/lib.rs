@@ -52,7 +52,7 @@ pub use history::{EntrySize, HistoryStore, PageQuery, ScanBounds};
 pub use ingest::IngestStore;
 pub use leases::{LeaseStore, OpenOrder};
 pub use pending_webhooks::PendingWebhooks;
-pub use people::{Author, PeopleChange, PeopleStore};
+pub use people::{Author, PeopleChange, PeopleStore, ProviderUser};
 pub use postgres::PostgresStore;
 pub use projects::ProjectStore;
 pub use releases::ReleaseStore;

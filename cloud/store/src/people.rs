@@ -1,6 +1,7 @@
 //! People, organisations and members. Projects belong to organisations; see [`ProjectStore`](crate::ProjectStore).
 
 use std::fmt;
+use std::net::IpAddr;
 
 use async_trait::async_trait;
 use iottly_protocol::ProjectId;
@@ -18,6 +19,23 @@ pub struct Author {
     pub actor: Actor,
     /// Name of the author, for display.
     pub name: String,
+    /// Address that the request comes from; none for the cloud itself.
+    pub address: Option<IpAddr>,
+}
+
+/// Person whom an identity provider has named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProviderUser {
+    /// URL of the provider.
+    pub issuer: String,
+    /// Id of the person at the provider. An account is found by issuer and subject only.
+    pub subject: String,
+    /// Name of a new account. If another user has it, a suffix is appended.
+    pub name: UserName,
+    /// Role in the default organisation; none if the provider's groups have no role.
+    pub role: Option<Role>,
+    /// Address of the person's browser.
+    pub address: Option<IpAddr>,
 }
 
 /// Change of an organisation or of its members.
@@ -101,6 +119,13 @@ pub trait PeopleStore: Send + Sync + 'static {
     async fn credentials(&self, name: &UserName) -> Result<Option<(User, Option<String>)>>;
     /// Records a login of a user.
     async fn user_seen(&self, id: UserId, now: UnixMs) -> Result<()>;
+    /// Signs in a person whom an identity provider has named: adds the account or brings its role in the default
+    /// organisation up to date, with an audit entry for a change, and records the login. Returns `None` for a person without
+    /// a role in any organisation.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`](crate::StoreError::Full) when the organisation has no room for another member.
+    async fn sign_in(&self, person: &ProviderUser, now: UnixMs) -> Result<Option<User>>;
     /// Returns the organisations of a user with the user's roles, by name.
     async fn memberships(&self, user: UserId) -> Result<Vec<Membership>>;
     /// Returns the role of a user in an organisation.

@@ -31,6 +31,8 @@ pub trait ProjectStore: Send + Sync + 'static {
     async fn projects(&self) -> Result<Vec<Project>>;
     /// Returns one project.
     async fn project(&self, id: ProjectId) -> Result<Option<Project>>;
+    /// Returns true if everyone may read the releases of a project; none if the project does not exist.
+    async fn public_releases(&self, id: ProjectId) -> Result<Option<bool>>;
     /// Creates a deployment group.
     async fn create_group(
         &self,

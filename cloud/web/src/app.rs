@@ -9,6 +9,7 @@ use iottly_protocol::enroll::PairCode;
 use tokio::sync::watch;
 
 use crate::front::{Front, enrol_url};
+use crate::oidc::{OidcSettings, Provider, SetupError};
 use crate::sessions::{LoginAttempts, Passwords, Sessions};
 
 /// Services of the cloud with the logins of browsers; shared by all servers of a process.
@@ -22,6 +23,8 @@ pub struct WebServices {
     pub(crate) passwords: Passwords,
     /// Attempts to log in by name, which are limited.
     pub(crate) attempts: Arc<LoginAttempts>,
+    /// Identity provider by which people sign in, if there is one.
+    pub(crate) provider: Option<Arc<Provider>>,
 }
 
 impl WebServices {
@@ -34,7 +37,17 @@ impl WebServices {
             sessions: Arc::default(),
             passwords: Passwords::default(),
             attempts: Arc::default(),
+            provider: None,
         }
+    }
+
+    /// Returns the same services with an identity provider by which people sign in.
+    ///
+    /// # Errors
+    /// When the initialisation of TLS fails, or the system has no randomness.
+    pub fn with_provider(mut self, settings: OidcSettings) -> Result<Self, SetupError> {
+        self.provider = Some(Arc::new(Provider::new(settings)?));
+        Ok(self)
     }
 
     /// Returns the same services of a cloud with this TLS listener.

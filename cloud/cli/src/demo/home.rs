@@ -161,6 +161,8 @@ async fn create(services: &Services) -> anyhow::Result<DemoProject> {
         actor: Actor::Cloud,
         name: "demo".to_owned(),
         scopes: Scopes::ALL,
+        group: None,
+        address: None,
     };
     let policy = Change::SetPolicy(group_id, Box::new(policy()));
     services

@@ -12,13 +12,14 @@ use clap::Args;
 use iottly_cloud::edge::EdgeConfig;
 use iottly_cloud::{Cloud, CloudConfig};
 use iottly_web::http::Server;
-use iottly_web::{Front, WebServices, first_login_link};
+use iottly_web::{Front, OidcSettings, WebServices, first_login_link};
 use ipnet::IpNet;
 use serde_json::json;
 use tokio::net::TcpListener;
 
 mod certificate;
 mod listeners;
+mod provider;
 
 pub(crate) use certificate::FOLDER as CERTIFICATES;
 use certificate::Served;
@@ -91,6 +92,8 @@ pub(crate) struct Options {
     /// Address of the metrics, which need no token [default: no metrics]
     #[arg(long, value_name = "ADDR")]
     metrics: Option<SocketAddr>,
+    #[command(flatten)]
+    provider: provider::Options,
     /// Print one line of JSON when the cloud is up
     #[arg(long)]
     json: bool,
@@ -107,10 +110,15 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         certificate: options.tls_cert.is_some(),
         insecure: options.insecure,
     })?;
-    Ok(serve(&options, listeners).await?)
+    let provider = options.provider.settings()?;
+    Ok(serve(&options, listeners, provider).await?)
 }
 
-async fn serve(options: &Options, listeners: Listeners) -> anyhow::Result<()> {
+async fn serve(
+    options: &Options,
+    listeners: Listeners,
+    provider: Option<OidcSettings>,
+) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
     let secure = bound(listeners.secure).await?;
     let plain = bound(listeners.http).await?;
@@ -125,6 +133,9 @@ async fn serve(options: &Options, listeners: Listeners) -> anyhow::Result<()> {
     };
     let cloud = Cloud::start(config(options, listeners)?).await?;
     let mut web = WebServices::new(cloud.services());
+    if let Some(provider) = provider {
+        web = web.with_provider(provider)?;
+    }
     if let (Some((_, address)), Some(served)) = (&secure, &served) {
         let fingerprint = served.fingerprint.parse();
         let fingerprint = fingerprint.context("cannot read the certificate's fingerprint")?;

@@ -1,8 +1,9 @@
 //! Tokens, their scopes and the principal of a request. Holds hashes of secrets, never the secrets.
 
 use std::fmt;
+use std::net::IpAddr;
 
-use iottly_protocol::ProjectId;
+use iottly_protocol::{GroupId, ProjectId};
 use serde::{Serialize, Serializer};
 
 use super::{TokenId, UnixMs, UserId};
@@ -52,6 +53,8 @@ impl Scopes {
     pub const PROJECT: Self = Self(1 | 2 | 4 | 16 | 32);
     /// Everything that exists. Further bits are reserved, see [`Scopes::RESERVED`].
     pub const ALL: Self = Self(63);
+    /// Everything that a token which is bound to a deployment group can have.
+    pub const GROUP: Self = Self(1 | 2 | 16 | 32);
     /// Names of scopes that later releases will define. A token cannot have them yet.
     pub const RESERVED: [&'static str; 5] = ["logs", "console", "tunnel", "query", "secrets"];
 
@@ -140,6 +143,9 @@ pub struct Token {
     pub prefix: String,
     /// Permissions of the token.
     pub scopes: Scopes,
+    /// Deployment group that the token is bound to: it reaches the devices in it and nothing else. None for the whole
+    /// project.
+    pub group: Option<GroupId>,
     /// Creation time.
     pub created: UnixMs,
     /// Expiry; none for never.
@@ -194,6 +200,10 @@ pub struct Principal {
     pub name: String,
     /// Permissions of the requester.
     pub scopes: Scopes,
+    /// Deployment group that the requester is bound to; none for the whole project.
+    pub group: Option<GroupId>,
+    /// Address that the request comes from; none for the cloud itself.
+    pub address: Option<IpAddr>,
 }
 
 impl Principal {
@@ -205,6 +215,8 @@ impl Principal {
             actor: Actor::Cloud,
             name: name.to_owned(),
             scopes: Scopes::WRITE,
+            group: None,
+            address: None,
         }
     }
 }
@@ -216,6 +228,8 @@ impl From<Token> for Principal {
             actor: Actor::Token(token.id),
             name: token.name,
             scopes: token.scopes,
+            group: token.group,
+            address: None,
         }
     }
 }

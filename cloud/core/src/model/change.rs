@@ -1,5 +1,7 @@
 //! Changes to a project and their audit entries. Describes changes; the store applies them.
 
+use std::net::IpAddr;
+
 use iottly_protocol::enroll::DeviceKey;
 use iottly_protocol::release::LeaseId;
 use iottly_protocol::tuf::Instant;
@@ -21,6 +23,8 @@ pub enum Change {
     RenameProject(String),
     /// Sets the retention of messages in days; none keeps them forever.
     SetRetention(Option<u32>),
+    /// Makes the releases of the project readable for everyone, or for its devices, tokens and members only.
+    SetPublicReleases(bool),
     /// Sets the project's limits.
     SetLimits(Limits),
     /// Sets the project's limit for code, components and releases, in bytes; none for the cloud's default.
@@ -264,6 +268,8 @@ pub struct AuditEntry {
     pub target: String,
     /// Details: the new name, the number of devices and the like.
     pub detail: String,
+    /// Address that the request came from; none for changes of the cloud itself and of before this was recorded.
+    pub address: Option<IpAddr>,
 }
 
 impl Change {
@@ -296,6 +302,11 @@ impl Change {
                 "project.retention",
                 &"",
                 &days.map_or("for ever".to_owned(), |days| format!("{days} days")),
+            ),
+            Self::SetPublicReleases(public) => entry(
+                "project.releases",
+                &"",
+                &if *public { "public" } else { "private" },
             ),
             Self::SetLimits(limits) => entry("project.limits", &"", &limits),
             Self::SetCodeLimit(limit) => entry(

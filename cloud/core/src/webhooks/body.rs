@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use iottly_protocol::{DeviceId, MessageKind, ProjectId};
+use iottly_protocol::{DeviceId, FirmwareMark, MessageKind, ProjectId};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -35,6 +35,9 @@ struct Fields<'a> {
     payload: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
     channel: Option<&'a str>,
+    /// Script that made the message under a developer lease, as in the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    firmware: Option<FirmwareMark>,
 }
 
 /// Returns the body that is signed and sent for a message.
@@ -56,6 +59,7 @@ fn fields(message: &StoredMessage) -> String {
         kind: message.kind,
         payload: &message.payload,
         channel: message.channel.as_deref(),
+        firmware: message.firmware,
     };
     serde_json::to_string(&fields).expect("texts and a JSON payload serialize without failing")
 }
@@ -128,6 +132,14 @@ mod tests {
             body(&message, Form::Encoded, true),
             "msg=%7B%22connectionstatus%22%3A%22connected%22%7D"
         );
+    }
+
+    #[test]
+    fn a_script_under_a_lease_is_named() {
+        let mut message = message();
+        message.firmware = "0123456789ab".parse().ok();
+        let text = body(&message, Form::Json, false);
+        assert!(text.ends_with(r#","firmware":"0123456789ab"}}"#), "{text}");
     }
 
     #[test]

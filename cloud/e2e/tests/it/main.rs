@@ -18,6 +18,7 @@ mod release;
 mod rollout;
 mod secrets;
 mod sections;
+mod sign_in;
 mod strangers;
 mod upgrade;
 mod webdriver;

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use iottly_protocol::limits::clip;
 use reqwest::redirect::Policy;
-use rustls::RootCertStore;
-use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use tracing::Span;
 
 use super::SetupError;
 use super::resolver::GuardedResolver;
 use crate::clock::Clock;
+use crate::outbound;
 use iottly_core::model::{MessageId, StoredMessage, UnixMs, WebhookAttempt, WebhookKey};
 use iottly_core::webhooks::guard::Blocked;
 use iottly_core::webhooks::headers::MAX_VALUE_BYTES;
@@ -67,7 +66,7 @@ impl Client {
         clock: Clock,
     ) -> Result<Self, SetupError> {
         let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls(roots)?)
+            .tls_backend_preconfigured(outbound::tls(roots)?)
             .dns_resolver(Arc::new(resolver))
             .redirect(Policy::none())
             .no_proxy()
@@ -218,20 +217,4 @@ fn inner<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 
     wrapped
         .map(|wrapped| wrapped as &(dyn StdError + 'static))
         .or_else(|| error.source())
-}
-
-fn tls(extra: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, SetupError> {
-    let mut roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    // The public authorities are built in, because many systems have no certificates of their own.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    for certificate in extra {
-        roots.add(certificate.clone())?;
-    }
-    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    Ok(builder
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
 }

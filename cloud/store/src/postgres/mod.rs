@@ -24,7 +24,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 16] = [
+const STEPS: [(i64, &str, &str); 18] = [
     (
         1,
         "initial",
@@ -98,13 +98,23 @@ const STEPS: [(i64, &str, &str); 16] = [
     ),
     (
         17,
-        "waiting_keys",
-        include_str!("../../migrations/postgres/0017_waiting_keys.sql"),
+        "public_releases",
+        include_str!("../../migrations/postgres/0017_public_releases.sql"),
     ),
     (
         18,
+        "groups of tokens and addresses",
+        include_str!("../../migrations/postgres/0018_groups_of_tokens_and_addresses.sql"),
+    ),
+    (
+        19,
+        "waiting_keys",
+        include_str!("../../migrations/postgres/0019_waiting_keys.sql"),
+    ),
+    (
+        20,
         "device_copies",
-        include_str!("../../migrations/postgres/0018_device_copies.sql"),
+        include_str!("../../migrations/postgres/0020_device_copies.sql"),
     ),
 ];
 

@@ -1,6 +1,8 @@
 //! The audit log. Entries are limited per action, so that a flood of one kind of change does not displace
 //! entries of another.
 
+use std::net::IpAddr;
+
 use iottly_protocol::ProjectId;
 
 use super::codec;
@@ -33,8 +35,8 @@ pub(super) async fn append(
     let number = codec::get::<i64>(&row, "n")? + 1;
     let of_action = last_of(tx, project, action).await? + 1;
     sqlx::query(
-        "INSERT INTO audit (project, n, k, at, actor, token, action, target, detail) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO audit (project, n, k, at, actor, token, action, target, detail, address) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(codec::id(&project))
     .bind(number)
@@ -45,6 +47,7 @@ pub(super) async fn append(
     .bind(action)
     .bind(target)
     .bind(detail)
+    .bind(by.address.map(|address| address.to_string()))
     .execute(&mut *tx)
     .await?;
     drop_older(tx, project, action, of_action - KEPT).await
@@ -69,7 +72,7 @@ async fn drop_older(tx: &mut Conn, project: ProjectId, action: &str, last: i64) 
         .execute(&mut *tx)
         .await?;
     sqlx::query(
-        "UPDATE audit SET action = $4, target = $2, detail = $5, actor = 'cloud', token = $6 \
+        "UPDATE audit SET action = $4, target = $2, detail = $5, actor = 'cloud', token = $6, address = NULL \
          WHERE project = $1 AND action = $2 AND k = $3",
     )
     .bind(codec::id(&project))
@@ -133,24 +136,32 @@ pub(super) async fn newest(
     limit: usize,
 ) -> Result<Vec<AuditEntry>> {
     let rows = sqlx::query(
-        "SELECT n, at, actor, token, action, target, detail FROM audit WHERE project = $1 AND n < $2 ORDER BY n DESC LIMIT $3",
+        "SELECT n, at, actor, token AS actor_id, action, target, detail, address FROM audit \
+         WHERE project = $1 AND n < $2 ORDER BY n DESC LIMIT $3",
     )
     .bind(codec::id(&project))
     .bind(before.map_or(i64::MAX, codec::signed))
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(pool)
     .await?;
-    rows.iter().map(entry).collect()
+    rows.iter().map(|row| entry(row, "audit")).collect()
 }
 
-fn entry(row: &Row) -> Result<AuditEntry> {
+/// Reads an entry of the audit log of a project or of an organisation, which are tables of their own.
+pub(super) fn entry(row: &Row, table: &'static str) -> Result<AuditEntry> {
+    let address: Option<&str> = codec::get(row, "address")?;
+    let address = address.map(|text| {
+        text.parse::<IpAddr>()
+            .map_err(|error| codec::corrupt(table, "address", error.to_string()))
+    });
     Ok(AuditEntry {
-        number: codec::unsigned(codec::get(row, "n")?, "audit", "n")?,
+        number: codec::unsigned(codec::get(row, "n")?, table, "n")?,
         at: codec::get(row, "at")?,
         actor: codec::get(row, "actor")?,
-        token: TokenId::from_bytes(codec::bytes(row, "audit", "token")?),
+        token: TokenId::from_bytes(codec::bytes(row, table, "actor_id")?),
         action: codec::get(row, "action")?,
         target: codec::get(row, "target")?,
         detail: codec::get(row, "detail")?,
+        address: address.transpose()?,
     })
 }

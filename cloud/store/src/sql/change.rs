@@ -63,6 +63,9 @@ async fn run(
     let affected = match change {
         Change::RenameProject(name) => super::projects::rename(tx, project, &name).await?,
         Change::SetRetention(days) => super::projects::set_retention(tx, project, days).await?,
+        Change::SetPublicReleases(public) => {
+            super::projects::set_public_releases(tx, project, public).await?
+        }
         Change::SetLimits(limits) => usage::set(tx, project, &limits).await?,
         Change::SetCodeLimit(limit) => code_usage::set_limit(tx, project, limit).await?,
         Change::DeleteProject => erase::project(tx, project, now).await?,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use super::db::{self, Conn, Pool, Row};
-use super::{branches, codec, full, missing, rollouts, taken};
+use super::{branches, codec, full, missing, rollouts, taken, tokens};
 use crate::{Result, StoreError};
 use iottly_core::model::{FollowedBranch, Group, ORPHANED, RolloutStatus, UnixMs};
 
@@ -101,6 +101,7 @@ pub(super) async fn delete(tx: &mut Conn, project: ProjectId, id: GroupId, now: 
         .bind(codec::id(&fallback))
         .execute(&mut *tx)
         .await?;
+    tokens::revoke_bound(tx, project, id).await?;
     let done = sqlx::query("DELETE FROM groups WHERE project = $1 AND id = $2")
         .bind(codec::id(&project))
         .bind(codec::id(&id))
@@ -166,7 +167,11 @@ pub(super) async fn must_exist(tx: &mut Conn, project: ProjectId, id: GroupId) -
 }
 
 /// Returns the name of a group, and the branch that it follows.
-async fn named(tx: &mut Conn, project: ProjectId, id: GroupId) -> Result<(String, Option<String>)> {
+pub(super) async fn named(
+    tx: &mut Conn,
+    project: ProjectId,
+    id: GroupId,
+) -> Result<(String, Option<String>)> {
     let row = sqlx::query("SELECT name, branch FROM groups WHERE project = $1 AND id = $2")
         .bind(codec::id(&project))
         .bind(codec::id(&id))

@@ -34,6 +34,7 @@ mod own_entries;
 mod people;
 mod people_audit;
 mod people_change;
+mod people_sign_in;
 mod projects;
 mod releases;
 mod revisions;

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use iottly_protocol::ProjectId;
 
 use super::db::{self, Row};
-use super::{Backend, codec, people_audit, people_change, projects};
+use super::{Backend, codec, people_audit, people_change, people_sign_in, projects};
 use crate::turns::Lane;
-use crate::{Author, PeopleChange, PeopleStore, Result};
+use crate::{Author, PeopleChange, PeopleStore, ProviderUser, Result};
 use iottly_core::model::{
     AuditEntry, DEFAULT_ORGANIZATION, Invitation, Member, Membership, Organization, OrganizationId, Project,
     Role, SecretHash, UnixMs, User, UserId, UserName,
@@ -57,6 +57,22 @@ impl PeopleStore for Backend {
             .execute(&mut *self.write().await?)
             .await?;
         Ok(())
+    }
+
+    async fn sign_in(&self, person: &ProviderUser, now: UnixMs) -> Result<Option<User>> {
+        let signed_in = {
+            let _turn = self.turns.take(Lane::Organization(OrganizationId::DEFAULT)).await;
+            let mut writer = self.write().await?;
+            let mut tx = db::begin(&mut writer).await?;
+            sqlx::query(db::LOCK_MEMBERS).execute(&mut *tx).await?;
+            let user = people_sign_in::run(&mut tx, person, now).await?;
+            tx.commit().await?;
+            user
+        };
+        match signed_in {
+            Some(id) => self.user(id).await,
+            None => Ok(None),
+        }
     }
 
     async fn memberships(&self, user: UserId) -> Result<Vec<Membership>> {

@@ -1,9 +1,10 @@
 //! The audit log of organisations. Changes are rare and bounded by hand, so the log is one list with a length.
 
+use super::audit::entry;
 use super::codec;
-use super::db::{Conn, Pool, Row};
+use super::db::{Conn, Pool};
 use crate::{Author, Result};
-use iottly_core::model::{AuditEntry, OrganizationId, TokenId, UnixMs};
+use iottly_core::model::{AuditEntry, OrganizationId, UnixMs};
 
 /// Maximum number of stored entries of an organisation; above, the oldest are removed.
 const KEPT: i64 = 10_000;
@@ -22,8 +23,8 @@ pub(super) async fn append(
         .await?;
     let number = codec::get::<i64>(&row, "n")? + 1;
     sqlx::query(
-        "INSERT INTO organization_audit (organization, n, at, actor, actor_id, action, target, detail) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO organization_audit (organization, n, at, actor, actor_id, action, target, detail, address) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(codec::id(&organization))
     .bind(number)
@@ -33,6 +34,7 @@ pub(super) async fn append(
     .bind(action)
     .bind(target)
     .bind(detail)
+    .bind(by.address.map(|address| address.to_string()))
     .execute(&mut *tx)
     .await?;
     sqlx::query("DELETE FROM organization_audit WHERE organization = $1 AND n <= $2")
@@ -51,7 +53,7 @@ pub(super) async fn newest(
     limit: usize,
 ) -> Result<Vec<AuditEntry>> {
     let rows = sqlx::query(
-        "SELECT n, at, actor, actor_id, action, target, detail FROM organization_audit \
+        "SELECT n, at, actor, actor_id, action, target, detail, address FROM organization_audit \
          WHERE organization = $1 AND n < $2 ORDER BY n DESC LIMIT $3",
     )
     .bind(codec::id(&organization))
@@ -59,17 +61,5 @@ pub(super) async fn newest(
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(pool)
     .await?;
-    rows.iter().map(entry).collect()
-}
-
-fn entry(row: &Row) -> Result<AuditEntry> {
-    Ok(AuditEntry {
-        number: codec::unsigned(codec::get(row, "n")?, "organization_audit", "n")?,
-        at: codec::get(row, "at")?,
-        actor: codec::get(row, "actor")?,
-        token: TokenId::from_bytes(codec::bytes(row, "organization_audit", "actor_id")?),
-        action: codec::get(row, "action")?,
-        target: codec::get(row, "target")?,
-        detail: codec::get(row, "detail")?,
-    })
+    rows.iter().map(|row| entry(row, "organization_audit")).collect()
 }

@@ -38,6 +38,7 @@ pub(super) async fn run(
             let target = invitation.user.map_or_else(String::new, |user| user.to_string());
             if let Some(user) = invitation.user {
                 only_here(tx, organization, user).await?;
+                no_provider(tx, user).await?;
             }
             invite(tx, organization, hash, &invitation, now).await?;
             Ok((target, detail))
@@ -135,7 +136,7 @@ pub(super) async fn exists(tx: &mut Conn, organization: OrganizationId) -> Resul
 }
 
 /// Removes all invitations of an organisation, and returns their number.
-async fn withdraw(tx: &mut Conn, organization: OrganizationId) -> Result<u64> {
+pub(super) async fn withdraw(tx: &mut Conn, organization: OrganizationId) -> Result<u64> {
     let done = sqlx::query("DELETE FROM invitations WHERE organization = $1")
         .bind(codec::id(&organization))
         .execute(tx)
@@ -244,7 +245,12 @@ async fn use_up(
     Ok(found)
 }
 
-async fn set_member(tx: &mut Conn, organization: OrganizationId, user: UserId, role: Role) -> Result<()> {
+pub(super) async fn set_member(
+    tx: &mut Conn,
+    organization: OrganizationId,
+    user: UserId,
+    role: Role,
+) -> Result<()> {
     sqlx::query(
         "INSERT INTO members (organization, user_id, role) VALUES ($1, $2, $3) \
          ON CONFLICT (organization, user_id) DO UPDATE SET role = excluded.role",
@@ -257,20 +263,27 @@ async fn set_member(tx: &mut Conn, organization: OrganizationId, user: UserId, r
     Ok(())
 }
 
-/// Returns the role of a member.
-async fn member(tx: &mut Conn, organization: OrganizationId, user: UserId) -> Result<Role> {
+/// Returns the role of a user in an organisation; `None` if the user is no member.
+pub(super) async fn find_member(
+    tx: &mut Conn,
+    organization: OrganizationId,
+    user: UserId,
+) -> Result<Option<Role>> {
     let row = sqlx::query("SELECT role FROM members WHERE organization = $1 AND user_id = $2")
         .bind(codec::id(&organization))
         .bind(codec::id(&user))
         .fetch_optional(tx)
         .await?;
-    match row {
-        Some(row) => codec::role(codec::get(&row, "role")?),
-        None => Err(StoreError::Missing {
-            what: "member",
-            name: user.to_string(),
-        }),
-    }
+    row.map(|row| codec::role(codec::get(&row, "role")?)).transpose()
+}
+
+/// Returns the role of a member.
+async fn member(tx: &mut Conn, organization: OrganizationId, user: UserId) -> Result<Role> {
+    let role = find_member(tx, organization, user).await?;
+    role.ok_or_else(|| StoreError::Missing {
+        what: "member",
+        name: user.to_string(),
+    })
 }
 
 /// Refuses a change that would leave the organisation without an owner.
@@ -291,7 +304,7 @@ async fn another_owner(tx: &mut Conn, organization: OrganizationId, but: UserId)
     Ok(())
 }
 
-async fn remove(tx: &mut Conn, organization: OrganizationId, user: UserId) -> Result<()> {
+pub(super) async fn remove(tx: &mut Conn, organization: OrganizationId, user: UserId) -> Result<()> {
     sqlx::query("DELETE FROM members WHERE organization = $1 AND user_id = $2")
         .bind(codec::id(&organization))
         .bind(codec::id(&user))
@@ -309,10 +322,26 @@ async fn remove(tx: &mut Conn, organization: OrganizationId, user: UserId) -> Re
 }
 
 async fn set_password(tx: &mut Conn, user: UserId, password: &str) -> Result<()> {
+    no_provider(tx, user).await?;
     let done = sqlx::query("UPDATE users SET password = $2, logins = logins + 1 WHERE id = $1")
         .bind(codec::id(&user))
         .bind(password)
         .execute(tx)
         .await?;
     missing(done.rows_affected(), "user", &user).map(drop)
+}
+
+/// Refuses to give a password to a user of an identity provider: with it, the person would stay after the provider has removed
+/// the account.
+async fn no_provider(tx: &mut Conn, user: UserId) -> Result<()> {
+    let row = sqlx::query("SELECT 1 AS one FROM users WHERE id = $1 AND issuer IS NOT NULL")
+        .bind(codec::id(&user))
+        .fetch_optional(&mut *tx)
+        .await?;
+    if row.is_some() {
+        return Err(StoreError::Refused(
+            "the user signs in with an identity provider and has no password here".to_owned(),
+        ));
+    }
+    Ok(())
 }

@@ -23,7 +23,7 @@ impl ProjectStore for Backend {
         let mut tx = db::begin(&mut writer).await?;
         people_change::exists(&mut tx, organization).await?;
         sqlx::query(
-            "INSERT INTO projects (id, name, created, retention_days, organization) VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO projects (id, name, created, retention_days, organization, public_releases) VALUES ($1, $2, $3, $4, $5, false)",
         )
             .bind(codec::id(&project.id))
             .bind(&project.name)
@@ -59,6 +59,12 @@ impl ProjectStore for Backend {
             .transpose()
     }
 
+    async fn public_releases(&self, id: ProjectId) -> Result<Option<bool>> {
+        let query = sqlx::query("SELECT public_releases FROM projects WHERE id = $1").bind(codec::id(&id));
+        let row = query.fetch_optional(&self.readers).await?;
+        row.map(|row| codec::get(&row, "public_releases")).transpose()
+    }
+
     async fn create_group(
         &self,
         project: ProjectId,
@@ -92,6 +98,16 @@ pub(super) async fn set_retention(tx: &mut Conn, id: ProjectId, days: Option<u32
         sqlx::query("UPDATE projects SET retention_days = $2 WHERE id = $1 AND coalesce(retention_days, 0) <> coalesce($2, 0)")
             .bind(codec::id(&id))
             .bind(days.map(i64::from))
+            .execute(tx)
+            .await?;
+    Ok(done.rows_affected())
+}
+
+pub(super) async fn set_public_releases(tx: &mut Conn, id: ProjectId, public: bool) -> Result<u64> {
+    let done =
+        sqlx::query("UPDATE projects SET public_releases = $2 WHERE id = $1 AND public_releases <> $2")
+            .bind(codec::id(&id))
+            .bind(public)
             .execute(tx)
             .await?;
     Ok(done.rows_affected())

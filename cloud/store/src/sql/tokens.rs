@@ -1,10 +1,10 @@
 //! API tokens, by the hashes of their secrets.
 
 use async_trait::async_trait;
-use iottly_protocol::ProjectId;
+use iottly_protocol::{GroupId, ProjectId};
 
 use super::db::{Conn, Row};
-use super::{Backend, codec, full, missing, taken};
+use super::{Backend, codec, full, groups, missing, taken};
 use crate::turns::Lane;
 use crate::{Result, TokenStore};
 use iottly_core::model::{Scopes, SecretHash, Token, TokenId, UnixMs};
@@ -15,7 +15,7 @@ const MAX_TOKENS: i64 = 100;
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT project, id, name, prefix, scopes, created, expires, used, \
+            "SELECT project, id, name, prefix, scopes, group_id, created, expires, used, \
              (SELECT p.logins FROM projects p WHERE p.id = tokens.project) AS logins FROM tokens WHERE ",
             $rest
         )
@@ -70,7 +70,8 @@ impl TokenStore for Backend {
 
 pub(super) async fn create(connection: &mut Conn, hash: SecretHash, token: &Token) -> Result<()> {
     sqlx::query(
-        "INSERT INTO tokens (hash, project, id, name, prefix, scopes, created, expires) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "INSERT INTO tokens (hash, project, id, name, prefix, scopes, created, expires, group_id) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
     .bind(&hash.0[..])
     .bind(codec::id(&token.project))
@@ -80,14 +81,18 @@ pub(super) async fn create(connection: &mut Conn, hash: SecretHash, token: &Toke
     .bind(token.scopes.bits())
     .bind(token.created)
     .bind(token.expires)
+    .bind(token.group.as_ref().map(codec::id))
     .execute(connection)
     .await
     .map_err(|error| taken(error, "token", &token.name))?;
     Ok(())
 }
 
-/// Adds a token, within the project's limit.
+/// Adds a token, within the project's limit. The deployment group that it is bound to must exist.
 pub(super) async fn add(tx: &mut Conn, project: ProjectId, hash: SecretHash, token: &Token) -> Result<u64> {
+    if let Some(group) = token.group {
+        groups::named(tx, project, group).await?;
+    }
     let row = sqlx::query("SELECT count(*) AS n FROM tokens WHERE project = $1")
         .bind(codec::id(&project))
         .fetch_one(&mut *tx)
@@ -106,8 +111,20 @@ pub(super) async fn revoke(tx: &mut Conn, project: ProjectId, id: TokenId) -> Re
     missing(done.rows_affected(), "token", &id)
 }
 
+/// Removes the tokens that are bound to a deployment group.
+pub(super) async fn revoke_bound(tx: &mut Conn, project: ProjectId, group: GroupId) -> Result<()> {
+    sqlx::query("DELETE FROM tokens WHERE project = $1 AND group_id = $2")
+        .bind(codec::id(&project))
+        .bind(codec::id(&group))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
 fn token(row: &Row) -> Result<Token> {
     let bits: i64 = codec::get(row, "scopes")?;
+    let group: Option<&[u8]> = codec::get(row, "group_id")?;
+    let group = group.map(|_| codec::group(row, "tokens", "group_id"));
     Ok(Token {
         id: TokenId::from_bytes(codec::bytes(row, "tokens", "id")?),
         project: codec::project(row, "tokens", "project")?,
@@ -115,6 +132,7 @@ fn token(row: &Row) -> Result<Token> {
         prefix: codec::get(row, "prefix")?,
         scopes: Scopes::from_bits(bits)
             .ok_or_else(|| codec::corrupt("tokens", "scopes", format!("unknown bits {bits}")))?,
+        group: group.transpose()?,
         created: codec::get(row, "created")?,
         expires: codec::get(row, "expires")?,
         used: codec::get(row, "used")?,

@@ -80,6 +80,9 @@ suites! {
         a_former_secret_ends_after_the_hand_over,
         devices_of_an_ephemeral_key_are_found_when_abandoned,
         a_key_of_the_cloud_is_made_once;
+    people:
+        accounts_follow_the_groups_of_their_provider,
+        an_account_of_a_provider_gets_no_password;
     backup:
         a_backup_holds_everything_and_fits_into_either_database,
         a_backup_is_of_one_moment,

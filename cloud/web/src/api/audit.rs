@@ -1,4 +1,4 @@
-//! Endpoint that lists the audit log of a project.
+//! Endpoint that lists the audit log of a project, and the pages of all audit logs.
 
 use super::Answer;
 use super::dto::{AuditLog, OK};
@@ -6,7 +6,8 @@ use super::paged::PageSize;
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
-use iottly_core::model::Scopes;
+use iottly_core::model::{AuditEntry, Scopes};
+use iottly_store::Result;
 
 /// Default and largest number of entries in a response.
 const DEFAULT_ENTRIES: usize = 50;
@@ -25,12 +26,20 @@ const MAX_ENTRIES: usize = 500;
 )]
 pub(super) async fn entries(access: ProjectAccess, params: Params) -> Answer<AuditLog> {
     access.require(Scopes::ADMIN)?;
-    let size = PageSize::read(&params, "numEntries", DEFAULT_ENTRIES, MAX_ENTRIES)?;
-    let entries = access
-        .services()
-        .store
-        .audit(access.id(), params.number("before")?, size.to_read())
-        .await?;
+    let store = &access.services().store;
+    page(&params, async |before, limit| {
+        store.audit(access.id(), before, limit).await
+    })
+    .await
+}
+
+/// Returns a page of an audit log; `read` returns entries with numbers below one, newest first.
+pub(super) async fn page(
+    params: &Params,
+    read: impl AsyncFnOnce(Option<u64>, usize) -> Result<Vec<AuditEntry>>,
+) -> Answer<AuditLog> {
+    let size = PageSize::read(params, "numEntries", DEFAULT_ENTRIES, MAX_ENTRIES)?;
+    let entries = read(params.number("before")?, size.to_read()).await?;
     let (entries, next) = size.cut(entries, |last| last.number);
     Ok(Spaced(AuditLog {
         entries,

@@ -16,12 +16,12 @@ use serde_json::value::RawValue;
 use super::dto::LeaseReportDto;
 use super::leases::named;
 use crate::app::{App, until_true};
-use crate::auth::ProjectAccess;
+use crate::auth::{ProjectAccess, still_reads};
 use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers};
 use iottly_core::ingest::{Observed, ObservedRecord};
-use iottly_core::model::{Actor, Scopes, StoredMessage, UnixMs};
+use iottly_core::model::{StoredMessage, UnixMs};
 
 /// Interval of the keep-alive comments on an idle stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -122,15 +122,7 @@ async fn over(access: ProjectAccess, lease: LeaseId) {
 
 async fn is_over(access: &ProjectAccess, lease: LeaseId) -> iottly_store::Result<bool> {
     let (store, now) = (&access.services().store, clock::now());
-    let reads = match access.principal().actor {
-        Actor::Cloud => true,
-        Actor::Token(id) => {
-            let token = store.token_by_id(access.id(), id).await?;
-            token.is_some_and(|token| token.is_live(now) && token.scopes.contains(Scopes::READ))
-        }
-        Actor::User(id) => store.role_in(access.id(), id).await?.is_some(),
-    };
-    if !reads {
+    if !still_reads(store.as_ref(), access.principal(), now).await? {
         return Ok(true);
     }
     let lease = store.lease(access.id(), lease).await?;

@@ -3,13 +3,13 @@
 use axum::extract::{Path, State};
 
 use super::Answer;
+use super::audit;
 use super::body::JsonBody;
 use super::dto::{
     AuditLog, CreatedInvitation, CreatedOrganization, Done, MemberList, NewInvitation, NewRole, OK,
     OrganizationList, OrganizationName,
 };
 use super::names;
-use super::paged::PageSize;
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::app::App;
@@ -17,14 +17,12 @@ use crate::auth::{Access, OrganizationAccess, Requester, hash_secret};
 use crate::error::ApiError;
 use crate::random;
 use iottly_cloud::clock;
-use iottly_core::model::{Actor, Invitation, Organization, OrganizationId, Role, Scopes, UnixMs, UserId};
-use iottly_store::{Author, PeopleChange};
+use iottly_core::model::{Invitation, Organization, OrganizationId, Role, Scopes, UnixMs, UserId};
+use iottly_store::PeopleChange;
 
 /// Default and longest validity of an invitation, in hours.
 const HOURS: (u32, u32) = (72, 168);
 const HOUR_MS: UnixMs = 60 * 60 * 1000;
-/// Default and largest number of entries of the audit log in a response.
-const ENTRIES: (usize, usize) = (50, 500);
 
 /// Lists the organisations of the user, or all of them for a token with the scope `operator`.
 #[utoipa::path(
@@ -67,7 +65,8 @@ pub(super) async fn create(
     JsonBody(body): JsonBody<OrganizationName>,
 ) -> Answer<CreatedOrganization> {
     let store = &app.services.store;
-    let (author, owner) = match access.requester {
+    let author = access.author();
+    let owner = match access.requester {
         Requester::Person(person) => {
             let role = store.role_of(OrganizationId::DEFAULT, person.id).await?;
             if role != Some(Role::Owner) {
@@ -75,19 +74,11 @@ pub(super) async fn create(
                     "only owners of the default organization create others",
                 ));
             }
-            let actor = Actor::User(person.id);
-            (
-                Author {
-                    actor,
-                    name: person.name,
-                },
-                Some(person.id),
-            )
+            Some(person.id)
         }
-        Requester::Principal(ref principal) => {
+        Requester::Principal(_) => {
             access.require(Scopes::OPERATOR)?;
-            let (actor, name) = (principal.actor, principal.name.clone());
-            (Author { actor, name }, None)
+            None
         }
     };
     let name = names::name("name", &body.name)?;
@@ -247,18 +238,11 @@ pub(super) async fn withdraw(access: OrganizationAccess) -> Answer<Done> {
     responses((status = 200, description = "Entries of the audit log, newest first", body = AuditLog))
 )]
 pub(super) async fn audit(access: OrganizationAccess, params: Params) -> Answer<AuditLog> {
-    let size = PageSize::read(&params, "numEntries", ENTRIES.0, ENTRIES.1)?;
-    let before = params.number("before")?;
     let store = &access.services().store;
-    let entries = store
-        .organization_audit(access.id(), before, size.to_read())
-        .await?;
-    let (entries, next) = size.cut(entries, |last| last.number);
-    Ok(Spaced(AuditLog {
-        entries,
-        next,
-        status: OK,
-    }))
+    audit::page(&params, async |before, limit| {
+        store.organization_audit(access.id(), before, limit).await
+    })
+    .await
 }
 
 fn member(id: &str) -> Result<UserId, ApiError> {

@@ -15,8 +15,9 @@ use crate::sessions::Person;
 use iottly_cloud::clock;
 use iottly_core::command::seeded_definitions;
 use iottly_core::model::{
-    Actor, Change, Limits, MAX_RETENTION_DAYS, OrganizationId, Principal, Project, Role, Scopes,
+    Change, Limits, MAX_RETENTION_DAYS, OrganizationId, Principal, Project, Role, Scopes,
 };
+use iottly_store::Author;
 
 /// Maximum number of projects that a person can reach and still create another. Each has limits of its own.
 const MAX_PROJECTS: usize = 100;
@@ -79,15 +80,14 @@ pub(super) async fn create(
         .create_project_in(owner, &project, GroupId::random(), &seeded_definitions())
         .await?;
     let minted = mint_token(project.id, "first token", Scopes::PROJECT, None, now)?;
-    let (actor, author) = match access.requester {
-        Requester::Person(person) => (Actor::User(person.id), person.name),
-        Requester::Principal(principal) => (principal.actor, principal.name),
-    };
+    let Author { actor, name, address } = access.author();
     let by = Principal {
         project: project.id,
         actor,
-        name: author,
+        name,
         scopes: Scopes::PROJECT,
+        group: None,
+        address,
     };
     let first = Change::CreateToken(minted.hash, minted.token);
     services.store.change(project.id, &by, first, now).await?;
@@ -168,6 +168,11 @@ pub(super) async fn update(
         };
         access.change(Change::SetLimits(limits), clock::now()).await?;
     }
+    if let Some(public) = body.public_releases {
+        access
+            .change(Change::SetPublicReleases(public), clock::now())
+            .await?;
+    }
     answer(&access).await
 }
 
@@ -178,9 +183,11 @@ async fn limits(access: &ProjectAccess) -> Result<Limits, ApiError> {
 
 async fn answer(access: &ProjectAccess) -> Answer<OneProject> {
     let retention_bytes = limits(access).await?.retention_bytes;
+    let public_releases = access.services().store.public_releases(access.id()).await?;
     Ok(Spaced(OneProject {
         project: access.project().await?.into(),
         retention_bytes,
+        public_releases: public_releases.unwrap_or_default(),
         status: OK,
     }))
 }

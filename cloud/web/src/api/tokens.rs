@@ -30,7 +30,9 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<TokenList> {
 
 /// Creates a token (scope `admin`).
 ///
-/// The token has no scope that the caller does not have, and does not outlive the caller's token.
+/// The token has no scope that the caller does not have, and does not outlive the caller's token. One that is bound to a
+/// deployment group reaches the devices in it, the group's rollouts, and nothing else: every other operation is refused
+/// with 403. It ends with the group.
 #[utoipa::path(
     post,
     path = "/tokens",
@@ -51,7 +53,14 @@ pub(super) async fn create(
         return Err(ApiError::invalid("invalid_body", "expires is in the past"));
     }
     let expires = no_later(body.expires, access.expires())?;
-    let minted = mint_token(access.id(), &name, scopes, expires, now)?;
+    let mut minted = mint_token(access.id(), &name, scopes, expires, now)?;
+    if body.deployment_group.is_some() && !Scopes::GROUP.contains(scopes) {
+        return Err(ApiError::invalid(
+            "invalid_body",
+            "a token that is bound to a deployment group has no scope admin or operator",
+        ));
+    }
+    minted.token.group = body.deployment_group;
     access
         .change(Change::CreateToken(minted.hash, minted.token.clone()), now)
         .await?;

@@ -1,17 +1,21 @@
 //! Authentication and authorisation of requests: extractors whose handles reach one project, or one device,
 //! only.
 
+use std::net::IpAddr;
+
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use axum::http::Extensions;
 use axum::http::request::Parts;
 use iottly_protocol::{DeviceId, ProjectId};
 
+use super::bound;
 use super::credentials::{self, same_origin};
 use super::login::logged_in;
 use super::needed::needed;
 use super::token::hash_secret;
 use crate::app::App;
 use crate::app::WebServices;
+use crate::client::client_address;
 use crate::error::ApiError;
 use crate::rate::SharedVerdict;
 use crate::sessions::{Holder, Login, Person};
@@ -19,6 +23,7 @@ use iottly_cloud::clock;
 use iottly_core::model::{
     Actor, Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, UnixMs,
 };
+use iottly_store::{Author, Store};
 
 /// Precision with which the last use of a token is recorded: one hour, in milliseconds.
 const USED_EVERY_MS: UnixMs = 60 * 60 * 1000;
@@ -39,6 +44,8 @@ pub struct Access {
     pub(crate) requester: Requester,
     /// Expiry of the principal's token; `None` if it does not expire.
     expires: Option<UnixMs>,
+    /// Address that the request comes from.
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// Authorised request to the project in its path. Gives access to this project only.
@@ -65,7 +72,11 @@ impl FromRequestParts<App> for Access {
             if let Some(token) = services.store.token(hash_secret(token.as_bytes())).await? {
                 trace_project(token.project);
                 let access = used(services, token, clock::now()).await?;
-                return access.within_rate(parts, services);
+                let access = access.within_rate(parts, services)?.from(parts);
+                if let Requester::Principal(principal) = &access.requester {
+                    bound::check(principal, parts, app).await?;
+                }
+                return Ok(access);
             }
         }
         let session = logged_in(services, &parts.headers)
@@ -84,7 +95,15 @@ impl FromRequestParts<App> for Access {
             }
             Holder::Person(person) => Requester::Person(person),
         };
-        Self { requester, expires }.within_rate(parts, services)
+        let address = None;
+        let access = Self {
+            requester,
+            expires,
+            address,
+        };
+        access
+            .within_rate(parts, services)
+            .map(|access| access.from(parts))
     }
 }
 
@@ -108,6 +127,7 @@ async fn used(services: &WebServices, token: Token, now: UnixMs) -> Result<Acces
     Ok(Access {
         expires: token.expires,
         requester: Requester::Principal(token.into()),
+        address: None,
     })
 }
 
@@ -127,6 +147,25 @@ pub(crate) async fn principal_of(
         actor: Actor::User(person.id),
         name: person.name.clone(),
         scopes: role.scopes(),
+        group: None,
+        address: None,
+    })
+}
+
+/// Returns true if a principal that was allowed to read its project still is.
+pub(crate) async fn still_reads(
+    store: &dyn Store,
+    principal: &Principal,
+    now: UnixMs,
+) -> iottly_store::Result<bool> {
+    let project = principal.project;
+    Ok(match principal.actor {
+        Actor::Cloud => true,
+        Actor::Token(id) => {
+            let token = store.token_by_id(project, id).await?;
+            token.is_some_and(|token| token.is_live(now) && token.scopes.contains(Scopes::READ))
+        }
+        Actor::User(id) => store.role_in(project, id).await?.is_some(),
     })
 }
 
@@ -163,6 +202,28 @@ impl Access {
         within_rate(services, actor, &parts.extensions).map(|()| self)
     }
 
+    /// Takes over the address of the request.
+    fn from(mut self, parts: &Parts) -> Self {
+        self.address = client_address(&parts.extensions);
+        if let Requester::Principal(principal) = &mut self.requester {
+            principal.address = self.address;
+        }
+        self
+    }
+
+    /// Returns the one who makes the request, as the author of a change to an organisation.
+    pub(crate) fn author(&self) -> Author {
+        let (actor, name) = match &self.requester {
+            Requester::Principal(principal) => (principal.actor, &principal.name),
+            Requester::Person(person) => (Actor::User(person.id), &person.name),
+        };
+        Author {
+            actor,
+            name: name.clone(),
+            address: self.address,
+        }
+    }
+
     /// Requires a scope that is not limited to a project. A person has `read` only: permissions in projects come from
     /// roles.
     ///
@@ -197,7 +258,7 @@ impl FromRequestParts<App> for ProjectAccess {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let access = Access::from_request_parts(parts, app).await?;
         let named = path_param(parts, app, "project").await?;
-        let principal = match access.requester {
+        let mut principal = match access.requester {
             Requester::Principal(principal) if named.parse() == Ok(principal.project) => principal,
             Requester::Principal(_) => {
                 return Err(ApiError::forbidden("token has no permission for this project"));
@@ -215,6 +276,7 @@ impl FromRequestParts<App> for ProjectAccess {
             .await
             .map_err(|_| ApiError::not_found())?;
         require(&principal, needed(&parts.method, route.as_str()))?;
+        principal.address = access.address;
         Ok(Self {
             project: principal.project,
             principal,
@@ -294,6 +356,9 @@ impl ProjectAccess {
     /// # Errors
     /// Errors of the store: 404 for a missing object, 409 for a conflict.
     pub async fn change(&self, change: Change, now: UnixMs) -> Result<Changed, ApiError> {
+        if let Some(group) = self.principal.group {
+            bound::check_change(group, &change)?;
+        }
         Ok(self
             .services
             .store

@@ -3,8 +3,10 @@
 use axum::http::{HeaderMap, Method, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use iottly_protocol::DeviceId;
 
 use super::token::MAX_TOKEN_BYTES;
+use crate::cookies::cookie;
 
 /// Name of the dashboard's login cookie for browsers that connect by plain HTTP.
 const PLAIN_COOKIE: &str = "iottly-session-id";
@@ -59,19 +61,16 @@ fn basic(encoded: &str) -> Vec<String> {
     }
 }
 
-/// Returns the value of a cookie.
-pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let cookies = headers
-        .get_all(header::COOKIE)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok());
-    let mut pairs = cookies
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='));
-    pairs
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value)
-        .filter(|value| value.len() <= MAX_TOKEN_BYTES)
+/// Returns the login of a device: basic authentication with its id and the secret of its broker login.
+pub(super) fn device_login(headers: &HeaderMap) -> Option<(DeviceId, String)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.trim().split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let login = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (device, secret) = login.split_once(':')?;
+    Some((device.parse().ok()?, secret.to_owned())).filter(|(_, secret)| secret.len() <= MAX_TOKEN_BYTES)
 }
 
 /// Returns true if a request that is authenticated by the login cookie comes from the dashboard's own pages.
@@ -187,6 +186,24 @@ mod tests {
             )]))
             .is_empty()
         );
+    }
+
+    #[test]
+    fn a_device_logs_in_with_its_id_and_secret() {
+        let login = |value: &str| device_login(&headers(&[("authorization", value)]));
+        let id = "a2792ce8-216f-477c-a5cc-4f7e9f407e29";
+        let encoded = STANDARD.encode(format!("{id}:a:secret"));
+        let (device, secret) = login(&format!("Basic {encoded}")).expect("a login");
+        assert_eq!((device.to_string().as_str(), secret.as_str()), (id, "a:secret"));
+        for other in [
+            format!("Bearer {encoded}"),
+            format!("Basic {}", STANDARD.encode(id)),
+            format!("Basic {}", STANDARD.encode("me:secret")),
+            format!("Basic {}", STANDARD.encode(format!("{id}:{}", "x".repeat(257)))),
+            "Basic !".to_owned(),
+        ] {
+            assert_eq!(login(&other), None, "{other}");
+        }
     }
 
     #[test]

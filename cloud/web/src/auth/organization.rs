@@ -2,7 +2,7 @@
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use iottly_core::model::{Actor, OrganizationId, Role, Scopes};
+use iottly_core::model::{OrganizationId, Role, Scopes};
 use iottly_store::{Author, PeopleChange};
 
 use super::access::{Access, Requester};
@@ -36,23 +36,17 @@ impl OrganizationAccess {
     async fn of(access: Access, named: &str, safe: bool, services: &WebServices) -> Result<Self, ApiError> {
         let denied = || ApiError::forbidden("no permission for this organization");
         let id: OrganizationId = named.parse().map_err(|_| denied())?;
-        let author = match access.requester {
-            Requester::Principal(principal) if principal.scopes.contains(Scopes::OPERATOR) => Author {
-                actor: principal.actor,
-                name: principal.name,
-            },
+        let author = access.author();
+        match access.requester {
+            Requester::Principal(principal) if principal.scopes.contains(Scopes::OPERATOR) => {}
             Requester::Principal(_) => return Err(denied()),
             Requester::Person(person) => {
                 let role = services.store.role_of(id, person.id).await?.ok_or_else(denied)?;
                 if !safe && role != Role::Owner {
                     return Err(ApiError::forbidden("only owners change an organization"));
                 }
-                Author {
-                    actor: Actor::User(person.id),
-                    name: person.name,
-                }
             }
-        };
+        }
         Ok(Self {
             id,
             author,

@@ -57,6 +57,7 @@ pub fn mint_token(
         name,
         prefix,
         scopes,
+        group: None,
         created: now,
         expires,
         used: None,

@@ -13,8 +13,8 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::sessions::PasswordError;
 use iottly_cloud::clock;
-use iottly_core::model::{Actor, Membership, UserName};
-use iottly_store::{Author, PeopleChange};
+use iottly_core::model::{Membership, UserName};
+use iottly_store::PeopleChange;
 
 /// Message to show on the page.
 #[derive(Deserialize)]
@@ -33,6 +33,7 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
     let store = &app.services.store;
     let id = person.person.id;
     let (memberships, projects) = (store.memberships(id).await?, store.projects_of(id).await?);
+    let has_password = store.user(id).await?.is_some_and(|user| user.has_password);
     let content = html! {
         h1 { (person.person.name) }
         section.card {
@@ -45,6 +46,7 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
                 }
             }
         }
+        p { a href="/audit" { "Changes of the current project" } }
         section.card {
             h2 { "Organisations" }
             ul {
@@ -53,16 +55,18 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
                 }
             }
         }
-        section.card {
-            h2 { "Password" }
-            @if done { p.notice role="status" { "The password was changed. Other logins were ended." } }
-            @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
-            form.stack method="post" action="/account" {
-                label for="old" { "Present password" }
-                input #old type="password" name="old" autocomplete="current-password" required;
-                label for="password" { "New password, at least 10 characters" }
-                input #password type="password" name="password" autocomplete="new-password" minlength="10" required;
-                button { "Change the password" }
+        @if has_password {
+            section.card {
+                h2 { "Password" }
+                @if done { p.notice role="status" { "The password was changed. Other logins were ended." } }
+                @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+                form.stack method="post" action="/account" {
+                    label for="old" { "Present password" }
+                    input #old type="password" name="old" autocomplete="current-password" required;
+                    label for="password" { "New password, at least 10 characters" }
+                    input #password type="password" name="password" autocomplete="new-password" minlength="10" required;
+                    button { "Change the password" }
+                }
             }
         }
         section.card {
@@ -149,12 +153,8 @@ async fn apply(app: &App, person: &LoggedIn, change: PeopleChange) -> Result<(),
     let store = &app.services.store;
     let memberships = store.memberships(person.person.id).await?;
     let first = memberships.first().ok_or_else(ApiError::unauthenticated)?;
-    let by = Author {
-        actor: Actor::User(person.person.id),
-        name: person.person.name.clone(),
-    };
     let organization = first.organization.id;
     Ok(store
-        .change_people(organization, &by, change, clock::now())
+        .change_people(organization, &person.author(), change, clock::now())
         .await?)
 }

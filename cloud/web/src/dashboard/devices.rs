@@ -35,7 +35,7 @@ pub(super) async fn overview(
         Ok(visitor) => overview_page(&visitor.project)
             .await
             .unwrap_or_else(|error| failure(&error)),
-        Err(Refusal::LoggedOut) => login::form(None),
+        Err(Refusal::LoggedOut) => login::form(&app, None),
         Err(Refusal::NoProject(session)) => person::no_project(&session),
         Err(refusal) => refusal.into_response(),
     }

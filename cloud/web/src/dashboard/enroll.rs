@@ -44,9 +44,9 @@ pub(super) async fn show(
         Ok(visitor) => visitor,
         Err(Refusal::LoggedOut) => {
             let Some(Ok(code)) = code else {
-                return login::form(None);
+                return login::form(&app, None);
             };
-            return with_cookie(login::form(None), &code.to_string(), COOKIE_S, app.services.https);
+            return with_cookie(login::form(&app, None), &code.to_string(), COOKIE_S, app.services.https);
         }
         Err(refusal) => return refusal.into_response(),
     };

@@ -1,7 +1,9 @@
 //! The page of an invitation: its holder becomes a member with a name and a password, or chooses a new password.
 
+use std::net::IpAddr;
+
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{Extensions, HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use maud::html;
 use serde::Deserialize;
@@ -11,6 +13,7 @@ use super::layout::{IntoHtml, Page, failure};
 use super::login::enter;
 use crate::app::App;
 use crate::auth::{hash_secret, same_origin};
+use crate::client::client_address;
 use crate::error::ApiError;
 use crate::sessions::PasswordError;
 use iottly_cloud::clock;
@@ -98,6 +101,7 @@ pub(super) async fn join(
     State(app): State<App>,
     method: Method,
     headers: HeaderMap,
+    extensions: Extensions,
     fields: Fields,
 ) -> Response {
     if !same_origin(&method, &headers) {
@@ -105,9 +109,11 @@ pub(super) async fn join(
     }
     let key = fields.get("key").unwrap_or_default();
     match invitation(&app, key).await {
-        Ok(Some(invitation)) => accept(&app, key, &invitation, &fields)
-            .await
-            .unwrap_or_else(|error| failure(&error)),
+        Ok(Some(invitation)) => {
+            let from = client_address(&extensions);
+            let accepted = accept(&app, key, &invitation, &fields, from).await;
+            accepted.unwrap_or_else(|error| failure(&error))
+        }
         Ok(None) => (StatusCode::FORBIDDEN, spent()).into_response(),
         Err(error) => failure(&error),
     }
@@ -118,6 +124,7 @@ async fn accept(
     key: &str,
     invitation: &Invitation,
     fields: &Fields,
+    address: Option<IpAddr>,
 ) -> Result<Response, ApiError> {
     let given = fields.get("name").unwrap_or_default();
     let again = |problem: &str| {
@@ -163,6 +170,7 @@ async fn accept(
     let by = Author {
         actor: Actor::User(user),
         name: author,
+        address,
     };
     match store
         .change_people(invitation.organization, &by, change, now)

@@ -24,6 +24,11 @@ pub(super) struct Page<'a> {
 
 impl Page<'_> {
     pub(super) fn render(self) -> Markup {
+        self.render_and_go(None)
+    }
+
+    /// Renders a page from which the browser continues to another of the dashboard's pages.
+    pub(super) fn render_and_go(self, next: Option<&str>) -> Markup {
         html! {
             (DOCTYPE)
             html lang="en" {
@@ -32,6 +37,7 @@ impl Page<'_> {
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
                     title { (self.title) " · iottly" }
+                    @if let Some(next) = next { meta http-equiv="refresh" content={ "0; url=" (next) }; }
                     link rel="icon" type="image/svg+xml" href=(assets::url("icon.svg"));
                     link rel="stylesheet" href=(assets::url("app.css"));
                     @if self.events.is_some() {

@@ -16,7 +16,7 @@ use crate::auth::{
     within_rate,
 };
 
-use crate::client::ClientAddress;
+use crate::client::client_address;
 use crate::error::ApiError;
 use crate::rate;
 use crate::sessions::{Holder, Login};
@@ -27,14 +27,19 @@ use iottly_core::rate::Verdict;
 /// Message above the login form after an invalid link.
 const SPENT: &str = "This link was used already or is too old.";
 const UNKNOWN_TOKEN: &str = "This token is not known.";
+const BOUND: &str = "This token is for one deployment group; the dashboard shows whole projects.";
 const WRONG: &str = "Name or password is wrong.";
 
 /// Returns the login form; `problem` is the reason for showing it again.
-pub(super) fn form(problem: Option<&str>) -> Response {
+pub(super) fn form(app: &App, problem: Option<&str>) -> Response {
+    let provider = app.services.provider.as_deref();
     let content = html! {
         section.card.narrow {
             h1 { "Log in" }
             @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+            @if let Some(provider) = provider {
+                p { a.button.by-provider href="/login/provider" { "Sign in with " (provider.name()) } }
+            }
             form.stack.by-name method="post" action="/login" {
                 label for="name" { "Name" }
                 input #name name="name" autocomplete="username" required autofocus spellcheck="false";
@@ -94,9 +99,9 @@ pub(super) struct Link {
 /// programs (previews, scanners, `HEAD` requests) open links as well.
 pub(super) async fn show(State(app): State<App>, Query(link): Query<Link>) -> Response {
     match link.key {
-        None => form(None),
+        None => form(&app, None),
         Some(key) if app.services.sessions.is_link(&key, clock::moment()) => link_form(&key),
-        Some(_) => (StatusCode::FORBIDDEN, form(Some(SPENT))).into_response(),
+        Some(_) => (StatusCode::FORBIDDEN, form(&app, Some(SPENT))).into_response(),
     }
 }
 
@@ -137,7 +142,7 @@ async fn by_key(app: &App, headers: &HeaderMap, key: &str) -> Result<Response, A
     if logged_in(&app.services, headers).await?.is_some() {
         return Ok(Redirect::to("/").into_response());
     }
-    Ok((StatusCode::FORBIDDEN, form(Some(SPENT))).into_response())
+    Ok((StatusCode::FORBIDDEN, form(app, Some(SPENT))).into_response())
 }
 
 async fn by_name(
@@ -147,16 +152,11 @@ async fn by_name(
     password: &str,
 ) -> Result<Response, ApiError> {
     let services = &app.services;
-    let wrong = || Ok((StatusCode::FORBIDDEN, form(Some(WRONG))).into_response());
+    let wrong = || Ok((StatusCode::FORBIDDEN, form(app, Some(WRONG))).into_response());
     let Ok(name) = name.parse::<UserName>() else {
         return wrong();
     };
-    let address = extensions
-        .get::<ClientAddress>()
-        .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ClientAddress(address)| {
-            *address
-        });
-    let verdict = services.attempts.ask(address, &name);
+    let verdict = services.attempts.ask(address_of(extensions), &name);
     if !verdict.allowed {
         return Ok(too_many(verdict, "too many attempts to log in"));
     }
@@ -172,7 +172,12 @@ async fn by_name(
     enter(app, user.into())
 }
 
-fn too_many(verdict: Verdict, message: &str) -> Response {
+/// Returns the address of a request's client.
+pub(super) fn address_of(extensions: &Extensions) -> IpAddr {
+    client_address(extensions).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
+}
+
+pub(super) fn too_many(verdict: Verdict, message: &str) -> Response {
     let mut refused = failure(&ApiError::too_many("rate_limited", message));
     rate::describe(verdict, refused.headers_mut());
     refused
@@ -186,8 +191,11 @@ async fn by_token(app: &App, extensions: &Extensions, text: &str) -> Result<Resp
         .await?
         .filter(|token| token.is_live(now.date));
     let Some(token) = token else {
-        return Ok((StatusCode::FORBIDDEN, form(Some(UNKNOWN_TOKEN))).into_response());
+        return Ok((StatusCode::FORBIDDEN, form(app, Some(UNKNOWN_TOKEN))).into_response());
     };
+    if token.group.is_some() {
+        return Ok((StatusCode::FORBIDDEN, form(app, Some(BOUND))).into_response());
+    }
     let actor = Actor::Token(token.id);
     within_rate(services, actor, extensions)?;
     let verdict = services.sessions.ask(actor, now);
@@ -213,7 +221,14 @@ pub(super) async fn log_out(State(app): State<App>, method: Method, headers: Hea
         .into_response()
 }
 
+/// Opens a login and sends the browser to the devices.
 pub(super) fn enter(app: &App, login: Login) -> Result<Response, ApiError> {
+    let cookie = open(app, login)?;
+    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
+}
+
+/// Opens a login and returns its `Set-Cookie` header.
+pub(super) fn open(app: &App, login: Login) -> Result<String, ApiError> {
     let (sessions, now) = (&app.services.sessions, clock::moment());
     if let Holder::Token(principal) = &login.holder {
         trace_project(principal.project);
@@ -222,6 +237,5 @@ pub(super) fn enter(app: &App, login: Login) -> Result<Response, ApiError> {
     let length = sessions
         .find(&secret, now)
         .map_or(0, |session| session.ends.saturating_sub(now.steady).as_secs());
-    let cookie = session_cookie(&secret, length, app.services.https);
-    Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
+    Ok(session_cookie(&secret, length, app.services.https))
 }

@@ -13,8 +13,8 @@ use crate::auth::hash_secret;
 use crate::error::ApiError;
 use crate::random;
 use iottly_cloud::clock;
-use iottly_core::model::{Actor, Invitation, Member, OrganizationId, Role, UnixMs, UserId};
-use iottly_store::{Author, PeopleChange};
+use iottly_core::model::{Invitation, Member, OrganizationId, Role, UnixMs, UserId};
+use iottly_store::PeopleChange;
 
 /// Validity of an invitation: three days, in milliseconds.
 const VALID_MS: UnixMs = 72 * 60 * 60 * 1000;
@@ -26,13 +26,13 @@ pub(super) struct Notice {
 }
 
 /// Organisation of the page and the person's role in it.
-struct Place {
-    id: OrganizationId,
-    name: String,
+pub(super) struct Place {
+    pub(super) id: OrganizationId,
+    pub(super) name: String,
     role: Role,
 }
 
-async fn place(app: &App, person: &LoggedIn, named: &str) -> Result<Place, ApiError> {
+pub(super) async fn place(app: &App, person: &LoggedIn, named: &str) -> Result<Place, ApiError> {
     let denied = || ApiError::forbidden("no permission for this organization");
     let id: OrganizationId = named.parse().map_err(|_| denied())?;
     let memberships = app.services.store.memberships(person.person.id).await?;
@@ -107,6 +107,7 @@ async fn page(
                 }
             }
         }
+        p { a href={ "/members/" (place.id) "/audit" } { "Changes of the organisation" } }
         @if owner {
             section.card {
                 h2 { "Invite" }
@@ -135,13 +136,6 @@ fn role(fields: &Fields) -> Result<Role, ApiError> {
         .ok_or_else(|| ApiError::invalid("invalid_form", "role is not viewer, operator, developer or owner"))
 }
 
-fn author(person: &LoggedIn) -> Author {
-    Author {
-        actor: Actor::User(person.person.id),
-        name: person.person.name.clone(),
-    }
-}
-
 /// Creates an invitation and shows its link once.
 pub(super) async fn invite(
     person: LoggedIn,
@@ -163,7 +157,7 @@ pub(super) async fn invite(
         let change = PeopleChange::Invite(hash_secret(key.as_bytes()), invitation);
         let store = &app.services.store;
         store
-            .change_people(place.id, &author(&person), change, now)
+            .change_people(place.id, &person.author(), change, now)
             .await?;
         page(&app, &person, &place, Some(&format!("/join?key={key}")), false).await
     };
@@ -191,7 +185,7 @@ pub(super) async fn change(
         };
         let store = &app.services.store;
         store
-            .change_people(place.id, &author(&person), change, clock::now())
+            .change_people(place.id, &person.author(), change, clock::now())
             .await?;
         if remove {
             app.services.sessions.close_user(user);

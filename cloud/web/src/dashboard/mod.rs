@@ -6,6 +6,7 @@
 
 mod account;
 mod assets;
+mod audit;
 mod commands;
 mod copies;
 mod devices;
@@ -17,6 +18,7 @@ mod layout;
 mod login;
 mod members;
 mod person;
+mod provider;
 mod text;
 mod visitor;
 
@@ -29,6 +31,7 @@ use crate::app::WebServices;
 use crate::auth::hash_secret;
 
 use crate::error::ApiError;
+use crate::oidc::CALLBACK;
 use crate::random;
 use crate::sessions::{Holder, Login};
 use iottly_cloud::clock;
@@ -43,12 +46,16 @@ pub(crate) fn pages() -> Router<App> {
     Router::new()
         .route("/", get(devices::overview))
         .route("/login", get(login::show).post(login::log_in))
+        .route("/login/provider", get(provider::begin))
+        .route(CALLBACK, get(provider::end))
         .route("/logout", post(login::log_out))
         .route("/join", get(join::show).post(join::join))
         .route("/account", get(account::show).post(account::change_password))
         .route("/account/logins", post(account::end_logins))
         .route("/project", post(person::choose_project))
         .route("/members/{organization}", get(members::show))
+        .route("/audit", get(audit::of_project))
+        .route("/members/{organization}/audit", get(audit::of_organization))
         .route("/members/{organization}/invite", post(members::invite))
         .route("/members/{organization}/change", post(members::change))
         .route("/enroll", get(enroll::show).post(enroll::decide))
@@ -105,6 +112,7 @@ pub async fn first_login_link(services: &WebServices, base: &str) -> Result<Opti
     let by = Author {
         actor: Actor::Cloud,
         name: "first start".to_owned(),
+        address: None,
     };
     // The links of earlier starts are of no use any more.
     let invite = PeopleChange::Invite(hash_secret(key.as_bytes()), invitation);
@@ -120,7 +128,7 @@ pub async fn first_login_link(services: &WebServices, base: &str) -> Result<Opti
 async fn mint_link(services: &WebServices, token: &str) -> Result<Option<String>, ApiError> {
     let now = clock::moment();
     let token = services.store.token(hash_secret(token.as_bytes())).await?;
-    let Some(token) = token.filter(|token| token.is_live(now.date)) else {
+    let Some(token) = token.filter(|token| token.is_live(now.date) && token.group.is_none()) else {
         return Ok(None);
     };
     let (expires, round, mut principal) = (token.expires, token.logins, Principal::from(token));

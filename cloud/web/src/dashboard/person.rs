@@ -1,5 +1,7 @@
 //! The person behind a login: its current project, which a cookie names, and the extractor for pages without a project.
 
+use std::net::IpAddr;
+
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -11,10 +13,13 @@ use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
 use super::visitor::Refusal;
 use crate::app::{App, WebServices};
-use crate::auth::{cookie, logged_in, principal_of, same_origin, within_rate};
+use crate::auth::{logged_in, principal_of, same_origin, within_rate};
+use crate::client::client_address;
+use crate::cookies::cookie;
 use crate::error::ApiError;
 use crate::sessions::{Holder, Person, Session};
-use iottly_core::model::Principal;
+use iottly_core::model::{Actor, Principal};
+use iottly_store::Author;
 
 /// Name of the cookie with the id of the project that a person looks at. It is no secret and grants nothing.
 const COOKIE: &str = "iottly-project";
@@ -22,6 +27,19 @@ const COOKIE: &str = "iottly-project";
 /// Person with a valid login, whichever project it looks at.
 pub(super) struct LoggedIn {
     pub(super) person: Person,
+    /// Address that the request comes from.
+    address: Option<IpAddr>,
+}
+
+impl LoggedIn {
+    /// Returns the person as the author of a change to an organisation.
+    pub(super) fn author(&self) -> Author {
+        Author {
+            actor: Actor::User(self.person.id),
+            name: self.person.name.clone(),
+            address: self.address,
+        }
+    }
 }
 
 impl FromRequestParts<App> for LoggedIn {
@@ -39,6 +57,7 @@ impl FromRequestParts<App> for LoggedIn {
         match &session.login.holder {
             Holder::Person(person) => Ok(Self {
                 person: person.clone(),
+                address: client_address(&parts.extensions),
             }),
             Holder::Token(_) => Err(ApiError::forbidden("this page is for people who log in by name").into()),
         }

@@ -8,6 +8,7 @@ use super::{layout, person};
 use crate::app::App;
 use crate::auth::{ProjectAccess, logged_in, needed, same_origin, trace_project, within_rate};
 
+use crate::client::client_address;
 use crate::error::ApiError;
 use crate::sessions::{Holder, Session};
 
@@ -56,7 +57,7 @@ impl FromRequestParts<App> for Visitor {
             .map_err(ApiError::from)?;
         let session = session.ok_or(Refusal::LoggedOut)?;
         within_rate(&app.services, session.login.actor(), &parts.extensions)?;
-        let principal = match &session.login.holder {
+        let mut principal = match &session.login.holder {
             Holder::Token(principal) => principal.clone(),
             Holder::Person(person) => {
                 match person::current_project(&app.services, person, &parts.headers).await? {
@@ -65,6 +66,7 @@ impl FromRequestParts<App> for Visitor {
                 }
             }
         };
+        principal.address = client_address(&parts.extensions);
         trace_project(principal.project);
         let route = parts
             .extensions

@@ -1,44 +1,49 @@
-//! Serves the projects' release repositories to devices and other TUF clients. Public: all files are signed,
-//! and none is secret.
+//! Serves the projects' release repositories to devices and other TUF clients.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use axum::body::Body;
-use axum::extract::{Path as PathParams, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::extract::{Path as PathParams, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
+use iottly_cloud::clock;
 use iottly_protocol::ProjectId;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt, SeekFrom};
 
-use crate::app::App;
-use crate::auth::trace_project;
+use crate::app::{App, WebServices};
+use crate::auth::{ReleaseReader, trace_project};
 use crate::error::ApiError;
 
 /// Maximum number of bytes that are read at once.
 const PIECE: u64 = 64 << 10;
+/// Time after which a download under way is checked again, in milliseconds: a device that is deleted, replaced or
+/// logged in with a secret that has ended gets nothing more.
+const CHECK_MS: i64 = 500;
 
 /// Returns a file of a repository, or a range of it.
 pub(super) async fn file(
     State(app): State<App>,
     PathParams((project, _)): PathParams<(String, String)>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let folder = project.parse::<ProjectId>().ok().map(|project| {
-        trace_project(project);
-        app.services.rollouts.repositories().folder(project)
-    });
-    let path = folder.and_then(|folder| place(&folder, uri.path()));
-    let Some(path) = path else {
-        return ApiError::not_found().into_response();
+    request: Request,
+) -> Result<Response, ApiError> {
+    let project = project.parse::<ProjectId>().map_err(|_| ApiError::not_found())?;
+    trace_project(project);
+    let (mut parts, _) = request.into_parts();
+    let reader = ReleaseReader::of(project, &mut parts, &app).await?;
+    let folder = app.services.rollouts.repositories().folder(project);
+    let path = place(&folder, parts.uri.path()).ok_or_else(ApiError::not_found)?;
+    let permission = Permission {
+        reader,
+        services: app.services,
+        checked_ms: clock::steady_ms(),
     };
-    match answer(&path, &headers).await {
-        Ok(response) => response,
+    match answer(&path, &parts.headers, permission).await {
+        Ok(response) => Ok(response),
         Err(error)
             if matches!(
                 error.kind(),
@@ -49,9 +54,9 @@ pub(super) async fn file(
                     | io::ErrorKind::InvalidInput
             ) =>
         {
-            ApiError::not_found().into_response()
+            Err(ApiError::not_found())
         }
-        Err(error) => ApiError::internal(&error).into_response(),
+        Err(error) => Err(ApiError::internal(&error)),
     }
 }
 
@@ -73,7 +78,7 @@ fn place(folder: &Path, address: &str) -> Option<PathBuf> {
     named.then_some(path)
 }
 
-async fn answer(path: &Path, headers: &HeaderMap) -> io::Result<Response> {
+async fn answer(path: &Path, headers: &HeaderMap, permission: Permission) -> io::Result<Response> {
     let mut file = File::open(path).await?;
     let meta = file.metadata().await?;
     if !meta.is_file() {
@@ -114,7 +119,7 @@ async fn answer(path: &Path, headers: &HeaderMap) -> io::Result<Response> {
     } else {
         "application/octet-stream"
     };
-    let mut response = (status, Body::from_stream(pieces(file, size))).into_response();
+    let mut response = (status, Body::from_stream(pieces(file, size, permission))).into_response();
     let fields = response.headers_mut();
     fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     fields.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
@@ -137,20 +142,53 @@ fn etag(meta: &std::fs::Metadata) -> String {
     format!("\"{:x}-{:x}\"", meta.len(), since.as_nanos())
 }
 
-/// Reads `size` bytes, one piece after the other as the client receives them.
-fn pieces(file: File, size: u64) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
-    try_unfold((file, size), |(mut file, left)| async move {
-        if left == 0 {
-            return Ok(None);
+/// Permission to read, which may end during a download.
+struct Permission {
+    reader: ReleaseReader,
+    services: WebServices,
+    /// Steady time of the latest check.
+    checked_ms: i64,
+}
+
+impl Permission {
+    /// Checks the permission again if the latest check is too long ago.
+    async fn check(&mut self) -> io::Result<()> {
+        let now = clock::steady_ms();
+        if now - self.checked_ms < CHECK_MS {
+            return Ok(());
         }
-        let mut piece = vec![0; usize::try_from(left.min(PIECE)).unwrap_or(0)];
-        let read = file.read(&mut piece).await?;
-        if read == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        self.checked_ms = now;
+        match self.reader.still_reads(&self.services).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(io::Error::from(io::ErrorKind::PermissionDenied)),
+            Err(error) => Err(io::Error::other(error)),
         }
-        piece.truncate(read);
-        Ok(Some((Bytes::from(piece), (file, left - read as u64))))
-    })
+    }
+}
+
+/// Reads `size` bytes, one piece after the other as the client receives them, for as long as it may read.
+fn pieces(
+    file: File,
+    size: u64,
+    permission: Permission,
+) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
+    try_unfold(
+        (file, size, permission),
+        |(mut file, left, mut permission)| async move {
+            if left == 0 {
+                return Ok(None);
+            }
+            permission.check().await?;
+            let mut piece = vec![0; usize::try_from(left.min(PIECE)).unwrap_or(0)];
+            let read = file.read(&mut piece).await?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            piece.truncate(read);
+            let left = left - read as u64;
+            Ok(Some((Bytes::from(piece), (file, left, permission))))
+        },
+    )
 }
 
 #[derive(Debug, PartialEq, Eq)]

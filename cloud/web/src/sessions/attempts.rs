@@ -33,6 +33,11 @@ impl Default for LoginAttempts {
 }
 
 impl LoginAttempts {
+    /// Counts an attempt with an identity provider, and returns the verdict on it.
+    pub(crate) fn ask_address(&self, address: IpAddr) -> Verdict {
+        self.addresses.ask(AddressKey::of(address), clock::steady_ms())
+    }
+
     /// Counts an attempt, and returns the verdict on it.
     pub(crate) fn ask(&self, address: IpAddr, name: &UserName) -> Verdict {
         let now = clock::steady_ms();

@@ -19,6 +19,8 @@ fn login(project: u8, token: u8, expires: Option<i64>) -> Login {
             actor: Actor::Token(id),
             name: "t".into(),
             scopes: Scopes::PROJECT,
+            group: None,
+            address: None,
         }),
         expires,
         round: 0,

@@ -154,6 +154,12 @@ pub(crate) async fn group(cloud: &TestCloud, devices: usize) -> (String, Vec<Dev
     (id, ids)
 }
 
+/// Returns the login at a repository of a client with the tenant's token.
+pub(crate) fn login_of(cloud: &TestCloud) -> iottly_update::Login {
+    let bearer = format!("Bearer {}", cloud.tenant.token);
+    Arc::new(move || bearer.clone())
+}
+
 pub(crate) async fn save(cloud: &TestCloud, code: &str) {
     let body = json!({"snippets": [{"name": "global", "code": code}]}).to_string();
     let headers = [cloud.bearer()];

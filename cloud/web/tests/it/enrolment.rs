@@ -21,7 +21,7 @@ fn signer(byte: u8) -> DeviceSigner {
     DeviceSigner::from_secret(&[byte; 32])
 }
 
-fn request(code: &str, key: u8) -> EnrollRequest {
+pub(crate) fn request(code: &str, key: u8) -> EnrollRequest {
     EnrollRequest::signed(
         Some(code.parse().expect("a code")),
         &signer(key),
@@ -34,12 +34,12 @@ fn request(code: &str, key: u8) -> EnrollRequest {
     )
 }
 
-async fn post(cloud: &TestCloud, path: &str, body: &impl serde::Serialize) -> Answer {
+pub(crate) async fn post(cloud: &TestCloud, path: &str, body: &impl serde::Serialize) -> Answer {
     let body = serde_json::to_vec(body).expect("JSON");
     cloud.request("POST", path, &[], &body).await
 }
 
-fn enrolled(answer: &Answer) -> Enrolled {
+pub(crate) fn enrolled(answer: &Answer) -> Enrolled {
     match serde_json::from_value(answer.ok()).expect("an answer") {
         EnrollAnswer::Enrolled(enrolled) => enrolled,
         other => panic!("{other:?}"),

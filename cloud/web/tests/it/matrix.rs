@@ -25,17 +25,17 @@ use serde_json::{Map, Value, json};
 use support::{Tenant, TestCloud, start, tenant};
 
 /// Part of every name and payload of the other tenant; never in a response to the caller.
-const SECRET: &str = "sesame";
+pub(crate) const SECRET: &str = "sesame";
 
 /// Operation of the description.
-struct Operation {
-    method: String,
-    path: String,
+pub(crate) struct Operation {
+    pub(crate) method: String,
+    pub(crate) path: String,
     body: Option<Value>,
-    open: bool,
+    pub(crate) open: bool,
 }
 
-async fn operations(cloud: &TestCloud) -> Vec<Operation> {
+pub(crate) async fn operations(cloud: &TestCloud) -> Vec<Operation> {
     let document = cloud.request("GET", "/openapi.json", &[], b"").await.ok();
     assert_eq!(document["openapi"], "3.1.0");
     let mut operations = Vec::new();
@@ -88,7 +88,7 @@ fn example(schema: &Value, document: &Value) -> Value {
 }
 
 /// Puts ids into a path.
-fn filled(path: &str, ids: &BTreeMap<&str, String>) -> String {
+pub(crate) fn filled(path: &str, ids: &BTreeMap<&str, String>) -> String {
     let part = |part: &str| match part.strip_prefix('{').and_then(|name| name.strip_suffix('}')) {
         Some(name) => ids
             .get(name)
@@ -127,7 +127,7 @@ fn webhook(cloud: &TestCloud, scope: Scope) -> Webhook {
 }
 
 /// Fills a project with one object of every kind and returns the ids, by their names in paths.
-async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, String> {
+pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'static str, String> {
     let (store, scope) = (&cloud.services.store, tenant.scope);
     let minted = mint_token(scope.project, SECRET, Scopes::READ, None, 1).expect("randomness");
     let by: Principal = minted.token.clone().into();
@@ -305,6 +305,7 @@ async fn organization(cloud: &TestCloud) -> (OrganizationId, UserId) {
     let by = Author {
         actor: Actor::Cloud,
         name: SECRET.into(),
+        address: None,
     };
     let invitation = SecretHash::of(user.as_bytes());
     let changes = [
@@ -369,7 +370,7 @@ fn rollout_of(tenant: &Tenant, id: RolloutId, branch: &str) -> [Change; 2] {
 }
 
 /// Returns everything that a request could have changed.
-async fn state(cloud: &TestCloud, scope: Scope) -> String {
+pub(crate) async fn state(cloud: &TestCloud, scope: Scope) -> String {
     let (store, project) = (&cloud.services.store, scope.project);
     let tokens = store.tokens(project).await.expect("reads");
     let rollouts = store.rollouts(project, None, 100).await.expect("reads");
@@ -411,7 +412,12 @@ async fn state(cloud: &TestCloud, scope: Scope) -> String {
     )
 }
 
-async fn ask(cloud: &TestCloud, operation: &Operation, path: &str, headers: &[&str]) -> support::Answer {
+pub(crate) async fn ask(
+    cloud: &TestCloud,
+    operation: &Operation,
+    path: &str,
+    headers: &[&str],
+) -> support::Answer {
     let body = operation.body.as_ref().map(Value::to_string).unwrap_or_default();
     cloud
         .request(&operation.method, path, headers, body.as_bytes())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use iottly_protocol::DeviceId;
 use iottly_web::http::{Authority, Server, tls};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -15,13 +16,17 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{WebSocketStream, client_async};
 
+use crate::board::group;
 use crate::support::{TIMEOUT, TestCloud, start};
 
 const SECRET: &str = "device secret";
+
+/// WebSocket of a device.
+type Socket = WebSocketStream<TlsStream<TcpStream>>;
 
 /// Cloud with a second HTTP server on one port.
 struct Site {
@@ -87,6 +92,17 @@ fn connect_packet(id: &str, secret: &str) -> Vec<u8> {
     packet
 }
 
+/// Returns a SUBSCRIBE for a filter.
+fn subscribe_packet(filter: &str) -> Vec<u8> {
+    let mut body = vec![0, 1];
+    body.extend(u16::try_from(filter.len()).expect("short").to_be_bytes());
+    body.extend(filter.as_bytes());
+    body.push(1);
+    let mut packet = vec![0x82, u8::try_from(body.len()).expect("short")];
+    packet.append(&mut body);
+    packet
+}
+
 /// Returns the code of the broker's answer.
 fn code_of(answer: &[u8]) -> u8 {
     assert_eq!(answer[..3], [0x20, 2, 0], "no CONNACK: {answer:?}");
@@ -119,6 +135,11 @@ impl Site {
 
     /// Logs in through a WebSocket; returns the broker's answer.
     async fn log_in_websocket(&self, alpn: &[&[u8]], secret: &str) -> u8 {
+        self.websocket(alpn, &self.device(), secret).await.0
+    }
+
+    /// Logs a device in through a WebSocket; returns the broker's answer and the WebSocket.
+    async fn websocket(&self, alpn: &[&[u8]], device: &str, secret: &str) -> (u8, Socket) {
         let stream = self.shaken("localhost", alpn).await;
         let mut request = format!("wss://localhost:{}/mqtt", self.address.port())
             .into_client_request()
@@ -126,7 +147,7 @@ impl Site {
         let headers = request.headers_mut();
         headers.insert("sec-websocket-protocol", "mqtt".parse().expect("a header"));
         let (mut socket, _) = client_async(request, stream).await.expect("a WebSocket");
-        let packet = connect_packet(&self.device(), secret);
+        let packet = connect_packet(device, secret);
         // A packet may be in several messages (MQTT 3.1.1, section 6).
         let (one, two) = packet.split_at(7);
         for part in [one, two] {
@@ -134,7 +155,7 @@ impl Site {
         }
         let message = timeout(TIMEOUT, socket.next()).await.expect("in time");
         let message = message.expect("a message").expect("whole");
-        code_of(&message.into_data())
+        (code_of(&message.into_data()), socket)
     }
 }
 
@@ -294,4 +315,66 @@ async fn a_device_stays_connected_while_the_certificate_changes_and_leaves_when_
     let _ = timeout(TIMEOUT, device.read_to_end(&mut rest))
         .await
         .expect("disconnected in time");
+}
+
+#[tokio::test]
+async fn a_device_reaches_nothing_of_others_on_any_way_and_is_cut_on_all_when_it_is_deleted() {
+    let site = with_tls().await;
+    let (_, ids) = group(&site.cloud, 4).await;
+    let foreign = format!("v1/{}/down", site.device());
+    let refused = [0x90, 3, 0, 1, 0x80];
+    let filters = [foreign.clone(), format!("$share/x/{foreign}"), "v1/#".to_owned()];
+
+    let mut streams: Vec<(DeviceId, Box<dyn Line>)> = Vec::new();
+    let plain = TcpStream::connect(site.cloud.mqtt_addr())
+        .await
+        .expect("connected");
+    streams.push((ids[0], Box::new(plain)));
+    streams.push((ids[1], Box::new(site.shaken("localhost", &[b"mqtt"]).await)));
+    streams.push((ids[2], Box::new(site.shaken("localhost", &[]).await)));
+    for (device, stream) in &mut streams {
+        assert_eq!(log_in(stream, &device.to_string(), SECRET).await, ACCEPTED);
+        for filter in &filters {
+            stream.write_all(&subscribe_packet(filter)).await.expect("sent");
+            let mut answer = [0; 5];
+            timeout(TIMEOUT, stream.read_exact(&mut answer))
+                .await
+                .expect("in time")
+                .expect("an answer");
+            assert_eq!(answer, refused, "{filter}");
+        }
+    }
+    let (code, mut socket) = site.websocket(&[], &ids[3].to_string(), SECRET).await;
+    assert_eq!(code, ACCEPTED);
+    for filter in &filters {
+        let packet = subscribe_packet(filter);
+        socket.send(Message::binary(packet)).await.expect("sent");
+        let message = timeout(TIMEOUT, socket.next()).await.expect("in time");
+        let answer = message.expect("a message").expect("whole").into_data();
+        assert_eq!(*answer, refused, "{filter}");
+    }
+
+    for id in &ids {
+        let path = format!("/v1.0/project/<project id>/device/{id}");
+        let bearer = site.cloud.bearer();
+        site.cloud.request("DELETE", &path, &[&bearer], b"").await.ok();
+    }
+    for (device, stream) in &mut streams {
+        let end = timeout(TIMEOUT, stream.read_to_end(&mut Vec::new())).await;
+        assert!(end.is_ok(), "{device} is still connected");
+        assert!(!logs_in(&site, *device).await);
+    }
+    let end = timeout(TIMEOUT, async { while let Some(Ok(_)) = socket.next().await {} }).await;
+    assert!(end.is_ok(), "the WebSocket is still open");
+    site.server.shutdown().await;
+    site.cloud.shutdown().await;
+}
+
+/// Connection without a type of its own.
+trait Line: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Line for T {}
+
+async fn logs_in(site: &Site, device: DeviceId) -> bool {
+    let mut stream = site.shaken("localhost", &[b"mqtt"]).await;
+    log_in(&mut stream, &device.to_string(), SECRET).await == ACCEPTED
 }

@@ -459,6 +459,7 @@ async fn an_owner_cannot_take_over_a_user_of_another_organisation() {
     let by = Author {
         actor: Actor::Cloud,
         name: "test".to_owned(),
+        address: None,
     };
     let another = PeopleChange::CreateOrganization {
         name: "third".to_owned(),

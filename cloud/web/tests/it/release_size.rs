@@ -12,7 +12,7 @@ use iottly_protocol::tuf::{Schemes, Start, refresh};
 use iottly_update::{Repository, TrustFolder};
 use serde_json::json;
 
-use crate::board::{Board, act, cloud, group, save, until};
+use crate::board::{Board, act, cloud, group, login_of, save, until};
 
 /// Script of the example `thermostat-js`.
 const THERMOSTAT: &str = include_str!("../../../../firmware-examples/thermostat-js/main.js");
@@ -53,15 +53,15 @@ fn counting_proxy(to: SocketAddr) -> (SocketAddr, Arc<AtomicU64>) {
 }
 
 /// Reads what a device reads for a directive. Returns the size of the release.
-fn update(place: &str, folder: &Path, first_root: &[u8], directive: &Directive) -> u64 {
-    let (repository, trust) = (Repository::at(place), TrustFolder::new(&folder.join("trust")));
+fn update(repository: &Repository, folder: &Path, first_root: &[u8], directive: &Directive) -> u64 {
+    let trust = TrustFolder::new(&folder.join("trust"));
     let start = Start {
         clock: directive.not_before,
         vouched: None,
         first_root,
         schemes: Schemes::ED25519,
     };
-    let mut fresh = refresh(&repository, &trust, &start, |_| {}).expect("metadata");
+    let mut fresh = refresh(repository, &trust, &start, |_| {}).expect("metadata");
     let located = fresh.client.find(&directive.target).expect("the release");
     let content = repository.range(&located.served_path(true), 0, located.file.length);
     content.expect("the component").len() as u64
@@ -89,7 +89,7 @@ async fn an_update_of_a_script_is_small_however_many_releases_the_project_has() 
     let mut board = Board::connect(&cloud, ids[0]).await;
     let (project, folder) = (cloud.tenant.scope.project, tempfile::tempdir().expect("a folder"));
     let (proxy, bytes) = counting_proxy(cloud.http_addr());
-    let place = format!("http://{proxy}/repo/{project}");
+    let repository = Repository::at(&format!("http://{proxy}/repo/{project}")).with_login(login_of(&cloud));
     let root = std::fs::read(cloud.services.rollouts.repositories().first_root(project)).expect("a root");
     let mut sizes = Vec::new();
     for n in 0..2 {
@@ -97,9 +97,9 @@ async fn an_update_of_a_script_is_small_however_many_releases_the_project_has() 
         let begun = act(&cloud, &field, "flashfw", "").await.ok();
         let (directive, sent) = board.directive_and_size(&cloud).await;
         let before = bytes.load(Ordering::SeqCst);
-        let (place, folder, root) = (place.clone(), folder.path().to_owned(), root.clone());
+        let (repository, folder, root) = (repository.clone(), folder.path().to_owned(), root.clone());
         let seen = directive.clone();
-        let reading = tokio::task::spawn_blocking(move || update(&place, &folder, &root, &seen));
+        let reading = tokio::task::spawn_blocking(move || update(&repository, &folder, &root, &seen));
         let release = reading.await.expect("read");
         assert_eq!(json!(release), begun["release"]["size"]);
         board.tell(&directive, "committed", None).await;

@@ -1,9 +1,11 @@
 //! Rollouts over real HTTP and real MQTT: a branch becomes a signed release, devices are notified in order,
 //! and their reports decide.
 
+use std::sync::Arc;
+
 use crate::board;
 use crate::device;
-use board::{Board, act, cloud, devices, group, save, shown, until};
+use board::{Board, act, cloud, devices, group, login_of, save, shown, until};
 use device::eventually;
 use iottly_protocol::Report;
 use iottly_protocol::release::{Action, DeviceFacts};
@@ -315,14 +317,16 @@ async fn uploads_become_revisions_and_code_at_fault_is_told_where() {
 }
 
 #[tokio::test]
-async fn the_repository_is_public_and_served_in_parts() {
+async fn the_repository_is_served_in_parts() {
     let cloud = cloud().await;
     let (group, _) = group(&cloud, 1).await;
     save(&cloud, "0123456789").await;
     act(&cloud, &group, "flashfw", "").await.ok();
     let get = async |path: &str, headers: &[&str]| {
+        let bearer = cloud.bearer();
+        let headers = [headers, &[&*bearer]].concat();
         cloud
-            .request("GET", &format!("/repo/<project id>{path}"), headers, b"")
+            .request("GET", &format!("/repo/<project id>{path}"), &headers, b"")
             .await
     };
     let timestamp = get("/metadata/timestamp.json", &[]).await;
@@ -415,9 +419,11 @@ async fn a_device_takes_releases_over_tls_from_an_authority_it_was_told_of_and_f
         cloud.tenant.scope.project
     );
     let (ours, another, key) = (file("ours.pem"), file("another.pem"), file("ours.key"));
+    let login = login_of(&cloud);
     let read = tokio::task::spawn_blocking(move || {
         let read = |ca: &std::path::Path| {
-            let mut repository = Repository::with_ca(&place, ca).expect("certificates");
+            let repository = Repository::with_ca(&place, ca).expect("certificates");
+            let mut repository = repository.with_login(Arc::clone(&login));
             repository.open(Place::Metadata("timestamp.json")).map(drop)
         };
         (

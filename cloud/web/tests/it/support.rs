@@ -11,9 +11,9 @@ use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{Project, Scope};
 use iottly_protocol::{DeviceId, GroupId, MessageKind, ProjectId, StreamId};
 use iottly_store::NewDevice;
-use iottly_web::WebServices;
 use iottly_web::auth;
 use iottly_web::http::Server;
+use iottly_web::{OidcSettings, WebServices};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -44,17 +44,24 @@ pub(crate) async fn start() -> TestCloud {
 
 /// Starts a cloud whose services are changed before requests come.
 pub(crate) async fn start_with(change: impl FnOnce(&mut Services)) -> TestCloud {
-    start_both(|_| {}, change).await
+    start_both(|_| {}, change, |web| web).await
 }
 
 /// Starts a cloud with another configuration.
 pub(crate) async fn start_config(change: impl FnOnce(&mut CloudConfig)) -> TestCloud {
-    start_both(change, |_| {}).await
+    start_both(change, |_| {}, |web| web).await
+}
+
+/// Starts a cloud with an identity provider.
+pub(crate) async fn start_provider(settings: OidcSettings) -> TestCloud {
+    let with = |web: WebServices| web.with_provider(settings).expect("a client");
+    start_both(|_| {}, |_| {}, with).await
 }
 
 async fn start_both(
     configure: impl FnOnce(&mut CloudConfig),
     change: impl FnOnce(&mut Services),
+    dress: impl FnOnce(WebServices) -> WebServices,
 ) -> TestCloud {
     let data = tempfile::tempdir().expect("a folder");
     let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
@@ -63,7 +70,7 @@ async fn start_both(
     let cloud = Cloud::start(config).await.expect("the cloud starts");
     let mut services = cloud.services();
     change(&mut services);
-    let services = WebServices::new(services);
+    let services = dress(WebServices::new(services));
     let listener = TcpListener::bind(any).await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let server = Server::start(listener, services.clone());
@@ -109,7 +116,7 @@ pub(crate) async fn tenant(services: &Services, name: &str) -> Tenant {
     Tenant { scope, group, token }
 }
 
-fn project_id() -> ProjectId {
+pub(crate) fn project_id() -> ProjectId {
     let random = *DeviceId::random().as_bytes();
     ProjectId::from_bytes(std::array::from_fn(|index| random[index]))
 }

@@ -25,6 +25,7 @@ pub(crate) mod history;
 pub(crate) mod leases;
 pub(crate) mod limits;
 pub(crate) mod model;
+pub(crate) mod people;
 pub(crate) mod projects;
 pub(crate) mod rollouts;
 pub(crate) mod schema;

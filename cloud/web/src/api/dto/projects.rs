@@ -1,5 +1,7 @@
 //! JSON types for projects, their limits, the audit log, health and errors.
 
+use std::net::IpAddr;
+
 use iottly_protocol::{ProjectId, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -49,6 +51,8 @@ pub(crate) struct OneProject {
     pub(crate) project: ProjectDto,
     /// Size of the messages that are kept, in bytes; null for no limit.
     pub(crate) retention_bytes: Option<u64>,
+    /// True if everyone may read the releases under `/repo/`; otherwise the project's devices, tokens and members may.
+    pub(crate) public_releases: bool,
     /// HTTP status: always 200.
     pub(crate) status: u16,
 }
@@ -88,6 +92,8 @@ pub(crate) struct ProjectSettings {
     pub(crate) retention_days: Option<u32>,
     /// Size of the messages that are kept, in bytes: beyond it, the oldest are deleted. 0 for no limit.
     pub(crate) retention_bytes: Option<u64>,
+    /// True to let everyone read the releases under `/repo/`, false for the project's devices, tokens and members only.
+    pub(crate) public_releases: Option<bool>,
 }
 
 /// Project as the installer reads it: both documented forms in one.
@@ -143,6 +149,10 @@ pub(crate) struct AuditEntryDto {
     pub(crate) target: String,
     /// Details of the change, such as the new name.
     pub(crate) detail: String,
+    /// Address from which the change was requested; absent for changes of the platform itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl From<AuditEntry> for AuditEntryDto {
@@ -155,6 +165,7 @@ impl From<AuditEntry> for AuditEntryDto {
             action,
             target,
             detail,
+            address,
         } = entry;
         Self {
             number,
@@ -164,6 +175,7 @@ impl From<AuditEntry> for AuditEntryDto {
             action,
             target,
             detail,
+            address,
         }
     }
 }

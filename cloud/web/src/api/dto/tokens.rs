@@ -1,6 +1,6 @@
 //! JSON types for tokens.
 
-use iottly_protocol::Secret;
+use iottly_protocol::{GroupId, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,6 +20,10 @@ pub(crate) struct TokenDto {
     /// Permissions: `read`, `write`, `command`, `deploy`, `admin` and `operator`.
     #[schema(value_type = Vec<String>)]
     pub(crate) scopes: Scopes,
+    /// Id of the deployment group that the token is bound to; absent for the whole project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) deployment_group: Option<GroupId>,
     /// Creation time.
     pub(crate) created: Date,
     /// Time at which the token expires; null for never.
@@ -35,6 +39,7 @@ impl From<Token> for TokenDto {
             name: token.name,
             prefix: token.prefix,
             scopes: token.scopes,
+            deployment_group: token.group,
             created: token.created.into(),
             expires: token.expires.map(Into::into),
             last_used: token.used.map(Into::into),
@@ -73,6 +78,9 @@ pub(crate) struct NewToken {
     /// Permissions, each of which the caller has: `read`, `write` (devices, groups, definitions, code, webhooks),
     /// `command` (send commands), `deploy` (rollouts, developer leases), `admin` or `operator`.
     pub(crate) scopes: Vec<String>,
+    /// Id of a deployment group to whose devices the token is bound; without it, the token is for the whole project.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) deployment_group: Option<GroupId>,
     /// Expiry in Unix milliseconds; by default that of the caller's token, if it has one.
     #[schema(value_type = Option<i64>)]
     pub(crate) expires: Option<UnixMs>,

@@ -1,55 +1,102 @@
-//! Contract of every board. A rig describes how its parts are wired.
+//! Contract of every board: the checks that an implementation has to pass, with its parts wired as a [`Rig`] says.
+//!
+//! The checks panic, as tests do. They are part of the library so that a program can run them on a board's own
+//! hardware.
 
-use std::sync::Arc;
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::{Board, BoardError, Edge, Pull, SerialSettings, Tell};
-use embedded_hal::i2c::{Error as _, ErrorKind, NoAcknowledgeSource, Operation};
+use embedded_hal::i2c::{Error as _, ErrorKind, Operation};
 use embedded_hal::spi::Operation as SpiOperation;
 
-/// Board and access to its parts from outside.
-pub(crate) struct Rig<'a> {
-    pub(crate) board: &'a dyn Board,
+/// Board and access to its parts from outside. Parts that are not wired are not checked.
+#[derive(Clone, Copy)]
+pub struct Rig<'a> {
+    /// The board.
+    pub board: &'a dyn Board,
     /// Pin, and what drives it from outside.
-    pub(crate) pin: Option<(&'a str, &'a dyn Fn(bool))>,
+    pub pin: Option<(&'a str, &'a dyn Fn(bool))>,
+    /// Pin that is low, and what makes it high for a moment.
+    pub pulse: Option<(&'a str, &'a dyn Fn())>,
     /// Pin, and what reads its level from outside.
-    pub(crate) seen: Option<(&'a str, &'a dyn Fn() -> bool)>,
+    pub seen: Option<(&'a str, &'a dyn Fn() -> bool)>,
     /// I2C bus with 256 byte registers at this address, and an address without a device.
-    pub(crate) i2c: Option<(&'a str, u8, u8)>,
+    pub i2c: Option<(&'a str, u8, u8)>,
     /// SPI device that returns what it receives.
-    pub(crate) spi: Option<&'a str>,
+    pub spi: Option<&'a str>,
     /// Serial port that returns what it receives.
-    pub(crate) uart: Option<&'a str>,
+    pub uart: Option<&'a str>,
     /// PWM output.
-    pub(crate) pwm: Option<&'a str>,
+    pub pwm: Option<&'a str>,
     /// Analog input and the microvolts at it.
-    pub(crate) adc: Option<(&'a str, i32)>,
+    pub adc: Option<(&'a str, i32)>,
+    /// Receives the name of each check that has passed.
+    pub passed: &'a dyn Fn(&str),
 }
 
-pub(crate) fn all(rig: &Rig<'_>) {
+impl<'a> Rig<'a> {
+    /// Returns a rig without wired parts.
+    #[must_use]
+    pub fn new(board: &'a dyn Board) -> Self {
+        Self {
+            board,
+            pin: None,
+            pulse: None,
+            seen: None,
+            i2c: None,
+            spi: None,
+            uart: None,
+            pwm: None,
+            adc: None,
+            passed: &|_| {},
+        }
+    }
+}
+
+/// Runs all checks of the wired parts.
+///
+/// # Panics
+/// If the board breaks the contract.
+pub fn all(rig: &Rig<'_>) {
     absent_labels_are_named(rig.board);
+    (rig.passed)("absent labels are named");
     if let Some((label, see)) = rig.seen {
         an_output_is_seen_outside(rig.board, label, see);
+        (rig.passed)("an output is seen outside, has one owner and keeps its level");
+    }
+    if let Some((label, pulse)) = rig.pulse {
+        a_pulse_is_two_edges(rig.board, label, pulse);
+        (rig.passed)("a pulse is a rising and a falling edge, with their times");
     }
     if let Some((label, drive)) = rig.pin {
         an_input_sees_the_world(rig.board, label, drive);
+        (rig.passed)("an input sees the world");
         edges_are_told(rig.board, label, drive);
+        (rig.passed)("edges are reported until the last watch is dropped");
     }
     if let Some((label, address, nobody)) = rig.i2c {
         registers_over_i2c(rig.board, label, address, nobody);
+        (rig.passed)("registers over I2C, a shared bus, no acknowledgement");
     }
     if let Some(label) = rig.spi {
         spi_gives_back(rig.board, label);
+        (rig.passed)("SPI gives back what it receives");
     }
     if let Some(label) = rig.uart {
         uart_gives_back(rig.board, label);
+        (rig.passed)("a serial port gives back what it receives");
     }
     if let Some(label) = rig.pwm {
         pwm_takes_duty_and_frequency(rig.board, label);
+        (rig.passed)("a PWM output takes duty and frequency");
     }
     if let Some((label, microvolts)) = rig.adc {
         assert_eq!(rig.board.analog(label).unwrap().read_microvolts(), Ok(microvolts));
+        (rig.passed)("an analog input is read in microvolts");
     }
 }
 
@@ -121,6 +168,22 @@ fn edges_are_told(board: &dyn Board, label: &str, drive: &dyn Fn(bool)) {
     );
 }
 
+fn a_pulse_is_two_edges(board: &dyn Board, label: &str, pulse: &dyn Fn()) {
+    let mut input = board.input(label, Pull::None).unwrap();
+    assert_eq!(input.is_low(), Ok(true));
+    let start = Instant::now();
+    let (rising, falling) = (times(), times());
+    let _watches = (
+        input.watch(Edge::Rising, rising.1).unwrap(),
+        input.watch(Edge::Falling, falling.1).unwrap(),
+    );
+    pulse();
+    wait_for(|| !rising.0.lock().unwrap().is_empty() && !falling.0.lock().unwrap().is_empty());
+    let (rising, falling) = (rising.0.lock().unwrap(), falling.0.lock().unwrap());
+    assert_eq!((rising.len(), falling.len()), (1, 1));
+    assert!(start < rising[0] && rising[0] < falling[0] && falling[0] < Instant::now());
+}
+
 fn registers_over_i2c(board: &dyn Board, label: &str, address: u8, nobody: u8) {
     let mut bus = board.i2c(label).unwrap();
     bus.write(address, &[0x10, 1, 2, 3]).unwrap();
@@ -142,11 +205,8 @@ fn registers_over_i2c(board: &dyn Board, label: &str, address: u8, nobody: u8) {
         "a bus is shared, and reads continue where they were"
     );
     let error = bus.write(nobody, &[0]).unwrap_err();
-    assert_eq!(
-        error.kind(),
-        ErrorKind::NoAcknowledge(NoAcknowledgeSource::Address),
-        "{error}"
-    );
+    // Some drivers of the kernel do not tell address and data apart.
+    assert!(matches!(error.kind(), ErrorKind::NoAcknowledge(_)), "{error}");
 }
 
 fn spi_gives_back(board: &dyn Board, label: &str) {
@@ -214,6 +274,12 @@ fn counter() -> (Arc<AtomicU32>, Tell) {
         count,
         Box::new(move |_| _ = counted.fetch_add(1, Ordering::SeqCst)),
     )
+}
+
+fn times() -> (Arc<Mutex<Vec<Instant>>>, Tell) {
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&times);
+    (times, Box::new(move |at| kept.lock().unwrap().push(at)))
 }
 
 fn wait_for(condition: impl Fn() -> bool) {

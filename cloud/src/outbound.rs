@@ -1,0 +1,27 @@
+//! TLS for connections that the cloud makes: to webhooks and to an identity provider.
+
+use std::sync::Arc;
+
+use rustls::RootCertStore;
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+
+/// Returns the TLS of a client that trusts the authorities of the web, those of this machine, and `extra`.
+///
+/// # Errors
+/// When `extra` holds a certificate that cannot be read.
+pub fn tls(extra: &[CertificateDer<'static>]) -> Result<rustls::ClientConfig, rustls::Error> {
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    // The public authorities are built in, because many systems have no certificates of their own.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for certificate in extra {
+        roots.add(certificate.clone())?;
+    }
+    let builder = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    Ok(builder
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}

@@ -1,0 +1,6 @@
+-- Deployment group that a token is bound to; null for the whole project.
+ALTER TABLE tokens ADD COLUMN group_id BYTEA;
+
+-- Address that a change was requested from; null for changes of the cloud itself and of before.
+ALTER TABLE audit ADD COLUMN address TEXT COLLATE "C";
+ALTER TABLE organization_audit ADD COLUMN address TEXT COLLATE "C";

@@ -1,0 +1,2 @@
+-- True if everyone may read the signed metadata and components of a project's releases, as it was up to now.
+ALTER TABLE projects ADD COLUMN public_releases INTEGER NOT NULL DEFAULT 1;

@@ -1,0 +1,85 @@
+//! Pages of the newest changes of a project and of an organisation: who, when, what, and from where.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use maud::{Markup, html};
+
+use super::layout::{IntoHtml, Page, failure};
+use super::members::place;
+use super::person::LoggedIn;
+use super::text;
+use super::visitor::{Refusal, Visitor};
+use crate::app::App;
+use crate::error::ApiError;
+use iottly_core::model::{AuditEntry, Scopes};
+
+/// Number of entries on a page; the API has the older ones.
+const ENTRIES: usize = 100;
+
+/// Shows the changes of the project, to logins with the scope `admin`.
+pub(super) async fn of_project(visitor: Result<Visitor, Refusal>) -> Result<Response, Refusal> {
+    let project = visitor?.project;
+    project.require(Scopes::ADMIN)?;
+    let store = &project.services().store;
+    let entries = store
+        .audit(project.id(), None, ENTRIES)
+        .await
+        .map_err(ApiError::from)?;
+    let name = project.project().await?.name;
+    Ok(page(&name, &format!("Changes of {name}"), &entries))
+}
+
+/// Shows the changes of an organisation, to its members.
+pub(super) async fn of_organization(
+    person: LoggedIn,
+    State(app): State<App>,
+    Path(organization): Path<String>,
+) -> Response {
+    let shown = async {
+        let place = place(&app, &person, &organization).await?;
+        let store = &app.services.store;
+        let entries = store.organization_audit(place.id, None, ENTRIES).await?;
+        Ok::<_, ApiError>(page(
+            &person.person.name,
+            &format!("Changes of {}", place.name),
+            &entries,
+        ))
+    };
+    shown.await.unwrap_or_else(|error| failure(&error))
+}
+
+fn page(name: &str, heading: &str, entries: &[AuditEntry]) -> Response {
+    let content = html! {
+        h1 { (heading) }
+        @if entries.is_empty() { p.muted { "Nothing was changed yet." } }
+        @else { (table(entries)) }
+    };
+    Page {
+        title: "Changes",
+        project: Some(name),
+        events: None,
+        content,
+    }
+    .render()
+    .into_response_html()
+}
+
+fn table(entries: &[AuditEntry]) -> Markup {
+    html! {
+        table {
+            thead { tr { th { "When" } th { "Who" } th { "From" } th { "What" } th { "Of" } th { "Details" } } }
+            tbody {
+                @for entry in entries {
+                    tr {
+                        td { (text::iso(entry.at)) }
+                        td { (entry.actor) }
+                        td { @if let Some(address) = entry.address { (address) } }
+                        td { code { (entry.action) } }
+                        td { (entry.target) }
+                        td { (entry.detail) }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Pages, forms and event streams, asked for by people and tokens that they are not for.
+
+use std::collections::BTreeMap;
+
+use iottly_core::model::{OrganizationId, Role, SecretHash};
+use iottly_web::first_login_link;
+use serde_json::json;
+
+use crate::matrix::{SECRET, filled, furnish, state};
+use crate::support::{Answer, TestCloud, start, tenant};
+
+const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
+/// Pages, forms and streams that name an object of a tenant, with the fields of the form.
+const PAGES: [(&str, &str, &str); 8] = [
+    ("GET", "/devices/{device}", ""),
+    ("POST", "/devices/{device}/command", "cmd_type=sesame_type"),
+    ("GET", "/ui/events?device={device}", ""),
+    ("POST", "/project", "project={project}"),
+    ("GET", "/members/{organization}", ""),
+    ("GET", "/members/{organization}/audit", ""),
+    ("POST", "/members/{organization}/invite", "role=owner"),
+    (
+        "POST",
+        "/members/{organization}/change",
+        "user={user}&role=viewer&do=role",
+    ),
+];
+/// Pages and streams that show what belongs to the login.
+const OWN: [&str; 4] = ["/", "/account", "/audit", "/ui/events"];
+
+fn with_ids(text: &str, ids: &BTreeMap<&str, String>) -> String {
+    let mut text = text.to_owned();
+    for (name, id) in ids {
+        text = text.replace(&format!("{{{name}}}"), id);
+    }
+    text
+}
+
+async fn form(cloud: &TestCloud, path: &str, headers: &[&str], body: &str) -> Answer {
+    cloud
+        .request("POST", path, &[&[FORM], headers].concat(), body.as_bytes())
+        .await
+}
+
+/// Makes the first person, who owns the default organisation; returns the login cookie.
+async fn owner(cloud: &TestCloud) -> String {
+    let link = first_login_link(&cloud.services, "")
+        .await
+        .expect("a store")
+        .expect("a link");
+    let (path, key) = link.split_once("?key=").expect("a key");
+    let body = format!("key={key}&name=ada&password=correct horse&again=correct horse");
+    let joined = form(cloud, path, &[], &body).await;
+    assert_eq!(joined.status, 303, "{}", joined.text);
+    joined.cookie()
+}
+
+/// Moves a project to another organisation than the default one.
+async fn other_organization(cloud: &TestCloud, ids: &BTreeMap<&str, String>) {
+    let id: OrganizationId = ids["organization"].parse().expect("an id");
+    let members = cloud.services.store.members(id).await.expect("reads");
+    assert_eq!(members[0].role, Role::Owner);
+}
+
+#[tokio::test]
+async fn no_page_form_or_stream_reaches_another_tenant() {
+    let cloud = start().await;
+    let person = owner(&cloud).await;
+    let other = tenant(&cloud.services, SECRET).await;
+    let theirs = furnish(&cloud, &other).await;
+    other_organization(&cloud, &theirs).await;
+    let login = cloud.login(&cloud.tenant.token).await;
+    let before = state(&cloud, other.scope).await;
+    for (who, cookie) in [("a login with a token", &login), ("a person", &person)] {
+        for (method, path, body) in PAGES {
+            // A person of the default organisation owns the other project as well; only its organisation is foreign.
+            if who == "a person" && !path.contains("organization") {
+                continue;
+            }
+            let path = with_ids(path, &theirs);
+            let body = with_ids(body, &theirs);
+            let answer = cloud
+                .request(method, &path, &[cookie, FORM], body.as_bytes())
+                .await;
+            let what = format!("{who}: {method} {path}: {} {}", answer.status, answer.text);
+            assert_eq!(answer.status, 403, "{what}");
+            assert!(!answer.text.contains(SECRET), "{what}");
+        }
+    }
+    for path in OWN {
+        let headers = [login.as_str(), "Connection: close"];
+        let text = if path == "/ui/events" {
+            let mut stream = cloud.listen(path, &headers).await;
+            stream.read_until("presence").await.to_owned()
+        } else {
+            cloud.request("GET", path, &headers, b"").await.text
+        };
+        assert!(
+            !text.contains(SECRET) && !text.contains(&other.scope.device.to_string()),
+            "{path}: {text}"
+        );
+    }
+    assert_eq!(state(&cloud, other.scope).await, before);
+    let id: OrganizationId = theirs["organization"].parse().expect("an id");
+    let invited = cloud
+        .services
+        .store
+        .invitation(SecretHash::of(b"x"), 1)
+        .await
+        .expect("reads");
+    assert_eq!(invited, None);
+    assert_eq!(cloud.services.store.members(id).await.expect("reads").len(), 1);
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn without_a_login_no_page_shows_anything() {
+    let cloud = start().await;
+    let ids = furnish(&cloud, &cloud.tenant).await;
+    for (method, path, body) in PAGES {
+        let path = with_ids(path, &ids);
+        let answer = cloud
+            .request(method, &path, &[FORM], with_ids(body, &ids).as_bytes())
+            .await;
+        assert!(
+            matches!(answer.status, 303 | 401),
+            "{method} {path}: {}",
+            answer.status
+        );
+        assert!(!answer.text.contains(SECRET), "{path}: {}", answer.text);
+    }
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn changes_are_shown_to_owners_only() {
+    let cloud = start().await;
+    let person = owner(&cloud).await;
+    let rename = json!({"name": "renamed board"}).to_string();
+    let path = "/v1.0/project/<project id>/device/<device id>/props";
+    let done = cloud
+        .request(
+            "PUT",
+            path,
+            &[&person, "Content-Type: application/json"],
+            rename.as_bytes(),
+        )
+        .await;
+    assert_eq!(done.status, 200, "{}", done.text);
+    let page = cloud.request("GET", "/audit", &[&person], b"").await;
+    for text in ["device.rename", "renamed board", "ada", "127.0.0.1"] {
+        assert!(page.text.contains(text), "{text}: {}", page.text);
+    }
+    let path = format!("/members/{}/audit", OrganizationId::DEFAULT);
+    let page = cloud.request("GET", &path, &[&person], b"").await;
+    assert!(
+        page.text.contains("member.join") && page.text.contains("127.0.0.1"),
+        "{}",
+        page.text
+    );
+    let body = json!({"name": "reader", "scopes": ["read"]}).to_string();
+    let made = cloud.post("/v1.0/project/<project id>/tokens", &body).await.ok();
+    let reader = cloud.login(made["token"].as_str().expect("a token")).await;
+    assert_eq!(cloud.request("GET", "/audit", &[&reader], b"").await.status, 403);
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_event_stream_of_a_lease_ends_with_its_token() {
+    let cloud = start().await;
+    let body = json!({"name": "reader", "scopes": ["read"]}).to_string();
+    let made = cloud.post("/v1.0/project/<project id>/tokens", &body).await.ok();
+    let reader = format!(
+        "Authorization: Bearer {}",
+        made["token"].as_str().expect("a token")
+    );
+    let ids = furnish(&cloud, &cloud.tenant).await;
+    let path = filled("/v1.0/project/{project}/leases/{lease}/events", &ids);
+    let mut stream = cloud.listen(&path, &[&reader, "Connection: close"]).await;
+    let revoke = format!(
+        "/v1.0/project/<project id>/tokens/{}",
+        made["id"].as_str().expect("an id")
+    );
+    let revoked = cloud.request("DELETE", &revoke, &[&cloud.bearer()], b"").await;
+    assert_eq!(revoked.status, 200, "{}", revoked.text);
+    // The stream looks at its token every 15 seconds.
+    stream.read_to_end().await;
+    cloud.shutdown().await;
+}
