@@ -15,7 +15,7 @@ use super::login;
 use super::visitor::{Refusal, Visitor};
 use crate::api;
 use crate::app::App;
-use crate::auth::cookie;
+use crate::cookies::cookie;
 use crate::error::ApiError;
 use iottly_core::model::{Group, Scopes};
 
@@ -46,7 +46,12 @@ pub(super) async fn show(
             let Some(Ok(code)) = code else {
                 return login::form(&app, None);
             };
-            return with_cookie(login::form(&app, None), &code.to_string(), COOKIE_S, app.services.https);
+            return with_cookie(
+                login::form(&app, None),
+                &code.to_string(),
+                COOKIE_S,
+                app.services.https,
+            );
         }
         Err(refusal) => return refusal.into_response(),
     };
