@@ -12,6 +12,7 @@ mod grants;
 mod guest;
 mod identity;
 mod inbox;
+mod legacy;
 mod lifecycle;
 mod link;
 pub mod outbox;
@@ -34,6 +35,7 @@ pub use enroll::{EnrollError, EnrollOptions, EnrollTrust, Screen, enroll, genera
 pub use grants::Grants;
 pub use identity::IdentityError;
 pub use inbox::JournalError;
+pub use legacy::upgrade;
 pub use lifecycle::{Agent, AgentError, AgentHandle};
 pub use status::{AgentStatus, FirmwareStatus, LinkState};
 pub use watchdog::HUNG_EXIT;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 mod board_report;
 mod enroll_args;
@@ -12,7 +12,8 @@ mod enroll_screen;
 mod queue_report;
 
 use anyhow::Context;
-use iottly_agent::{Agent, AgentConfig, EnrollOptions};
+use iottly_agent::{Agent, AgentConfig, AgentHandle, EnrollOptions};
+use iottly_protocol::enroll::EnrollOffer;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -65,6 +66,8 @@ exit codes: 0 stopped, 1 failed, 2 wrong usage, 4 no queue, 75 a step hung and t
 
 /// Maximum wait at the end for threads that are still running.
 const LAST_WAIT: Duration = Duration::from_secs(1);
+/// Pause after an attempt to get a key that failed.
+const UPGRADE_RETRY: Duration = Duration::from_secs(3600);
 
 enum Command {
     Enroll(Box<EnrollOptions>),
@@ -264,7 +267,8 @@ fn generalize(data: &Path) -> anyhow::Result<()> {
 fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
     log_to_standard_error();
     iottly_sandbox::raise_descriptor_limit();
-    let config = configuration(path, data, compiler)?;
+    let read = || configuration(path.clone(), data.clone(), compiler.clone());
+    let mut config = read()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -275,21 +279,50 @@ fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) 
         let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let agent = tokio::select! {
-            agent = Agent::start(config) => agent?,
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        let mut no_upgrade_before = Instant::now();
+        loop {
+            let agent = tokio::select! {
+                agent = Agent::start(config.clone()) => agent?,
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+            };
+            let offer = tokio::select! {
+                _ = terminate.recv() => None,
+                _ = interrupt.recv() => None,
+                offer = offered(&agent, no_upgrade_before), if !config.enrolled => Some(offer),
+            };
+            agent.shutdown().await;
+            let Some(offer) = offer else { return Ok(()) };
+            match iottly_agent::upgrade(&config, offer).await {
+                Ok(()) => {
+                    tracing::info!(device.id = %config.device_id, "the device has a key of its own now");
+                    config = read()?;
+                }
+                Err(error) => {
+                    no_upgrade_before = Instant::now() + UPGRADE_RETRY;
+                    tracing::warn!(device.id = %config.device_id, %error, retry_s = UPGRADE_RETRY.as_secs(), "failed to get a key; the secret of the configuration stays in use");
+                }
+            }
         }
-        agent.shutdown().await;
-        Ok(())
     });
     // An interrupted start may hang in a blocking thread: limit the wait for it.
     runtime.shutdown_timeout(LAST_WAIT);
     done
+}
+
+/// Waits for the cloud's offer to a device without a key.
+async fn offered(agent: &AgentHandle, not_before: Instant) -> EnrollOffer {
+    tokio::time::sleep_until(not_before.into()).await;
+    let mut status = agent.status();
+    let offer = match status.wait_for(|status| status.enroll_offer.is_some()).await {
+        Ok(status) => status.enroll_offer,
+        Err(_) => None,
+    };
+    match offer {
+        Some(offer) => offer,
+        // The agent ends without another word.
+        None => std::future::pending().await,
+    }
 }
 
 fn warm(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {

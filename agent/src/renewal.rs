@@ -1,6 +1,7 @@
 //! Renewal of an enrolled device's broker secret: proves the device's key to the cloud, stores the new secret, and only
 //! then gives it to the link. An open connection is not touched.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::enroll::reason;
+use crate::enroll::{pending_keys, reason};
 use crate::identity::{Identity, IdentityStore, Login};
 use crate::link::Route;
 use crate::time::BoardClock;
@@ -26,6 +27,8 @@ pub(crate) struct Renewal {
     pub(crate) identity: Identity,
     pub(crate) route: Route,
     pub(crate) clock: BoardClock,
+    /// File of the keys of an enrolment under way.
+    pub(crate) pending: PathBuf,
     /// Secret of the next login.
     pub(crate) secret: watch::Sender<Secret>,
     /// Notified when the broker has refused the present secret.
@@ -48,6 +51,7 @@ impl Renewal {
             mut identity,
             route,
             clock,
+            pending,
             secret,
             refused,
             mut stop,
@@ -63,16 +67,18 @@ impl Renewal {
             }
             let renewed = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
-                renewed = ask(&route, &identity) => renewed,
+                renewed = renew(&route, &identity, &pending) => renewed,
             };
             let written = match renewed {
-                Ok(login) => {
-                    let new = Identity {
-                        login,
-                        ..identity.clone()
-                    };
+                Ok(new) => {
+                    let interrupted = (new.keys != identity.keys).then(|| pending.clone());
                     spawn_blocking(move || {
                         let written = store.write(&new);
+                        if let (Ok(()), Some(done)) = (&written, interrupted)
+                            && let Err(error) = std::fs::remove_file(&done)
+                        {
+                            tracing::warn!(file.path = %done.display(), %error, "failed to remove the file of an enrolment under way; continuing");
+                        }
                         (store, new, written)
                     })
                     .await
@@ -80,7 +86,7 @@ impl Renewal {
                 Err(error) => {
                     wait = retry(failures);
                     failures += 1;
-                    tracing::warn!(device.id = %device, error, retry_s = wait.as_secs(), "failed to renew the secret of the broker login; the present one stays in use");
+                    tracing::warn!(device.id = %device, %error, retry_s = wait.as_secs(), "failed to renew the secret of the broker login; the present one stays in use");
                     continue;
                 }
             };
@@ -124,7 +130,44 @@ fn retry(failures: u32) -> Duration {
     longest / 2 + Duration::from_millis(part)
 }
 
-async fn ask(route: &Route, identity: &Identity) -> Result<Login, String> {
+/// Error of a renewal.
+#[derive(Debug, thiserror::Error)]
+enum RenewalError {
+    /// The cloud does not take the key.
+    #[error("the cloud refused the key: {0}")]
+    Refused(String),
+    /// Any other failure.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Returns the identity with a new secret. If the cloud refuses the key, the keys of an interrupted `--rekey` are tried: the
+/// cloud had taken them when the power failed.
+async fn renew(route: &Route, identity: &Identity, pending: &Path) -> Result<Identity, RenewalError> {
+    let error = match ask(route, identity).await {
+        Ok(login) => {
+            return Ok(Identity {
+                login,
+                ..identity.clone()
+            });
+        }
+        Err(error) => error,
+    };
+    let keys = match &error {
+        RenewalError::Refused(_) => pending_keys(pending).filter(|keys| *keys != identity.keys),
+        RenewalError::Failed(_) => None,
+    };
+    let Some(keys) = keys else { return Err(error) };
+    let other = Identity {
+        keys,
+        ..identity.clone()
+    };
+    let login = ask(route, &other).await?;
+    tracing::info!(device.id = %identity.device_id, "finished an enrolment with new keys that was interrupted");
+    Ok(Identity { login, ..other })
+}
+
+async fn ask(route: &Route, identity: &Identity) -> Result<Login, RenewalError> {
     let device_id = identity.device_id;
     let given: GivenChallenge =
         post(route, "/v1.0/enroll/challenge", &ChallengeRequest { device_id }).await?;
@@ -141,17 +184,19 @@ async fn post<T: DeserializeOwned>(
     route: &Route,
     path: &str,
     body: &impl serde::Serialize,
-) -> Result<T, String> {
+) -> Result<T, RenewalError> {
     let body = serde_json::to_vec(body).expect("requests have string keys");
-    let answer = route.post(path, &body).await.map_err(|error| error.to_string())?;
-    if answer.status != 200 {
-        return Err(format!(
-            "the cloud answered {}: {}",
-            answer.status,
+    let answer = route.post(path, &body).await;
+    let answer = answer.map_err(|error| RenewalError::Failed(error.to_string()))?;
+    match answer.status {
+        200 => serde_json::from_slice(&answer.body)
+            .map_err(|error| RenewalError::Failed(format!("the cloud's answer: {error}"))),
+        403 => Err(RenewalError::Refused(reason(&answer.body))),
+        status => Err(RenewalError::Failed(format!(
+            "the cloud answered {status}: {}",
             reason(&answer.body)
-        ));
+        ))),
     }
-    serde_json::from_slice(&answer.body).map_err(|error| format!("the cloud's answer: {error}"))
 }
 
 #[cfg(test)]

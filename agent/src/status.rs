@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use iottly_protocol::enroll::EnrollOffer;
 use tokio::sync::watch;
 
 /// State of the connection to the cloud.
@@ -26,6 +27,8 @@ pub struct AgentStatus {
     pub queued: u64,
     /// Records that the cloud has refused since the start.
     pub refused: u64,
+    /// Offer of the cloud to a device without a key.
+    pub enroll_offer: Option<EnrollOffer>,
 }
 
 /// State of the firmware.
@@ -58,6 +61,7 @@ impl StatusBoard {
             firmware: FirmwareStatus::Absent,
             queued: 0,
             refused: 0,
+            enroll_offer: None,
         };
         Self {
             status: Arc::new(watch::Sender::new(status)),
@@ -73,6 +77,13 @@ impl StatusBoard {
             link,
             queued,
             refused,
+            ..status
+        });
+    }
+
+    pub(crate) fn offered(&self, offer: EnrollOffer) {
+        self.change(|status| AgentStatus {
+            enroll_offer: Some(offer),
             ..status
         });
     }

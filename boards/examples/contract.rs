@@ -13,6 +13,7 @@
 //! drive=LABEL      drives an output high and low ten times
 //! hold=LABEL       opens an output, prints HELD, and keeps it for ten seconds
 //! refused=LABEL    prints the error of opening an output
+//! silent=LABEL     prints the error of an I2C bus on which nothing answers at address 0x50, and the time it took
 //! ```
 
 use std::io::Write as _;
@@ -89,6 +90,17 @@ fn check(board: &dyn Board, world: &World<'_>, wiring: &[String]) -> Result<(), 
         }
         return Ok(());
     }
+    if let Some(label) = value("silent") {
+        let start = std::time::Instant::now();
+        match board.i2c(label)?.write(0x50, &[0]) {
+            Ok(()) => return Err(format!("{label} has a device at 0x50").into()),
+            Err(error) => say(&format!(
+                "silent after {} ms: {error}",
+                start.elapsed().as_millis()
+            )),
+        }
+        return Ok(());
+    }
     if let Some(label) = value("hold") {
         let _held = board.output(label, true)?;
         say("HELD");
@@ -138,7 +150,8 @@ fn level_in_kernel() -> Option<bool> {
     let line = lines
         .lines()
         .find(|line| line.contains("|iottly") && line.contains(" out "))?;
-    Some(line.contains(" out hi"))
+    // The list has the level at the pin.
+    Some(line.contains(" out hi") != line.contains("ACTIVE LOW"))
 }
 
 fn say(text: &str) {

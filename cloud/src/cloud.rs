@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -22,6 +22,7 @@ use crate::history_reader::HistoryReader;
 use crate::holds::Holds;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
+use crate::key_places::KeyPlaces;
 use crate::leases::Leases;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
@@ -31,6 +32,7 @@ use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, We
 use iottly_core::MessageIds;
 use iottly_core::model::UnixMs;
 use iottly_core::rate::RateLimit;
+use iottly_protocol::enroll::EnrollOffer;
 use iottly_store as store;
 use iottly_store::{Database, Store, StoreError};
 
@@ -68,6 +70,8 @@ pub struct CloudConfig {
     pub https: bool,
     /// Wall clock; the system's clock unless a test sets another.
     pub clock: Clock,
+    /// Places of the secret keys; none for the data folder and `webhooks.seal_key`.
+    pub keys: Option<KeyPlaces>,
     /// Free bytes of the disk below which no code, component or release is accepted; none for the default.
     pub disk_floor: Option<u64>,
 }
@@ -87,8 +91,17 @@ impl CloudConfig {
             builder: None,
             https: false,
             clock: Arc::new(clock::now),
+            keys: None,
             disk_floor: None,
         }
+    }
+
+    /// Returns the places of the secret keys.
+    #[must_use]
+    pub fn key_places(&self) -> KeyPlaces {
+        self.keys
+            .clone()
+            .unwrap_or_else(|| KeyPlaces::new(&self.data).with_seal(self.webhooks.seal_key.clone()))
     }
 
     /// Returns the database to open.
@@ -138,6 +151,8 @@ pub struct Services {
     pub holds: Arc<Holds>,
     /// Hub of messages as they are stored.
     pub live: Arc<LiveHub>,
+    /// Offer to devices without a key; empty while the cloud has no TLS.
+    pub enroll_offer: Arc<OnceLock<EnrollOffer>>,
     /// MQTT broker.
     pub broker: Arc<dyn Broker>,
     /// Entrance to the broker for connections that the HTTP listener accepts.
@@ -232,7 +247,9 @@ impl Cloud {
         let (handle, queue) = Ingest::queue(Arc::clone(&store), Arc::clone(&time));
         let metrics = Arc::new(Metrics::default());
         let critical = CriticalTasks::default();
+        let keys = config.key_places();
         let parts = DelivererParts {
+            seal: keys.seal().map_err(SetupError::from)?,
             store: store.clone(),
             changes: store.clone(),
             metrics: Arc::clone(&metrics),
@@ -256,8 +273,7 @@ impl Cloud {
         ));
         let device_settings = Arc::new(DeviceSettingsService::new(store.clone(), Arc::clone(&shared)));
         let (repositories, builder) = (
-            ReleaseRepositories::new(&config.data, config.webhooks.seal_key.clone())
-                .with_floor(config.disk_floor),
+            ReleaseRepositories::with_keys(&config.data, keys).with_floor(config.disk_floor),
             config.builder.clone(),
         );
         let leases = Arc::new(Leases::new(
@@ -279,6 +295,7 @@ impl Cloud {
             Arc::clone(&holds),
         ));
         let live = Arc::new(LiveHub::default());
+        let enroll_offer = Arc::new(OnceLock::new());
         let parts = IngestParts {
             store: Arc::clone(&store),
             broker: Arc::clone(&shared),
@@ -290,6 +307,7 @@ impl Cloud {
             live: Arc::clone(&live),
             metrics: Arc::clone(&metrics),
             time: Arc::clone(&time),
+            enroll_offer: Arc::clone(&enroll_offer),
         };
         let ingest = Ingest::start(queue, parts, config.presence_grace, &critical);
         let housekeeping = tokio::spawn(critical.watch(
@@ -305,6 +323,7 @@ impl Cloud {
             leases,
             enrolment,
             holds,
+            enroll_offer,
             live,
             broker: shared,
             mqtt: broker.entrance(),

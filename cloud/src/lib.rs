@@ -2,6 +2,7 @@
 //!
 //! [`Cloud::start`] assembles the parts; request handlers use them through [`Services`].
 
+pub mod backup;
 pub mod broker;
 pub mod clock;
 mod cloud;
@@ -17,6 +18,7 @@ pub mod history_reader;
 pub mod holds;
 pub mod housekeeping;
 pub mod ingest;
+mod key_places;
 pub mod leases;
 pub mod live;
 mod metrics;
@@ -32,4 +34,5 @@ pub use critical_tasks::CriticalTasks;
 pub use device_settings::DeviceSettingsService;
 pub use fair_queue::Turn;
 pub use guarded_clock::GuardedClock;
+pub use key_places::KeyPlaces;
 pub use metrics::Metrics;

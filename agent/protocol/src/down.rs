@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::enroll::EnrollOffer;
 use crate::envelope::envelope;
 use crate::release::MAX_ORDER_SCRIPT_BYTES;
 use crate::{BootId, CommandId, ConnId, DecodeError, StreamId, limits};
@@ -65,6 +66,9 @@ pub struct Welcome {
     /// Records that the cloud remembers, one number of each stream at most.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<StreamCheck>,
+    /// Offer to a device without a key to make one. A device that does not know the field stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enroll: Option<EnrollOffer>,
 }
 
 /// Record that the cloud stored under the highest number that it remembers; the number may be above the

@@ -217,7 +217,7 @@ impl AgentConfig {
     }
 
     /// Reads the configuration of a board: the file, completed with the identity in the data folder. A file that names
-    /// a device counts alone; an enrolled board needs none.
+    /// another device counts alone; an enrolled board needs none.
     ///
     /// # Errors
     /// See [`ConfigError`].
@@ -241,8 +241,19 @@ impl AgentConfig {
         };
         let config = text.and_then(|text| {
             let table: toml::Table = toml::from_str(&text).map_err(|error| explain(&text, &error))?;
-            if table.contains_key("device_id") {
+            let own = table
+                .get("device_id")
+                .map(|id| id.as_str().unwrap_or_default().to_owned());
+            if own
+                .as_ref()
+                .is_some_and(|id| *id != identity.device_id.to_string())
+            {
                 return Self::parse(&text, data);
+            }
+            // A board of release 0.1 that has got a key keeps its file; the identity counts.
+            let mut table = table;
+            if own.is_some() {
+                table.remove("updates");
             }
             let table = enrolled::completed(table, &identity, data);
             let config: Self = table.try_into().map_err(|error| explain("", &error))?;

@@ -13,7 +13,7 @@ const SERIALS: [&str; 2] = ["/sys/firmware/devicetree/base/serial-number", "/etc
 const INTERFACES: &str = "/sys/class/net";
 
 /// Returns what the board says about itself.
-pub(super) fn facts(name: Option<String>) -> BoardFacts {
+pub(crate) fn facts(name: Option<String>) -> BoardFacts {
     BoardFacts {
         name,
         mac: mac(Path::new(INTERFACES)),

@@ -21,13 +21,13 @@ use crate::files;
 use crate::identity::{Identity, IdentityError, IdentityStore, Keys, Login};
 use crate::link::{Found, PostError};
 
-pub(crate) use board::of_this_board as hardware;
+pub(crate) use board::{facts as board_facts, of_this_board as hardware};
 
 pub use ask::Screen;
 pub use generalize::generalize;
 
 /// File of the keys of an enrolment that is under way.
-const PENDING_FILE: &str = "enrolment.pending";
+pub(crate) const PENDING_FILE: &str = "enrolment.pending";
 /// Maximum size of that file, in bytes.
 const MAX_PENDING_BYTES: u64 = 4 << 10;
 /// File that is there once another board was kept as the device of this folder.
@@ -155,7 +155,7 @@ pub async fn enroll(
         options.code,
         &keys.signer(),
         &keys.sealing(),
-        board::facts(options.name.clone()),
+        board_facts(options.name.clone()),
         previous.as_ref(),
     );
     let (enrolled, found) = ask::ask(&options, &data, &request, show).await?;
@@ -226,10 +226,7 @@ fn pending(data: &DataDir, code: Option<PairCode>) -> Result<Keys, EnrollError> 
     if let Some(known) = known.filter(|known| known.code == code) {
         return Ok(known.keys);
     }
-    let (mut device, mut sealing) = ([0; 32], [0; 32]);
-    getrandom::fill(&mut device)?;
-    getrandom::fill(&mut sealing)?;
-    let keys = Keys::new(device, sealing);
+    let keys = new_keys()?;
     let pending = Pending {
         code,
         keys: keys.clone(),
@@ -239,7 +236,21 @@ fn pending(data: &DataDir, code: Option<PairCode>) -> Result<Keys, EnrollError> 
     Ok(keys)
 }
 
-fn put(data: &DataDir, name: &str, bytes: &[u8]) -> Result<(), EnrollError> {
+/// Returns the keys of an enrolment that a power cut has interrupted: the cloud may know them already.
+pub(crate) fn pending_keys(path: &Path) -> Option<Keys> {
+    let bytes = files::read(path, MAX_PENDING_BYTES).ok()?;
+    Some(serde_json::from_slice::<Pending>(&bytes).ok()?.keys)
+}
+
+/// Returns new keys.
+pub(crate) fn new_keys() -> Result<Keys, EnrollError> {
+    let (mut device, mut sealing) = ([0; 32], [0; 32]);
+    getrandom::fill(&mut device)?;
+    getrandom::fill(&mut sealing)?;
+    Ok(Keys::new(device, sealing))
+}
+
+pub(crate) fn put(data: &DataDir, name: &str, bytes: &[u8]) -> Result<(), EnrollError> {
     let path = data.join(name);
     files::replace(&path, bytes).map_err(|reason| file(&path, reason))
 }
@@ -251,7 +262,7 @@ fn file(path: &Path, reason: io::Error) -> EnrollError {
     }
 }
 
-fn pem(der: &[u8]) -> String {
+pub(crate) fn pem(der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let lines: Vec<&str> = text
         .as_bytes()

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
 
+use iottly_protocol::enroll::CAN_ENROLL;
 use iottly_protocol::{BootId, DeviceId, Secret, Versions};
 use iottly_sandbox::Runtime;
 use tokio::sync::{Notify, mpsc, watch};
@@ -21,6 +22,7 @@ use self::firmware::{start_guest, start_update};
 use self::open::Opened;
 use crate::config::{AgentConfig, ProxyAddress};
 use crate::datadir::DataDir;
+use crate::enroll::PENDING_FILE;
 use crate::guest::{Guest, Ports};
 use crate::identity::IdentityStore;
 use crate::inbox;
@@ -184,6 +186,10 @@ impl Agent {
             refused,
             hardware: crate::enroll::hardware(),
             copy_mark: config.data_dir.join(crate::enroll::COPY_FILE),
+            capabilities: (!config.enrolled)
+                .then(|| CAN_ENROLL.to_owned())
+                .into_iter()
+                .collect(),
         };
         let links = Links {
             outbox: outbox.clone(),
@@ -299,6 +305,7 @@ fn renewal(
         identity: identity.ok_or_else(|| AgentError::System(gone()))?,
         route,
         clock,
+        pending: data.join(PENDING_FILE),
         secret,
         refused,
         stop,

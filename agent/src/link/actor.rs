@@ -108,7 +108,7 @@ impl Actor {
         let identity = Identity {
             boot,
             versions,
-            capabilities: Vec::new(),
+            capabilities: endpoint.capabilities.clone(),
             hardware: endpoint.hardware.clone(),
         };
         let mut session = Session::new(identity, *streams.borrow_and_update(), seed, clock.now_ms());
@@ -277,6 +277,7 @@ impl Actor {
                 }
                 self.links.outbox.remint(class);
             }
+            Effect::Offered(offer) => self.links.status.offered(offer),
             Effect::Command(command) => self.deliver(receipt, |receipt| Delivery::Command(command, receipt)),
             // The cloud repeats the latest settings after each welcome, so losing these costs nothing.
             Effect::Config(config) => _ = self.links.settings.send(Some(config)),

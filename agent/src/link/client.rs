@@ -53,6 +53,8 @@ pub(crate) struct Endpoint {
     pub(crate) hardware: Option<String>,
     /// File that is there once another board was kept as this device.
     pub(crate) copy_mark: PathBuf,
+    /// Optional features for the hello.
+    pub(crate) capabilities: Vec<String>,
 }
 
 /// Event of a connection.

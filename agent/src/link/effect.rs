@@ -1,5 +1,6 @@
 //! Effects that the link's state machine requests and the link's task performs.
 
+use iottly_protocol::enroll::EnrollOffer;
 use iottly_protocol::{Command, CommandId, ConnId, DeviceConfig, SignedDirective, SignedOrder, StreamClass};
 
 /// Action for the link's task, in order.
@@ -30,6 +31,8 @@ pub(super) enum Effect {
     Remint(StreamClass),
     /// Pass on the cloud's time in unix milliseconds; the question was asked `asked_ms` before the answer.
     Time { cloud_ms: u64, asked_ms: u64 },
+    /// Pass on the cloud's offer to a device without a key.
+    Offered(EnrollOffer),
     /// Hand a command to the inbox.
     Command(Command),
     /// Withdraw a command from the inbox.

@@ -21,7 +21,10 @@ const KEPT_EDGES: u32 = 64;
 
 /// Outputs that were closed. Their lines stay requested, because the kernel may make a free line an input.
 #[derive(Clone, Default)]
-pub(super) struct Parked(Arc<Mutex<BTreeMap<(PathBuf, u32), Request>>>);
+pub(super) struct Parked(Arc<Mutex<BTreeMap<Line, (Wiring, Request)>>>);
+
+/// Path of the chip, and number of the line.
+type Line = (PathBuf, u32);
 
 /// Chip of this machine.
 pub(super) struct Found {
@@ -107,6 +110,7 @@ pub(super) fn chip_of(system: &System, profile: &str, label: &str, pin: &Pin) ->
 struct Output {
     line: u32,
     chip: PathBuf,
+    wiring: Wiring,
     /// Present until the output is dropped.
     request: Option<Request>,
     high: bool,
@@ -125,8 +129,9 @@ pub(super) fn output(
 ) -> Result<OutputPort, BoardError> {
     let value = Value::from(high);
     let held = locked(&parked.0).remove(&(chip.clone(), pin.line));
-    let request = match held {
-        Some(request) => {
+    // A second label of the line may have other wiring; its request replaces the held one.
+    let request = match held.filter(|(wiring, _)| *wiring == pin.wiring) {
+        Some((_, request)) => {
             request
                 .set_value(pin.line, value)
                 .map_err(|error| failure(label, &error))?;
@@ -147,6 +152,7 @@ pub(super) fn output(
     Ok(Box::new(Output {
         line: pin.line,
         chip,
+        wiring: pin.wiring,
         request: Some(request),
         high,
         label: label.to_owned(),
@@ -250,7 +256,7 @@ impl Output {
 impl Drop for Output {
     fn drop(&mut self) {
         if let Some(request) = self.request.take() {
-            locked(&self.parked.0).insert((self.chip.clone(), self.line), request);
+            locked(&self.parked.0).insert((self.chip.clone(), self.line), (self.wiring, request));
         }
     }
 }

@@ -140,7 +140,7 @@ fn failure(address: u8, error: &io::Error) -> I2cError {
         Some(libc::EAGAIN) => (ErrorKind::ArbitrationLoss, "another master was first"),
         Some(libc::EIO) => (ErrorKind::Bus, "the bus failed"),
         Some(libc::EOVERFLOW) => (ErrorKind::Overrun, "data came faster than it was read"),
-        Some(libc::ETIMEDOUT) => (ErrorKind::Other, "the bus hangs: a device holds a line low"),
+        Some(libc::ETIMEDOUT) => (ErrorKind::Other, "the bus hangs; a device may hold a line low"),
         _ => (ErrorKind::Other, "the transaction failed"),
     };
     I2cError {

@@ -238,10 +238,15 @@ fn list(answer: &Value) -> String {
         let text = |key: &str| device[key].as_str().unwrap_or_default();
         writeln!(
             out,
-            "{}  {:12}  {}",
+            "{}  {:12}  {}{}",
             text("ID"),
             text("operatingstatus"),
-            text("name")
+            text("name"),
+            if device["legacy"] == true {
+                "  (legacy)"
+            } else {
+                ""
+            }
         )
         .expect("a string takes all");
     }

@@ -15,9 +15,11 @@ mod exit;
 mod filter;
 mod group;
 mod init;
+mod keys;
 mod lease;
 mod listen;
 mod log;
+mod passphrase;
 mod provision;
 mod push;
 mod release;
@@ -25,6 +27,7 @@ mod remote;
 mod run;
 mod say;
 mod script_check;
+mod seal;
 mod serve;
 mod subprocess;
 mod token;
@@ -58,13 +61,15 @@ enum Command {
     /// Runs a cloud and virtual devices with firmware in one process
     Demo(demo::Options),
     /// Runs the cloud
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
     /// Creates a project and devices in a cloud's data folder
     Provision(provision::Options),
-    /// Copies a cloud's database into a file; the cloud may be running
-    Backup(backup::Options),
-    /// Fills an empty database from a backup; the cloud must not run
-    Restore(backup::Options),
+    /// Copies a cloud's database, or all of the cloud, into a file; the cloud may be running
+    Backup(backup::BackupOptions),
+    /// Fills an empty database, or an empty data folder, from a backup; the cloud must not run
+    Restore(backup::RestoreOptions),
+    /// Locks the key that seals a cloud's secrets with a passphrase, or unlocks it
+    Seal(seal::Options),
     /// Reads JSON documents from standard input, one a line, and prints those that match a MongoDB filter
     Filter(filter::Options),
     /// Creates a folder with new firmware
@@ -114,10 +119,11 @@ fn main() -> ExitCode {
         Command::Compile => iottly_sandbox::compile_child(),
         Command::CheckScript => script_check::child(),
         Command::Demo(options) => exit::report(private_main(with_descriptors(demo::run(options)))),
-        Command::Serve(options) => exit::report(private_main(with_descriptors(serve::run(options)))),
+        Command::Serve(options) => exit::report(private_main(with_descriptors(serve::run(*options)))),
         Command::Provision(options) => exit::report(private_main(provision::run(options))),
         Command::Backup(options) => exit::report(private_main(backup::backup(options))),
         Command::Restore(options) => exit::report(private_main(backup::restore(options))),
+        Command::Seal(options) => exit::report(seal::run(&options).map_err(Into::into)),
         Command::Filter(options) => exit::report(filter::run(&options)),
         Command::Init(options) => exit::report(init::run(&options)),
         Command::Build(options) => exit::report(build::run(&options)),

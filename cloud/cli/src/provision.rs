@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
-use iottly_cloud::database_path;
 use iottly_cloud::releases::ReleaseRepositories;
+use iottly_cloud::{KeyPlaces, database_path};
 use iottly_core::MessageIds;
 use iottly_core::command::seeded_definitions;
 use iottly_core::model::{ORPHANED, Project, Scope, Scopes};
@@ -21,7 +21,7 @@ use iottly_store::{Database, NewDevice, ProjectStore, Store};
 use iottly_web::auth;
 use serde_json::json;
 
-use crate::serve;
+use crate::keys::Keys;
 
 /// File of the authority's certificate, beside the configuration.
 const CA_FILE: &str = "ca.pem";
@@ -57,10 +57,8 @@ pub(crate) struct Options {
     /// Address at which the device reaches the cloud, to download its project's releases
     #[arg(long, value_name = "URL", requires = "device")]
     cloud: Option<String>,
-    /// File of the key that seals the project's signing keys, as given to `serve` [default: seal.key in the data
-    /// folder]
-    #[arg(long, value_name = "FILE")]
-    seal_key: Option<PathBuf>,
+    #[command(flatten)]
+    keys: Keys,
     /// Folder for the device's configuration
     #[arg(long)]
     out: Option<PathBuf>,
@@ -102,13 +100,14 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         let secret = random_secret()?;
         let group = orphaned(store, project_id).await?;
         let id = device(store, project_id, group, name, &secret).await?;
-        let ca = own_authority(&options.data, &options.broker);
+        let keys = options.keys.places(&options.data)?;
+        let ca = own_authority(&keys, &options.broker);
         write_config(out, id, &secret, &options.broker, ca.is_some())?;
         if let Some(ca) = &ca {
             std::fs::copy(ca, out.join(CA_FILE)).with_context(|| format!("cannot copy {}", ca.display()))?;
         }
         if let Some(cloud) = &options.cloud {
-            let repositories = ReleaseRepositories::new(&options.data, options.seal_key.clone());
+            let repositories = ReleaseRepositories::with_keys(&options.data, keys);
             let addresses = (cloud.as_str(), options.broker.as_str());
             add_updates(out, &repositories, project_id, addresses, ca.is_some())
                 .context("cannot configure the source of the device's releases")?;
@@ -183,9 +182,9 @@ async fn orphaned(store: &dyn ProjectStore, project: ProjectId) -> anyhow::Resul
 }
 
 /// Returns the file of the authority that the cloud made itself, if the broker's address needs one.
-fn own_authority(data: &Path, broker: &str) -> Option<PathBuf> {
+fn own_authority(keys: &KeyPlaces, broker: &str) -> Option<PathBuf> {
     let encrypted = broker.starts_with("mqtts://") || broker.starts_with("wss://");
-    let file = data.join(serve::CERTIFICATES).join(CA_FILE);
+    let file = keys.tls().join(CA_FILE);
     (encrypted && file.exists()).then_some(file)
 }
 

@@ -15,6 +15,7 @@ impl fmt::Debug for Sealed {
 }
 
 /// A key that seals other secrets.
+#[derive(Clone)]
 pub struct SealKey(LessSafeKey);
 
 impl fmt::Debug for SealKey {

@@ -12,6 +12,7 @@ use crate::{Api, Process, agent_program, free_port, iottly, program, secrets};
 pub struct CloudHome {
     /// Folder with the cloud's data and its devices' folders.
     pub dir: TempDir,
+    data: PathBuf,
     http: u16,
     mqtt: u16,
 }
@@ -30,15 +31,51 @@ impl CloudHome {
     /// Creates an empty folder and takes two ports.
     #[expect(clippy::new_without_default, reason = "a default has no side effects")]
     pub fn new() -> Self {
+        let dir = tempfile::tempdir().expect("folder");
         Self {
-            dir: tempfile::tempdir().expect("folder"),
+            data: dir.path().join("cloud"),
+            dir,
             http: free_port(),
             mqtt: free_port(),
         }
     }
 
     fn data(&self) -> PathBuf {
-        self.dir.path().join("cloud")
+        self.data.clone()
+    }
+
+    /// Sets another data folder for the next start, as if the cloud had moved to another machine with the same address.
+    pub fn move_to(&mut self, data: PathBuf) {
+        self.data = data;
+    }
+
+    /// Enrols a board with a pair code over TLS (the cloud listens with `--listen`); its firmware is the script `main_js`.
+    pub fn enrolled_device(&self, api: &Api, name: &str, main_js: &str) -> DeviceHome {
+        let (code, out, errors) = api.iottly(
+            self.dir.path(),
+            &["device", "enroll", "--name", name, "--output", "json"],
+        );
+        assert_eq!(code, Some(0), "{errors}");
+        let made: Value = serde_json::from_str(&out).expect("json");
+        let field = |name: &str| made[name].as_str().expect("field").to_owned();
+        let path = self.dir.path().join(name);
+        let done = Command::new(agent_program())
+            .args(["enroll", &field("url"), "--data"])
+            .arg(&path)
+            .output()
+            .expect("iottly-agent starts");
+        let errors = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "{errors}");
+        secrets::remember_identity(&path);
+        secrets::check("what iottly-agent enroll says", &errors);
+        std::fs::write(path.join("firmware.wasm"), build(main_js)).expect("firmware");
+        // Settings of the board, without a word about who it is.
+        std::fs::write(path.join("agent.toml"), "firmware = \"firmware.wasm\"\n").expect("settings");
+        DeviceHome {
+            id: field("device_id"),
+            path,
+            api: api.clone(),
+        }
     }
 
     /// Returns the path of the cloud's SQLite database.

@@ -62,7 +62,7 @@ pub fn remember_all(answer: &Value) {
 }
 
 fn is_id(text: &str) -> bool {
-    text.len() < 32 || text.bytes().nth(8) == Some(b'-')
+    text.len() < 32 || text.as_bytes().get(8) == Some(&b'-')
 }
 
 /// Remembers the keys in a cloud's data folder.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use iottly_core::enrol::{self, Admission, CHALLENGE_MS, Refusal, SECRET_MS};
-use iottly_core::model::{SecretHash, UnixMs};
+use iottly_core::model::{Scope, SecretHash, UnixMs};
 use iottly_protocol::enroll::{
     Challenge, EnrollAnswer, Enrolled, PairCode, ProvenEnrollment, RenewedSecret, SecretRequest,
 };
@@ -29,6 +29,9 @@ use waiting::WaitingBoards;
 
 /// Name of the key of challenges in the store.
 const CHALLENGES: &str = "challenges";
+
+/// Time after which a device with two young secrets may renew again, in seconds.
+pub const TOO_OFTEN_S: u32 = (2 * CHALLENGE_MS / 1000) as u32;
 
 /// Error of an enrolment or a renewal.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +58,7 @@ pub enum EnrolmentError {
         wait_s: UnixMs,
     },
     /// The device renews its secret too often.
-    #[error("the device has new secrets already; try again in {} s", 2 * CHALLENGE_MS / 1000)]
+    #[error("the device has new secrets already; try again in {TOO_OFTEN_S} s")]
     TooOften,
     /// The system has no randomness.
     #[error("failed to read random bytes from the system: {0}")]
@@ -139,11 +142,11 @@ impl Enrolment {
                 None => self.waiting.ask_stranger(request, from),
             };
         }
-        self.place(request, from).await
+        self.decide(request, from).await
     }
 
     /// Decides by what the database has about the request.
-    async fn place(&self, request: &ProvenEnrollment, from: IpAddr) -> Result<EnrollAnswer, EnrolmentError> {
+    async fn decide(&self, request: &ProvenEnrollment, from: IpAddr) -> Result<EnrollAnswer, EnrolmentError> {
         let now = clock::now();
         let (text, secret) = new_secret(random()?, now)?;
         let grant = Grant {
@@ -174,15 +177,55 @@ impl Enrolment {
         }
         tracing::info!(device.id = %scope.device, project.id = %scope.project, peer.address = %from, "enrolled a board");
         self.waiting.remove(&request.device_key());
+        let enrolled = self.place(scope, text, now).await?;
+        Ok(EnrollAnswer::Enrolled(enrolled))
+    }
+
+    /// Gives a device of release 0.1 that proves its secret its first key.
+    ///
+    /// # Errors
+    /// See [`EnrolmentError`].
+    pub async fn upgrade(
+        &self,
+        device: DeviceId,
+        secret: &Secret,
+        request: &ProvenEnrollment,
+        from: IpAddr,
+    ) -> Result<Enrolled, EnrolmentError> {
+        let now = clock::now();
+        let (text, new) = new_secret(random()?, now)?;
+        let grant = Grant {
+            device,
+            secret: new,
+            from: from.to_string(),
+        };
+        let old = SecretHash::of(secret.expose().as_bytes());
+        let scope = match self
+            .store
+            .upgrade_device(device, old, request, &grant, now)
+            .await?
+        {
+            Ok(scope) => scope,
+            Err(refusal) => {
+                self.refused(refusal, from);
+                return Err(EnrolmentError::Refused);
+            }
+        };
+        tracing::info!(device.id = %scope.device, project.id = %scope.project, peer.address = %from, "gave a device of release 0.1 its first key");
+        self.place(scope, text, now).await
+    }
+
+    /// Returns the answer to an admitted board.
+    async fn place(&self, scope: Scope, secret: Secret, now: UnixMs) -> Result<Enrolled, EnrolmentError> {
         let device = self.store.device(scope).await?.ok_or(EnrolmentError::Refused)?;
-        Ok(EnrollAnswer::Enrolled(Enrolled {
+        Ok(Enrolled {
             device_id: scope.device,
             project_id: scope.project,
             group_id: device.group,
             name: device.name,
-            login: renewed(text, now),
+            login: renewed(secret, now),
             root: self.rollouts.trusted_root(scope.project).await?,
-        }))
+        })
     }
 
     fn refused(&self, refusal: Refusal, from: IpAddr) {

@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use iottly_protocol::enroll::EnrollOffer;
 use iottly_protocol::limits::clip;
 use iottly_protocol::{DeviceId, Status};
 use tokio::sync::oneshot;
@@ -76,6 +77,8 @@ pub struct IngestParts {
     pub metrics: Arc<Metrics>,
     /// Clock for times of receipt.
     pub time: Arc<GuardedClock>,
+    /// Offer to devices without a key.
+    pub enroll_offer: Arc<OnceLock<EnrollOffer>>,
 }
 
 /// The running ingest.

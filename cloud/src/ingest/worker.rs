@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use iottly_protocol::enroll::{CAN_ENROLL, EnrollOffer};
 use iottly_protocol::limits::clip;
 use iottly_protocol::{
     Ack, DeviceId, Down, Hello, ProjectId, StreamCheck, StreamId, StreamPosition, Welcome,
@@ -53,6 +54,7 @@ pub(super) struct Worker {
     holds: Arc<Holds>,
     live: Arc<LiveHub>,
     time: Arc<GuardedClock>,
+    enroll_offer: Arc<OnceLock<EnrollOffer>>,
     committer: Committer,
     presences: Presences,
     notices: Notices,
@@ -139,6 +141,7 @@ impl Worker {
             live,
             metrics,
             time,
+            enroll_offer,
         } = parts;
         let resends = Resends::new(
             Arc::clone(&commands),
@@ -162,6 +165,7 @@ impl Worker {
             holds,
             live,
             time,
+            enroll_offer,
             committer,
             presences,
             notices,
@@ -469,6 +473,10 @@ impl Worker {
             time_ms,
             streams,
             checks: checks.collect(),
+            enroll: self.enroll_offer.get().copied().filter(|_| {
+                // A device that has a key does not ask.
+                hello.capabilities.iter().any(|name| name == CAN_ENROLL)
+            }),
         };
         self.send(scope, &Down::Welcome(welcome)).await;
         self.resends.start(scope, hello.directive_counter);

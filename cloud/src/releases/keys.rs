@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn sealed_keys_need_their_seal() {
         let dir = tempfile::tempdir().expect("dir");
-        let open = |name: &str| crate::seal_file::open(&dir.path().join(name)).expect("seal");
+        let open = |name: &str| crate::seal_file::open(&dir.path().join(name), None).expect("seal");
         let keys = KeyFolder::new(&dir.path().join("keys"), Some(open("seal")));
         let made = keys.make("targets").expect("made");
         assert_eq!(keys.of("targets").expect("read")[0].secret(), made.secret());

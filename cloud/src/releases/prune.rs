@@ -214,7 +214,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let keys = KeyFolder::new(
             &dir.path().join("keys"),
-            Some(crate::seal_file::open(&dir.path().join("seal")).expect("a seal")),
+            Some(crate::seal_file::open(&dir.path().join("seal"), None).expect("a seal")),
         );
         let folder = dir.path().join("repository");
         let repository = ReleaseRepository::new(&folder, Lifetimes::default());

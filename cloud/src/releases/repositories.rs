@@ -9,6 +9,8 @@ use iottly_protocol::ProjectId;
 use iottly_protocol::release::{Directive, Release};
 use iottly_protocol::tuf::Instant;
 
+use crate::key_places::KeyPlaces;
+
 use super::draft::Draft;
 use super::locks::{self, Locks};
 use super::prune::KEPT_RELEASES;
@@ -32,7 +34,7 @@ pub const BUILT: &str = "code-";
 #[derive(Debug, Clone)]
 pub struct ReleaseRepositories {
     path: PathBuf,
-    seal: PathBuf,
+    keys: KeyPlaces,
     pub(super) locks: Arc<Locks>,
     /// Configured free bytes of the disk below which nothing is accepted; none for the default.
     floor: Option<u64>,
@@ -43,10 +45,15 @@ impl ReleaseRepositories {
     /// `seal` if given, else `seal.key` in the data folder.
     #[must_use]
     pub fn new(data: &Path, seal: Option<PathBuf>) -> Self {
-        let seal = seal.unwrap_or_else(|| data.join("seal.key"));
+        Self::with_keys(data, KeyPlaces::new(data).with_seal(seal))
+    }
+
+    /// Uses the folder `releases` in a cloud's data folder, with keys in their places.
+    #[must_use]
+    pub fn with_keys(data: &Path, keys: KeyPlaces) -> Self {
         Self {
             path: data.to_owned(),
-            seal,
+            keys,
             locks: Arc::default(),
             floor: None,
         }
@@ -84,8 +91,9 @@ impl ReleaseRepositories {
     }
 
     pub(super) fn keys(&self, project: ProjectId) -> Result<KeyFolder, ReleaseError> {
-        let seal = crate::seal_file::open(&self.seal).map_err(|e| ReleaseError::file(&self.seal, e))?;
-        Ok(KeyFolder::new(&self.project(project).join("keys"), Some(seal)))
+        let seal = self.keys.seal();
+        let seal = seal.map_err(|e| ReleaseError::file(&self.keys.seal_file(), e))?;
+        Ok(KeyFolder::new(&self.keys.signing(project), Some(seal)))
     }
 
     pub(super) fn repository(&self, project: ProjectId) -> ReleaseRepository {

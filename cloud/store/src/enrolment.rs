@@ -54,6 +54,16 @@ pub trait EnrolmentStore: Send + Sync + 'static {
     ) -> Result<std::result::Result<Enrolment, Refusal>>;
     /// Returns the device that has a key.
     async fn device_of_key(&self, key: DeviceKey) -> Result<Option<Scope>>;
+    /// Gives a device of release 0.1, which has this secret, its first key; decides and applies with the audit entry in one
+    /// transaction.
+    async fn upgrade_device(
+        &self,
+        device: DeviceId,
+        secret: SecretHash,
+        request: &ProvenEnrollment,
+        grant: &Grant,
+        now: UnixMs,
+    ) -> Result<std::result::Result<Scope, Refusal>>;
     /// Returns the identity of an enrolled device.
     async fn device_identity(&self, device: DeviceId) -> Result<Option<DeviceIdentity>>;
     /// Returns the hashes of the secrets with which a device may log in at `now`.

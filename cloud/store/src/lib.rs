@@ -31,6 +31,7 @@ mod rollouts;
     reason = "the shared SQL is compiled once for each database, under its types"
 )]
 mod sqlite;
+mod token_cache;
 mod tokens;
 mod transfer;
 mod turns;

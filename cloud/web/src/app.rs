@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use iottly_cloud::Services;
-use iottly_protocol::enroll::PairCode;
+use iottly_protocol::enroll::{EnrollOffer, PairCode};
 use tokio::sync::watch;
 
 use crate::front::{Front, enrol_url};
@@ -53,6 +53,11 @@ impl WebServices {
     /// Returns the same services of a cloud with this TLS listener.
     #[must_use]
     pub fn behind(mut self, front: Front) -> Self {
+        // The first listener with TLS is the one that devices without a key are sent to.
+        let _ = self.cloud.enroll_offer.set(EnrollOffer {
+            port: front.port,
+            fingerprint: front.fingerprint,
+        });
         self.front = Some(front);
         self
     }

@@ -39,6 +39,8 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     path: Option<String>,
+    /// Time after which the client may try again, in seconds.
+    retry_s: Option<u32>,
 }
 
 impl ApiError {
@@ -48,6 +50,7 @@ impl ApiError {
             code,
             message: message.into(),
             path: None,
+            retry_s: None,
         }
     }
 
@@ -137,6 +140,15 @@ impl ApiError {
         )
     }
 
+    /// Adds the time after which the client may try again (`Retry-After`), in seconds.
+    #[must_use]
+    pub fn retry_after(self, seconds: u32) -> Self {
+        Self {
+            retry_s: Some(seconds.max(1)),
+            ..self
+        }
+    }
+
     /// Returns the HTTP status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -163,6 +175,11 @@ impl ApiError {
                 header::WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer realm=\"iottly\""),
             );
+        }
+        if let Some(seconds) = self.retry_s {
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use iottly_protocol::enroll::EnrollOffer;
 use iottly_protocol::release::{
     DeveloperReport, DeveloperState, DeviceFacts, Ending, EngineFact, EngineNeed, EngineTarget, LeaseId,
     Place, Reason, Step, UpdateState,
@@ -448,11 +449,21 @@ fn welcome_and_ack() {
         time_ms: 1_700_000_000_000,
         streams: vec![position],
         checks: Vec::new(),
+        enroll: None,
     };
     down(
         &Down::Welcome(welcome.clone()),
         r#"{"v":1,"welcome":{"conn":"00000000-0000-4000-8000-000000000003","time_ms":1700000000000,"streams":[{"stream":"00000000-0000-4000-8000-000000000001","upto":8}]}}"#,
     );
+    welcome.enroll = Some(EnrollOffer {
+        port: 8443,
+        fingerprint: None,
+    });
+    down(
+        &Down::Welcome(welcome.clone()),
+        r#"{"v":1,"welcome":{"conn":"00000000-0000-4000-8000-000000000003","time_ms":1700000000000,"streams":[{"stream":"00000000-0000-4000-8000-000000000001","upto":8}],"enroll":{"port":8443}}}"#,
+    );
+    welcome.enroll = None;
     welcome.checks = vec![StreamCheck {
         stream: id(STREAM),
         seq: 7,

@@ -322,6 +322,9 @@ impl Session {
             cloud_ms: welcome.time_ms,
             asked_ms: now_ms.saturating_sub(asked_at_ms),
         });
+        if let Some(offer) = welcome.enroll {
+            effects.push(Effect::Offered(offer));
+        }
         for position in &welcome.streams {
             let Some(track) = self.track(position.stream) else {
                 continue;

@@ -415,5 +415,6 @@ fn greet(store: &mut Store, hello: Hello) -> Down {
         time_ms: super::unix_ms().wrapping_add(store.ahead_ms),
         streams,
         checks: Vec::new(),
+        enroll: None,
     })
 }

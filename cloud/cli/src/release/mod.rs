@@ -11,6 +11,7 @@ use iottly_cloud::releases::{
     KeyFolder, Lifetimes, NewDirective, NewRelease, OfferedEngine, ReleaseRepository,
 };
 use iottly_cloud::seal_file;
+use iottly_core::SealKey;
 use iottly_manifest::Script;
 use iottly_protocol::release::{Action, Audience, HealthRules};
 use iottly_protocol::tuf::{Instant, sha256_hex};
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 
 use crate::cloud_builder::offered_engine;
 use crate::exit::Failure;
+use crate::passphrase::Passphrase;
 
 /// Secret keys.
 #[derive(Args)]
@@ -29,11 +31,24 @@ struct Keys {
     /// File of the key that seals the secret keys; created if it does not exist
     #[arg(long, env = "IOTTLY_SEAL", value_name = "FILE")]
     seal: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: Passphrase,
 }
 
 impl Keys {
+    fn seal(&self) -> anyhow::Result<Option<SealKey>> {
+        let Some(file) = &self.seal else { return Ok(None) };
+        let locked = seal_file::is_locked(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let passphrase = if locked {
+            Some(self.passphrase.get(&file.display().to_string(), false)?)
+        } else {
+            self.passphrase.given()?
+        };
+        Ok(Some(seal_file::open(file, passphrase.as_ref())?))
+    }
+
     fn open(&self) -> anyhow::Result<KeyFolder> {
-        let seal = self.seal.as_deref().map(seal_file::open).transpose()?;
+        let seal = self.seal()?;
         Ok(KeyFolder::new(&self.keys, seal))
     }
 }
@@ -254,6 +269,7 @@ fn key(options: &KeyOptions) -> anyhow::Result<()> {
                 Some(path) => Keys {
                     keys: path.clone(),
                     seal: place.keys.seal.clone(),
+                    passphrase: place.keys.passphrase.clone(),
                 }
                 .open()?,
                 None => place.keys.open()?,

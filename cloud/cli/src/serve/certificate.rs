@@ -9,8 +9,6 @@ use anyhow::Context;
 use iottly_cloud::clock;
 use iottly_web::http::{self, Authority, Certificate};
 
-/// Folder of the cloud's own authority, in its data.
-pub(crate) const FOLDER: &str = "tls";
 /// Interval at which the cloud's own certificate is checked for being due.
 const CHECK_EVERY: Duration = Duration::from_secs(3600);
 /// File in which the kernel shows this machine's name.
@@ -41,12 +39,12 @@ impl Served {
         })
     }
 
-    /// Opens the cloud's own authority in `data`, which is made at the first start, with a certificate for `names`,
+    /// Opens the cloud's own authority in `folder`, which is made at the first start, with a certificate for `names`,
     /// this machine's name and the address that it listens on.
-    pub(super) fn own(data: &Path, names: &[String], listen: SocketAddr) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(data)
-            .with_context(|| format!("cannot create the folder {}", data.display()))?;
-        let authority = Authority::open(&data.join(FOLDER), &all_names(names, listen), clock::now())?;
+    pub(super) fn own(folder: &Path, names: &[String], listen: SocketAddr) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+        let authority = Authority::open(folder, &all_names(names, listen), clock::now())?;
         let (cert, key) = authority.server();
         Ok(Self {
             certificate: http::tls(&cert, &key)?,

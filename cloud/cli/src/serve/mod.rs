@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use iottly_cloud::edge::EdgeConfig;
-use iottly_cloud::{Cloud, CloudConfig};
+use iottly_cloud::{Cloud, CloudConfig, KeyPlaces};
 use iottly_web::http::Server;
 use iottly_web::{Front, OidcSettings, WebServices, first_login_link};
 use ipnet::IpNet;
@@ -21,13 +21,13 @@ mod certificate;
 mod listeners;
 mod provider;
 
-pub(crate) use certificate::FOLDER as CERTIFICATES;
 use certificate::Served;
 use listeners::{Listeners, Wanted};
 
 use crate::cloud_builder;
 use crate::compiled;
 use crate::exit::Failure;
+use crate::keys::Keys;
 use crate::listen::{self, Stop};
 
 #[derive(Args)]
@@ -69,10 +69,8 @@ pub(crate) struct Options {
     /// Allow webhooks to https: addresses only
     #[arg(long)]
     webhook_https_only: bool,
-    /// File of the key that seals secrets in the database; all clouds on one database use the same key
-    /// [default: seal.key in the data folder, created at the first start]
-    #[arg(long, value_name = "FILE", env = "IOTTLY_SEAL")]
-    seal_key: Option<PathBuf>,
+    #[command(flatten)]
+    keys: Keys,
     /// Certificate chain (PEM) for TLS [default: made by an authority of the cloud's own, in the folder tls of its
     /// data]
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -120,6 +118,7 @@ async fn serve(
     provider: Option<OidcSettings>,
 ) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
+    let keys = options.keys.places(&options.data)?;
     let secure = bound(listeners.secure).await?;
     let plain = bound(listeners.http).await?;
     let metrics = bound(options.metrics).await.context("metrics")?;
@@ -129,9 +128,9 @@ async fn serve(
     ) {
         (None, _) => None,
         (Some(_), Some((cert, key))) => Some(Served::given(cert, key)?),
-        (Some((_, address)), None) => Some(Served::own(&options.data, &options.names, *address)?),
+        (Some((_, address)), None) => Some(Served::own(&keys.tls(), &options.names, *address)?),
     };
-    let cloud = Cloud::start(config(options, listeners)?).await?;
+    let cloud = Cloud::start(config(options, listeners, keys)?).await?;
     let mut web = WebServices::new(cloud.services());
     if let Some(provider) = provider {
         web = web.with_provider(provider)?;
@@ -230,7 +229,7 @@ async fn warn_while_open(listeners: Listeners) {
     }
 }
 
-fn config(options: &Options, listeners: Listeners) -> anyhow::Result<CloudConfig> {
+fn config(options: &Options, listeners: Listeners, keys: KeyPlaces) -> anyhow::Result<CloudConfig> {
     let mut config = CloudConfig::new(options.data.clone(), listeners::DEFAULT_MQTT);
     config.mqtt = listeners.mqtt;
     config.edge = EdgeConfig::for_process(0)?;
@@ -239,7 +238,7 @@ fn config(options: &Options, listeners: Listeners) -> anyhow::Result<CloudConfig
     config.rate_limit = NonZeroU32::new(options.rate_limit);
     config.webhooks.allow.clone_from(&options.webhook_allow);
     config.webhooks.https_only = options.webhook_https_only;
-    config.webhooks.seal_key.clone_from(&options.seal_key);
+    config.keys = Some(keys);
     compiled::use_folder(&options.data.join("compiled"));
     compiled::warm_in_background()?;
     config.builder = Some(cloud_builder::new()?);

@@ -110,6 +110,9 @@ pub enum Admission {
     Create(KeyFacts),
     /// The board was approved as this device and gets its first secret.
     Fetch(Scope),
+    /// The board is this device of release 0.1, and has a key from now on. Its old secret stays valid until the first
+    /// renewal, so that a board that loses the answer can ask again.
+    Upgrade(Scope),
 }
 
 /// Decision on a request that is not refused.
@@ -177,6 +180,18 @@ pub fn decide(request: &ProvenEnrollment, facts: Facts, now: UnixMs) -> Result<D
         },
     };
     admission.map(Decision::Admit)
+}
+
+/// Decides on a request of a device of release 0.1 that has proven the secret of its configuration. `owner` is the device that
+/// has the request's key.
+///
+/// # Errors
+/// If the key belongs to another device.
+pub fn decide_legacy(scope: Scope, owner: Option<Owner>) -> Result<Admission, Refusal> {
+    match owner {
+        Some(owner) if owner.scope != scope => Err(Refusal::KeyTaken),
+        _ => Ok(Admission::Upgrade(scope)),
+    }
 }
 
 fn again(owner: Owner, now: UnixMs) -> Result<Admission, Refusal> {

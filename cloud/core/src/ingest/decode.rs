@@ -1,5 +1,6 @@
 //! Decodes the bytes of a publish to validated uploads. Pure; every refusal names the fault.
 
+use iottly_protocol::enroll::CAN_ENROLL;
 use iottly_protocol::limits::{
     BATCH_RECORDS, MAX_ENGINES, MAX_RECORD_BYTES, MAX_STREAMS, MAX_TEXT_BYTES, clip,
 };
@@ -38,13 +39,12 @@ pub enum Decoded {
 /// The reason for which the publish as a whole is invalid.
 pub fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     match Up::decode(bytes).map_err(|error| clip(&error.to_string(), 256).to_owned())? {
-        // The device's capabilities are not used here, and their number is unbounded.
-        Up::Hello(hello) => check_hello(&hello).map(|()| {
-            Decoded::Hello(Hello {
-                capabilities: Vec::new(),
-                hardware: hello.hardware.clone().filter(|text| text.len() == 64),
-                ..hello
-            })
+        // The number of a device's capabilities is unbounded; one is of use here.
+        Up::Hello(mut hello) => check_hello(&hello).map(|()| {
+            let can_enroll = hello.capabilities.iter().any(|name| name == CAN_ENROLL);
+            hello.capabilities = can_enroll.then(|| CAN_ENROLL.to_owned()).into_iter().collect();
+            hello.hardware = hello.hardware.filter(|text| text.len() == 64);
+            Decoded::Hello(hello)
         }),
         Up::Batch(batch) => decode_batch(&batch),
         Up::Gap(gap) => decode_gap(&gap),

@@ -167,6 +167,8 @@ pub struct Device {
     /// Pair code that the device was paired with; none while it is not paired, or when it was added without
     /// one.
     pub pair_code: Option<String>,
+    /// True if the device has no key and logs in with a secret that does not expire, as those of release 0.1 do.
+    pub legacy: bool,
 }
 
 /// Pair code of a device: works once, until it expires. The API calls it a licence.

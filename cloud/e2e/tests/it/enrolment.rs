@@ -215,3 +215,47 @@ fn a_wrong_code_or_another_cloud_enrols_no_board() {
     assert_eq!(keys["enrolment_keys"][0]["uses"], json!(1), "{keys}");
     site.cloud.terminate();
 }
+
+#[test]
+fn new_keys_are_taken_although_the_power_failed_before_they_were_stored() {
+    let _turn = beside_others();
+    let site = site();
+    let device = site.home.enrolled_device(&site.api, "porch", COUNTER);
+    let names = ["0", "1"].map(|name| device.path.join("identity").join(name));
+    let old = names.clone().map(|path| std::fs::read(path).ok());
+    let made = site.operator(&["device", "replace", &device.id]);
+    let url = made["url"].as_str().expect("a url");
+    let output = Command::new(agent_program())
+        .args(["enroll", url, "--rekey", "--data"])
+        .arg(&device.path)
+        .output()
+        .expect("iottly-agent starts");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let new = secrets::remember_identity(&device.path);
+
+    // The cloud knows the new keys; on the disk are the old identity and the keys of the enrolment under way.
+    for (path, bytes) in names.iter().zip(old) {
+        match bytes {
+            Some(bytes) => std::fs::write(path, bytes).expect("the old identity"),
+            None => {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+    assert_ne!(secrets::remember_identity(&device.path)["keys"], new["keys"]);
+    let pending = device.path.join("enrolment.pending");
+    let code = made["pair_code"].as_str().expect("a code");
+    std::fs::write(&pending, json!({"code": code, "keys": new["keys"]}).to_string()).expect("written");
+    let agent = device.start();
+    device.api.wait_for_message(&device.id, "a message", |message| {
+        message["payload"]["n"].is_u64()
+    });
+    assert_eq!(secrets::remember_identity(&device.path)["keys"], new["keys"]);
+    wait_for("the file to go", || (!pending.exists()).then_some(()));
+    agent.terminate();
+    site.cloud.terminate();
+}

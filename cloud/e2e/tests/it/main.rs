@@ -23,3 +23,4 @@ mod strangers;
 mod upgrade;
 mod webdriver;
 mod webhooks;
+mod whole_backup;

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use iottly_e2e::{Api, Process, agent_program, beside_others, every_seq_exactly_once, free_port, program};
+use iottly_e2e::{
+    Api, Process, agent_program, beside_others, every_seq_exactly_once, free_port, program, secrets, wait_for,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -75,7 +77,7 @@ impl Fixture {
         self.expected["device"].as_str().expect("text")
     }
 
-    fn start_cloud(&self, database: Option<&str>) -> Process {
+    fn start_cloud(&self, database: Option<&str>, more: &[&str]) -> Process {
         let mut command = Command::new(program());
         command
             .args(["serve", "--json", "--data"])
@@ -88,6 +90,7 @@ impl Fixture {
         if let Some(url) = database {
             command.args(["--database-url", url]);
         }
+        command.args(more);
         Process::start_until_ready("the cloud", &mut command).0
     }
 
@@ -124,7 +127,7 @@ impl Fixture {
 
     /// Starts this program's cloud and agent on the data of the release.
     fn runs_on(&self, database: Option<&str>) {
-        let cloud = self.start_cloud(database);
+        let cloud = self.start_cloud(database, &[]);
         let (api, device) = (self.api(), self.device());
         let project = format!("/project/{}", api.project);
         let before = api.history(device);
@@ -222,6 +225,46 @@ impl Fixture {
 fn a_cloud_and_a_device_of_0_1_continue() {
     let _turn = beside_others();
     Fixture::unpack("0.1").runs_on(None);
+}
+
+#[test]
+fn a_device_of_0_1_gets_a_key_of_its_own_at_the_first_contact() {
+    let _turn = beside_others();
+    let fixture = Fixture::unpack("0.1");
+    let folder = fixture.folder.path().join("device");
+    secrets::remember_device(&folder);
+    let listen = format!("127.0.0.1:{}", free_port());
+    let cloud = fixture.start_cloud(None, &["--listen", &listen]);
+    let (api, device) = (fixture.api(), fixture.device());
+    let is_legacy = || {
+        let (_, props) = api.get(&format!("/project/{}/device/{device}/props", api.project));
+        props["legacy"] == true
+    };
+    assert!(is_legacy());
+    let agent = fixture.start_agent();
+    wait_for("a key", || {
+        (!is_legacy() && folder.join("identity").exists()).then_some(())
+    });
+    let sent = fixture.expected["sent"].as_u64().expect("a number");
+    let newer = |than: u64| {
+        let message = api.wait_for_message(device, "what the firmware sends", |message| {
+            message["payload"]["n"].as_u64() > Some(than)
+        });
+        message["payload"]["n"].as_u64().expect("a number")
+    };
+    let seen = newer(sent + 30);
+    agent.terminate();
+    let identity = secrets::remember_identity(&folder);
+    assert_eq!(identity["device_id"], device);
+    // It reaches the cloud over TLS from now on, although its file names the listener without.
+    let text = std::fs::read_to_string(folder.join("agent.toml")).expect("the configuration");
+    let nowhere = text.replace(&format!("127.0.0.1:{}", fixture.mqtt), "127.0.0.1:1");
+    std::fs::write(folder.join("agent.toml"), nowhere).expect("the configuration");
+    let agent = fixture.start_agent();
+    newer(seen + 30);
+    agent.terminate();
+    every_seq_exactly_once(&api.history(device));
+    cloud.terminate();
 }
 
 #[test]

@@ -60,6 +60,8 @@ pub enum SetupError {
 
 /// Dependencies of the worker.
 pub struct DelivererParts {
+    /// Key that seals secrets.
+    pub seal: SealKey,
     /// Store of the webhooks and their deliveries.
     pub store: Arc<dyn WebhookStore>,
     /// Store in which the worker disables webhooks.
@@ -101,14 +103,14 @@ impl Deliverer {
         critical: &CriticalTasks,
     ) -> Result<(Self, DelivererHandle), SetupError> {
         let DelivererParts {
+            seal,
             store,
             changes: change_store,
             metrics,
             config,
         } = parts;
         let (guard, clock) = (config.guard(), config.clock.clone());
-        let seal_key = config.seal_key.clone().unwrap_or_else(|| data.join("seal.key"));
-        let seal = Arc::new(crate::seal_file::open(&seal_key)?);
+        let seal = Arc::new(seal);
         let worker = identity::worker_id(&data.join("worker.id"))?;
         let client = Arc::new(Client::new(
             config.guarded_resolver(),

@@ -8,6 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Executor, Postgres};
 
+use super::token_cache::TokenCache;
 use super::turns::Turns;
 use super::webhook_cache::WebhookCache;
 use super::{Result, message_ids};
@@ -130,6 +131,7 @@ pub struct PostgresStore {
     readers: PgPool,
     ids: Arc<MessageIds>,
     webhook_cache: WebhookCache,
+    token_cache: TokenCache,
     turns: Turns,
 }
 
@@ -159,6 +161,7 @@ impl PostgresStore {
             readers,
             ids: Arc::new(ids),
             webhook_cache: WebhookCache::default(),
+            token_cache: TokenCache::default(),
             turns: Turns::new(TURNS),
         })
     }

@@ -45,6 +45,7 @@ impl ChangeStore for Backend {
             audit::append(&mut tx, project, by, entry, now).await?;
         }
         tx.commit().await?;
+        self.token_cache.clear();
         Ok(changed)
     }
 

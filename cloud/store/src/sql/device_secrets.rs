@@ -100,6 +100,13 @@ pub(super) async fn renew(
             .execute(&mut *tx)
             .await?;
     }
+    // The secret of release 0.1 ends once the device has shown that it keeps its key.
+    sqlx::query("UPDATE devices SET secret = $3 WHERE project = $1 AND id = $2 AND secret <> $3")
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
+        .bind(&NONE.0[..])
+        .execute(&mut *tx)
+        .await?;
     insert(tx, scope, secret, now).await.map(Ok)
 }
 

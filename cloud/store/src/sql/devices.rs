@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use iottly_protocol::{DeviceId, FirmwareReport, GroupId, ProjectId};
 
 use super::db::{Conn, Row};
+use super::device_secrets::NONE;
 use super::{Backend, codec, device_settings, full, groups, missing, taken, usage};
 use crate::{DeviceStore, NewDevice, Result};
 use iottly_core::model::{Device, PairCode, Scope, SecretHash, SettingsState, UnixMs};
@@ -14,8 +15,8 @@ const MAX_DEVICES: i64 = 100_000;
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT d.project, d.id, d.group_id, d.name, d.mac, d.online, d.online_since, d.agent_version, d.firmware, d.tags, l.code \
-             FROM devices d LEFT JOIN licences l ON l.project = d.project AND l.device = d.id AND l.paired IS NOT NULL WHERE ",
+            "SELECT d.project, d.id, d.group_id, d.name, d.mac, d.online, d.online_since, d.agent_version, d.firmware, d.tags, l.code, \
+             d.secret, k.device AS keyed FROM devices d LEFT JOIN device_keys k ON k.project = d.project AND k.device = d.id LEFT JOIN licences l ON l.project = d.project AND l.device = d.id AND l.paired IS NOT NULL WHERE ",
             $rest
         )
     };
@@ -226,6 +227,7 @@ async fn set(
 
 fn device(row: &Row) -> Result<Device> {
     let firmware: Option<&str> = codec::get(row, "firmware")?;
+    let keyed: Option<&[u8]> = codec::get(row, "keyed")?;
     Ok(Device {
         scope: codec::scope(row, "devices", "id")?,
         name: codec::get(row, "name")?,
@@ -239,6 +241,7 @@ fn device(row: &Row) -> Result<Device> {
             .transpose()?,
         tags: codec::json(codec::get(row, "tags")?, "devices", "tags")?,
         pair_code: codec::get(row, "code")?,
+        legacy: keyed.is_none() && SecretHash(codec::bytes(row, "devices", "secret")?) != NONE,
     })
 }
 

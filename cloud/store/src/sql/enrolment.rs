@@ -10,6 +10,7 @@ use crate::turns::Lane;
 use crate::{Enrolment, EnrolmentStore, Grant, NewDevice, NewSecret, Result, StoreError};
 use iottly_core::enrol::{
     Admission, Decision, Facts, KeyFacts, Named, Owner, PairCodeFacts, Refusal, RenewalRefusal, decide,
+    decide_legacy,
 };
 use iottly_core::model::{
     Approval, DeviceCopy, DeviceIdentity, EnrolmentKey, Principal, Scope, SecretHash, UnixMs,
@@ -102,6 +103,45 @@ impl EnrolmentStore for Backend {
         row.as_ref()
             .map(|row| codec::scope(row, "device_keys", "device"))
             .transpose()
+    }
+
+    async fn upgrade_device(
+        &self,
+        device: DeviceId,
+        secret: SecretHash,
+        request: &ProvenEnrollment,
+        grant: &Grant,
+        now: UnixMs,
+    ) -> Result<std::result::Result<Scope, Refusal>> {
+        let _turn = self.turns.take(Lane::Enrolment).await;
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut writer).await?;
+        // Read twice: the first time to know which project to lock.
+        let Some(scope) = of_legacy(&mut tx, device, secret).await? else {
+            return Ok(Err(Refusal::Unknown));
+        };
+        sqlx::query(db::LOCK_PROJECT)
+            .bind(codec::id(&scope.project))
+            .fetch_optional(&mut *tx)
+            .await?;
+        if of_legacy(&mut tx, device, secret).await? != Some(scope) {
+            return Ok(Err(Refusal::Unknown));
+        }
+        let owner = owner(&mut tx, request.device_key()).await?;
+        let admission = match decide_legacy(scope, owner) {
+            Ok(admission) => admission,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        match apply(&mut tx, request, &admission, grant, now).await {
+            Err(StoreError::Exists { what: KEY, .. }) => return Ok(Err(Refusal::KeyTaken)),
+            applied => applied?,
+        };
+        let detail = format!("{}; from {}", kind(&admission), grant.from);
+        let by = Principal::system(scope.project, BOARD);
+        let entry = ("device.enrol", scope.device.to_string(), detail);
+        audit::append(&mut tx, scope.project, &by, entry, now).await?;
+        tx.commit().await?;
+        Ok(Ok(scope))
     }
 
     async fn device_identity(&self, device: DeviceId) -> Result<Option<DeviceIdentity>> {
@@ -220,6 +260,21 @@ async fn named(tx: &mut Conn, request: &ProvenEnrollment, hash: Option<SecretHas
     Ok(enrolment_keys::by_hash(tx, hash).await?.map(Named::Key))
 }
 
+/// Returns the device that has this id and, as a device of release 0.1, this secret.
+async fn of_legacy(tx: &mut Conn, device: DeviceId, secret: SecretHash) -> Result<Option<Scope>> {
+    if secret == device_secrets::NONE {
+        return Ok(None);
+    }
+    let row = sqlx::query("SELECT project, id FROM devices WHERE id = $1 AND secret = $2")
+        .bind(codec::id(&device))
+        .bind(&secret.0[..])
+        .fetch_optional(tx)
+        .await?;
+    row.as_ref()
+        .map(|row| codec::scope(row, "devices", "id"))
+        .transpose()
+}
+
 /// Returns a code as the audit log shows it: never the code.
 fn shown(named: &Named) -> String {
     match named {
@@ -235,6 +290,7 @@ fn kind(admission: &Admission) -> &'static str {
         Admission::Rekey(_) => "made new keys",
         Admission::Create(_) => "created",
         Admission::Fetch(_) => "fetched its first secret",
+        Admission::Upgrade(_) => "got its first key",
     }
 }
 
@@ -278,6 +334,11 @@ async fn apply(
             return Ok(*scope);
         }
         Admission::Rekey(scope) => (*scope, ephemeral(tx, *scope).await?),
+        Admission::Upgrade(scope) => {
+            put_keys(tx, *scope, request, None, now).await?;
+            device_secrets::replace(tx, *scope, &grant.secret, now).await?;
+            return Ok(*scope);
+        }
         Admission::Create(key) => {
             let scope = Scope {
                 project: key.project,

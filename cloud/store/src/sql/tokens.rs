@@ -1,5 +1,7 @@
 //! API tokens, by the hashes of their secrets.
 
+use std::time::Instant;
+
 use async_trait::async_trait;
 use iottly_protocol::{GroupId, ProjectId};
 
@@ -30,13 +32,19 @@ impl TokenStore for Backend {
     }
 
     async fn token(&self, hash: SecretHash) -> Result<Option<Token>> {
-        sqlx::query(select!("hash = $1"))
+        let asked = match self.token_cache.get(hash, Instant::now()) {
+            Ok(known) => return Ok(Some(known)),
+            Err(asked) => asked,
+        };
+        let row = sqlx::query(select!("hash = $1"))
             .bind(&hash.0[..])
             .fetch_optional(&self.readers)
-            .await?
-            .as_ref()
-            .map(token)
-            .transpose()
+            .await?;
+        let found = row.as_ref().map(token).transpose()?;
+        if let Some(found) = &found {
+            self.token_cache.put(asked, hash, found, Instant::now());
+        }
+        Ok(found)
     }
 
     async fn token_by_id(&self, project: ProjectId, id: TokenId) -> Result<Option<Token>> {
@@ -64,6 +72,7 @@ impl TokenStore for Backend {
             .bind(now)
             .execute(&mut *writer)
             .await?;
+        self.token_cache.clear();
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use sqlx::sqlite::{
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
+use super::token_cache::TokenCache;
 use super::turns::Turns;
 use super::webhook_cache::WebhookCache;
 use super::{Result, StoreError, message_ids};
@@ -140,6 +141,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     ids: Arc<MessageIds>,
     webhook_cache: WebhookCache,
+    token_cache: TokenCache,
     turns: Turns,
 }
 
@@ -184,6 +186,7 @@ impl SqliteStore {
             readers,
             ids: Arc::new(ids),
             webhook_cache: WebhookCache::default(),
+            token_cache: TokenCache::default(),
             turns: Turns::new(TURNS),
         })
     }

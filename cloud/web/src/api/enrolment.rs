@@ -2,13 +2,15 @@
 //! code or the key is the authority.
 
 use axum::extract::{Extension, Request, State};
-use iottly_cloud::enrolment::EnrolmentError;
-use iottly_protocol::enroll::{EnrollRequest, MAX_REQUEST_BYTES, SecretRequest};
+use iottly_cloud::enrolment::{self, EnrolmentError};
+use iottly_protocol::enroll::{EnrollRequest, LegacyRequest, MAX_REQUEST_BYTES, SecretRequest};
 use serde::de::DeserializeOwned;
 
 use super::Answer;
 use super::body::read_within;
-use super::dto::{ChallengeBody, ChallengeDto, EnrollBody, EnrollReply, OK, SecretBody, SecretDto};
+use super::dto::{
+    ChallengeBody, ChallengeDto, EnrollBody, EnrollReply, LegacyBody, OK, SecretBody, SecretDto,
+};
 use super::spaced::Spaced;
 use crate::app::App;
 use crate::client::ClientAddress;
@@ -46,6 +48,37 @@ pub(super) async fn enrol(
         ApiError::invalid("invalid_proof", error.to_string())
     })?;
     Ok(Spaced(enrolment.enrol(&proven, from).await?.into()))
+}
+
+/// Gives a device of release 0.1 a key and a secret that expires, for a proof of the secret in its configuration.
+///
+/// The old secret stays valid until the device has renewed the new one.
+#[utoipa::path(
+    post,
+    path = "/enroll/legacy",
+    tag = "enrolment",
+    security(()),
+    request_body = LegacyBody,
+    responses(
+        (status = 200, description = "The place of the board", body = EnrolledDto),
+        (status = 403, description = "The device has a key already, or the secret is not valid"),
+        (status = 429, description = "Too many requests of this address have failed"),
+    )
+)]
+pub(super) async fn legacy(
+    State(app): State<App>,
+    Extension(ClientAddress(from)): Extension<ClientAddress>,
+    request: Request,
+) -> Answer<EnrolledDto> {
+    let enrolment = &app.services.enrolment;
+    enrolment.admit(from)?;
+    let body: LegacyRequest = body::<LegacyBody>(request).await?.try_into()?;
+    let proven = body.keys.proven().map_err(|error| {
+        enrolment.failed(from);
+        ApiError::invalid("invalid_proof", error.to_string())
+    })?;
+    let enrolled = enrolment.upgrade(body.device_id, &body.secret, &proven, from);
+    Ok(Spaced(enrolled.await?.into()))
 }
 
 /// Returns a challenge for a device to sign.
@@ -102,10 +135,15 @@ impl From<EnrolmentError> for ApiError {
     fn from(error: EnrolmentError) -> Self {
         match error {
             EnrolmentError::Refused => Self::forbidden(error.to_string()),
-            EnrolmentError::TooMany { .. }
-            | EnrolmentError::TooOften
-            | EnrolmentError::Full
-            | EnrolmentError::TooManyGuesses { .. } => Self::too_many("too_many_requests", error.to_string()),
+            EnrolmentError::TooMany { wait_s } => {
+                Self::too_many("too_many_requests", error.to_string()).retry_after(wait_s)
+            }
+            EnrolmentError::TooOften => {
+                Self::too_many("too_many_requests", error.to_string()).retry_after(enrolment::TOO_OFTEN_S)
+            }
+            EnrolmentError::Full | EnrolmentError::TooManyGuesses { .. } => {
+                Self::too_many("too_many_requests", error.to_string())
+            }
             EnrolmentError::UnknownBoard => Self::missing(error.to_string()),
             EnrolmentError::Store(error) => error.into(),
             EnrolmentError::Random(_) | EnrolmentError::Root(_) => Self::internal(&error),

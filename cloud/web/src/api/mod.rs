@@ -63,6 +63,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(projects::all, projects::create))
         .routes(routes!(limits::set))
         .routes(routes!(enrolment::enrol))
+        .routes(routes!(enrolment::legacy))
         .routes(routes!(enrolment::challenge))
         .routes(routes!(enrolment::secret))
         .routes(routes!(organizations::all, organizations::create))

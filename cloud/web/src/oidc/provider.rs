@@ -350,7 +350,8 @@ fn redirect(headers: &HeaderMap, https: bool) -> Result<RedirectUrl, SignInError
         .and_then(|host| host.to_str().ok())
         .ok_or(SignInError::Host)?;
     let scheme = if https { "https" } else { "http" };
-    if host.contains(['/', '?', '#', '@', '\\']) {
+    // Without a host, the path's first part would become one.
+    if host.is_empty() || host.contains(['/', '?', '#', '@', '\\']) {
         return Err(SignInError::Host);
     }
     RedirectUrl::new(format!("{scheme}://{host}{CALLBACK}")).map_err(|_| SignInError::Host)

@@ -4,16 +4,18 @@ use std::sync::Arc;
 
 use iottly_cloud::broker::{Authenticator, StoreLogin};
 use iottly_core::model::{Change, Principal, Scope};
-use iottly_protocol::DeviceId;
 use iottly_protocol::enroll::{
-    BoardFacts, Challenge, DeviceSigner, EnrollAnswer, EnrollRequest, Enrolled, Fingerprint, PairCode,
-    SealingSecret, SecretRequest,
+    BoardFacts, Challenge, DeviceSigner, EnrollAnswer, EnrollRequest, Enrolled, Fingerprint, LegacyRequest,
+    PairCode, SealingSecret, SecretRequest,
 };
+use iottly_protocol::{DeviceId, Secret};
 use iottly_web::Front;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, TestCloud, start, tenant};
 
+/// Secret of the tenant's device, as of release 0.1.
+const SECRET: &str = "device secret";
 /// Text of every refusal of a board.
 const REFUSED: &str = "the code or the key is not valid here; get a new code";
 
@@ -72,6 +74,56 @@ async fn renew(cloud: &TestCloud, device: DeviceId, signer: &DeviceSigner) -> An
     let challenge: Challenge = serde_json::from_value(given["challenge"].clone()).expect("a challenge");
     let request = SecretRequest::signed(device, challenge, signer);
     post(cloud, "/v1.0/enroll/secret", &request).await
+}
+
+/// Returns the request of a device of release 0.1.
+fn legacy(device: DeviceId, secret: &str, key: u8) -> LegacyRequest {
+    LegacyRequest {
+        device_id: device,
+        secret: Secret::new(secret),
+        keys: EnrollRequest::signed(
+            None,
+            &signer(key),
+            &SealingSecret::from_secret([key; 32]),
+            BoardFacts::default(),
+            None,
+        ),
+    }
+}
+
+#[tokio::test]
+async fn a_device_of_0_1_gets_a_key_for_its_secret_which_ends_with_the_first_renewal() {
+    let cloud = start().await;
+    let device = cloud.tenant.scope.device;
+    let props = format!("/v1.0/project/<project id>/device/{device}/props");
+    assert_eq!(cloud.get(&props).await.ok()["legacy"], true);
+    for (device, secret) in [
+        (device, "another secret"),
+        (device, ""),
+        (DeviceId::random(), SECRET),
+    ] {
+        let refused = post(&cloud, "/v1.0/enroll/legacy", &legacy(device, secret, 1)).await;
+        assert_eq!(refused.error(403), REFUSED);
+    }
+    let mut forged = legacy(device, SECRET, 1);
+    forged.keys.device_key = signer(2).key();
+    let refused = post(&cloud, "/v1.0/enroll/legacy", &forged).await;
+    assert!(refused.error(400).contains("proof"), "{}", refused.text);
+
+    // The answer to the first request was lost with the keys: the board asks again with others.
+    enrolled(&post(&cloud, "/v1.0/enroll/legacy", &legacy(device, SECRET, 1)).await);
+    let place = enrolled(&post(&cloud, "/v1.0/enroll/legacy", &legacy(device, SECRET, 3)).await);
+    assert_eq!(place.device_id, device);
+    assert_eq!(cloud.get(&props).await.ok().get("legacy"), None);
+    for secret in [place.login.secret.expose(), SECRET] {
+        assert!(logs_in(&cloud, device, secret).await);
+    }
+    renew(&cloud, device, &signer(1)).await.error(403);
+    renew(&cloud, device, &signer(3)).await.ok();
+    assert!(!logs_in(&cloud, device, SECRET).await, "the old secret has ended");
+    let refused = post(&cloud, "/v1.0/enroll/legacy", &legacy(device, SECRET, 4)).await;
+    assert_eq!(refused.error(403), REFUSED);
+    cloud.shutdown().await;
 }
 
 #[tokio::test]
@@ -262,6 +314,12 @@ async fn hostile_requests_prove_nothing_and_their_address_has_to_wait() {
     assert!(refusals >= 20, "{refusals}");
     let waiting = post(&cloud, "/v1.0/enroll", &request(&code, 1)).await;
     assert!(waiting.error(429).contains("try again"), "{}", waiting.text);
+    let wait: u32 = waiting
+        .header("retry-after")
+        .expect("a time")
+        .parse()
+        .expect("seconds");
+    assert!((1..=60).contains(&wait), "{wait}");
     cloud.shutdown().await;
 }
 

@@ -536,6 +536,7 @@ async fn without_a_valid_token_nothing_but_the_open_operations_answers() {
             "/readyz",
             "/v1.0/enroll",
             "/v1.0/enroll/challenge",
+            "/v1.0/enroll/legacy",
             "/v1.0/enroll/secret"
         ]
     );

@@ -52,6 +52,7 @@ fn day(dates: [u64; 2]) -> (Vec<String>, Vec<u64>) {
             time_ms,
             streams,
             checks: Vec::new(),
+            enroll: None,
         };
         note(session.handle(Event::Down(Down::Welcome(welcome)), now_ms));
         let from = upto + 1;

@@ -128,6 +128,7 @@ fn the_cloud_s_time_comes_with_how_long_ago_it_was_asked_for() {
         time_ms: 77,
         streams: Vec::new(),
         checks: Vec::new(),
+        enroll: None,
     };
     let effects = session.handle(Event::Down(Down::Welcome(welcome)), due + 5);
     let asked_ms = due + 5 - 1_000;

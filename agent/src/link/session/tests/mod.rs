@@ -90,6 +90,7 @@ fn welcome(session: &mut Session, hello: &Hello, upto: u64, now_ms: u64) -> Vec<
         time_ms: 0,
         streams: streams.collect(),
         checks: Vec::new(),
+        enroll: None,
     };
     greeted(session.handle(Event::Down(Down::Welcome(welcome)), now_ms))
 }

@@ -326,6 +326,7 @@ impl World {
             time_ms: 0,
             streams: Vec::new(),
             checks: Vec::new(),
+            enroll: None,
         };
         for info in &hello.streams {
             let body = UploadBody::Announce {

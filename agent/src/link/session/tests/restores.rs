@@ -57,6 +57,7 @@ fn welcome_with(session: &mut Session, hello: &Hello, upto: u64, seq: u64, known
         time_ms: 0,
         streams,
         checks,
+        enroll: None,
     };
     greeted(session.handle(Event::Down(Down::Welcome(welcome)), 0))
 }

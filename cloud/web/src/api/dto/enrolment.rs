@@ -2,7 +2,7 @@
 
 use iottly_core::model::{EnrolmentKey, EnrolmentKeyId, UnixMs};
 use iottly_protocol::enroll::{
-    BoardFacts, Challenge, EnrollRequest, Enrolled, Previous, RenewedSecret, SecretRequest,
+    BoardFacts, Challenge, EnrollRequest, Enrolled, LegacyRequest, Previous, RenewedSecret, SecretRequest,
 };
 use iottly_protocol::{DeviceId, GroupId, ProjectId, Secret};
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,16 @@ fn field<T: std::str::FromStr<Err: std::fmt::Display>>(name: &str, text: &str) -
         .map_err(|error| ApiError::invalid("invalid_body", format!("{name}: {error}")))
 }
 
+fn facts(board: BoardBody) -> BoardFacts {
+    BoardFacts {
+        name: board.name,
+        mac: board.mac,
+        hardware: board.hardware,
+        profile: board.profile,
+        agent: board.agent,
+    }
+}
+
 impl TryFrom<EnrollBody> for EnrollRequest {
     type Error = ApiError;
 
@@ -77,21 +87,56 @@ impl TryFrom<EnrollBody> for EnrollRequest {
                 proof: field("previous.proof", &previous.proof)?,
             })
         };
-        let board = |board: BoardBody| BoardFacts {
-            name: board.name,
-            mac: board.mac,
-            hardware: board.hardware,
-            profile: board.profile,
-            agent: board.agent,
-        };
         Ok(Self {
             code: body.code.map(|code| field("code", &code)).transpose()?,
             device_key: field("device_key", &body.device_key)?,
             sealing_key: field("sealing_key", &body.sealing_key)?,
             sealing_proof: field("sealing_proof", &body.sealing_proof)?,
-            board: body.board.map(board).unwrap_or_default(),
+            board: body.board.map(facts).unwrap_or_default(),
             previous: body.previous.map(previous).transpose()?,
             proof: field("proof", &body.proof)?,
+        })
+    }
+}
+
+/// Request of a device of release 0.1 to be known by a key.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct LegacyBody {
+    /// Id of the device.
+    #[schema(value_type = String, format = "uuid")]
+    device_id: DeviceId,
+    /// Secret of its broker login.
+    #[schema(value_type = String)]
+    secret: Secret,
+    /// Public ed25519 key of the device: 64 hex digits.
+    device_key: String,
+    /// Public X25519 key of the device: 64 hex digits.
+    sealing_key: String,
+    /// Signature of the device key over the sealing key: 128 hex digits.
+    sealing_proof: String,
+    /// Properties of the board.
+    #[serde(default)]
+    board: Option<BoardBody>,
+    /// Signature of the device key over the request: 128 hex digits.
+    proof: String,
+}
+
+impl TryFrom<LegacyBody> for LegacyRequest {
+    type Error = ApiError;
+
+    fn try_from(body: LegacyBody) -> Result<Self, ApiError> {
+        Ok(Self {
+            device_id: body.device_id,
+            secret: body.secret,
+            keys: EnrollRequest {
+                code: None,
+                device_key: field("device_key", &body.device_key)?,
+                sealing_key: field("sealing_key", &body.sealing_key)?,
+                sealing_proof: field("sealing_proof", &body.sealing_proof)?,
+                board: body.board.map(facts).unwrap_or_default(),
+                previous: None,
+                proof: field("proof", &body.proof)?,
+            },
         })
     }
 }

@@ -183,6 +183,9 @@ pub(super) struct Props {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     firmware: Option<FirmwareReport>,
+    /// True for a device without a key, as in release 0.1: its secret does not expire. Left out for others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    legacy: bool,
 }
 
 impl From<Device> for Props {
@@ -199,6 +202,7 @@ impl From<Device> for Props {
             deployment_group: device.group,
             operatingstatus_since: device.online_since.map(Into::into),
             firmware: device.firmware,
+            legacy: device.legacy,
         }
     }
 }
