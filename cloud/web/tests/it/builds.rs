@@ -343,7 +343,8 @@ async fn components_count_against_a_limit_and_go_when_nothing_names_them() {
         one.scope.project,
         release["sha256"].as_str().expect("text")
     );
-    assert_eq!(cloud.request("GET", &file, &[], b"").await.status, 200);
+    let bearer = format!("Authorization: Bearer {}", one.token);
+    assert_eq!(cloud.request("GET", &file, &[&bearer], b"").await.status, 200);
     cloud.shutdown().await;
 }
 
