@@ -12,7 +12,7 @@ use crate::exit::Failure;
 #[derive(Args)]
 pub(super) struct Options {
     /// Identity provider by which people sign in (OpenID Connect), as it names itself, such as
-    /// https://id.example/realms/NAME. Its client has the redirect URI https://HOST/login/provider/callback
+    /// `https://id.example/realms/NAME`. Its client has the redirect URI `https://HOST/login/provider/callback`
     #[arg(long, value_name = "URL", requires_all = ["oidc_client_id", "oidc_role"])]
     oidc_issuer: Option<String>,
     /// Id of the client that the cloud is at the identity provider
