@@ -39,6 +39,9 @@ struct Laboratory {
     pieces: Vec<String>,
 }
 
+/// Memory of most instances, in bytes; the others have less than the engine may need.
+const PLENTY: usize = 8 << 20;
+
 /// End of a call.
 enum End {
     Returned,
@@ -85,7 +88,7 @@ impl Laboratory {
         let memory = match random.below(10) {
             0 => (600 << 10) + random.below(1 << 20),
             1 => (1 << 20) + random.below(3 << 20),
-            _ => 8 << 20,
+            _ => PLENTY,
         };
         if let Err(problem) = self.live(random, files, memory, ends) {
             panic!("seed {seed}, {memory} bytes of memory: {problem}\n-- main.js\n{script}");
@@ -140,7 +143,7 @@ impl Laboratory {
                     app.call_handle(&mut store, &Command { name, values }).map(drop)
                 }
             };
-            match end(outcome) {
+            match end(outcome, memory < PLENTY) {
                 End::Returned => {}
                 End::Named(name) => {
                     *ends.entry(name).or_default() += 1;
@@ -154,7 +157,7 @@ impl Laboratory {
     }
 }
 
-fn end(outcome: wasmtime::Result<()>) -> End {
+fn end(outcome: wasmtime::Result<()>, scarce: bool) -> End {
     let Err(error) = outcome else {
         return End::Returned;
     };
@@ -169,6 +172,9 @@ fn end(outcome: wasmtime::Result<()>) -> End {
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => End::Named("time budget, of the host"),
         Some(Trap::MemoryOutOfBounds) if innermost == Some(NO_MEMORY) => End::Named("memory"),
+        // QuickJS's compiler does not check every allocation, and then reads outside of the memory. The sandbox reports this
+        // as memory that is used up.
+        Some(Trap::MemoryOutOfBounds) if scarce => End::Named("memory, not noticed by the engine"),
         _ => End::Wrong(format!("{error:?}")),
     }
 }
