@@ -143,20 +143,46 @@ pub async fn enroll(options: EnrollOptions) -> Result<(DeviceId, String), Enroll
     if let Some(known) = known.filter(|known| known.device_id != enrolled.device_id) {
         return Err(EnrollError::Other(enrolled.device_id, known.device_id));
     }
+    let name = enrolled.name.clone();
+    let device = enrolled.device_id;
+    settle(
+        &data,
+        &mut store,
+        (options.host, options.port),
+        keys,
+        (enrolled, found),
+    )?;
+    let pending = data.join(PENDING_FILE);
+    if let Err(error) = fs::remove_file(&pending) {
+        // The identity is stored; the keys in this file are the same.
+        tracing::warn!(file.path = %pending.display(), %error, "failed to remove the file of an enrolment under way; continuing");
+    }
+    Ok((device, name))
+}
+
+/// Stores the place that the cloud at this host and port has given to the board, and the authority that its certificate comes
+/// from. The identity comes last: without it the board is not enrolled.
+pub(crate) fn settle(
+    data: &DataDir,
+    store: &mut IdentityStore,
+    (host, port): (String, u16),
+    keys: Keys,
+    (enrolled, found): (Enrolled, Found),
+) -> Result<(), EnrollError> {
     let own_authority = match &found {
         Found::Authority(der) => {
-            put(&data, CA_FILE, pem(der).as_bytes())?;
+            put(data, CA_FILE, pem(der).as_bytes())?;
             true
         }
         Found::Public => false,
     };
-    put(&data, ROOT_FILE, enrolled.root.as_bytes())?;
+    put(data, ROOT_FILE, enrolled.root.as_bytes())?;
     store.write(&Identity {
         device_id: enrolled.device_id,
         project_id: enrolled.project_id,
         group_id: enrolled.group_id,
-        host: options.host,
-        port: options.port,
+        host,
+        port,
         own_authority,
         keys,
         login: Login {
@@ -165,12 +191,7 @@ pub async fn enroll(options: EnrollOptions) -> Result<(DeviceId, String), Enroll
             valid_ms: enrolled.login.valid_ms,
         },
     })?;
-    let pending = data.join(PENDING_FILE);
-    if let Err(error) = fs::remove_file(&pending) {
-        // The identity is stored; the keys in this file are the same.
-        tracing::warn!(file.path = %pending.display(), %error, "failed to remove the file of an enrolment under way; continuing");
-    }
-    Ok((enrolled.device_id, enrolled.name))
+    Ok(())
 }
 
 /// Returns true if a configuration names the device. One that cannot be parsed may do so in any line.
@@ -201,12 +222,22 @@ async fn ask(
     let clock = BoardClock::open(data.join("clock"));
     let route = Route::new(&broker, trust, proxy.as_ref(), clock)
         .map_err(|error| EnrollError::Cloud(error.to_string()))?;
+    post(&route, "/v1.0/enroll", request, pin.as_ref()).await
+}
+
+/// Posts a request for a place. Returns the answer and the authority that the cloud's certificate comes from.
+pub(crate) async fn post(
+    route: &Route,
+    path: &str,
+    request: &impl Serialize,
+    pin: Option<&Pin>,
+) -> Result<(Enrolled, Found), EnrollError> {
     let body = serde_json::to_vec(request).expect("a request has string keys");
-    let answer = route.post("/v1.0/enroll", &body).await?;
+    let answer = route.post(path, &body).await?;
     if answer.status != 200 {
         return Err(EnrollError::Refused(answer.status, reason(&answer.body)));
     }
-    let found = pin.map_or(Some(Found::Public), |pin| pin.found());
+    let found = pin.map_or(Some(Found::Public), Pin::found);
     let found = found.ok_or_else(|| EnrollError::Cloud("the cloud's certificate was not checked".into()))?;
     match serde_json::from_slice(&answer.body) {
         Ok(EnrollAnswer::Enrolled(enrolled)) => Ok((enrolled, found)),
@@ -257,7 +288,7 @@ pub(crate) fn new_keys() -> Result<Keys, EnrollError> {
     Ok(Keys::new(device, sealing))
 }
 
-pub(crate) fn put(data: &DataDir, name: &str, bytes: &[u8]) -> Result<(), EnrollError> {
+fn put(data: &DataDir, name: &str, bytes: &[u8]) -> Result<(), EnrollError> {
     let path = data.join(name);
     files::replace(&path, bytes).map_err(|reason| file(&path, reason))
 }
@@ -269,7 +300,7 @@ fn file(path: &Path, reason: io::Error) -> EnrollError {
     }
 }
 
-pub(crate) fn pem(der: &[u8]) -> String {
+fn pem(der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let lines: Vec<&str> = text
         .as_bytes()

@@ -4,13 +4,13 @@
 
 use std::path::Path;
 
-use iottly_protocol::enroll::{EnrollAnswer, EnrollOffer, EnrollRequest, LegacyRequest};
+use iottly_protocol::enroll::{EnrollOffer, EnrollRequest, LegacyRequest};
 
-use crate::config::{AgentConfig, BrokerAddress, CA_FILE, ProxyAddress, ROOT_FILE};
+use crate::config::{AgentConfig, BrokerAddress, ProxyAddress};
 use crate::datadir::DataDir;
-use crate::enroll::{EnrollError, board_facts, new_keys, pem, put, reason};
-use crate::identity::{Identity, IdentityStore, Login};
-use crate::link::{Found, Pin, Route, Trust};
+use crate::enroll::{EnrollError, board_facts, new_keys, post, settle};
+use crate::identity::IdentityStore;
+use crate::link::{Pin, Route, Trust};
 use crate::time::BoardClock;
 
 /// Path of the request.
@@ -37,44 +37,10 @@ pub async fn upgrade(config: &AgentConfig, offer: EnrollOffer) -> Result<(), Enr
     let clock = BoardClock::open(data.join("clock"));
     let route = Route::new(&broker, trust, proxy.as_ref(), clock)
         .map_err(|error| EnrollError::Cloud(error.to_string()))?;
-    let body = serde_json::to_vec(&request).expect("a request has string keys");
-    let answer = route.post(PATH, &body).await?;
-    if answer.status != 200 {
-        return Err(EnrollError::Refused(answer.status, reason(&answer.body)));
-    }
-    let found = pin.map_or(Some(Found::Public), |pin| pin.found());
-    let found = found.ok_or_else(|| EnrollError::Cloud("the cloud's certificate was not checked".into()))?;
-    let enrolled = match serde_json::from_slice(&answer.body) {
-        Ok(EnrollAnswer::Enrolled(enrolled)) => enrolled,
-        Ok(EnrollAnswer::Waiting(_)) => {
-            return Err(EnrollError::Answer("the cloud waits for approval".into()));
-        }
-        Err(error) => return Err(EnrollError::Answer(error.to_string())),
-    };
+    let (enrolled, found) = post(&route, PATH, &request, pin.as_ref()).await?;
     if enrolled.device_id != config.device_id {
         return Err(EnrollError::Other(enrolled.device_id, config.device_id));
     }
-    let own_authority = match &found {
-        Found::Authority(der) => {
-            put(&data, CA_FILE, pem(der).as_bytes())?;
-            true
-        }
-        Found::Public => false,
-    };
-    put(&data, ROOT_FILE, enrolled.root.as_bytes())?;
-    store.write(&Identity {
-        device_id: enrolled.device_id,
-        project_id: enrolled.project_id,
-        group_id: enrolled.group_id,
-        host: config.broker.host.clone(),
-        port: offer.port,
-        own_authority,
-        keys,
-        login: Login {
-            secret: enrolled.login.secret,
-            given: enrolled.login.time,
-            valid_ms: enrolled.login.valid_ms,
-        },
-    })?;
-    Ok(())
+    let cloud = (config.broker.host.clone(), offer.port);
+    settle(&data, &mut store, cloud, keys, (enrolled, found))
 }
