@@ -3,10 +3,9 @@
 //! The checks panic, as tests do. They are part of the library so that a program can run them on a board's own
 //! hardware.
 
-#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
-
+use std::fmt::Debug;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::{Board, BoardError, Edge, Pull, SerialSettings, Tell};
@@ -78,8 +77,8 @@ pub fn all(rig: &Rig<'_>) {
         edges_are_told(rig.board, label, drive);
         (rig.passed)("edges are reported until the last watch is dropped");
     }
-    if let Some((label, address, nobody)) = rig.i2c {
-        registers_over_i2c(rig.board, label, address, nobody);
+    if let Some((label, address, vacant)) = rig.i2c {
+        registers_over_i2c(rig.board, label, address, vacant);
         (rig.passed)("registers over I2C, a shared bus, no acknowledgement");
     }
     if let Some(label) = rig.spi {
@@ -95,7 +94,10 @@ pub fn all(rig: &Rig<'_>) {
         (rig.passed)("a PWM output takes duty and frequency");
     }
     if let Some((label, microvolts)) = rig.adc {
-        assert_eq!(rig.board.analog(label).unwrap().read_microvolts(), Ok(microvolts));
+        assert_eq!(
+            done("open the analog input", rig.board.analog(label)).read_microvolts(),
+            Ok(microvolts)
+        );
         (rig.passed)("an analog input is read in microvolts");
     }
 }
@@ -116,12 +118,12 @@ fn absent_labels_are_named(board: &dyn Board) {
 }
 
 fn an_output_is_seen_outside(board: &dyn Board, label: &str, see: &dyn Fn() -> bool) {
-    let mut output = board.output(label, true).unwrap();
+    let mut output = done("open the output high", board.output(label, true));
     assert!(see(), "driven at once");
-    output.set_low().unwrap();
-    assert!(!see() && output.is_set_low().unwrap());
-    output.toggle().unwrap();
-    assert!(see() && output.is_set_high().unwrap());
+    done("set the output low", output.set_low());
+    assert!(!see() && done("read back the output", output.is_set_low()));
+    done("toggle the output", output.toggle());
+    assert!(see() && done("read back the output", output.is_set_high()));
     assert_eq!(
         board.output(label, false).err(),
         Some(BoardError::InUse {
@@ -130,11 +132,11 @@ fn an_output_is_seen_outside(board: &dyn Board, label: &str, see: &dyn Fn() -> b
     );
     drop(output);
     assert!(see(), "it keeps its level");
-    drop(board.output(label, false).unwrap());
+    drop(done("open the output again", board.output(label, false)));
 }
 
 fn an_input_sees_the_world(board: &dyn Board, label: &str, drive: &dyn Fn(bool)) {
-    let mut input = board.input(label, Pull::None).unwrap();
+    let mut input = done("open the input", board.input(label, Pull::None));
     for high in [true, false, true] {
         drive(high);
         assert_eq!((input.is_high(), input.is_low()), (Ok(high), Ok(!high)));
@@ -146,13 +148,13 @@ fn an_input_sees_the_world(board: &dyn Board, label: &str, drive: &dyn Fn(bool))
 }
 
 fn edges_are_told(board: &dyn Board, label: &str, drive: &dyn Fn(bool)) {
-    let mut input = board.input(label, Pull::None).unwrap();
+    let mut input = done("open the input", board.input(label, Pull::None));
     drive(false);
     let rising = counter();
     let falling = counter();
     let watches = (
-        input.watch(Edge::Rising, rising.1).unwrap(),
-        input.watch(Edge::Falling, falling.1).unwrap(),
+        done("watch rising edges", input.watch(Edge::Rising, rising.1)),
+        done("watch falling edges", input.watch(Edge::Falling, falling.1)),
     );
     for high in [true, false, true] {
         drive(high);
@@ -169,28 +171,28 @@ fn edges_are_told(board: &dyn Board, label: &str, drive: &dyn Fn(bool)) {
 }
 
 fn a_pulse_is_two_edges(board: &dyn Board, label: &str, pulse: &dyn Fn()) {
-    let mut input = board.input(label, Pull::None).unwrap();
+    let mut input = done("open the input", board.input(label, Pull::None));
     assert_eq!(input.is_low(), Ok(true));
     let start = Instant::now();
     let (rising, falling) = (times(), times());
     let _watches = (
-        input.watch(Edge::Rising, rising.1).unwrap(),
-        input.watch(Edge::Falling, falling.1).unwrap(),
+        done("watch rising edges", input.watch(Edge::Rising, rising.1)),
+        done("watch falling edges", input.watch(Edge::Falling, falling.1)),
     );
     pulse();
-    wait_for(|| !rising.0.lock().unwrap().is_empty() && !falling.0.lock().unwrap().is_empty());
-    let (rising, falling) = (rising.0.lock().unwrap(), falling.0.lock().unwrap());
+    wait_for(|| !locked(&rising.0).is_empty() && !locked(&falling.0).is_empty());
+    let (rising, falling) = (locked(&rising.0), locked(&falling.0));
     assert_eq!((rising.len(), falling.len()), (1, 1));
     assert!(start < rising[0] && rising[0] < falling[0] && falling[0] < Instant::now());
 }
 
-fn registers_over_i2c(board: &dyn Board, label: &str, address: u8, nobody: u8) {
-    let mut bus = board.i2c(label).unwrap();
-    bus.write(address, &[0x10, 1, 2, 3]).unwrap();
+fn registers_over_i2c(board: &dyn Board, label: &str, address: u8, vacant: u8) {
+    let mut bus = done("open the I2C bus", board.i2c(label));
+    done("write registers", bus.write(address, &[0x10, 1, 2, 3]));
     let mut read = [0; 2];
-    bus.write_read(address, &[0x11], &mut read).unwrap();
+    done("read registers", bus.write_read(address, &[0x11], &mut read));
     assert_eq!(read, [2, 3]);
-    let mut other = board.i2c(label).unwrap();
+    let mut other = done("open the I2C bus", board.i2c(label));
     let mut first = [0];
     let mut rest = [0; 2];
     let mut operations = [
@@ -198,21 +200,24 @@ fn registers_over_i2c(board: &dyn Board, label: &str, address: u8, nobody: u8) {
         Operation::Read(&mut first),
         Operation::Read(&mut rest),
     ];
-    other.transaction(address, &mut operations).unwrap();
+    done(
+        "do three operations in one transaction",
+        other.transaction(address, &mut operations),
+    );
     assert_eq!(
         (first, rest),
         ([1], [2, 3]),
         "a bus is shared, and reads continue where they were"
     );
-    let error = bus.write(nobody, &[0]).unwrap_err();
+    let error = bus.write(vacant, &[0]).expect_err("no device has this address");
     // Some drivers of the kernel do not tell address and data apart.
     assert!(matches!(error.kind(), ErrorKind::NoAcknowledge(_)), "{error}");
 }
 
 fn spi_gives_back(board: &dyn Board, label: &str) {
-    let mut device = board.spi(label).unwrap();
+    let mut device = done("open the SPI device", board.spi(label));
     let mut bytes = [1, 2, 3];
-    device.transfer_in_place(&mut bytes).unwrap();
+    done("transfer bytes over SPI", device.transfer_in_place(&mut bytes));
     assert_eq!(bytes, [1, 2, 3]);
     let mut read = [9; 2];
     let mut operations = [
@@ -220,24 +225,27 @@ fn spi_gives_back(board: &dyn Board, label: &str) {
         SpiOperation::DelayNs(10),
         SpiOperation::Transfer(&mut read, &[4, 5]),
     ];
-    device.transaction(&mut operations).unwrap();
+    done("do a transaction over SPI", device.transaction(&mut operations));
     assert_eq!(read, [4, 5]);
     assert!(matches!(board.spi(label).err(), Some(BoardError::InUse { .. })));
 }
 
 fn uart_gives_back(board: &dyn Board, label: &str) {
-    let mut port = board.uart(label, SerialSettings::default()).unwrap();
+    let mut port = done(
+        "open the serial port",
+        board.uart(label, SerialSettings::default()),
+    );
     let (told, tell) = counter();
-    let _watch = port.watch(tell).unwrap();
+    let _watch = done("watch the serial port", port.watch(tell));
     assert_eq!(port.read(&mut [0; 8]), Ok(0), "reading does not wait");
-    port.write(b"hello").unwrap();
+    done("write to the serial port", port.write(b"hello"));
     wait_for(|| told.load(Ordering::SeqCst) > 0);
     let mut got = Vec::<u8>::new();
     let deadline = Instant::now() + Duration::from_secs(20);
     while got.len() < 5 {
         assert!(Instant::now() < deadline, "only {got:?}");
         let mut bytes = [0; 3];
-        let count = port.read(&mut bytes).unwrap();
+        let count = done("read from the serial port", port.read(&mut bytes));
         got.extend(&bytes[..count]);
     }
     assert_eq!(got, b"hello");
@@ -257,14 +265,26 @@ fn uart_gives_back(board: &dyn Board, label: &str) {
 }
 
 fn pwm_takes_duty_and_frequency(board: &dyn Board, label: &str) {
-    let mut output = board.pwm(label, 1000).unwrap();
-    output.set_duty_cycle_percent(25).unwrap();
-    output.set_frequency(50).unwrap();
+    let mut output = done("open the PWM output", board.pwm(label, 1000));
+    done("set the duty cycle", output.set_duty_cycle_percent(25));
+    done("set the frequency", output.set_frequency(50));
     assert!(matches!(output.set_frequency(0), Err(BoardError::Unsupported(_))));
     assert!(matches!(
         board.pwm(label, 1000).err(),
         Some(BoardError::InUse { .. })
     ));
+}
+
+/// Returns the result of a step that a board which keeps the contract can do.
+fn done<T, E: Debug>(step: &str, result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("failed to {step}: {error:?}"),
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn counter() -> (Arc<AtomicU32>, Tell) {
@@ -279,13 +299,13 @@ fn counter() -> (Arc<AtomicU32>, Tell) {
 fn times() -> (Arc<Mutex<Vec<Instant>>>, Tell) {
     let times = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&times);
-    (times, Box::new(move |at| kept.lock().unwrap().push(at)))
+    (times, Box::new(move |at| locked(&kept).push(at)))
 }
 
 fn wait_for(condition: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !condition() {
-        assert!(Instant::now() < deadline, "it never came");
+        assert!(Instant::now() < deadline, "nothing happened within 20 s");
         std::thread::yield_now();
     }
 }
