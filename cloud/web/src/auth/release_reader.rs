@@ -25,23 +25,23 @@ pub(crate) enum ReleaseReader {
 }
 
 impl ReleaseReader {
-    /// Returns the reader that makes a request.
+    /// Returns the reader that makes a request. For a device one read of the database decides, as a fleet that updates makes
+    /// many requests.
     ///
     /// # Errors
     /// 404 when the project is unknown, 401 and 403 for those who may not read, 500 when the store fails.
     pub(crate) async fn of(project: ProjectId, parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        let store = &app.services.store;
-        match store.public_releases(project).await? {
-            None => return Err(ApiError::not_found()),
-            Some(true) => return Ok(Self::Everyone),
-            Some(false) => {}
-        }
         if let Some((device, secret)) = credentials::device_login(&parts.headers) {
             let scope = Scope { project, device };
             let reader = Self::Device(scope, hash_secret(secret.as_bytes()));
             if reader.still_reads(&app.services).await? {
                 return Ok(reader);
             }
+        }
+        match app.services.store.public_releases(project).await? {
+            None => return Err(ApiError::not_found()),
+            Some(true) => return Ok(Self::Everyone),
+            Some(false) => {}
         }
         let access = ProjectAccess::from_request_parts(parts, app).await?;
         Ok(Self::Principal(access.principal().clone()))
