@@ -34,10 +34,10 @@ mod sqlite;
 mod token_cache;
 mod tokens;
 mod transfer;
-mod turns;
 mod usage;
 mod webhook_cache;
 pub mod webhooks;
+mod write_turns;
 
 pub use backend::{Database, open};
 pub use backup::{backup, restore};

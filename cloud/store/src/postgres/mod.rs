@@ -9,8 +9,8 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Executor, Postgres};
 
 use super::token_cache::TokenCache;
-use super::turns::Turns;
 use super::webhook_cache::WebhookCache;
+use super::write_turns::WriteTurns;
 use super::{Result, message_ids};
 use iottly_core::MessageIds;
 
@@ -122,7 +122,7 @@ pub struct PostgresStore {
     ids: Arc<MessageIds>,
     webhook_cache: WebhookCache,
     token_cache: TokenCache,
-    turns: Turns,
+    turns: WriteTurns,
 }
 
 impl PostgresStore {
@@ -152,7 +152,7 @@ impl PostgresStore {
             ids: Arc::new(ids),
             webhook_cache: WebhookCache::default(),
             token_cache: TokenCache::default(),
-            turns: Turns::new(TURNS),
+            turns: WriteTurns::new(TURNS),
         })
     }
 

@@ -9,7 +9,7 @@ use super::{
     Backend, audit, branches, code_usage, codec, definitions, device_settings, devices, enrolment,
     enrolment_keys, erase, groups, leases, releases, revisions, rollouts, tokens, usage,
 };
-use crate::turns::Lane;
+use crate::write_turns::Lane;
 use crate::{ChangeStore, Result, StoreError};
 use iottly_core::model::{AuditEntry, Change, Changed, Principal, Scope, UnixMs};
 

@@ -6,7 +6,7 @@ use iottly_protocol::{CommandId, CommandResult, ProjectId};
 use super::codec::{self, open, unreported};
 use super::db::{self, Conn, Row};
 use super::{Backend, taken};
-use crate::turns::Lane;
+use crate::write_turns::Lane;
 use crate::{CommandQuery, CommandRoom, CommandStore, OpenTotals, PAGE_COMMANDS, Result, Submitted};
 use iottly_core::command::{CloudStep, MAX_TTL_MS};
 use iottly_core::model::{CommandRecord, CommandStatus, Idempotency, NewCommand, Scope, UnixMs};

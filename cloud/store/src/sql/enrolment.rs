@@ -6,7 +6,7 @@ use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use super::db::{self, Conn};
 use super::{Backend, audit, codec, device_secrets, devices, enrolment_keys, groups};
-use crate::turns::Lane;
+use crate::write_turns::Lane;
 use crate::{EnrolmentStore, Grant, NewDevice, NewSecret, Result, StoreError};
 use iottly_core::enrol::{
     Admission, Facts, KeyFacts, Named, Owner, PairCodeFacts, Refusal, RenewalRefusal, decide, decide_legacy,
@@ -157,6 +157,7 @@ impl EnrolmentStore for Backend {
         secret: &NewSecret,
         now: UnixMs,
     ) -> Result<std::result::Result<(), RenewalRefusal>> {
+        let _turn = self.turns.take(Lane::Project(scope.project)).await;
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
         let renewed = device_secrets::renew(&mut tx, scope, key, secret, now).await?;

@@ -5,7 +5,7 @@ use iottly_protocol::ProjectId;
 
 use super::db::{self, Row};
 use super::{Backend, codec, people_audit, people_change, people_sign_in, projects};
-use crate::turns::Lane;
+use crate::write_turns::Lane;
 use crate::{Author, PeopleChange, PeopleStore, ProviderUser, Result};
 use iottly_core::model::{
     AuditEntry, DEFAULT_ORGANIZATION, Invitation, Member, Membership, Organization, OrganizationId, Project,

@@ -5,7 +5,7 @@ use iottly_protocol::{GroupId, ProjectId};
 
 use super::db::{self, Conn, Row};
 use super::{Backend, branches, codec, groups, people_change, taken};
-use crate::turns::Lane;
+use crate::write_turns::Lane;
 use crate::{ProjectStore, Result};
 use iottly_core::model::{Definition, Group, MAIN_BRANCH, ORPHANED, OrganizationId, Project};
 

@@ -7,7 +7,7 @@ use iottly_protocol::{GroupId, ProjectId};
 
 use super::db::{Conn, Row};
 use super::{Backend, codec, full, groups, missing, taken};
-use crate::turns::Lane;
+use crate::write_turns::Lane;
 use crate::{Result, TokenStore};
 use iottly_core::model::{Scopes, SecretHash, Token, TokenId, UnixMs};
 

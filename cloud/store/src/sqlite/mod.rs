@@ -12,8 +12,8 @@ use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use super::token_cache::TokenCache;
-use super::turns::Turns;
 use super::webhook_cache::WebhookCache;
+use super::write_turns::WriteTurns;
 use super::{Result, StoreError, message_ids};
 use iottly_core::MessageIds;
 
@@ -132,7 +132,7 @@ pub struct SqliteStore {
     ids: Arc<MessageIds>,
     webhook_cache: WebhookCache,
     token_cache: TokenCache,
-    turns: Turns,
+    turns: WriteTurns,
 }
 
 /// Creates the file of a new database readable by this user only; SQLite gives its other files the same
@@ -177,7 +177,7 @@ impl SqliteStore {
             ids: Arc::new(ids),
             webhook_cache: WebhookCache::default(),
             token_cache: TokenCache::default(),
-            turns: Turns::new(TURNS),
+            turns: WriteTurns::new(TURNS),
         })
     }
 

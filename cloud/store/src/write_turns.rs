@@ -15,11 +15,11 @@ use tokio::sync::{OwnedMutexGuard, Semaphore, SemaphorePermit};
 /// The requests that queue behind each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
-    /// Those of one project.
+    /// Requests of one project.
     Project(ProjectId),
-    /// Those of one organization.
+    /// Requests of one organization.
     Organization(OrganizationId),
-    /// Those of boards that are not yet known to belong to a project.
+    /// Requests of boards that are not yet known to belong to a project.
     Enrolment,
 }
 
@@ -27,7 +27,7 @@ type Queue = Arc<tokio::sync::Mutex<()>>;
 
 /// The lanes in use and the turns of all of them.
 #[derive(Debug)]
-pub(super) struct Turns {
+pub(super) struct WriteTurns {
     lanes: Mutex<HashMap<Lane, Queue>>,
     all: Semaphore,
 }
@@ -36,7 +36,7 @@ pub(super) struct Turns {
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     // Dropped in this order: a lane that is left is free.
-    _one_of_all: Option<SemaphorePermit<'a>>,
+    _one_of_all: SemaphorePermit<'a>,
     _first_of_lane: OwnedMutexGuard<()>,
     _place: Place<'a>,
 }
@@ -44,12 +44,12 @@ pub(super) struct Turn<'a> {
 /// A place in a lane's queue; the last one to leave removes the lane.
 #[derive(Debug)]
 struct Place<'a> {
-    turns: &'a Turns,
+    turns: &'a WriteTurns,
     lane: Lane,
     queue: Queue,
 }
 
-impl Turns {
+impl WriteTurns {
     /// Returns an order in which `count` lanes write at the same time.
     pub(super) fn new(count: usize) -> Self {
         Self {
@@ -64,8 +64,7 @@ impl Turns {
         let place = self.enter(lane);
         let first_of_lane = Arc::clone(&place.queue).lock_owned().await;
         Turn {
-            // An error would mean that the semaphore was closed, which does not happen.
-            _one_of_all: self.all.acquire().await.ok(),
+            _one_of_all: self.all.acquire().await.expect("the semaphore is never closed"),
             _first_of_lane: first_of_lane,
             _place: place,
         }
@@ -106,7 +105,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_lane_with_many_requests_delays_another_by_one_turn() {
-        let turns = Arc::new(Turns::new(1));
+        let turns = Arc::new(WriteTurns::new(1));
         let (done, mut order) = tokio::sync::mpsc::unbounded_channel();
         let first = turns.take(NOISY).await;
         let mut tasks = tokio::task::JoinSet::new();
@@ -134,7 +133,7 @@ mod tests {
 
     #[tokio::test]
     async fn lanes_that_are_left_are_forgotten() {
-        let turns = Turns::new(2);
+        let turns = WriteTurns::new(2);
         let held = turns.take(quiet()).await;
         // A request that stops waiting leaves the queue.
         let waiting = tokio::time::timeout(std::time::Duration::from_millis(5), turns.take(quiet())).await;
