@@ -34,6 +34,6 @@ pub enum State {
     Free,
     /// A consumer has it, or may have it.
     Used(String),
-    /// It cannot be opened: the reason, with the step that mends it.
+    /// Part that cannot be opened: the reason, with the step that mends it.
     Refused(String),
 }

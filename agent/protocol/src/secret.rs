@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 /// Text of a password, a token or a code.
 ///
-/// It has no `Display`, and its `Debug` shows nothing of it, so it gets into a log line or an error only where the code
+/// `Display` is missing and `Debug` shows nothing of the text, so it gets into a log line or an error only where the code
 /// says [`expose`](Self::expose). Serialized, it is the text.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);

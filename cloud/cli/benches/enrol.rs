@@ -1,4 +1,4 @@
-//! How long it takes to get in: from the pasted string to a connected device, a thousand boards with one key, and the check of
+//! Time to get in: from the pasted string to a connected device, a thousand boards with one key, and the check of
 //! a token.
 //!
 //! `cargo bench -p iottly --bench enrol`; with nothing of the machine's own network and mounts:

@@ -30,8 +30,9 @@ pub struct ProviderUser {
     pub issuer: String,
     /// Id of the person at the provider. An account is found by issuer and subject only.
     pub subject: String,
-    /// Name of a new account. If another user has it, a suffix is appended.
-    pub name: UserName,
+    /// Name of a new account; none if the provider gives none that can be shown. If another user has it, a suffix is
+    /// appended.
+    pub name: Option<UserName>,
     /// Role in the default organisation; none if the provider's groups have no role.
     pub role: Option<Role>,
     /// Address of the person's browser.

@@ -44,7 +44,7 @@ impl WebServices {
     /// Returns the same services with an identity provider by which people sign in.
     ///
     /// # Errors
-    /// When the initialisation of TLS fails, or the system has no randomness.
+    /// If the initialisation of TLS fails, or the system has no randomness.
     pub fn with_provider(mut self, settings: OidcSettings) -> Result<Self, SetupError> {
         self.provider = Some(Arc::new(Provider::new(settings)?));
         Ok(self)

@@ -50,7 +50,7 @@ pub enum VaultError {
     /// A chunk was changed.
     #[error("the file is damaged or was changed at chunk {0}")]
     Changed(u64),
-    /// There are bytes after the last chunk.
+    /// Bytes follow the last chunk.
     #[error("the file has bytes after its end")]
     Trailing,
 }

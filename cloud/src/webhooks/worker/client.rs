@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iottly_protocol::limits::clip;
-use reqwest::redirect::Policy;
 use rustls::pki_types::CertificateDer;
 use tracing::Span;
 
@@ -59,19 +58,14 @@ impl Client {
     /// Creates a client that only connects to addresses from `resolver`.
     ///
     /// # Errors
-    /// When the initialisation of TLS fails.
+    /// If the initialisation of TLS fails.
     pub(super) fn new(
         resolver: GuardedResolver,
         roots: &[CertificateDer<'static>],
         clock: Clock,
     ) -> Result<Self, SetupError> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(outbound::tls(roots)?)
+        let http = outbound::client(outbound::tls(roots)?)
             .dns_resolver(Arc::new(resolver))
-            .redirect(Policy::none())
-            .no_proxy()
-            .referer(false)
-            .user_agent(concat!("iottly/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT)
             .timeout(TOTAL)
             .pool_max_idle_per_host(IDLE_PER_HOST)

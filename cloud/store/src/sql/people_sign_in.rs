@@ -97,22 +97,23 @@ async fn add(tx: &mut Conn, person: &ProviderUser, role: Role, now: UnixMs) -> R
     Ok(user)
 }
 
-/// Returns the person's name, with a suffix if another user has it.
+/// Returns the person's name, with a suffix if another user has it; a name of the suffix alone if the person has none.
 async fn free_name(tx: &mut Conn, person: &ProviderUser) -> Result<String> {
+    let hash = SecretHash::of(format!("{}\0{}", person.issuer, person.subject).as_bytes()).0;
+    let suffix: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    let unnamed = format!("user-{suffix}");
+    let Some(name) = &person.name else {
+        return Ok(unnamed);
+    };
     let row = sqlx::query("SELECT 1 AS one FROM users WHERE name = $1")
-        .bind(person.name.as_str())
+        .bind(name.as_str())
         .fetch_optional(tx)
         .await?;
     if row.is_none() {
-        return Ok(person.name.to_string());
+        return Ok(name.to_string());
     }
-    let hash = SecretHash::of(format!("{}\0{}", person.issuer, person.subject).as_bytes()).0;
-    let suffix: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    let long = format!("{}~{suffix}", person.name);
-    Ok(match long.parse::<UserName>() {
-        Ok(name) => name.to_string(),
-        Err(_) => format!("user~{suffix}"),
-    })
+    let long = format!("{name}~{suffix}").parse::<UserName>();
+    Ok(long.map_or(unnamed, |long| long.to_string()))
 }
 
 async fn room(tx: &mut Conn) -> Result<()> {

@@ -1,9 +1,13 @@
 //! Endpoints for boards: enrolment with a code, and new secrets for a proof of the device's key. They need no token: the
 //! code or the key is the authority.
 
+use std::net::IpAddr;
+
 use axum::extract::{Extension, Request, State};
-use iottly_cloud::enrolment::{self, EnrolmentError};
-use iottly_protocol::enroll::{EnrollRequest, LegacyRequest, MAX_REQUEST_BYTES, SecretRequest};
+use iottly_cloud::enrolment::{self, Enrolment, EnrolmentError};
+use iottly_protocol::enroll::{
+    EnrollRequest, LegacyRequest, MAX_REQUEST_BYTES, ProvenEnrollment, SecretRequest,
+};
 use serde::de::DeserializeOwned;
 
 use super::Answer;
@@ -40,10 +44,7 @@ pub(super) async fn enrol(
     let enrolment = &app.services.enrolment;
     enrolment.admit(from)?;
     let request: EnrollRequest = body::<EnrollBody>(request).await?.try_into()?;
-    let proven = request.proven().map_err(|error| {
-        enrolment.failed(from);
-        ApiError::invalid("invalid_proof", error.to_string())
-    })?;
+    let proven = proven(enrolment, request, from)?;
     Ok(Spaced(enrolment.enrol(&proven, from).await?.into()))
 }
 
@@ -70,12 +71,17 @@ pub(super) async fn legacy(
     let enrolment = &app.services.enrolment;
     enrolment.admit(from)?;
     let body: LegacyRequest = body::<LegacyBody>(request).await?.try_into()?;
-    let proven = body.keys.proven().map_err(|error| {
-        enrolment.failed(from);
-        ApiError::invalid("invalid_proof", error.to_string())
-    })?;
+    let proven = proven(enrolment, body.keys, from)?;
     let enrolled = enrolment.upgrade(body.device_id, &body.secret, &proven, from);
     Ok(Spaced(enrolled.await?.into()))
+}
+
+/// Returns the request once its signatures are checked; a wrong one counts against the address.
+fn proven(enrolment: &Enrolment, request: EnrollRequest, from: IpAddr) -> Result<ProvenEnrollment, ApiError> {
+    request.proven().map_err(|error| {
+        enrolment.failed(from);
+        ApiError::invalid("invalid_proof", error.to_string())
+    })
 }
 
 /// Returns a challenge for a device to sign.

@@ -65,19 +65,25 @@ impl Page<'_> {
 /// Returns an error as a page.
 pub(super) fn failure(error: &ApiError) -> Response {
     let content = html! {
-        section.card.narrow {
-            h1 { "That did not work" }
-            p { (error.message()) }
-            p { a href="/" { "Back to the devices" } }
-        }
+        h1 { "That did not work" }
+        p { (error.message()) }
+        p { a href="/" { "Back to the devices" } }
     };
-    let page = Page {
-        title: "Error",
+    (
+        error.status(),
+        notice("Error", content).render().into_response_html(),
+    )
+        .into_response()
+}
+
+/// Returns a page of no project with a single card.
+pub(super) fn notice(title: &'static str, content: Markup) -> Page<'static> {
+    Page {
+        title,
         project: None,
         events: None,
-        content,
-    };
-    (error.status(), page.render().into_response_html()).into_response()
+        content: html! { section.card.narrow { (content) } },
+    }
 }
 
 /// HTML as a response.

@@ -7,14 +7,13 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 
-use super::layout::{IntoHtml, Page, failure};
+use super::layout::{IntoHtml, failure, notice};
 use super::login::{address_of, open, too_many};
 use crate::app::App;
 use crate::client::client_address;
 use crate::error::ApiError;
 use crate::oidc::{Answer, Identity, SignInError, clearing_cookie};
 use iottly_cloud::clock;
-use iottly_core::model::{SecretHash, UserName};
 use iottly_store::ProviderUser;
 
 /// Text for a person whom the provider knows and who has no role here.
@@ -65,7 +64,7 @@ pub(super) async fn end(
 
 async fn enter(app: &App, identity: Identity, address: Option<IpAddr>) -> Result<Response, ApiError> {
     let person = ProviderUser {
-        name: identity.name.clone().unwrap_or_else(|| nameless(&identity)),
+        name: identity.name,
         issuer: identity.issuer,
         subject: identity.subject,
         role: identity.role,
@@ -76,43 +75,24 @@ async fn enter(app: &App, identity: Identity, address: Option<IpAddr>) -> Result
     };
     let cookie = open(app, user.into())?;
     let content = html! {
-        section.card.narrow {
-            h1 { "Signed in" }
-            p { a href="/" { "Go on to the devices" } }
-        }
+        h1 { "Signed in" }
+        p { a href="/" { "Go on to the devices" } }
     };
-    let page = Page {
-        title: "Signed in",
-        project: None,
-        events: None,
-        content,
-    };
-    let page = page.render_and_go(Some("/")).into_response_html();
+    let page = notice("Signed in", content)
+        .render_and_go(Some("/"))
+        .into_response_html();
     Ok(([(header::SET_COOKIE, cookie)], page).into_response())
-}
-
-/// Returns a name for a person to whom the provider gives none that can be shown.
-fn nameless(identity: &Identity) -> UserName {
-    let hash = SecretHash::of(format!("{}\0{}", identity.issuer, identity.subject).as_bytes()).0;
-    let digits: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("user-{digits}")
-        .parse()
-        .expect("hex digits are visible and short")
 }
 
 fn problem(status: StatusCode, text: &str) -> Response {
     let content = html! {
-        section.card.narrow {
-            h1 { "Not signed in" }
-            p.problem role="alert" { (text) }
-            p { a href="/login" { "Back to the login" } }
-        }
+        h1 { "Not signed in" }
+        p.problem role="alert" { (text) }
+        p { a href="/login" { "Back to the login" } }
     };
-    let page = Page {
-        title: "Not signed in",
-        project: None,
-        events: None,
-        content,
-    };
-    (status, page.render().into_response_html()).into_response()
+    (
+        status,
+        notice("Not signed in", content).render().into_response_html(),
+    )
+        .into_response()
 }

@@ -73,7 +73,7 @@ impl Attempt {
 
 impl Attempts {
     /// # Errors
-    /// When the system has no randomness.
+    /// If the system has no randomness.
     pub(super) fn new() -> Result<Self, getrandom::Error> {
         Ok(Self {
             key: random::bytes()?,
@@ -84,7 +84,7 @@ impl Attempts {
     /// Begins an attempt; returns it with the `Set-Cookie` header for the browser.
     ///
     /// # Errors
-    /// When the system has no randomness.
+    /// If the system has no randomness.
     pub(super) fn begin(&self, https: bool, now: Duration) -> Result<(Attempt, String), getrandom::Error> {
         let attempt = Attempt(random::bytes()?);
         let ends = now.saturating_add(LENGTH).as_millis();

@@ -16,9 +16,9 @@ const SHORT_PAUSE: Duration = Duration::from_secs(5);
 pub(super) enum Reading {
     /// The stored ones are used.
     Use,
-    /// They are read; if that fails, the stored ones are used if there are any.
+    /// Description and keys are read; if that fails, the stored ones are used if there are any.
     Read,
-    /// There is nothing to use, and the provider is not asked again yet.
+    /// Nothing can be used, and the provider is not asked again yet.
     Wait,
 }
 

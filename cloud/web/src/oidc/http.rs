@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use iottly_cloud::outbound;
 use openidconnect::{AsyncHttpClient, HttpRequest, HttpResponse};
-use reqwest::redirect::Policy;
 use tokio::sync::Semaphore;
 
 use super::settings::is_protected;
@@ -43,14 +43,9 @@ pub(super) struct Caller {
 
 impl Caller {
     /// # Errors
-    /// When the initialisation of TLS fails.
+    /// If the initialisation of TLS fails.
     pub(super) fn new(tls: rustls::ClientConfig) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(Policy::none())
-            .no_proxy()
-            .referer(false)
-            .user_agent(concat!("iottly/", env!("CARGO_PKG_VERSION")))
+        let http = outbound::client(tls)
             .connect_timeout(CONNECT)
             .timeout(TOTAL)
             .build()?;

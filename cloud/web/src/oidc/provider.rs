@@ -134,7 +134,7 @@ struct Known {
 
 impl Provider {
     /// # Errors
-    /// When the initialisation of TLS fails, or the system has no randomness.
+    /// If the initialisation of TLS fails, or the system has no randomness.
     pub(crate) fn new(settings: OidcSettings) -> Result<Self, SetupError> {
         Ok(Self {
             settings,
@@ -152,7 +152,7 @@ impl Provider {
     /// Begins a sign-in; returns the provider's URL for the browser and the `Set-Cookie` header of the attempt.
     ///
     /// # Errors
-    /// When the provider cannot be reached, or the request has no valid host.
+    /// If the provider cannot be reached, or the request has no valid host.
     pub(crate) async fn begin(
         &self,
         headers: &HeaderMap,
@@ -181,7 +181,7 @@ impl Provider {
     /// Ends a sign-in; returns the person that the provider names.
     ///
     /// # Errors
-    /// When the answer is not for the browser that began, or the provider's words cannot be verified.
+    /// If the answer is not for the browser that began, or the provider's words cannot be verified.
     pub(crate) async fn end(
         &self,
         headers: &HeaderMap,

@@ -43,7 +43,7 @@ impl OidcSettings {
     /// GROUP=ROLE.
     ///
     /// # Errors
-    /// When the issuer is reached without TLS, or a role is unknown.
+    /// If the issuer is reached without TLS, or a role is unknown.
     pub fn new(
         issuer: &str,
         client: &str,

@@ -11,7 +11,7 @@ fn person(subject: &str, name: &str, role: Option<Role>) -> ProviderUser {
     ProviderUser {
         issuer: "https://id.example".to_owned(),
         subject: subject.to_owned(),
-        name: name.parse().expect("a name"),
+        name: Some(name.parse().expect("a name")),
         role,
         address: Some([192, 0, 2, 7].into()),
     }
