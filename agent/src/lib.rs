@@ -38,4 +38,4 @@ pub use inbox::JournalError;
 pub use legacy::upgrade;
 pub use lifecycle::{Agent, AgentError, AgentHandle};
 pub use status::{AgentStatus, FirmwareStatus, LinkState};
-pub use watchdog::HUNG_EXIT;
+pub use watchdog::{HUNG_EXIT, report_ready, report_stopping};
