@@ -11,8 +11,9 @@ mod enroll_args;
 mod queue_report;
 
 use anyhow::Context;
-use iottly_agent::{Agent, AgentConfig, AgentHandle, EnrollOptions};
+use iottly_agent::{Agent, AgentConfig, AgentHandle, BrokerAddress, ConfigError, EnrollOptions};
 use iottly_protocol::enroll::EnrollOffer;
+use iottly_protocol::{DeviceId, Secret};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -26,7 +27,8 @@ usage: iottly-agent enroll 'iottly://HOST[:PORT]/CODE#FINGERPRINT' --data DIR [-
        iottly-agent board [--config FILE | --data DIR] [--json]
        iottly-agent generalize --data DIR
 
-  enroll URL        make this board a device of a cloud; URL is what `iottly device enroll` prints
+  enroll URL        make this board a device of a cloud; URL is what `iottly device enroll` prints, or - to read it from
+                    standard input
     --data DIR      data folder, where the device's keys are stored
     --name NAME     name of the device, if the cloud has none for it
     --url URL       address of the cloud, https://HOST[:PORT], in place of the one string
@@ -258,6 +260,18 @@ fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) 
     iottly_sandbox::raise_descriptor_limit();
     let read = || configuration(path.clone(), data.clone(), compiler.clone());
     let mut config = read()?;
+    match iottly_sandbox::separate_children(config.compiler.memory_bytes) {
+        Ok(true) => {
+            tracing::info!(
+                memory.bytes = config.compiler.memory_bytes,
+                "the compiler has a limit on memory of its own"
+            );
+        }
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(%error, "failed to give the compiler a control group of its own; it shares the agent's memory limit");
+        }
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -275,11 +289,17 @@ fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) 
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
             };
+            if let Err(error) = iottly_agent::report_ready() {
+                tracing::warn!(%error, "failed to find the service manager; it may count the start as failed");
+            }
             let offer = tokio::select! {
                 _ = terminate.recv() => None,
                 _ = interrupt.recv() => None,
                 offer = offered(&agent, no_upgrade_before), if !config.enrolled => Some(offer),
             };
+            if offer.is_none() {
+                iottly_agent::report_stopping();
+            }
             agent.shutdown().await;
             let Some(offer) = offer else { return Ok(()) };
             match iottly_agent::upgrade(&config, offer).await {
@@ -316,12 +336,29 @@ async fn offered(agent: &AgentHandle, not_before: Instant) -> EnrollOffer {
 
 fn warm(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
     log_to_standard_error();
-    let config = configuration(path, data, compiler)?;
+    let config = match configuration(path, data.clone(), compiler.clone()) {
+        Ok(config) => config,
+        Err(error) => match (error.downcast_ref(), data) {
+            // A package is installed before its board is enrolled.
+            (Some(ConfigError::NotEnrolled(_)), Some(data)) => without_device(data, compiler),
+            _ => return Err(error),
+        },
+    };
     let digest = Agent::warm(&config)?;
     print(&format!(
         "script engine {} {digest} is compiled\n",
         iottly_engine::ABI
     ))
+}
+
+/// Returns the configuration of a data folder that has no device yet, for what needs none.
+fn without_device(data: PathBuf, compiler: Option<PathBuf>) -> AgentConfig {
+    let nowhere = BrokerAddress::try_from("localhost:1".to_owned()).expect("an address");
+    let mut config = AgentConfig::new(DeviceId::from_bytes([0; 16]), Secret::new(""), nowhere, data);
+    if let Some(compiler) = compiler {
+        config.compiler.program = compiler;
+    }
+    config
 }
 
 /// Reads the configuration, and replaces in it what the command line names.
@@ -331,7 +368,8 @@ fn configuration(
     compiler: Option<PathBuf>,
 ) -> anyhow::Result<AgentConfig> {
     let mut config = match (path, &data) {
-        (Some(path), _) => AgentConfig::read(&path)?,
+        (Some(path), None) => AgentConfig::read(&path)?,
+        (Some(path), Some(data)) => AgentConfig::of_board(&path, data)?,
         (None, Some(data)) => AgentConfig::of_board(&data.join("agent.toml"), data)?,
         (None, None) => anyhow::bail!("neither --config FILE nor --data DIR is given"),
     };
