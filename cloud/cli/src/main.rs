@@ -14,6 +14,7 @@ mod enrolment_key;
 mod exit;
 mod filter;
 mod group;
+mod image;
 mod init;
 mod keys;
 mod lease;
@@ -92,6 +93,8 @@ enum Command {
     Group(group::Options),
     /// Enrols and lists devices
     Device(device::Options),
+    /// Prepares an image so that the board enrols at its first start
+    Image(image::Options),
     /// Manages enrolment keys, with which many boards enrol
     EnrolmentKey(enrolment_key::Options),
     /// Shows and ends developer leases, which let devices run scripts without a release
@@ -133,6 +136,7 @@ fn main() -> ExitCode {
         Command::Push(options) => exit::report(push::run(&options)),
         Command::Group(options) => exit::report(group::run(&options)),
         Command::Device(options) => exit::report(device::run(&options)),
+        Command::Image(options) => exit::report(image::run(&options)),
         Command::EnrolmentKey(options) => exit::report(enrolment_key::run(&options)),
         Command::Lease(options) => exit::report(lease::run(&options)),
         Command::Token(options) => exit::report(token::run(&options)),
