@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::escaped;
+use crate::say::say;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -25,6 +26,36 @@ enum Command {
     Enroll(EnrollOptions),
     /// Prints a string that makes another board the device; the old board cannot log in after that
     Replace(ReplaceOptions),
+    /// Lists the boards that wait with enrolment keys of the project; with a code, the board that shows it
+    Waiting {
+        /// Code on the board's screen
+        code: Option<String>,
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Makes the board that shows a code a device of the project
+    Approve(ApproveOptions),
+    /// Rejects the board that shows a code
+    Reject {
+        /// Code on the board's screen
+        code: String,
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Lists boards that log in with the keys of the same device
+    Copies {
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Keeps one of several boards that log in as one device; the others stay offline until they are enrolled for themselves
+    Keep {
+        /// Id of the device
+        id: String,
+        /// Number of the board, as `copies` lists it
+        number: u32,
+        #[command(flatten)]
+        call: Call,
+    },
     /// Lists the devices
     List {
         #[command(flatten)]
@@ -45,6 +76,20 @@ struct EnrollOptions {
     /// Address under which the board reaches the cloud, if it is not the one of --url
     #[arg(long, value_name = "HOST[:PORT]")]
     address: Option<String>,
+}
+
+#[derive(Args)]
+struct ApproveOptions {
+    /// Code on the board's screen
+    code: String,
+    #[command(flatten)]
+    call: Call,
+    /// Name of the device [default: the one that the board wants]
+    #[arg(long)]
+    name: Option<String>,
+    /// Deployment group of the device, by name or id [default: the one of the board's enrolment key, or _orphaned]
+    #[arg(long)]
+    group: Option<String>,
 }
 
 #[derive(Args)]
@@ -74,21 +119,79 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let made = options.call.api().post(&path, &json!({}))?;
             print(&options.call, &made, options.address.as_deref())
         }
+        Command::Waiting { code: None, call } => call.print(&call.api().get("/waiting")?, waiting),
+        Command::Waiting {
+            code: Some(code),
+            call,
+        } => {
+            let shown = call.api().get(&format!("/waiting/{}", escaped(code)))?;
+            call.print(&shown, |shown| waiting(&json!({"boards": [shown["board"]]})))
+        }
+        Command::Approve(options) => {
+            let api = options.call.api();
+            let mut body = json!({});
+            if let Some(name) = &options.name {
+                body["name"] = json!(name);
+            }
+            if let Some(group) = &options.group {
+                body["deployment_group"] = json!(api.group(group)?.id);
+            }
+            let made = api.post(&format!("/waiting/{}", escaped(&options.code)), &body)?;
+            options.call.print(&made, |made| {
+                let text = |key: &str| made[key].as_str().unwrap_or_default();
+                format!("approved {} {}\n", text("ID"), text("name"))
+            })
+        }
+        Command::Reject { code, call } => {
+            let answer = call.api().delete(&format!("/waiting/{}", escaped(code)))?;
+            call.print(&answer, |_| "rejected\n".to_owned())
+        }
+        Command::Copies { call } => call.print(&call.api().get("/copies")?, copies),
+        Command::Keep { id, number, call } => {
+            let path = format!("/device/{}/copies/{number}/keep", escaped(id));
+            call.print(&call.api().post(&path, &json!({}))?, |_| "kept\n".to_owned())
+        }
         Command::List { call } => call.print(&call.api().get("/devices/props")?, list),
     }
 }
 
 /// Prints the URL that enrols a board, with what belongs to it.
 fn print(call: &Call, made: &Value, address: Option<&str>) -> Result<(), Failure> {
+    let url = url(&made["url"], address)?;
+    if let Some(code) = made["short_code"].as_str() {
+        // Standard output has the one string that scripts read.
+        say(&typed(&url, code)?);
+    }
     let shown = json!({
-        "url": url(&made["url"], address)?,
+        "url": url,
         "pair_code": made["pair_code"],
+        "short_code": made["short_code"],
         "expires": made["expires"]["$date"],
         "device_id": made["ID"],
     });
     call.print(&shown, |shown| {
         format!("{}\n", shown["url"].as_str().unwrap_or_default())
     })
+}
+
+/// Returns the command for a board on which the long string cannot be pasted.
+fn typed(url: &str, code: &str) -> Result<String, Failure> {
+    let url: EnrollUrl = url
+        .parse()
+        .map_err(|error| Failure::Invalid(format!("the cloud's enrolment URL: {error}")))?;
+    let host = if url.host().contains(':') {
+        format!("[{}]", url.host())
+    } else {
+        url.host().to_owned()
+    };
+    let trust = url
+        .fingerprint()
+        .map(|fingerprint| format!(" --ca-fingerprint {fingerprint}"))
+        .unwrap_or_default();
+    Ok(format!(
+        "to type it on the board, within 10 minutes: iottly-agent enroll --url https://{host}:{} --pair-code {code}{trust} --data DIR",
+        url.port()
+    ))
 }
 
 /// Returns the URL that the cloud made, with another address if one is given.
@@ -113,6 +216,47 @@ pub(crate) fn url(made: &Value, address: Option<&str>) -> Result<String, Failure
     moved
         .map(|url| url.to_string())
         .map_err(|error| Failure::Invalid(format!("--address {address:?}: {error}")))
+}
+
+fn copies(answer: &Value) -> String {
+    let mut out = String::new();
+    for copy in answer["copies"].as_array().into_iter().flatten() {
+        let text = |key: &str| copy[key].as_str().unwrap_or("-");
+        let state = if copy["connected"] == true {
+            "connected"
+        } else {
+            "disconnected"
+        };
+        writeln!(
+            out,
+            "{}  {}  {:15}  {:12}  {}",
+            text("device"),
+            copy["number"],
+            text("address"),
+            state,
+            text("name")
+        )
+        .expect("a string takes all");
+    }
+    out
+}
+
+fn waiting(answer: &Value) -> String {
+    let mut out = String::new();
+    for board in answer["boards"].as_array().into_iter().flatten() {
+        let text = |key: &str| board[key].as_str().unwrap_or("-");
+        writeln!(
+            out,
+            "{}  {:15}  {:17}  {:>5} s  {}",
+            text("code"),
+            text("address"),
+            text("mac"),
+            board["waits_s"],
+            text("name")
+        )
+        .expect("a string takes all");
+    }
+    out
 }
 
 fn list(answer: &Value) -> String {

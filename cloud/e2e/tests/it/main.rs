@@ -1,8 +1,10 @@
 //! The promises that cross crates, with real processes.
 
 mod api;
+mod approval;
 mod browser;
 mod clocks;
+mod clones;
 #[path = "../../../store/tests/it/cluster.rs"]
 mod cluster;
 mod delivery;
