@@ -12,6 +12,7 @@ mod demo;
 mod dev;
 mod enrolment;
 mod fleet;
+mod full;
 mod memory;
 mod one_port;
 mod release;
