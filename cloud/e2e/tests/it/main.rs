@@ -7,6 +7,7 @@ mod clocks;
 mod clones;
 #[path = "../../../store/tests/it/cluster.rs"]
 mod cluster;
+mod commands;
 mod delivery;
 mod demo;
 mod dev;

@@ -14,6 +14,8 @@ mod device_settings;
 pub(crate) mod dto;
 mod enrolment;
 mod enrolment_keys;
+mod event_feed;
+mod events;
 mod groups;
 pub(crate) mod health;
 mod history;
@@ -38,6 +40,7 @@ mod waiting;
 mod webhook_deliveries;
 mod webhook_settings;
 mod webhooks;
+mod whoami;
 
 use axum::routing::post;
 use utoipa_axum::router::OpenApiRouter;
@@ -97,7 +100,9 @@ fn organization_routes() -> OpenApiRouter<App> {
 fn project_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(projects::show, projects::update, projects::delete))
+        .routes(routes!(whoami::whoami))
         .routes(routes!(inspect::inspect))
+        .routes(routes!(events::of_project))
         .routes(routes!(pair_codes::all))
         .routes(routes!(pair_codes::one))
         .routes(routes!(enrolment_keys::all, enrolment_keys::create))
@@ -155,6 +160,7 @@ fn device_routes() -> OpenApiRouter<App> {
         .routes(routes!(command::show))
         .routes(routes!(command::cancel))
         .routes(routes!(logs::logs))
+        .routes(routes!(events::of_device))
         .routes(routes!(history::paginated::messages))
         .routes(routes!(history::export::messages))
         .routes(routes!(history::list::messages))

@@ -1,15 +1,19 @@
 //! `iottly device …`: enrols and lists the devices of a project over the REST API.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use iottly_protocol::enroll::{EnrollUrl, PairCode};
 use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::exit::Failure;
+use crate::named_device::device_id;
 use crate::remote::escaped;
 use crate::say::say;
+use crate::time_text::time;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -57,10 +61,19 @@ enum Command {
         call: Call,
     },
     /// Lists the devices
-    List {
+    List(ListOptions),
+    /// Shows all that the cloud knows of a device
+    Show {
+        /// Device, by name or id
+        device: String,
         #[command(flatten)]
         call: Call,
     },
+    /// Moves devices into a deployment group
+    Move(MoveOptions),
+    /// Deletes a device with its history; its board cannot log in any more
+    #[command(name = "rm")]
+    Remove(RemoveOptions),
 }
 
 #[derive(Args)]
@@ -76,6 +89,50 @@ struct EnrollOptions {
     /// Address under which the board reaches the cloud, if it is not the one of --url
     #[arg(long, value_name = "HOST[:PORT]")]
     address: Option<String>,
+}
+
+#[derive(Args)]
+struct ListOptions {
+    #[command(flatten)]
+    call: Call,
+    /// Text in the name, the id, the MAC address or a tag
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Tag of the devices
+    #[arg(long)]
+    tag: Option<String>,
+    /// Deployment group, by name or id
+    #[arg(long)]
+    group: Option<String>,
+    /// Connection of the devices: connected or disconnected
+    #[arg(long, value_parser = ["connected", "disconnected"])]
+    state: Option<String>,
+}
+
+#[derive(Args)]
+struct MoveOptions {
+    /// Devices, by name or id
+    #[arg(required = true)]
+    devices: Vec<String>,
+    /// Deployment group to move them to, by name or id
+    #[arg(long)]
+    to: String,
+    /// Show which devices would move, and move none
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    call: Call,
+}
+
+#[derive(Args)]
+struct RemoveOptions {
+    /// Device, by name or id
+    device: String,
+    /// Delete without asking
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    call: Call,
 }
 
 #[derive(Args)]
@@ -151,8 +208,102 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let path = format!("/device/{}/copies/{number}/keep", escaped(id));
             call.print(&call.api().post(&path, &json!({}))?, |_| "kept\n".to_owned())
         }
-        Command::List { call } => call.print(&call.api().get("/devices/props")?, list),
+        Command::List(options) => listed(options),
+        Command::Show { device, call } => show(device, call),
+        Command::Move(options) => move_devices(options),
+        Command::Remove(options) => remove(options),
     }
+}
+
+fn listed(options: &ListOptions) -> Result<(), Failure> {
+    let api = options.call.api();
+    let group = match &options.group {
+        Some(group) => Some(api.group(group)?.id.to_string()),
+        None => None,
+    };
+    let asked = [
+        ("search", options.search.as_deref()),
+        ("tag", options.tag.as_deref()),
+        ("deployment_group", group.as_deref()),
+        ("operatingstatus", options.state.as_deref()),
+    ];
+    let (mut path, mut mark) = ("/devices/props".to_owned(), '?');
+    for (name, value) in asked {
+        if let Some(value) = value {
+            write!(path, "{mark}{name}={}", escaped(value)).expect("a string takes all");
+            mark = '&';
+        }
+    }
+    options.call.print(&api.get(&path)?, list)
+}
+
+fn show(device: &str, call: &Call) -> Result<(), Failure> {
+    let api = call.api();
+    let id = device_id(&api, device)?;
+    let answer = api.get(&format!("/device/{}/props", escaped(&id)))?;
+    call.print(&answer, |answer| {
+        let mut out = String::new();
+        for (name, value) in answer["props"].as_object().into_iter().flatten() {
+            let value = match value {
+                Value::String(text) => text.clone(),
+                Value::Object(fields) if fields.contains_key("$date") => time(value),
+                other => other.to_string(),
+            };
+            writeln!(out, "{name:22} {value}").expect("a string takes all");
+        }
+        out
+    })
+}
+
+fn move_devices(options: &MoveOptions) -> Result<(), Failure> {
+    let api = options.call.api();
+    let group = api.group(&options.to)?;
+    let ids: Vec<String> = options
+        .devices
+        .iter()
+        .map(|device| device_id(&api, device))
+        .collect::<Result<_, _>>()?;
+    let path = format!(
+        "/deploymentgroups/{}/devices?dry_run={}",
+        group.id, options.dry_run
+    );
+    let moved = api.post(&path, &json!({"devices": ids}))?;
+    options.call.print(&moved, |moved| {
+        let verb = if options.dry_run { "would move" } else { "moved" };
+        format!("{verb} {} to {}\n", moved["affected"], group.name)
+    })
+}
+
+fn remove(options: &RemoveOptions) -> Result<(), Failure> {
+    let api = options.call.api();
+    let id = device_id(&api, &options.device)?;
+    if !options.yes && !agreed(&options.device)? {
+        return Err(Failure::Invalid(
+            "nothing was deleted; `--yes` deletes without asking".to_owned(),
+        ));
+    }
+    let deleted = api.delete(&format!("/device/{}", escaped(&id)))?;
+    options
+        .call
+        .print(&deleted, |deleted| match deleted["erased"] == true {
+            true => "deleted\n".to_owned(),
+            false => "deleted; its data is still being erased\n".to_owned(),
+        })
+}
+
+/// Asks on the terminal. Without one the answer is no.
+fn agreed(device: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    say(&format!(
+        "delete {device} and its history? Type its name to delete it:"
+    ));
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .context("cannot read from the terminal")?;
+    Ok(line.trim() == device)
 }
 
 /// Prints the URL that enrols a board, with what belongs to it.
