@@ -394,7 +394,7 @@ impl ListenerState {
     /// Does the TLS handshake. A client that has sent nothing, or only part of its first record, does not
     /// occupy a place for handshakes; other clients lose theirs to newcomers when all are taken. A client that waits for
     /// its turn keeps its place: in a storm of reconnecting devices, the newcomers would otherwise take the places of
-    /// those whose turn is next, and nobody would get in.
+    /// those whose turn is next, and no device would get in.
     async fn shake_hands(
         &self,
         tls: &TlsAcceptor,
