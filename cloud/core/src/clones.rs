@@ -49,9 +49,7 @@ impl Boots {
     /// Takes a hello. Returns the two boards, the one that was known earlier first, once it is certain that they are two:
     /// on different hardware when a board comes back for the first time, otherwise when it happens twice within a minute.
     pub fn hello(&mut self, seen: Seen, now: UnixMs) -> Option<[Seen; 2]> {
-        let Some(current) = self.current.replace(seen.clone()) else {
-            return None;
-        };
+        let current = self.current.replace(seen.clone())?;
         if current.boot == seen.boot {
             return None;
         }
