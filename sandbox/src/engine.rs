@@ -24,6 +24,7 @@ pub enum Backend {
 
 impl Backend {
     /// All forms.
+    #[cfg(feature = "compiler")]
     pub(crate) const ALL: [Self; 2] = [Self::Native, Self::Pulley];
 
     /// Returns machine code if the compiler supports this processor, code for the interpreter otherwise.
