@@ -239,7 +239,7 @@ impl Actor {
     async fn append(&mut self, entries: Vec<Entry>, sync: bool) -> bool {
         let mut last_attempts = 0;
         while !self.halted {
-            // A disk that stays full is not a part that stands still.
+            // A disk that stays full is not a part that has stopped.
             self.turn();
             let Some(mut journal) = self.journal.take() else {
                 return false;

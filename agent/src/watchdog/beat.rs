@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Rounds without a sign of life after which the part that stands still is named in the log.
+/// Rounds without a sign of life after which the part that has stopped is named in the log.
 const NAMED_AFTER: u32 = 30;
 
 /// Progress of one part, which its thread or task reports.
@@ -94,7 +94,7 @@ impl Parts {
         self.known.remove(&number);
     }
 
-    /// Counts a round and decides. Without parts there is nothing that could stand still.
+    /// Counts a round and decides. Without parts there is nothing that could stop.
     pub(super) fn round(&mut self) -> Beat {
         let mut still = None;
         for part in self.known.values() {
