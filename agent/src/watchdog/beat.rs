@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_part_that_stops_ends_the_beats_and_is_named_once() {
-        for stopped in 0..NAMES.len() {
+        for (stopped, name) in NAMES.into_iter().enumerate() {
             let (mut parts, handles) = five();
             let seen: Vec<_> = (0..3 * NAMED_AFTER)
                 .map(|_| {
@@ -165,7 +165,7 @@ mod tests {
                 })
                 .filter(|beat| *beat != Beat::Wait)
                 .collect();
-            assert_eq!(seen, [Beat::Name(NAMES[stopped])]);
+            assert_eq!(seen, [Beat::Name(name)]);
             handles.iter().for_each(Part::turn);
             assert_eq!(parts.round(), Beat::Send, "beats return with the part");
         }
