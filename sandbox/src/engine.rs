@@ -4,6 +4,8 @@ use sha2::{Digest, Sha256};
 use wasmtime::{Config, Engine};
 
 use crate::RuntimeError;
+#[cfg(feature = "compiler")]
+use crate::compile::Processor;
 
 /// Size of the stack of a firmware's code in bytes; recursion beyond it traps. The script engine ends the recursion
 /// of a script earlier, with an error of the script, at a limit of its own that this size is made for.
@@ -72,10 +74,26 @@ pub(crate) fn cache_key(digest: &str, backend: Backend) -> String {
         .finalize())
 }
 
+/// Creates the engine that runs code.
 pub(crate) fn create(backend: Backend) -> Result<Engine, RuntimeError> {
+    with_target(backend.target())
+}
+
+/// Creates the engine that compiles. A target that is named, even this machine's own, stands for all processors of its
+/// architecture.
+#[cfg(feature = "compiler")]
+pub(crate) fn compiling(backend: Backend, processor: Processor) -> Result<Engine, RuntimeError> {
+    let any = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    with_target(match processor {
+        Processor::This => backend.target(),
+        Processor::Any => backend.target().or(Some(&any)),
+    })
+}
+
+fn with_target(target: Option<&str>) -> Result<Engine, RuntimeError> {
     let mut config = config();
     let failed = |error: wasmtime::Error| RuntimeError(format!("{error:#}"));
-    if let Some(target) = backend.target() {
+    if let Some(target) = target {
         config.target(target).map_err(failed)?;
     }
     Engine::new(&config).map_err(failed)
