@@ -5,6 +5,7 @@ mod browser;
 mod clocks;
 #[path = "../../../store/tests/it/cluster.rs"]
 mod cluster;
+mod containers;
 mod delivery;
 mod demo;
 mod dev;
