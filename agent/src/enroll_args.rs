@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use iottly_agent::{EnrollOptions, EnrollTrust};
+use iottly_agent::{EnrollCode, EnrollOptions, EnrollTrust};
 use iottly_protocol::enroll::{EnrollUrl, Fingerprint, PairCode};
 
 /// Parses the arguments after the word `enroll`.
@@ -28,7 +28,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Enro
         }
     }
     let data = data.context("enroll needs --data DIR")?;
-    let (url, trust) = match (string, address) {
+    let (code, url, trust) = match (string, address) {
         (Some(string), None) => {
             if code.is_some() || fingerprint.is_some() || first_use {
                 bail!("--pair-code, --ca-fingerprint and --trust-on-first-use go with --url");
@@ -37,18 +37,19 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Enro
             let trust = url
                 .fingerprint()
                 .map_or(EnrollTrust::Public, EnrollTrust::Fingerprint);
-            (url, trust)
+            (Some(EnrollCode::Pair(url.code())), url, trust)
         }
         (None, Some(address)) => {
-            let code: PairCode = code
-                .context("--url needs --pair-code CODE")?
-                .parse()
-                .context("--pair-code")?;
+            let code = code.as_deref().map(enroll_code).transpose()?;
+            if code.is_none() && rekey {
+                bail!("--rekey needs a pair code or an enrolment key");
+            }
             let place = address
                 .strip_prefix("https://")
                 .context("--url is not of the form https://HOST[:PORT]")?;
             // The same grammar reads the address.
-            let url: EnrollUrl = format!("iottly://{}/{code}", place.trim_end_matches('/'))
+            let any = PairCode::from_bytes([0; 16]);
+            let url: EnrollUrl = format!("iottly://{}/{any}", place.trim_end_matches('/'))
                 .parse()
                 .context("--url")?;
             let trust = match (fingerprint, first_use) {
@@ -60,7 +61,7 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Enro
                 (None, true) => EnrollTrust::FirstUse,
                 (None, false) => EnrollTrust::Public,
             };
-            (url, trust)
+            (code, url, trust)
         }
         (Some(_), Some(_)) => bail!("the enrolment URL and --url exclude each other"),
         (None, None) => bail!("enroll needs the string that `iottly device enroll` prints, or --url"),
@@ -68,12 +69,20 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Enro
     Ok(EnrollOptions {
         host: url.host().to_owned(),
         port: url.port(),
-        code: url.code(),
+        code,
         trust,
         name,
         data,
         rekey,
     })
+}
+
+/// Parses a pair code, an enrolment key, or a short code as people type it.
+fn enroll_code(text: &str) -> anyhow::Result<EnrollCode> {
+    match text.parse() {
+        Ok(code) => Ok(EnrollCode::Short(code)),
+        Err(_) => Ok(EnrollCode::Pair(text.parse().context("--pair-code")?)),
+    }
 }
 
 fn text(value: OsString) -> anyhow::Result<String> {
@@ -116,6 +125,14 @@ mod tests {
             let options = parsed(&line).expect(&line);
             assert_eq!((options.trust, options.port), (trust, port), "{line}");
         }
+        let short = parsed("--url https://h --pair-code 7k3m-9pqx --data d").expect("a short code");
+        let typed = "7K3M-9PQX".parse().map(EnrollCode::Short).expect("a code");
+        assert_eq!(short.code, Some(typed));
+        let bare = parsed("--url https://h:8443 --data d").expect("waits for approval");
+        assert_eq!(
+            (bare.code, bare.port, bare.trust),
+            (None, 8443, EnrollTrust::Public)
+        );
         for (line, word) in [
             (format!("iottly://h/{code}"), "--data"),
             ("--data d".to_owned(), "iottly device enroll"),
@@ -124,7 +141,7 @@ mod tests {
                 format!("iottly://h/{code} --trust-on-first-use --data d"),
                 "go with --url",
             ),
-            ("--url https://h --data d".to_owned(), "--pair-code"),
+            ("--url https://h --data d --rekey".to_owned(), "--rekey needs"),
             (format!("--url http://h --pair-code {code} --data d"), "https://"),
             ("iottly://h/nonsense --data d".to_owned(), "32 lower-case hex"),
         ] {

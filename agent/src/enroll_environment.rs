@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
-use iottly_agent::{EnrollOptions, EnrollTrust, enroll_when_new};
+use iottly_agent::{EnrollCode, EnrollOptions, EnrollTrust, enroll_when_new};
 use iottly_protocol::enroll::EnrollUrl;
 
 /// Variable with an enrolment URL.
@@ -71,7 +71,7 @@ impl Given {
         Ok(Some(EnrollOptions {
             host: url.host().to_owned(),
             port: url.port(),
-            code: url.code(),
+            code: Some(EnrollCode::Pair(url.code())),
             trust: url
                 .fingerprint()
                 .map_or(EnrollTrust::Public, EnrollTrust::Fingerprint),

@@ -18,7 +18,7 @@ enum Next {
     Stop(EnrollError),
 }
 
-/// Enrols a board that is not a device yet, and waits for a cloud that cannot be reached or is too busy. Returns the id
+/// Enrols a board that is not a device yet, with the code of the options, and waits for a cloud that cannot be reached or is too busy. Returns the id
 /// and the name of the new device; none if the board was a device before.
 ///
 /// # Errors
@@ -26,7 +26,7 @@ enum Next {
 pub async fn enroll_when_new(options: EnrollOptions) -> Result<Option<(DeviceId, String)>, EnrollError> {
     let mut backoff = Backoff::new(getrandom::u64()?);
     loop {
-        match next(enroll(options.clone()).await) {
+        match next(enroll(options.clone(), &mut |_| {}).await) {
             Next::Done(device) => return Ok(device),
             Next::Stop(error) => return Err(error),
             Next::Again(error) => {

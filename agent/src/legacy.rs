@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use iottly_protocol::enroll::{EnrollOffer, EnrollRequest, LegacyRequest};
+use iottly_protocol::enroll::{EnrollAnswer, EnrollOffer, EnrollRequest, LegacyRequest};
 
 use crate::config::{AgentConfig, BrokerAddress, ProxyAddress};
 use crate::datadir::DataDir;
@@ -37,7 +37,12 @@ pub async fn upgrade(config: &AgentConfig, offer: EnrollOffer) -> Result<(), Enr
     let clock = BoardClock::open(data.join("clock"));
     let route = Route::new(&broker, trust, proxy.as_ref(), clock)
         .map_err(|error| EnrollError::Cloud(error.to_string()))?;
-    let (enrolled, found) = post(&route, PATH, &request, pin.as_ref()).await?;
+    let (answer, found): (EnrollAnswer, _) = post(&route, PATH, &request, pin.as_ref()).await?;
+    let EnrollAnswer::Enrolled(enrolled) = answer else {
+        return Err(EnrollError::Answer(
+            "the cloud gave no place to a device that it knows".into(),
+        ));
+    };
     if enrolled.device_id != config.device_id {
         return Err(EnrollError::Other(enrolled.device_id, config.device_id));
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 mod board_report;
 mod enroll_args;
 mod enroll_environment;
+mod enroll_screen;
 mod healthcheck;
 mod queue_report;
 
@@ -25,6 +26,7 @@ const USAGE: &str = "\
 Runs a board: its firmware, its message queue and its connection to the cloud.
 
 usage: iottly-agent enroll 'iottly://HOST[:PORT]/CODE#FINGERPRINT' --data DIR [--name NAME]
+       iottly-agent enroll --url https://HOST[:PORT] --data DIR [--name NAME]
        iottly-agent run --config FILE | --data DIR
        iottly-agent warm --config FILE | --data DIR | --into DIR
        iottly-agent healthcheck --data DIR [--max-offline SECONDS]
@@ -35,8 +37,9 @@ usage: iottly-agent enroll 'iottly://HOST[:PORT]/CODE#FINGERPRINT' --data DIR [-
   enroll URL        make this board a device of a cloud; URL is what `iottly device enroll` prints
     --data DIR      data folder, where the device's keys are stored
     --name NAME     name of the device, if the cloud has none for it
-    --url URL       address of the cloud, https://HOST[:PORT], in place of the one string
-    --pair-code C   pair code or enrolment key, with --url
+    --url URL       address of the cloud, https://HOST[:PORT], in place of the one string; without --pair-code the board
+                    shows an address, a short code and a QR code, and waits until a person approves it
+    --pair-code C   pair code, enrolment key or short code of the cloud, with --url
     --ca-fingerprint F  sha256 of the authority's certificate, with --url; without it the public web's authorities count
     --trust-on-first-use  with --url: believe the first cloud that answers
     --rekey         make new keys for a board that is enrolled already
@@ -171,8 +174,9 @@ fn main() -> ExitCode {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    io::stdout()
-        .write_all(text.as_bytes())
+    let mut out = io::stdout();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
         .context("failed to write to standard output")
 }
 
@@ -269,7 +273,14 @@ fn enroll(options: EnrollOptions) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let (host, data) = (options.host.clone(), options.data.clone());
-    let (device, name) = runtime.block_on(iottly_agent::enroll(options))?;
+    let no_color = no_color();
+    let form = enroll_screen::Form::of(io::stdout().is_terminal(), no_color);
+    let mut show = |screen: &iottly_agent::Screen| {
+        if let Err(error) = print(&enroll_screen::text(screen, form)) {
+            tracing::error!(%error, "failed to show the code; waiting without a screen");
+        }
+    };
+    let (device, name) = runtime.block_on(iottly_agent::enroll(options, &mut show))?;
     print(&format!(
         "enrolled at {host} as {name} ({device}); start it with iottly-agent run --data {}\n",
         data.display()
@@ -420,9 +431,13 @@ fn configuration(
     Ok(config)
 }
 
+fn no_color() -> bool {
+    std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
 fn log_to_standard_error() {
     let filter = EnvFilter::try_from_env("IOTTLY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let no_color = no_color();
     // A log that cannot be written (a full disk) would be reported on standard error too, which would panic
     // in the middle of an update.
     tracing_subscriber::fmt()

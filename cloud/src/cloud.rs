@@ -19,6 +19,7 @@ use crate::edge::EdgeConfig;
 use crate::enrolment::Enrolment;
 use crate::guarded_clock::GuardedClock;
 use crate::history_reader::HistoryReader;
+use crate::holds::Holds;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::key_places::KeyPlaces;
@@ -146,6 +147,8 @@ pub struct Services {
     pub leases: Arc<Leases>,
     /// Service of enrolment.
     pub enrolment: Arc<Enrolment>,
+    /// Service of devices with copies.
+    pub holds: Arc<Holds>,
     /// Hub of messages as they are stored.
     pub live: Arc<LiveHub>,
     /// Offer to devices without a key; empty while the cloud has no TLS.
@@ -284,10 +287,12 @@ impl Cloud {
             repositories,
             builder,
         ));
+        let holds = Arc::new(Holds::load(Arc::clone(&store), Arc::clone(&shared)).await?);
         let enrolment = Arc::new(Enrolment::new(
             Arc::clone(&store),
             Arc::clone(&shared),
             Arc::clone(&rollouts),
+            Arc::clone(&holds),
         ));
         let live = Arc::new(LiveHub::default());
         let enroll_offer = Arc::new(OnceLock::new());
@@ -298,6 +303,7 @@ impl Cloud {
             device_settings: Arc::clone(&device_settings),
             rollouts: Arc::clone(&rollouts),
             leases: Arc::clone(&leases),
+            holds: Arc::clone(&holds),
             live: Arc::clone(&live),
             metrics: Arc::clone(&metrics),
             time: Arc::clone(&time),
@@ -316,6 +322,7 @@ impl Cloud {
             rollouts,
             leases,
             enrolment,
+            holds,
             enroll_offer,
             live,
             broker: shared,

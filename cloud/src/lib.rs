@@ -15,6 +15,7 @@ pub mod enrolment;
 mod fair_queue;
 mod guarded_clock;
 pub mod history_reader;
+pub mod holds;
 pub mod housekeeping;
 pub mod ingest;
 mod key_places;

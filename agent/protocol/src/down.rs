@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use crate::enroll::EnrollOffer;
 use crate::envelope::envelope;
 use crate::release::MAX_ORDER_SCRIPT_BYTES;
-use crate::{CommandId, ConnId, DecodeError, StreamId, limits};
+use crate::{BootId, CommandId, ConnId, DecodeError, StreamId, limits};
 
 envelope! {
     ['de]
@@ -32,6 +32,8 @@ envelope! {
         /// Developer order with its script; sent on each save, and the newest after a welcome while its lease lasts.
         /// Devices that do not know it ignore it.
         Developer(SignedOrder) = "developer",
+        /// Verdict on one of several boards that share the keys of one device. Devices that do not know it ignore it.
+        Held(Held) = "held",
     }
 }
 
@@ -83,6 +85,17 @@ pub struct StreamCheck {
     pub seq: u64,
     /// [`Record::fingerprint`](crate::Record::fingerprint) of the record that was stored.
     pub hash: u32,
+}
+
+/// Verdict on one of several boards that share the keys of one device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Process that the verdict is for; others ignore it.
+    pub boot: BootId,
+    /// True if the board is the device, false if it is a copy that stops; none before a decision: the board
+    /// connects as a copy and waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<bool>,
 }
 
 /// Settings of one device, kept in the cloud for its firmware to read. The cloud's settings replace those of

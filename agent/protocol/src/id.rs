@@ -122,7 +122,7 @@ pub fn canonical(kind: &'static str, text: &str) -> Result<Uuid, IdError> {
 }
 
 uuid_id!(
-    /// Id of a device (the API's board id); also its MQTT client id and user name.
+    /// Id of a device (the API's board id); also its MQTT user name and, unless it has copies, client id.
     DeviceId, "device"
 );
 uuid_id!(

@@ -31,7 +31,7 @@ mod up;
 
 pub use command::{CommandResult, CommandState};
 pub use down::{
-    Ack, Cancel, Command, DeviceConfig, Down, Refuse, SignedDirective, SignedOrder, StreamCheck,
+    Ack, Cancel, Command, DeviceConfig, Down, Held, Refuse, SignedDirective, SignedOrder, StreamCheck,
     StreamPosition, Welcome,
 };
 pub use envelope::WIRE_VERSION;

@@ -13,6 +13,8 @@ pub enum Topic {
     Up(DeviceId),
     /// `v1/{device}/down`: envelopes of [`Down`](crate::Down), cloud to device.
     Down(DeviceId),
+    /// `v1/{device}/held`: for boards that share the keys of one device: hellos to the cloud, verdicts to the boards.
+    Held(DeviceId),
     /// `v1/{device}/status`: retained [`Status`](crate::Status), also the last will.
     Status(DeviceId),
 }
@@ -21,7 +23,7 @@ pub enum Topic {
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
     /// The topic has another shape.
-    #[error("topic {0:?} is not v1/<device>/up, down or status")]
+    #[error("topic {0:?} is not v1/<device>/up, down, held or status")]
     Shape(String),
     /// The device part is malformed.
     #[error(transparent)]
@@ -33,11 +35,11 @@ impl Topic {
     #[must_use]
     pub const fn device(&self) -> DeviceId {
         match self {
-            Self::Up(device) | Self::Down(device) | Self::Status(device) => *device,
+            Self::Up(device) | Self::Down(device) | Self::Held(device) | Self::Status(device) => *device,
         }
     }
 
-    /// Returns true if the device itself may publish to this topic.
+    /// Returns true if the device itself may publish to this topic as the device, not as one of its copies.
     #[must_use]
     pub const fn is_from_device(&self) -> bool {
         matches!(self, Self::Up(_) | Self::Status(_))
@@ -49,6 +51,7 @@ impl fmt::Display for Topic {
         match self {
             Self::Up(device) => write!(f, "v1/{device}/up"),
             Self::Down(device) => write!(f, "v1/{device}/down"),
+            Self::Held(device) => write!(f, "v1/{device}/held"),
             Self::Status(device) => write!(f, "v1/{device}/status"),
         }
     }
@@ -64,6 +67,7 @@ impl FromStr for Topic {
         let make = match leaf {
             "up" => Self::Up,
             "down" => Self::Down,
+            "held" => Self::Held,
             "status" => Self::Status,
             _ => return Err(shape()),
         };
@@ -78,7 +82,12 @@ mod tests {
     #[test]
     fn topics_read_back() {
         let device = "a2792ce8-216f-477c-a5cc-4f7e9f407e29".parse().expect("valid");
-        for topic in [Topic::Up(device), Topic::Down(device), Topic::Status(device)] {
+        for topic in [
+            Topic::Up(device),
+            Topic::Down(device),
+            Topic::Held(device),
+            Topic::Status(device),
+        ] {
             assert_eq!(topic.to_string().parse::<Topic>().expect("own text"), topic);
         }
     }

@@ -50,6 +50,9 @@ pub struct Hello {
     /// Highest directive counter the device has accepted; 0 before the first.
     #[serde(default)]
     pub directive_counter: u64,
+    /// Hash of the board's serial number or machine id: 64 hex digits, by which the cloud tells copies of a disk apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<String>,
     /// Streams that the device holds, at most [`limits::MAX_STREAMS`].
     pub streams: Vec<StreamInfo>,
 }

@@ -193,6 +193,8 @@ impl Agent {
             device: config.device_id,
             secret,
             refused,
+            hardware: crate::enroll::hardware(),
+            copy_mark: config.data_dir.join(crate::enroll::COPY_FILE),
             capabilities: (!config.enrolled)
                 .then(|| CAN_ENROLL.to_owned())
                 .into_iter()

@@ -15,6 +15,7 @@ use super::effect::Effect;
 use super::session::{Event, Identity, Session};
 use super::way::Ways;
 use crate::clock::Monotonic;
+use crate::files;
 use crate::outbox::{Item, Outbox, Page};
 use crate::status::StatusBoard;
 use crate::throttle::{LogLimit, cut};
@@ -108,8 +109,13 @@ impl Actor {
             boot,
             versions,
             capabilities: endpoint.capabilities.clone(),
+            hardware: endpoint.hardware.clone(),
         };
         let mut session = Session::new(identity, *streams.borrow_and_update(), seed, clock.now_ms());
+        if endpoint.copy_mark.exists() {
+            tracing::error!(device.id = %endpoint.device, file.path = %endpoint.copy_mark.display(), "another board was kept as this device; staying offline until this board is enrolled for itself");
+            session.end();
+        }
         session.minted(links.outbox.minted_ago_ms(), clock.now_ms());
         let (reads_tx, reads) = mpsc::channel(READS);
         Self {
@@ -217,7 +223,7 @@ impl Actor {
         match effect {
             Effect::Connect(conn) => {
                 let way = self.ways.next();
-                self.connection = Some(Connection::open(&self.endpoint, way, conn));
+                self.connection = Some(Connection::open(&self.endpoint, way, conn, self.session.copy()));
             }
             Effect::Drop(reason) => self.drop_connection(reason),
             Effect::Publish(payload) => {
@@ -254,6 +260,7 @@ impl Actor {
                     }
                 }
             }
+            Effect::Leave => self.leave(),
             Effect::Ack { class, upto } => self.links.outbox.ack(class, upto),
             Effect::DeadLetter { class, seq, reason } => {
                 static REFUSED: LogLimit = LogLimit::new();
@@ -277,6 +284,15 @@ impl Actor {
             Effect::Directive(directive) => self.forward_directive(&directive),
             Effect::Developer(order) => self.forward_order(order),
             Effect::Cancel(id) => self.deliver(receipt, |receipt| Delivery::Cancel(id, receipt)),
+        }
+    }
+
+    /// Notes on the disk that another board was kept as the device.
+    fn leave(&self) {
+        let (device, mark) = (self.endpoint.device, &self.endpoint.copy_mark);
+        tracing::error!(device.id = %device, "another board was kept as this device; staying offline until this board is enrolled for itself");
+        if let Err(error) = files::replace(mark, b"another board was kept as this device\n") {
+            tracing::error!(device.id = %device, %error, "failed to note that the board is a copy; it asks the cloud again after a restart");
         }
     }
 

@@ -5,10 +5,11 @@
 //! stay in the cloud's store until their result. A session kept by a broker could only repeat what is sent
 //! again anyway.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use iottly_protocol::{ConnId, DeviceId, Secret, Status, Topic, limits};
+use iottly_protocol::{BootId, ConnId, DeviceId, Secret, Status, Topic, limits};
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, Event, EventLoop, LastWill, MqttOptions, NetworkOptions,
     Packet, Publish, QoS, Transport,
@@ -48,6 +49,10 @@ pub(crate) struct Endpoint {
     pub(crate) secret: watch::Receiver<Secret>,
     /// Notified when the broker refuses the secret.
     pub(crate) refused: Arc<Notify>,
+    /// Hash of the board's serial number or machine id.
+    pub(crate) hardware: Option<String>,
+    /// File that is there once another board was kept as this device.
+    pub(crate) copy_mark: PathBuf,
     /// Optional features for the hello.
     pub(crate) capabilities: Vec<String>,
 }
@@ -121,6 +126,7 @@ pub(super) struct Connection {
     client: AsyncClient,
     device: DeviceId,
     conn: ConnId,
+    is_copy: bool,
     way: Way,
     incoming: mpsc::Receiver<Incoming>,
     poller: JoinHandle<()>,
@@ -132,9 +138,11 @@ pub(super) struct Connection {
 pub(super) struct Congested;
 
 impl Connection {
-    pub(super) fn open(endpoint: &Endpoint, way: Way, conn: ConnId) -> Self {
+    /// Opens a connection of the device, or of this process as one of several boards that share its keys.
+    pub(super) fn open(endpoint: &Endpoint, way: Way, conn: ConnId, copy: Option<BootId>) -> Self {
         let device = endpoint.device;
-        let (id, name) = (device.to_string(), Bridge::name(conn));
+        let id = copy.map_or_else(|| device.to_string(), |boot| format!("{device}.{boot}"));
+        let name = Bridge::name(conn);
         let mut options = if way == Way::Plain {
             let (host, port) = endpoint.route.address();
             MqttOptions::new(id, host, port)
@@ -149,13 +157,15 @@ impl Connection {
             .set_manual_acks(true)
             .set_keep_alive(KEEP_ALIVE)
             .set_inflight(IN_FLIGHT)
-            .set_max_packet_size(PACKET_BYTES, PACKET_BYTES)
-            .set_last_will(LastWill::new(
+            .set_max_packet_size(PACKET_BYTES, PACKET_BYTES);
+        if copy.is_none() {
+            options.set_last_will(LastWill::new(
                 Topic::Status(device).to_string(),
                 Status::new(conn, false).encode(),
                 QoS::AtLeastOnce,
                 true,
             ));
+        }
         let (client, mut events) = AsyncClient::new(options, REQUESTS);
         let mut network = NetworkOptions::new();
         network.set_tcp_nodelay(true);
@@ -166,6 +176,7 @@ impl Connection {
             client: client.clone(),
             device,
             conn,
+            is_copy: copy.is_some(),
         };
         let route = endpoint.route.clone();
         let poller = tokio::spawn(async move {
@@ -179,6 +190,7 @@ impl Connection {
             client,
             device,
             conn,
+            is_copy: copy.is_some(),
             way,
             incoming,
             poller,
@@ -198,15 +210,15 @@ impl Connection {
             .unwrap_or_else(|| Incoming::Lost("the client's task has ended".to_owned().into()))
     }
 
-    /// Publishes to the `up` topic at QoS 1.
+    /// Publishes to the `up` topic at QoS 1; a copy to the `held` topic.
     pub(super) fn publish(&self, payload: Vec<u8>) -> Result<(), Congested> {
+        let topic = if self.is_copy {
+            Topic::Held(self.device)
+        } else {
+            Topic::Up(self.device)
+        };
         self.client
-            .try_publish(
-                Topic::Up(self.device).to_string(),
-                QoS::AtLeastOnce,
-                false,
-                payload,
-            )
+            .try_publish(topic.to_string(), QoS::AtLeastOnce, false, payload)
             .map_err(|_| Congested)
     }
 
@@ -220,12 +232,8 @@ impl Connection {
     pub(super) async fn close(mut self) {
         let status = Status::new(self.conn, false).encode();
         let topic = Topic::Status(self.device).to_string();
-        if self
-            .client
-            .try_publish(topic, QoS::AtLeastOnce, true, status)
-            .is_err()
-            || self.client.try_disconnect().is_err()
-        {
+        let goodbye = || self.client.try_publish(topic, QoS::AtLeastOnce, true, status);
+        if !self.is_copy && goodbye().is_err() || self.client.try_disconnect().is_err() {
             return;
         }
         let gone = async {
@@ -252,10 +260,18 @@ struct Greeter {
     client: AsyncClient,
     device: DeviceId,
     conn: ConnId,
+    is_copy: bool,
 }
 
 impl Greeter {
     fn connected(&self) -> Result<(), Congested> {
+        if self.is_copy {
+            let topic = Topic::Held(self.device).to_string();
+            return self
+                .client
+                .try_subscribe(topic, QoS::AtLeastOnce)
+                .map_err(|_| Congested);
+        }
         let status = Status::new(self.conn, true).encode();
         self.client
             .try_subscribe(Topic::Down(self.device).to_string(), QoS::AtLeastOnce)

@@ -43,4 +43,6 @@ pub(super) enum Effect {
     Directive(SignedDirective),
     /// Hand this developer order to the update.
     Developer(SignedOrder),
+    /// Note on the disk that another board was kept as the device.
+    Leave,
 }

@@ -159,10 +159,7 @@ impl DigitalInput for Input {
             self.start()?;
         }
         let watcher = Arc::new(Watcher { edge, tell });
-        let mut watchers = locked(&self.watchers);
-        // Firmware may begin and end watching for as long as no edge comes.
-        watchers.retain(|watcher| watcher.strong_count() > 0);
-        watchers.push(Arc::downgrade(&watcher));
+        locked(&self.watchers).push(Arc::downgrade(&watcher));
         Ok(Watch::new(watcher))
     }
 }

@@ -235,6 +235,7 @@ impl Source {
             },
             capabilities: Vec::new(),
             directive_counter: 0,
+            hardware: None,
             streams: vec![StreamInfo {
                 stream,
                 class: StreamClass::History,

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::call::Call;
 use crate::exit::Failure;
+use crate::time_text::time;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -46,12 +47,4 @@ fn list(answer: &Value) -> String {
         .expect("a string takes all");
     }
     out
-}
-
-/// Returns a time as the API writes it: `{"$date": MS}`, or as it is.
-fn time(value: &Value) -> String {
-    match &value["$date"] {
-        Value::Null => value.as_str().map_or_else(|| value.to_string(), str::to_owned),
-        millis => millis.to_string(),
-    }
 }

@@ -56,6 +56,9 @@ struct CreateOptions {
     /// Delete a device when it was without a connection for this number of hours
     #[arg(long, value_name = "HOURS")]
     ephemeral: Option<u32>,
+    /// Let each board wait until a person approves it with `iottly device approve`
+    #[arg(long)]
+    waiting: bool,
     /// Address under which the boards reach the cloud, if it is not the one of --url
     #[arg(long, value_name = "HOST[:PORT]")]
     address: Option<String>,
@@ -87,6 +90,9 @@ fn create(options: &CreateOptions) -> Result<(), Failure> {
     }
     if let Some(hours) = options.ephemeral {
         body["ephemeral_hours"] = json!(hours);
+    }
+    if options.waiting {
+        body["waiting"] = json!(true);
     }
     let mut made = api.post("/enrolmentkeys", &body)?;
     made["url"] = json!(device::url(&made["url"], options.address.as_deref())?);

@@ -6,6 +6,7 @@ mod build;
 mod call;
 mod check;
 mod cloud_builder;
+mod cmd;
 mod compiled;
 mod demo;
 mod dev;
@@ -15,11 +16,13 @@ mod exit;
 mod filter;
 mod group;
 mod healthcheck;
+mod history;
 mod init;
 mod keys;
 mod lease;
 mod listen;
 mod log;
+mod named_device;
 mod passphrase;
 mod provision;
 mod push;
@@ -31,13 +34,18 @@ mod script_check;
 mod seal;
 mod serve;
 mod subprocess;
+mod tail;
+mod time_text;
 mod token;
 mod version;
 mod webhook;
+mod whoami;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use exit::Failure;
 
@@ -95,6 +103,16 @@ enum Command {
     Group(group::Options),
     /// Enrols and lists devices
     Device(device::Options),
+    /// Sends a command to a device
+    Cmd(cmd::Options),
+    /// Shows messages as they are stored, and the log lines of a device
+    Tail(tail::Options),
+    /// Shows the newest messages of a device
+    History(history::HistoryOptions),
+    /// Shows the newest log lines of a device
+    Logs(history::LogsOptions),
+    /// Writes the history of a device as JSON lines
+    Export(history::ExportOptions),
     /// Manages enrolment keys, with which many boards enrol
     EnrolmentKey(enrolment_key::Options),
     /// Shows and ends developer leases, which let devices run scripts without a release
@@ -103,6 +121,13 @@ enum Command {
     Token(token::Options),
     /// Shows who changed what in the project, when, and from where
     Audit(audit::Options),
+    /// Shows the project, and what the token may do there
+    Whoami(whoami::Options),
+    /// Prints the completions of a shell
+    Completions {
+        /// Shell that reads them
+        shell: clap_complete::Shell,
+    },
     /// Manages webhooks, which send messages to addresses of your choice
     Webhook(webhook::Options),
     /// Compiles firmware to machine code; this program starts it
@@ -137,6 +162,13 @@ fn main() -> ExitCode {
         Command::Push(options) => exit::report(push::run(&options)),
         Command::Group(options) => exit::report(group::run(&options)),
         Command::Device(options) => exit::report(device::run(&options)),
+        Command::Cmd(options) => exit::report(cmd::run(&options)),
+        Command::Tail(options) => exit::report(tail::run(&options)),
+        Command::History(options) => exit::report(history::history(&options)),
+        Command::Logs(options) => exit::report(history::logs(&options)),
+        Command::Export(options) => exit::report(history::export(&options)),
+        Command::Whoami(options) => exit::report(whoami::run(&options)),
+        Command::Completions { shell } => exit::report(completions(shell)),
         Command::EnrolmentKey(options) => exit::report(enrolment_key::run(&options)),
         Command::Lease(options) => exit::report(lease::run(&options)),
         Command::Token(options) => exit::report(token::run(&options)),
@@ -145,6 +177,14 @@ fn main() -> ExitCode {
         Command::Dev(options) => exit::report(async_main(dev::run(options))),
         Command::Run(options) => exit::report(async_main(run::run(options))),
     }
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "iottly", &mut text);
+    Ok(std::io::stdout()
+        .write_all(&text)
+        .context("cannot write to standard output")?)
 }
 
 /// Raises the limit of open files as far as the system allows, then does the work.

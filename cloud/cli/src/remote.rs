@@ -179,6 +179,18 @@ impl Api {
     /// # Errors
     /// A [`Failure`] according to the status of the answer.
     pub(crate) fn stream(&self, path: &str) -> Result<BodyReader<'static>, Failure> {
+        self.long(path, "text/event-stream")
+    }
+
+    /// Opens a download of JSON lines at a path below the project, of any length.
+    ///
+    /// # Errors
+    /// A [`Failure`] according to the status of the answer.
+    pub(crate) fn download(&self, path: &str) -> Result<BodyReader<'static>, Failure> {
+        self.long(path, "application/x-ndjson")
+    }
+
+    fn long(&self, path: &str, kind: &str) -> Result<BodyReader<'static>, Failure> {
         let url = format!("{}{path}", self.base);
         let request = self
             .agent
@@ -190,7 +202,7 @@ impl Api {
             .timeout_connect(Some(PATIENCE))
             .timeout_recv_response(Some(PATIENCE))
             .build()
-            .header("Accept", "text/event-stream")
+            .header("Accept", kind)
             .call()
             .with_context(|| format!("cannot reach {url}{}", self.through))?;
         if answer.status() == 200 {

@@ -3,6 +3,8 @@
 //! A PUBACK only means that the ingest queue has the message; devices keep a message until the cloud's own
 //! acknowledgement.
 
+use std::net::IpAddr;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use iottly_protocol::DeviceId;
@@ -55,6 +57,8 @@ pub trait Uplink: Send + Sync + 'static {
     /// Takes a message that a device published to its `up` topic. Resolves when the bounded ingest queue has
     /// it.
     async fn message(&self, device: DeviceId, payload: Bytes);
+    /// Takes a hello of one of several boards that share the keys of a device, with its address.
+    async fn held(&self, device: DeviceId, address: Option<IpAddr>, payload: Bytes);
     /// Takes a status that a device published, or its last will.
     async fn status(&self, device: DeviceId, payload: Bytes);
     /// Reports that a device's state may have changed: the device was deleted, or its connection was closed
@@ -72,6 +76,12 @@ pub trait Broker: Send + Sync + 'static {
     /// # Errors
     /// When the broker cannot accept the message. Success does not mean that the device has received it.
     async fn publish(&self, device: DeviceId, payload: Bytes) -> Result<(), BrokerError>;
+    /// Begins or ends to hold a device: nothing is published to its `down` topic.
+    fn hold(&self, device: DeviceId, held: bool);
+    /// Publishes a verdict to all boards that share the keys of a device, held or not.
+    async fn tell_copies(&self, device: DeviceId, payload: Bytes);
+    /// Returns the address of the device's connection.
+    fn address(&self, device: DeviceId) -> Option<IpAddr>;
     /// Returns true if the device is connected.
     async fn is_connected(&self, device: DeviceId) -> bool;
     /// Closes the connection of a device, if there is one.

@@ -6,19 +6,28 @@ use std::sync::Arc;
 
 use iottly_core::enrol::{self, Admission, CHALLENGE_MS, Refusal, SECRET_MS};
 use iottly_core::model::{Scope, SecretHash, UnixMs};
-use iottly_protocol::enroll::{Challenge, Enrolled, ProvenEnrollment, RenewedSecret, SecretRequest};
+use iottly_protocol::enroll::{
+    Challenge, EnrollAnswer, Enrolled, PairCode, ProvenEnrollment, RenewedSecret, SecretRequest,
+};
 use iottly_protocol::{DeviceId, Secret};
-use iottly_store::{Grant, NewSecret, Store, StoreError};
+use iottly_store::{Enrolment as Outcome, Grant, NewSecret, Store, StoreError};
 use tokio::sync::OnceCell;
 
 use crate::broker::Broker;
+use crate::holds::Holds;
 use crate::releases::ReleaseError;
 use crate::rollout::Rollouts;
 use crate::{clock, edge::AddressKey};
 
 mod attempts;
+mod typed;
+mod waiting;
+
+pub use waiting::{Placement, ShownBoard};
 
 use attempts::Attempts;
+use typed::Typed;
+use waiting::WaitingBoards;
 
 /// Name of the key of challenges in the store.
 const CHALLENGES: &str = "challenges";
@@ -38,6 +47,18 @@ pub enum EnrolmentError {
         /// Time to wait, in seconds.
         wait_s: u32,
     },
+    /// No place is free for one more waiting board.
+    #[error("too many boards wait for approval; try again later")]
+    Full,
+    /// No board that waits shows the code.
+    #[error("no board that waits shows this code; codes are valid for ten minutes")]
+    UnknownBoard,
+    /// A person, a token or an address has named too many wrong short codes.
+    #[error("too many wrong codes; try again in {wait_s} s")]
+    TooManyGuesses {
+        /// Time to wait, in seconds.
+        wait_s: u32,
+    },
     /// The device renews its secret too often.
     #[error("the device has new secrets already; try again in {TOO_OFTEN_S} s")]
     TooOften,
@@ -52,22 +73,42 @@ pub enum EnrolmentError {
     Root(#[from] ReleaseError),
 }
 
+impl EnrolmentError {
+    /// Returns the error for one who may guess again after a time in milliseconds.
+    fn too_many_guesses(wait_ms: UnixMs) -> Self {
+        Self::TooManyGuesses {
+            wait_s: u32::try_from(wait_ms / 1000 + 1).unwrap_or(u32::MAX),
+        }
+    }
+}
+
 /// Service of enrolment.
 pub struct Enrolment {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     rollouts: Arc<Rollouts>,
+    holds: Arc<Holds>,
     attempts: Attempts,
+    waiting: WaitingBoards,
+    typed: Typed,
     challenges: OnceCell<[u8; 32]>,
 }
 
 impl Enrolment {
-    pub(crate) fn new(store: Arc<dyn Store>, broker: Arc<dyn Broker>, rollouts: Arc<Rollouts>) -> Self {
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        broker: Arc<dyn Broker>,
+        rollouts: Arc<Rollouts>,
+        holds: Arc<Holds>,
+    ) -> Self {
         Self {
             store,
             broker,
             rollouts,
+            holds,
             attempts: Attempts::default(),
+            waiting: WaitingBoards::default(),
+            typed: Typed::default(),
             challenges: OnceCell::new(),
         }
     }
@@ -87,11 +128,38 @@ impl Enrolment {
         self.attempts.failed(AddressKey::of(from), clock::steady_ms());
     }
 
-    /// Gives a board its place and its first secret.
+    /// Gives a board its place and its first secret, or lets it wait for a person's approval. A board that waits costs
+    /// one look into the database when it asks again.
     ///
     /// # Errors
     /// See [`EnrolmentError`].
-    pub async fn enrol(&self, request: &ProvenEnrollment, from: IpAddr) -> Result<Enrolled, EnrolmentError> {
+    pub async fn enrol(
+        &self,
+        request: &ProvenEnrollment,
+        from: IpAddr,
+    ) -> Result<EnrollAnswer, EnrolmentError> {
+        let key = request.device_key();
+        let waits = match (request.code(), self.waiting.keyed(&key)) {
+            (None, _) => {
+                self.waiting.admit(from)?;
+                Some(None)
+            }
+            (Some(code), Some((project, known))) if known == Some(code) => Some(Some(project)),
+            (Some(_), _) => None,
+        };
+        if let Some(project) = waits
+            && self.store.device_of_key(key).await?.is_none()
+        {
+            return match project {
+                Some(project) => self.waiting.ask_keyed(project, request, from),
+                None => self.waiting.ask_stranger(request, from),
+            };
+        }
+        self.decide(request, from).await
+    }
+
+    /// Decides by what the database has about the request.
+    async fn decide(&self, request: &ProvenEnrollment, from: IpAddr) -> Result<EnrollAnswer, EnrolmentError> {
         let now = clock::now();
         let (text, secret) = new_secret(random()?, now)?;
         let grant = Grant {
@@ -99,11 +167,11 @@ impl Enrolment {
             secret,
             from: from.to_string(),
         };
-        let code = request
-            .code()
-            .map(|code| SecretHash::of(code.to_string().as_bytes()));
+        let code = request.code().map(hash);
         let (scope, admission) = match self.store.enrol(request, code, &grant, now).await? {
-            Ok(admitted) => admitted,
+            Ok(Outcome::Admitted(scope, admission)) => (scope, admission),
+            Ok(Outcome::Waiting(Some(key))) => return self.waiting.ask_keyed(key.project, request, from),
+            Ok(Outcome::Waiting(None)) => return self.waiting.ask_stranger(request, from),
             Err(refusal) => {
                 self.refused(refusal, from);
                 return Err(EnrolmentError::Refused);
@@ -113,11 +181,17 @@ impl Enrolment {
             self.failed(from);
         }
         // A connection with a secret that is over now ends at once: the board was replaced, or starts again.
+        if matches!(admission, Admission::Pair(_) | Admission::Rekey(_)) {
+            // The boards with the former keys are nothing to this device any more.
+            self.holds.forget(scope.device).await;
+        }
         if !matches!(admission, Admission::Create(_)) {
             self.broker.disconnect(scope.device).await;
         }
         tracing::info!(device.id = %scope.device, project.id = %scope.project, peer.address = %from, "enrolled a board");
-        self.place(scope, text, now).await
+        self.waiting.remove(&request.device_key());
+        let enrolled = self.place(scope, text, now).await?;
+        Ok(EnrollAnswer::Enrolled(enrolled))
     }
 
     /// Gives a device of release 0.1 that proves its secret its first key.
@@ -225,6 +299,11 @@ impl Enrolment {
         let load = || async { Ok::<_, EnrolmentError>(self.store.cloud_key(CHALLENGES, random()?).await?) };
         self.challenges.get_or_try_init(load).await.copied()
     }
+}
+
+/// Returns the hash under which an enrolment key is stored.
+fn hash(code: PairCode) -> SecretHash {
+    SecretHash::of(code.to_string().as_bytes())
 }
 
 fn random<const N: usize>() -> Result<[u8; N], getrandom::Error> {

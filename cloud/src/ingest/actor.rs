@@ -2,6 +2,7 @@
 //! them.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -21,12 +22,13 @@ use crate::command::CommandService;
 use crate::critical_tasks::CriticalTasks;
 use crate::device_settings::DeviceSettingsService;
 use crate::guarded_clock::GuardedClock;
+use crate::holds::Holds;
 use crate::leases::Leases;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use crate::rollout::Rollouts;
 use iottly_core::RateLimitedLog;
-use iottly_core::ingest::decode::decode;
+use iottly_core::ingest::decode::{Decoded, decode};
 use iottly_core::model::Scope;
 use iottly_store::Store;
 
@@ -67,6 +69,8 @@ pub struct IngestParts {
     pub rollouts: Arc<Rollouts>,
     /// Service that sends developer orders after a hello.
     pub leases: Arc<Leases>,
+    /// Service of devices with copies.
+    pub holds: Arc<Holds>,
     /// Hub notified of stored messages.
     pub live: Arc<LiveHub>,
     /// Metrics of the ingest.
@@ -196,6 +200,14 @@ impl Uplink for IngestHandle {
         // Decoded on the connection's task, so that the worker only commits.
         let decoded = decode(&payload);
         self.queue(device, payload.len(), What::Publish(decoded)).await;
+    }
+
+    async fn held(&self, device: DeviceId, address: Option<IpAddr>, payload: Bytes) {
+        // Anything else is of no use from there, and no fault of the device in its history.
+        if let Ok(Decoded::Hello(hello)) = decode(&payload) {
+            self.queue(device, payload.len(), What::Held(hello, address))
+                .await;
+        }
     }
 
     async fn status(&self, device: DeviceId, payload: Bytes) {

@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pace::{Pace, PaceLimits};
+use crate::clock;
+use iottly_core::clones::{Boots, Seen};
 use iottly_core::model::Scope;
 use iottly_core::presence::{Event, Presence};
 
@@ -44,6 +46,7 @@ struct Known {
     hellos: Pace,
     changes: Pace,
     heard: Instant,
+    boots: Boots,
 }
 
 impl Presences {
@@ -69,6 +72,12 @@ impl Presences {
     /// The time from which the device's next hello may be answered.
     pub(super) fn hello(&mut self, scope: Scope, now: Instant) -> Result<(), Instant> {
         self.known(scope, now).hellos.ask(now, HELLOS)
+    }
+
+    /// Takes the boot id of a device's hello. Returns two boards if it is certain that they share the device's keys.
+    pub(super) fn boot(&mut self, scope: Scope, seen: Seen, now: Instant) -> Option<[Seen; 2]> {
+        let ms = clock::steady_ms();
+        self.known(scope, now).boots.hello(seen, ms)
     }
 
     /// Returns the presence of devices whose postponed change is due.
@@ -145,6 +154,7 @@ impl Known {
             hellos,
             changes,
             heard: now,
+            boots: Boots::default(),
         }
     }
 

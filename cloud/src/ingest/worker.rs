@@ -1,6 +1,7 @@
 //! The worker: a single task that commits what devices sent and acknowledges it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -23,8 +24,10 @@ use super::resend::Resends;
 use crate::broker::Broker;
 use crate::command::CommandService;
 use crate::guarded_clock::GuardedClock;
+use crate::holds::Holds;
 use crate::live::LiveHub;
 use crate::rollout::Rollouts;
+use iottly_core::clones::{Seen, Verdict};
 use iottly_core::ingest::decode::Decoded;
 use iottly_core::ingest::{Outcome, Upload, UploadBody, Write};
 use iottly_core::model::{Scope, UnixMs};
@@ -48,6 +51,7 @@ pub(super) struct Worker {
     broker: Arc<dyn Broker>,
     commands: Arc<CommandService>,
     rollouts: Arc<Rollouts>,
+    holds: Arc<Holds>,
     live: Arc<LiveHub>,
     time: Arc<GuardedClock>,
     enroll_offer: Arc<OnceLock<EnrollOffer>>,
@@ -89,6 +93,14 @@ enum Answer {
     Ack(Scope, StreamId, usize),
 }
 
+fn seen(hello: &Hello, address: Option<IpAddr>) -> Seen {
+    Seen {
+        boot: hello.boot,
+        hardware: hello.hardware.clone(),
+        address: address.map(|address| address.to_string()).unwrap_or_default(),
+    }
+}
+
 /// Hellos that came too soon after the previous one: the newest of each device, with the time at which it is
 /// answered.
 #[derive(Default)]
@@ -125,6 +137,7 @@ impl Worker {
             device_settings,
             rollouts,
             leases,
+            holds,
             live,
             metrics,
             time,
@@ -149,6 +162,7 @@ impl Worker {
             broker,
             commands,
             rollouts,
+            holds,
             live,
             time,
             enroll_offer,
@@ -250,7 +264,16 @@ impl Worker {
                     self.late.put(due, job);
                     return;
                 }
-                self.hello(scope, at, hello, group).await;
+                if !self.is_copy(scope, &hello).await {
+                    self.hello(scope, at, hello, group).await;
+                }
+            }
+            // Not acknowledged, so they stay in the queue of the board.
+            What::Publish(_) if self.holds.is_held(scope.device) => {}
+            What::Held(hello, address) => {
+                if self.presences.hello(scope, now).is_ok() {
+                    self.holds.heard(scope, seen(&hello, address)).await;
+                }
             }
             What::Publish(Ok(Decoded::Upload(stream, body))) => {
                 group.answers.push(Answer::Ack(scope, stream, group.writes.len()));
@@ -271,6 +294,21 @@ impl Worker {
             What::Disconnected => self.presence(scope, Event::Disconnected, at, group),
         }
         group.jobs.push(job);
+    }
+
+    /// Returns true if the board with this hello is one of several that share the keys of the device, and sends it the verdict.
+    async fn is_copy(&mut self, scope: Scope, hello: &Hello) -> bool {
+        let seen = seen(hello, self.broker.address(scope.device));
+        match self.holds.verdict(scope.device, hello.boot) {
+            Verdict::Held | Verdict::Left => self.holds.heard(scope, seen).await,
+            Verdict::Go => {
+                let Some(two) = self.presences.boot(scope, seen, Instant::now()) else {
+                    return false;
+                };
+                self.holds.begin(scope, two).await;
+            }
+        }
+        true
     }
 
     async fn hello(&mut self, scope: Scope, at: UnixMs, hello: Hello, group: &mut Group) {

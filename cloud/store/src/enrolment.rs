@@ -5,8 +5,8 @@ use iottly_protocol::enroll::{DeviceKey, ProvenEnrollment};
 use iottly_protocol::{DeviceId, ProjectId};
 
 use crate::error::Result;
-use iottly_core::enrol::{Admission, Nonce, Refusal, RenewalRefusal};
-use iottly_core::model::{DeviceIdentity, EnrolmentKey, Scope, SecretHash, UnixMs};
+use iottly_core::enrol::{Admission, KeyFacts, Nonce, Refusal, RenewalRefusal};
+use iottly_core::model::{DeviceCopy, DeviceIdentity, EnrolmentKey, Scope, SecretHash, UnixMs};
 
 /// New secret of a broker login, as its hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,15 @@ pub struct Grant {
     pub from: String,
 }
 
+/// Result of a request that is not refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Enrolment {
+    /// The board has its place.
+    Admitted(Scope, Admission),
+    /// A person has to approve the board; with the enrolment key that it has, if it has one. Nothing was written.
+    Waiting(Option<KeyFacts>),
+}
+
 /// Store operations for enrolment. The broker's login and these are the only ones that start without a project: a code
 /// or a device's own key leads to it.
 #[async_trait]
@@ -42,7 +51,9 @@ pub trait EnrolmentStore: Send + Sync + 'static {
         code: Option<SecretHash>,
         grant: &Grant,
         now: UnixMs,
-    ) -> Result<std::result::Result<(Scope, Admission), Refusal>>;
+    ) -> Result<std::result::Result<Enrolment, Refusal>>;
+    /// Returns the device that has a key.
+    async fn device_of_key(&self, key: DeviceKey) -> Result<Option<Scope>>;
     /// Gives a device of release 0.1, which has this secret, its first key; decides and applies with the audit entry in one
     /// transaction.
     async fn upgrade_device(
@@ -70,6 +81,10 @@ pub trait EnrolmentStore: Send + Sync + 'static {
     /// Returns devices of ephemeral keys that were without a connection for longer than their keys allow, at most
     /// `limit`.
     async fn abandoned_devices(&self, now: UnixMs, limit: usize) -> Result<Vec<Scope>>;
+    /// Returns the copies of all devices, by device and number.
+    async fn device_copies(&self) -> Result<Vec<(Scope, DeviceCopy)>>;
+    /// Replaces the copies of a device.
+    async fn put_copies(&self, scope: Scope, copies: &[DeviceCopy]) -> Result<()>;
     /// Returns the random key for a purpose that all clouds on the database use; `fresh` becomes it if there is none.
     async fn cloud_key(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]>;
 }

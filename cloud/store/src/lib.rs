@@ -45,7 +45,7 @@ pub use changes::ChangeStore;
 pub use code::CodeStore;
 pub use commands::{CommandQuery, CommandRoom, CommandStore, OpenTotals, PAGE_COMMANDS, Submitted};
 pub use devices::{DeviceStore, NewDevice};
-pub use enrolment::{EnrolmentStore, Grant, NewSecret};
+pub use enrolment::{Enrolment, EnrolmentStore, Grant, NewSecret};
 pub use erasure::ErasureStore;
 pub use error::{Result, StoreError};
 pub use fault::Fault;

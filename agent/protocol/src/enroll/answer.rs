@@ -11,8 +11,15 @@ use crate::{DeviceId, GroupId, ProjectId};
 pub enum EnrollAnswer {
     /// The device has its place.
     Enrolled(Enrolled),
-    /// An operator has to approve the device; the device asks again with the same request.
+    /// An operator has to approve the device; the device asks again with the same request, which is its device code in
+    /// the sense of RFC 8628.
     Waiting(Waiting),
+    /// The same, for a device that asked too early: its interval is longer from now on.
+    SlowDown(Waiting),
+    /// An operator has rejected the device.
+    Denied,
+    /// The time of the short code is over; the next request gets a new one.
+    Expired,
 }
 
 /// Place of a device in a project.
@@ -36,11 +43,10 @@ pub struct Enrolled {
 /// Request that waits for an operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// Code that the operator types; none if the operator sees the device in a list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub short_code: Option<ShortCode>,
+    /// Code by which the operator names the device.
+    pub short_code: ShortCode,
     /// Interval in which the device asks again, in milliseconds.
     pub poll_ms: u64,
-    /// Time for which the request waits from now on, in milliseconds.
+    /// Time for which the request waits from now on if it is not repeated, in milliseconds.
     pub expires_ms: u64,
 }

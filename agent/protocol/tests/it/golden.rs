@@ -56,6 +56,7 @@ fn hello() {
             },
             capabilities: vec!["pulley".into()],
             directive_counter: 7,
+            hardware: Some("ab".into()),
             streams: vec![
                 StreamInfo {
                     stream: id(STREAM),
@@ -71,7 +72,7 @@ fn hello() {
                 },
             ],
         }),
-        r#"{"v":1,"hello":{"boot":"00000000-0000-4000-8000-000000000002","conn":"00000000-0000-4000-8000-000000000003","versions":{"agent":"0.1.0","runtime":"48.0.8","firmware_abi":"0.1.0"},"capabilities":["pulley"],"directive_counter":7,"streams":[{"stream":"00000000-0000-4000-8000-000000000001","class":"history","oldest":3,"next":9},{"stream":"00000000-0000-4000-8000-000000000003","class":"control","oldest":1,"next":1}]}}"#,
+        r#"{"v":1,"hello":{"boot":"00000000-0000-4000-8000-000000000002","conn":"00000000-0000-4000-8000-000000000003","versions":{"agent":"0.1.0","runtime":"48.0.8","firmware_abi":"0.1.0"},"capabilities":["pulley"],"directive_counter":7,"hardware":"ab","streams":[{"stream":"00000000-0000-4000-8000-000000000001","class":"history","oldest":3,"next":9},{"stream":"00000000-0000-4000-8000-000000000003","class":"control","oldest":1,"next":1}]}}"#,
     );
 }
 

@@ -21,6 +21,9 @@ const CONNECT_MS: u64 = 25_000;
 const WELCOME_MIN_MS: u64 = 5_000;
 const WELCOME_MAX_MS: u64 = 60_000;
 
+/// Longest interval between two hellos of a copy, in milliseconds.
+const HELD_MS: u64 = 20_000;
+
 /// Time that a session must have been open for the backoff to be reset, in milliseconds. Two devices that
 /// share one identity disconnect each other, which must not become a tight loop.
 const STABLE_MS: u64 = 2_000;
@@ -56,6 +59,7 @@ pub(super) struct Identity {
     pub(super) boot: BootId,
     pub(super) versions: Versions,
     pub(super) capabilities: Vec<String>,
+    pub(super) hardware: Option<String>,
 }
 
 #[derive(Debug)]
@@ -74,6 +78,8 @@ enum Phase {
     Open {
         since_ms: u64,
     },
+    /// The board is a copy: it connects no more.
+    Ended,
 }
 
 /// The link's state machine.
@@ -89,6 +95,8 @@ pub(super) struct Session {
     refused: u64,
     /// The highest directive counter that was accepted.
     counter: u64,
+    /// True while several boards share this device's keys and no operator has decided: the session connects as a copy.
+    held: bool,
 }
 
 impl Session {
@@ -103,6 +111,7 @@ impl Session {
             mint_from_ms: [0; 2],
             refused: 0,
             counter: 0,
+            held: false,
         }
     }
 
@@ -121,7 +130,7 @@ impl Session {
     /// Returns the state of the link for the status.
     pub(super) fn state(&self) -> LinkState {
         match self.phase {
-            Phase::Waiting { .. } => LinkState::Offline,
+            Phase::Waiting { .. } | Phase::Ended => LinkState::Offline,
             Phase::Connecting { .. } | Phase::Greeting { .. } => LinkState::Connecting,
             Phase::Open { .. } => LinkState::Online,
         }
@@ -147,6 +156,7 @@ impl Session {
             | Phase::Connecting { until_ms }
             | Phase::Greeting { until_ms, .. } => Some(until_ms),
             Phase::Open { .. } => self.tracks.iter().filter_map(Track::deadline_ms).min(),
+            Phase::Ended => None,
         }
     }
 
@@ -171,7 +181,7 @@ impl Session {
         {
             self.backoff.reset();
         }
-        if !matches!(self.phase, Phase::Waiting { .. }) {
+        if !matches!(self.phase, Phase::Waiting { .. } | Phase::Ended) {
             self.phase = Phase::Waiting {
                 until_ms: now_ms.saturating_add(pause(&mut self.backoff)),
             };
@@ -180,7 +190,7 @@ impl Session {
 
     fn greet(&mut self, patience_ms: u64, now_ms: u64, effects: &mut Vec<Effect>) {
         let asked_at_ms = match self.phase {
-            Phase::Waiting { .. } => return,
+            Phase::Waiting { .. } | Phase::Ended => return,
             // A welcome does not show which of several hellos it answers: assume the first.
             Phase::Greeting { asked_at_ms, .. } => asked_at_ms,
             Phase::Connecting { .. } | Phase::Open { .. } => now_ms,
@@ -194,6 +204,7 @@ impl Session {
             versions: self.identity.versions.clone(),
             capabilities: self.identity.capabilities.clone(),
             directive_counter: self.counter,
+            hardware: self.identity.hardware.clone(),
             streams: self.tracks.iter().map(|track| track.info).collect(),
         };
         effects.push(Effect::Publish(Up::Hello(hello).encode()));
@@ -223,7 +234,8 @@ impl Session {
                 patience_ms,
                 ..
             } if now_ms >= until_ms => {
-                self.greet((patience_ms * 2).min(WELCOME_MAX_MS), now_ms, effects);
+                let longest_ms = if self.held { HELD_MS } else { WELCOME_MAX_MS };
+                self.greet((patience_ms * 2).min(longest_ms), now_ms, effects);
             }
             Phase::Open { .. } => {
                 for track in &mut self.tracks {
@@ -231,7 +243,7 @@ impl Session {
                     track.pump(effects);
                 }
             }
-            Phase::Waiting { .. } | Phase::Connecting { .. } | Phase::Greeting { .. } => {}
+            Phase::Waiting { .. } | Phase::Connecting { .. } | Phase::Greeting { .. } | Phase::Ended => {}
         }
     }
 
@@ -255,7 +267,46 @@ impl Session {
             Down::Config(config) => effects.push(Effect::Config(config)),
             Down::Directive(directive) => effects.push(Effect::Directive(directive)),
             Down::Developer(order) => effects.push(Effect::Developer(order)),
+            Down::Held(held) if held.boot == self.identity.boot => self.verdict(held.kept, now_ms, effects),
+            Down::Held(_) => {}
         }
+    }
+
+    /// Continues as the verdict on this board says; it may come more than once.
+    fn verdict(&mut self, kept: Option<bool>, now_ms: u64, effects: &mut Vec<Effect>) {
+        if matches!(self.phase, Phase::Ended) {
+            return;
+        }
+        let held = match kept {
+            None => true,
+            Some(true) => false,
+            Some(false) => {
+                effects.push(Effect::Drop("the board is a copy of a device"));
+                effects.push(Effect::Leave);
+                self.phase = Phase::Ended;
+                return;
+            }
+        };
+        if held == self.held {
+            return;
+        }
+        self.held = held;
+        effects.push(Effect::Drop(if held {
+            "another board has the keys of this device; connecting as a copy"
+        } else {
+            "the board was kept as the device"
+        }));
+        self.phase = Phase::Waiting { until_ms: now_ms };
+    }
+
+    /// Returns the process as which a copy connects; none for the device itself.
+    pub(super) fn copy(&self) -> Option<BootId> {
+        self.held.then_some(self.identity.boot)
+    }
+
+    /// Ends the session of a board that is known to be a copy.
+    pub(super) fn end(&mut self) {
+        self.phase = Phase::Ended;
     }
 
     fn welcome(&mut self, welcome: &Welcome, now_ms: u64, effects: &mut Vec<Effect>) {

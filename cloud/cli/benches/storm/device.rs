@@ -148,6 +148,7 @@ impl Device {
                 firmware_abi: "none".into(),
             },
             capabilities: Vec::new(),
+            hardware: None,
             directive_counter: 0,
             streams: vec![StreamInfo {
                 stream: self.stream,

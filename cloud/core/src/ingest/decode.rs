@@ -43,6 +43,7 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, String> {
         Up::Hello(mut hello) => check_hello(&hello).map(|()| {
             let can_enroll = hello.capabilities.iter().any(|name| name == CAN_ENROLL);
             hello.capabilities = can_enroll.then(|| CAN_ENROLL.to_owned()).into_iter().collect();
+            hello.hardware = hello.hardware.filter(|text| text.len() == 64);
             Decoded::Hello(hello)
         }),
         Up::Batch(batch) => decode_batch(&batch),

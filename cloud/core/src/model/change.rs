@@ -2,14 +2,15 @@
 
 use std::net::IpAddr;
 
+use iottly_protocol::enroll::DeviceKey;
 use iottly_protocol::release::LeaseId;
 use iottly_protocol::tuf::Instant;
 use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
 use super::{
-    Definition, EnrolmentKeyId, Limits, NewEnrolmentKey, NewLease, NewRollout, OutgoingOrder, Replay,
-    RolloutCommand, RolloutId, RolloutKind, SecretHash, SnippetEdit, SnippetId, StoredRelease, Token,
+    Approval, Definition, EnrolmentKeyId, Limits, NewEnrolmentKey, NewLease, NewRollout, OutgoingOrder,
+    Replay, RolloutCommand, RolloutId, RolloutKind, SecretHash, SnippetEdit, SnippetId, StoredRelease, Token,
     TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
@@ -70,6 +71,17 @@ pub enum Change {
     CreateEnrolmentKey(Box<NewEnrolmentKey>),
     /// Removes an enrolment key; the devices that were created with it stay.
     DeleteEnrolmentKey(EnrolmentKeyId),
+    /// Adds the device of a board that waits; the board fetches its secret when it asks again.
+    ApproveBoard(Box<Approval>),
+    /// Keeps one of several boards that log in as one device, by its number.
+    KeepCopy {
+        /// The device.
+        device: DeviceId,
+        /// Number of the copy that is kept.
+        number: u32,
+    },
+    /// Rejects a board that waits, named by its device key; what remains is the audit entry.
+    RejectBoard(DeviceKey),
     /// Changes the given properties of a device; the others keep their values.
     UpdateDevice {
         /// The device.
@@ -319,6 +331,13 @@ impl Change {
             Self::ReplaceDevice { device, .. } => entry("device.replace", device, &""),
             Self::CreateEnrolmentKey(new) => entry("enrolmentkey.create", &new.key.id, &new.key.name),
             Self::DeleteEnrolmentKey(id) => entry("enrolmentkey.delete", id, &""),
+            Self::ApproveBoard(approval) => entry(
+                "device.approve",
+                &approval.device,
+                &format!("board with the key {}", approval.request.device_key()),
+            ),
+            Self::KeepCopy { device, number } => entry("device.keep", device, &format!("copy {number}")),
+            Self::RejectBoard(key) => entry("device.reject", &"", &format!("board with the key {key}")),
             Self::UpdateDevice {
                 device,
                 group,

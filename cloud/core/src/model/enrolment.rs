@@ -1,7 +1,7 @@
 //! Enrolment keys and the identities of enrolled devices, as the store keeps them.
 
-use iottly_protocol::GroupId;
-use iottly_protocol::enroll::{DeviceKey, SealingKey};
+use iottly_protocol::enroll::{DeviceKey, ProvenEnrollment, SealingKey};
+use iottly_protocol::{DeviceId, GroupId};
 
 use super::{EnrolmentKeyId, Scope, SecretHash, UnixMs};
 
@@ -31,6 +31,23 @@ pub struct EnrolmentKey {
     pub tags: Vec<String>,
     /// Time without a connection after which a device of the key is deleted, in milliseconds; none for never.
     pub ephemeral_ms: Option<UnixMs>,
+    /// True if a person has to approve each board.
+    pub waiting: bool,
+}
+
+/// Board that a person approves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approval {
+    /// Id of the new device.
+    pub device: DeviceId,
+    /// Request of the board.
+    pub request: ProvenEnrollment,
+    /// Hash of the enrolment key that the board came with, if it has one.
+    pub key: Option<SecretHash>,
+    /// Name of the device; none for the one that the board wants.
+    pub name: Option<String>,
+    /// Group of the device; none for the one of the enrolment key, or `_orphaned`.
+    pub group: Option<GroupId>,
 }
 
 /// Enrolment key to create.

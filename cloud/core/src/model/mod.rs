@@ -14,6 +14,7 @@ mod access;
 mod change;
 mod code;
 mod code_room;
+mod copies;
 mod definition;
 mod device_settings;
 mod enrolment;
@@ -32,11 +33,12 @@ pub use code::{
     MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetKind,
 };
 pub use code_room::{CodeRoom, MAX_PROJECT_CODE_BYTES};
+pub use copies::{CopyFate, DeviceCopy};
 pub use definition::{
     Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised,
 };
 pub use device_settings::{AcknowledgedSettings, SettingsState};
-pub use enrolment::{DeviceIdentity, EnrolmentKey, MAX_ENROLMENT_KEYS, NewEnrolmentKey};
+pub use enrolment::{Approval, DeviceIdentity, EnrolmentKey, MAX_ENROLMENT_KEYS, NewEnrolmentKey};
 pub use ids::{EnrolmentKeyId, OrganizationId, RolloutId, SnippetId, TokenId, UserId, WebhookId};
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};

@@ -21,13 +21,13 @@ function loop() {
 ";
 
 /// Cloud with its one port and a client of its project.
-struct Site {
-    home: CloudHome,
-    cloud: Process,
-    api: Api,
+pub(crate) struct Site {
+    pub(crate) home: CloudHome,
+    pub(crate) cloud: Process,
+    pub(crate) api: Api,
 }
 
-fn site() -> Site {
+pub(crate) fn site() -> Site {
     let home = CloudHome::new();
     let listen = format!("127.0.0.1:{}", free_port());
     let cloud = home.start_with(&["--listen", &listen]);
@@ -38,7 +38,7 @@ fn site() -> Site {
 
 impl Site {
     /// Runs a command of the operator; returns its JSON.
-    fn operator(&self, words: &[&str]) -> Value {
+    pub(crate) fn operator(&self, words: &[&str]) -> Value {
         let access = [
             "--url",
             &self.api.url,
@@ -54,12 +54,12 @@ impl Site {
         serde_json::from_str(&out).expect("JSON")
     }
 
-    fn board(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn board(&self, name: &str) -> std::path::PathBuf {
         self.home.dir.path().join(name)
     }
 }
 
-fn enroll(url: &str, data: &Path) -> Output {
+pub(crate) fn enroll(url: &str, data: &Path) -> Output {
     Command::new(agent_program())
         .args(["enroll", url, "--data"])
         .arg(data)

@@ -1,16 +1,20 @@
 //! The promises that cross crates, with real processes.
 
 mod api;
+mod approval;
 mod browser;
 mod clocks;
+mod clones;
 #[path = "../../../store/tests/it/cluster.rs"]
 mod cluster;
+mod commands;
 mod containers;
 mod delivery;
 mod demo;
 mod dev;
 mod enrolment;
 mod fleet;
+mod full;
 mod memory;
 mod one_port;
 mod release;

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use iottly_e2e::{PATIENCE, Process, alone, beside_others, iottly, program, secrets, wait_for};
+use iottly_e2e::{Api, PATIENCE, Process, alone, beside_others, iottly, program, secrets, wait_for};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -17,18 +17,19 @@ use tempfile::TempDir;
 const QUIET_LOG: u64 = 100_000;
 
 /// A cloud with a limit of open files, and a device that may log in.
-struct Cloud {
-    process: Process,
+pub(crate) struct Cloud {
+    pub(crate) process: Process,
     http: SocketAddr,
-    mqtt: SocketAddr,
+    pub(crate) mqtt: SocketAddr,
     metrics: Option<SocketAddr>,
-    device: String,
-    secret: String,
-    dir: TempDir,
+    pub(crate) device: String,
+    pub(crate) secret: String,
+    pub(crate) api: Api,
+    pub(crate) dir: TempDir,
 }
 
 impl Cloud {
-    fn start(files: u32, more: &[&str]) -> Self {
+    pub(crate) fn start(files: u32, more: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let text = |name: &str| dir.path().join(name).to_str().expect("utf-8").to_owned();
         let (data, out) = (text("cloud"), text("device"));
@@ -78,13 +79,16 @@ impl Cloud {
             address("http").expect("an address"),
             address("mqtt").expect("an address"),
         );
-        let device = made["device_id"].as_str().expect("an id").to_owned();
+        let field = |name: &str| made[name].as_str().expect("a field").to_owned();
+        let device = field("device_id");
+        let api = Api::new(&format!("http://{http}"), &field("token"), &field("project_id"));
         Self {
             http,
             mqtt,
             metrics: address("metrics"),
             device,
             secret: secret.to_owned(),
+            api,
             process,
             dir,
         }
@@ -154,7 +158,7 @@ fn exchange(address: SocketAddr, request: &[u8], wanted: usize) -> Vec<u8> {
     answer
 }
 
-fn connect_packet(client_id: &str, user: &str, secret: &str) -> Vec<u8> {
+pub(crate) fn connect_packet(client_id: &str, user: &str, secret: &str) -> Vec<u8> {
     let text = |text: &str| {
         [
             &u16::try_from(text.len()).expect("short").to_be_bytes()[..],

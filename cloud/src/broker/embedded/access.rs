@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use iottly_protocol::{DeviceId, ProjectId, Topic};
+use iottly_protocol::{ProjectId, Topic};
 use mqtt5::MqttError;
 use mqtt5::broker::{AuthProvider, AuthResult};
 use mqtt5::packet::connect::ConnectPacket;
 use mqtt5::protocol::v5::reason_codes::ReasonCode;
 
 use super::pace::Pace;
+use super::peers::{ClientId, Peers};
 use super::rates::{Cost, Rates};
 use super::seat::Seat;
 use crate::broker::Authenticator;
@@ -27,6 +28,7 @@ pub(super) struct Access {
     pace: Pace,
     rates: Arc<Rates>,
     devices: Arc<Places<ProjectId>>,
+    peers: Arc<Peers>,
 }
 
 impl Access {
@@ -35,12 +37,14 @@ impl Access {
         authenticator: Arc<dyn Authenticator>,
         rates: Arc<Rates>,
         devices: Arc<Places<ProjectId>>,
+        peers: Arc<Peers>,
     ) -> Self {
         Self {
             authenticator,
             pace: Pace::default(),
             rates,
             devices,
+            peers,
         }
     }
 
@@ -51,13 +55,14 @@ impl Access {
         seat: &Seat,
     ) -> Result<AuthResult, MqttError> {
         let refused = |code| Ok(AuthResult::fail(code));
-        let Ok(device) = connect.client_id.parse::<DeviceId>() else {
+        let Ok(client) = connect.client_id.parse::<ClientId>() else {
             return refused(ReasonCode::ClientIdentifierNotValid);
         };
+        let device = client.device;
         let (Some(user), Some(secret)) = (&connect.username, &connect.password) else {
             return refused(ReasonCode::BadUsernameOrPassword);
         };
-        if *user != connect.client_id || secret.len() > MAX_SECRET {
+        if *user != device.to_string() || secret.len() > MAX_SECRET {
             return refused(ReasonCode::BadUsernameOrPassword);
         }
         let turn = match seat.address {
@@ -75,7 +80,8 @@ impl Access {
                 if !seat.sit_down(place) {
                     return refused(ReasonCode::ServerBusy);
                 }
-                Ok(AuthResult::success_with_user(connect.client_id.clone()))
+                self.peers.arrived(client, from.ip());
+                Ok(AuthResult::success_with_user(device.to_string()))
             }
             Ok(None) => {
                 tracing::warn!(device.id = %device, peer.address = %from, "refused an MQTT login: wrong device or secret");
@@ -101,13 +107,11 @@ pub(super) struct Visitor {
     pub(super) seat: Arc<Seat>,
 }
 
-/// Returns the device of a connection; client id and user are the same for every admitted device.
-fn who(client_id: &str, user: Option<&str>) -> Option<DeviceId> {
-    if user == Some(client_id) {
-        client_id.parse().ok()
-    } else {
-        None
-    }
+/// Returns the device of a connection, or the copy of a device; the device in the client id is the user of every admitted
+/// connection.
+fn who(client_id: &str, user: Option<&str>) -> Option<ClientId> {
+    let client: ClientId = client_id.parse().ok()?;
+    (user == Some(client.device.to_string().as_str())).then_some(client)
 }
 
 type Done<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -127,10 +131,19 @@ impl AuthProvider for Visitor {
         user_id: Option<&'a str>,
         topic: &'a str,
     ) -> Done<'a, bool> {
-        let device = who(client_id, user_id);
-        let allowed = topic
-            .parse::<Topic>()
-            .is_ok_and(|topic| topic.is_from_device() && Some(topic.device()) == device);
+        let allowed = match (topic.parse(), who(client_id, user_id)) {
+            (Ok(topic), Some(ClientId { device, copy: None })) => {
+                Topic::is_from_device(&topic) && topic.device() == device
+            }
+            (
+                Ok(Topic::Held(own)),
+                Some(ClientId {
+                    device,
+                    copy: Some(_),
+                }),
+            ) => own == device,
+            _ => false,
+        };
         Box::pin(std::future::ready(allowed))
     }
 
@@ -140,9 +153,18 @@ impl AuthProvider for Visitor {
         user_id: Option<&'a str>,
         topic_filter: &'a str,
     ) -> Done<'a, bool> {
-        let device = who(client_id, user_id);
         // Wildcards and shared subscriptions do not parse as a topic.
-        let allowed = matches!(topic_filter.parse(), Ok(Topic::Down(own)) if Some(own) == device);
+        let allowed = match (topic_filter.parse(), who(client_id, user_id)) {
+            (Ok(Topic::Down(own)), Some(ClientId { device, copy: None }))
+            | (
+                Ok(Topic::Held(own)),
+                Some(ClientId {
+                    device,
+                    copy: Some(_),
+                }),
+            ) => own == device,
+            _ => false,
+        };
         Box::pin(std::future::ready(allowed))
     }
 }

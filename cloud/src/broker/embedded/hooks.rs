@@ -13,6 +13,7 @@ use mqtt5::broker::{
     BrokerEventHandler, ClientDisconnectEvent, ClientPublishEvent, PublishAction, RetainedSetEvent,
 };
 
+use super::peers::{ClientId, Peers};
 use super::rates::{Cost, Rates};
 use crate::broker::Uplink;
 
@@ -22,15 +23,17 @@ pub(super) struct Hooks {
     rates: Arc<Rates>,
     router: OnceLock<Weak<MessageRouter>>,
     closing: AtomicBool,
+    peers: Arc<Peers>,
 }
 
 impl Hooks {
-    pub(super) fn new(uplink: Arc<dyn Uplink>, rates: Arc<Rates>) -> Self {
+    pub(super) fn new(uplink: Arc<dyn Uplink>, rates: Arc<Rates>, peers: Arc<Peers>) -> Self {
         Self {
             uplink,
             rates,
             router: OnceLock::new(),
             closing: AtomicBool::new(false),
+            peers,
         }
     }
 
@@ -79,6 +82,13 @@ impl BrokerEventHandler for Hooks {
                     self.uplink.status(device, event.payload).await;
                     PublishAction::Continue
                 }
+                Ok(Topic::Held(device)) => {
+                    self.slow_down(device, Cost::Message, event.payload.len()).await;
+                    let address = event.client_id.parse().ok();
+                    let address = address.and_then(|client| self.peers.address(client));
+                    self.uplink.held(device, address, event.payload).await;
+                    PublishAction::Handled
+                }
                 // Not reached: devices may not publish to other topics.
                 Ok(Topic::Down(_)) | Err(_) => PublishAction::Handled,
             }
@@ -100,7 +110,7 @@ impl BrokerEventHandler for Hooks {
     /// On a takeover, the old connection ends after the new one has started: only the last connection counts.
     fn on_client_disconnect<'a>(&'a self, event: ClientDisconnectEvent) -> Done<'a, ()> {
         Box::pin(async move {
-            let Ok(device) = event.client_id.parse::<DeviceId>() else {
+            let Ok(client) = event.client_id.parse::<ClientId>() else {
                 return;
             };
             if self.is_closing() {
@@ -112,7 +122,10 @@ impl BrokerEventHandler for Hooks {
             {
                 return;
             }
-            self.uplink.disconnected(device).await;
+            self.peers.left(client);
+            if client.copy.is_none() {
+                self.uplink.disconnected(client.device).await;
+            }
         })
     }
 }

@@ -1,7 +1,8 @@
 //! Broker inside the process: crate `mqtt5` behind the [`Broker`] trait. None of its types leave this folder.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,8 +30,11 @@ mod first;
 mod gate;
 mod hooks;
 mod pace;
+mod peers;
 mod rates;
 mod seat;
+
+use peers::{ClientId, Peers};
 
 pub use entrance::{ByteStream, MqttEntrance, websocket_accept};
 
@@ -63,6 +67,9 @@ pub struct EmbeddedConfig {
 pub struct EmbeddedBroker {
     router: Arc<MessageRouter>,
     hooks: Arc<hooks::Hooks>,
+    peers: Arc<Peers>,
+    /// Devices with copies, without a decision; bounded by the devices.
+    held: RwLock<HashSet<DeviceId>>,
     address: Option<SocketAddr>,
     entrance: MqttEntrance,
     stop: broadcast::Sender<()>,
@@ -120,7 +127,8 @@ impl EmbeddedBroker {
             .transpose()
             .map_err(|error| failed(error.to_string()))?;
         let (bounds, rates) = (config.edge.bounds, Arc::new(rates::Rates::default()));
-        let hooks = Arc::new(hooks::Hooks::new(uplink, Arc::clone(&rates)));
+        let peers = Arc::new(Peers::default());
+        let hooks = Arc::new(hooks::Hooks::new(uplink, Arc::clone(&rates), Arc::clone(&peers)));
         let mut settings = settings(bounds.devices);
         settings.event_handler = Some(Arc::clone(&hooks) as _);
         settings.validate().map_err(|error| failed(error.to_string()))?;
@@ -137,7 +145,12 @@ impl EmbeddedBroker {
             router: Arc::clone(&router),
             stats: Arc::new(BrokerStats::new()),
             monitor: Arc::new(ResourceMonitor::new(limits(bounds.devices))),
-            access: Arc::new(access::Access::new(authenticator, rates, devices)),
+            access: Arc::new(access::Access::new(
+                authenticator,
+                rates,
+                devices,
+                Arc::clone(&peers),
+            )),
             waiting: Places::new(bounds.logins, bounds.logins_per_address),
             trusted: Trusted::new(&config.edge.trusted_proxies),
             config: Arc::new(settings),
@@ -154,6 +167,8 @@ impl EmbeddedBroker {
         Ok(Self {
             router,
             hooks,
+            peers,
+            held: RwLock::default(),
             address,
             entrance,
             stop,
@@ -232,6 +247,17 @@ impl Broker for EmbeddedBroker {
             let reason = format!("{} bytes exceed the limit of {MAX_PUBLISH_BYTES}", payload.len());
             return Err(BrokerError::Publish { topic, reason });
         }
+        if self
+            .held
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(&device)
+        {
+            return Err(BrokerError::Publish {
+                topic,
+                reason: "several boards log in as this device, and no operator has kept one".into(),
+            });
+        }
         if !self.is_connected(device).await {
             return Err(BrokerError::Publish {
                 topic,
@@ -247,6 +273,28 @@ impl Broker for EmbeddedBroker {
         Ok(())
     }
 
+    fn hold(&self, device: DeviceId, held: bool) {
+        let mut all = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        if held {
+            all.insert(device);
+        } else {
+            all.remove(&device);
+        }
+    }
+
+    async fn tell_copies(&self, device: DeviceId, payload: Bytes) {
+        for topic in [Topic::Held(device), Topic::Down(device)] {
+            let packet = PublishPacket::new(topic.to_string(), payload.clone(), QoS::AtLeastOnce);
+            self.router
+                .route_message_with_deadline(&packet, None, Instant::now())
+                .await;
+        }
+    }
+
+    fn address(&self, device: DeviceId) -> Option<IpAddr> {
+        self.peers.address(ClientId { device, copy: None })
+    }
+
     async fn is_connected(&self, device: DeviceId) -> bool {
         self.router.is_connected(&device.to_string()).await
     }
@@ -254,6 +302,9 @@ impl Broker for EmbeddedBroker {
     async fn disconnect(&self, device: DeviceId) {
         self.hooks.revoked(device).await;
         self.router.disconnect_client(&device.to_string()).await;
+        for copy in self.peers.copies(device) {
+            self.router.disconnect_client(&copy).await;
+        }
     }
 
     async fn shutdown(&self) {

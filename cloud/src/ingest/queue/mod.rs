@@ -2,9 +2,10 @@
 //! project, so that a sender of many events delays only its own.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use iottly_protocol::{DeviceId, ProjectId, Status};
+use iottly_protocol::{DeviceId, Hello, ProjectId, Status};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -38,6 +39,8 @@ pub(super) struct Job {
 pub(super) enum What {
     Publish(Result<Decoded, String>),
     Status(Status),
+    /// Hello of one of several boards that share the keys of the device, with its address.
+    Held(Hello, Option<IpAddr>),
     Disconnected,
 }
 

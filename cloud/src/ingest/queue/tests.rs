@@ -38,6 +38,7 @@ fn hello() -> What {
         versions,
         capabilities: Vec::new(),
         directive_counter: 0,
+        hardware: None,
         streams: Vec::new(),
     };
     What::Publish(Ok(Decoded::Hello(hello)))

@@ -25,7 +25,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 16] = [
+const STEPS: [(i64, &str, &str); 18] = [
     (
         1,
         "initial",
@@ -106,6 +106,16 @@ const STEPS: [(i64, &str, &str); 16] = [
         18,
         "groups of tokens and addresses",
         include_str!("../../migrations/postgres/0018_groups_of_tokens_and_addresses.sql"),
+    ),
+    (
+        19,
+        "waiting_keys",
+        include_str!("../../migrations/postgres/0019_waiting_keys.sql"),
+    ),
+    (
+        20,
+        "device_copies",
+        include_str!("../../migrations/postgres/0020_device_copies.sql"),
     ),
 ];
 

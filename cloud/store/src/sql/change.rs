@@ -6,7 +6,7 @@ use iottly_protocol::ProjectId;
 use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
-    Backend, audit, branches, code_usage, codec, definitions, device_settings, devices, enrolment,
+    Backend, audit, branches, code_usage, codec, copies, definitions, device_settings, devices, enrolment,
     enrolment_keys, erase, groups, leases, releases, revisions, rollouts, tokens, usage,
 };
 use crate::write_turns::Lane;
@@ -106,6 +106,10 @@ async fn run(
         }
         Change::CreateEnrolmentKey(new) => enrolment_keys::add(tx, project, &new).await?,
         Change::DeleteEnrolmentKey(id) => enrolment_keys::delete(tx, project, id).await?,
+        Change::ApproveBoard(approval) => enrolment::approve(tx, project, &approval, now).await?,
+        // The cloud's list of waiting boards is no part of the database; what remains is the audit entry.
+        Change::RejectBoard(_) => 1,
+        Change::KeepCopy { device, number } => copies::keep(tx, project, device, number).await?,
         Change::UpdateDevice {
             device,
             group,

@@ -5,13 +5,16 @@ use iottly_protocol::enroll::{DeviceKey, ProvenEnrollment, SealingKey};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use super::db::{self, Conn};
-use super::{Backend, audit, codec, device_secrets, devices, enrolment_keys, groups};
+use super::{Backend, audit, codec, copies, device_secrets, devices, enrolment_keys, groups};
 use crate::write_turns::Lane;
-use crate::{EnrolmentStore, Grant, NewDevice, NewSecret, Result, StoreError};
+use crate::{Enrolment, EnrolmentStore, Grant, NewDevice, NewSecret, Result, StoreError};
 use iottly_core::enrol::{
-    Admission, Facts, KeyFacts, Named, Owner, PairCodeFacts, Refusal, RenewalRefusal, decide, decide_legacy,
+    Admission, Decision, Facts, KeyFacts, Named, Owner, PairCodeFacts, Refusal, RenewalRefusal, decide,
+    decide_legacy,
 };
-use iottly_core::model::{DeviceIdentity, EnrolmentKey, Principal, Scope, SecretHash, UnixMs};
+use iottly_core::model::{
+    Approval, DeviceCopy, DeviceIdentity, EnrolmentKey, Principal, Scope, SecretHash, UnixMs,
+};
 
 /// Name of the requester in audit entries about enrolment.
 const BOARD: &str = "board";
@@ -34,20 +37,26 @@ impl EnrolmentStore for Backend {
         code: Option<SecretHash>,
         grant: &Grant,
         now: UnixMs,
-    ) -> Result<std::result::Result<(Scope, Admission), Refusal>> {
+    ) -> Result<std::result::Result<Enrolment, Refusal>> {
         let _turn = self.turns.take(Lane::Enrolment).await;
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
         // Read twice: the first time to know which project to lock.
-        let Some(project) = named(&mut tx, request, code).await?.map(|named| named.project()) else {
-            return Ok(Err(Refusal::Unknown));
+        let project = match (request.code(), named(&mut tx, request, code).await?) {
+            (_, Some(named)) => named.project(),
+            (Some(_), None) => return Ok(Err(Refusal::Unknown)),
+            // A board that was approved has a device without ever having had a code.
+            (None, None) => match owner(&mut tx, request.device_key()).await? {
+                Some(owner) => owner.scope.project,
+                None => return Ok(Ok(Enrolment::Waiting(None))),
+            },
         };
         sqlx::query(db::LOCK_PROJECT)
             .bind(codec::id(&project))
             .fetch_optional(&mut *tx)
             .await?;
         let named = named(&mut tx, request, code).await?;
-        let shown = named.as_ref().map(shown).unwrap_or_default();
+        let shown = named.as_ref().map_or_else(|| "without a code".to_owned(), shown);
         let facts = Facts {
             named,
             owner: owner(&mut tx, request.device_key()).await?,
@@ -58,7 +67,8 @@ impl EnrolmentStore for Backend {
         };
         let by = Principal::system(project, BOARD);
         let admission = match decide(request, facts, now) {
-            Ok(admission) => admission,
+            Ok(Decision::Admit(admission)) => admission,
+            Ok(Decision::Wait(key)) => return Ok(Ok(Enrolment::Waiting(key))),
             Err(refusal) => {
                 let entry = (
                     "device.enrol_refused",
@@ -82,7 +92,17 @@ impl EnrolmentStore for Backend {
         let entry = ("device.enrol", scope.device.to_string(), detail);
         audit::append(&mut tx, project, &by, entry, now).await?;
         tx.commit().await?;
-        Ok(Ok((scope, admission)))
+        Ok(Ok(Enrolment::Admitted(scope, admission)))
+    }
+
+    async fn device_of_key(&self, key: DeviceKey) -> Result<Option<Scope>> {
+        let row = sqlx::query("SELECT project, device FROM device_keys WHERE device_key = $1")
+            .bind(&key.as_bytes()[..])
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref()
+            .map(|row| codec::scope(row, "device_keys", "device"))
+            .transpose()
     }
 
     async fn upgrade_device(
@@ -180,6 +200,18 @@ impl EnrolmentStore for Backend {
             .collect()
     }
 
+    async fn device_copies(&self) -> Result<Vec<(Scope, DeviceCopy)>> {
+        copies::all(&self.readers).await
+    }
+
+    async fn put_copies(&self, scope: Scope, copies: &[DeviceCopy]) -> Result<()> {
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut writer).await?;
+        copies::put(&mut tx, scope, copies).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     async fn cloud_key(&self, name: &str, fresh: [u8; 32]) -> Result<[u8; 32]> {
         let mut writer = self.write().await?;
         sqlx::query("INSERT INTO cloud_keys (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
@@ -258,20 +290,23 @@ fn kind(admission: &Admission) -> &'static str {
         Admission::Again(_) => "asked again",
         Admission::Rekey(_) => "made new keys",
         Admission::Create(_) => "created",
+        Admission::Fetch(_) => "fetched its first secret",
         Admission::Upgrade(_) => "got its first key",
     }
 }
 
 async fn owner(tx: &mut Conn, key: DeviceKey) -> Result<Option<Owner>> {
-    let row = sqlx::query("SELECT project, device, enrolled FROM device_keys WHERE device_key = $1")
-        .bind(&key.as_bytes()[..])
-        .fetch_optional(tx)
-        .await?;
+    let query = sqlx::query(
+        "SELECT k.project, k.device, k.enrolled, EXISTS (SELECT 1 FROM device_secrets s WHERE s.project = k.project \
+         AND s.device = k.device) AS has_secret FROM device_keys k WHERE k.device_key = $1",
+    );
+    let row = query.bind(&key.as_bytes()[..]).fetch_optional(tx).await?;
     row.as_ref()
         .map(|row| {
             Ok(Owner {
                 scope: codec::scope(row, "device_keys", "device")?,
                 enrolled: codec::get(row, "enrolled")?,
+                has_secret: codec::get(row, "has_secret")?,
             })
         })
         .transpose()
@@ -295,7 +330,7 @@ async fn apply(
             (*scope, None)
         }
         // Keys and place stay; only the secret is new.
-        Admission::Again(scope) => {
+        Admission::Again(scope) | Admission::Fetch(scope) => {
             device_secrets::replace(tx, *scope, &grant.secret, now).await?;
             return Ok(*scope);
         }
@@ -305,10 +340,63 @@ async fn apply(
             device_secrets::replace(tx, *scope, &grant.secret, now).await?;
             return Ok(*scope);
         }
-        Admission::Create(key) => (create(tx, request, key, grant).await?, key.ephemeral_ms),
+        Admission::Create(key) => {
+            let scope = Scope {
+                project: key.project,
+                device: grant.device,
+            };
+            let group = group(tx, key).await?;
+            create(tx, request, scope, None, group).await?;
+            of_key(tx, scope, key).await?;
+            (scope, key.ephemeral_ms)
+        }
     };
     put_keys(tx, scope, request, ephemeral, now).await?;
     device_secrets::replace(tx, scope, &grant.secret, now).await?;
+    clear_secret(tx, scope, request).await?;
+    Ok(scope)
+}
+
+/// Adds the device of a board that a person approves. It has no secret until its board asks again.
+pub(super) async fn approve(
+    tx: &mut Conn,
+    project: ProjectId,
+    approval: &Approval,
+    now: UnixMs,
+) -> Result<u64> {
+    let (request, device) = (&approval.request, approval.device);
+    let scope = Scope { project, device };
+    let key = match approval.key {
+        Some(hash) => {
+            let known = enrolment_keys::by_hash(tx, hash).await?;
+            let own = known.filter(|key| key.project == project);
+            Some(own.ok_or_else(|| StoreError::Missing {
+                what: "enrolment key",
+                name: "of the board".to_owned(),
+            })?)
+        }
+        None => None,
+    };
+    let group = match (approval.group, &key) {
+        (None, Some(key)) => group(tx, key).await?,
+        (named, _) => groups::or_orphaned(tx, project, named).await?,
+    };
+    create(tx, request, scope, approval.name.clone(), group).await?;
+    if let Some(key) = &key {
+        super::full(
+            codec::signed(key.uses),
+            "devices of this enrolment key",
+            codec::signed(key.max_uses),
+        )?;
+        of_key(tx, scope, key).await?;
+    }
+    put_keys(tx, scope, request, key.and_then(|key| key.ephemeral_ms), now).await?;
+    clear_secret(tx, scope, request).await?;
+    Ok(1)
+}
+
+/// Ends the secret that a device had before its enrolment, and notes what its board says.
+async fn clear_secret(tx: &mut Conn, scope: Scope, request: &ProvenEnrollment) -> Result<()> {
     let board = request.board();
     // The secret from before the enrolment ends, too: no text has a hash of zeros.
     sqlx::query("UPDATE devices SET secret = $3, mac = coalesce($4, mac) WHERE project = $1 AND id = $2")
@@ -318,22 +406,21 @@ async fn apply(
         .bind(board.mac.as_deref())
         .execute(&mut *tx)
         .await?;
-    Ok(scope)
+    Ok(())
 }
 
-/// Creates a device of an enrolment key.
-async fn create(tx: &mut Conn, request: &ProvenEnrollment, key: &KeyFacts, grant: &Grant) -> Result<Scope> {
-    let scope = Scope {
-        project: key.project,
-        device: grant.device,
-    };
-    let group = group(tx, key).await?;
-    devices::admit(tx, key.project).await?;
+/// Creates a device for a board: with this name, or the one that the board wants.
+async fn create(
+    tx: &mut Conn,
+    request: &ProvenEnrollment,
+    scope: Scope,
+    name: Option<String>,
+    group: GroupId,
+) -> Result<()> {
+    devices::admit(tx, scope.project).await?;
     let id = scope.device.to_string();
-    let name = request
-        .board()
-        .name
-        .clone()
+    let name = name
+        .or_else(|| request.board().name.clone())
         .unwrap_or_else(|| format!("board {}", &id[..8]));
     let device = NewDevice {
         scope,
@@ -341,10 +428,13 @@ async fn create(tx: &mut Conn, request: &ProvenEnrollment, key: &KeyFacts, grant
         group,
         secret: device_secrets::NONE,
     };
-    devices::create(tx, &device).await?;
+    devices::create(tx, &device).await
+}
+
+/// Gives a new device the tags of its enrolment key, and counts it.
+async fn of_key(tx: &mut Conn, scope: Scope, key: &KeyFacts) -> Result<()> {
     devices::update(tx, scope.project, scope.device, None, None, Some(&key.tags)).await?;
-    enrolment_keys::count(tx, key).await?;
-    Ok(scope)
+    enrolment_keys::count(tx, key).await
 }
 
 /// Returns the group of a key's devices; `_orphaned` if the group was deleted.

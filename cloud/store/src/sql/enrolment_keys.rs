@@ -13,7 +13,7 @@ use iottly_core::model::{
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT project, id, name, prefix, created, expires, uses, max_uses, group_id, tags, ephemeral_ms \
+            "SELECT project, id, name, prefix, created, expires, uses, max_uses, group_id, tags, ephemeral_ms, waiting \
              FROM enrolment_keys WHERE ",
             $rest
         )
@@ -31,20 +31,22 @@ pub(super) async fn by_hash(tx: &mut Conn, hash: SecretHash) -> Result<Option<Ke
         .bind(&hash.0[..])
         .fetch_optional(tx)
         .await?;
-    let facts = |row: &Row| {
-        let found = key(row)?;
-        Ok(KeyFacts {
-            project: codec::project(row, "enrolment_keys", "project")?,
-            key: found.id,
-            expires: found.expires,
-            uses: found.uses,
-            max_uses: found.max_uses,
-            group: found.group,
-            tags: found.tags,
-            ephemeral_ms: found.ephemeral_ms,
-        })
-    };
     row.as_ref().map(facts).transpose()
+}
+
+fn facts(row: &Row) -> Result<KeyFacts> {
+    let found = key(row)?;
+    Ok(KeyFacts {
+        project: codec::project(row, "enrolment_keys", "project")?,
+        key: found.id,
+        expires: found.expires,
+        uses: found.uses,
+        max_uses: found.max_uses,
+        group: found.group,
+        tags: found.tags,
+        ephemeral_ms: found.ephemeral_ms,
+        waiting: found.waiting,
+    })
 }
 
 /// Adds a key, within the project's limit.
@@ -61,7 +63,7 @@ pub(super) async fn add(tx: &mut Conn, project: ProjectId, new: &NewEnrolmentKey
     let tags = serde_json::to_string(&key.tags).expect("a list of texts serializes without failing");
     sqlx::query(
         "INSERT INTO enrolment_keys (project, id, hash, name, prefix, created, expires, uses, max_uses, group_id, tags, \
-         ephemeral_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10, $11)",
+         ephemeral_ms, waiting) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $8, $9, $10, $11, $12)",
     )
     .bind(codec::id(&project))
     .bind(codec::id(&key.id))
@@ -74,6 +76,7 @@ pub(super) async fn add(tx: &mut Conn, project: ProjectId, new: &NewEnrolmentKey
     .bind(key.group.as_ref().map(codec::id))
     .bind(codec::text(&tags))
     .bind(key.ephemeral_ms)
+    .bind(key.waiting)
     .execute(tx)
     .await
     .map_err(|error| taken(error, "enrolment key", &key.name))?;
@@ -123,5 +126,6 @@ fn key(row: &Row) -> Result<EnrolmentKey> {
             .transpose()?,
         tags: codec::json(codec::get(row, "tags")?, "enrolment_keys", "tags")?,
         ephemeral_ms,
+        waiting: codec::get(row, "waiting")?,
     })
 }

@@ -79,6 +79,7 @@ pub(super) async fn device(tx: &mut Conn, project: ProjectId, device: DeviceId, 
     for sql in [
         "DELETE FROM licences WHERE project = $1 AND device = $2",
         "DELETE FROM device_keys WHERE project = $1 AND device = $2",
+        "DELETE FROM device_copies WHERE project = $1 AND device = $2",
         "DELETE FROM device_secrets WHERE project = $1 AND device = $2",
         "DELETE FROM developer_lease_devices WHERE project = $1 AND device = $2",
     ] {
@@ -104,6 +105,7 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
     for sql in [
         "DELETE FROM licences WHERE project = $1",
         "DELETE FROM device_keys WHERE project = $1",
+        "DELETE FROM device_copies WHERE project = $1",
         "DELETE FROM device_secrets WHERE project = $1",
         "DELETE FROM enrolment_keys WHERE project = $1",
         "DELETE FROM devices WHERE project = $1",

@@ -13,6 +13,7 @@ mod code;
 mod code_usage;
 mod codec;
 mod commands;
+mod copies;
 mod definitions;
 mod device_secrets;
 mod device_settings;

@@ -26,7 +26,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 18] = [
+const STEPS: [(i64, &str, &str); 20] = [
     (
         1,
         "initial",
@@ -112,6 +112,16 @@ const STEPS: [(i64, &str, &str); 18] = [
         18,
         "groups of tokens and addresses",
         include_str!("../../migrations/sqlite/0018_groups_of_tokens_and_addresses.sql"),
+    ),
+    (
+        19,
+        "waiting_keys",
+        include_str!("../../migrations/sqlite/0019_waiting_keys.sql"),
+    ),
+    (
+        20,
+        "device_copies",
+        include_str!("../../migrations/sqlite/0020_device_copies.sql"),
     ),
 ];
 

@@ -69,6 +69,9 @@ suites! {
         orders_have_rising_counters_and_are_stored_while_the_lease_is_open,
         leases_are_bounded_and_a_device_is_in_one,
         leases_end_with_their_time_and_vanish_with_their_devices;
+    approval:
+        a_board_without_a_code_waits_and_fetches_its_secret,
+        a_waiting_key_lets_boards_in_by_approval_only;
     enrolment:
         a_pair_code_is_used_once_and_by_one_board,
         a_replaced_board_is_locked_out,

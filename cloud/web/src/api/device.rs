@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
-use iottly_protocol::DeviceId;
+use iottly_cloud::enrolment::EnrolmentError;
+use iottly_protocol::enroll::ShortCode;
+use iottly_protocol::{DeviceId, ProjectId};
 
 use super::Answer;
 use super::body::JsonBody;
@@ -157,6 +159,7 @@ pub(super) async fn create(
     Ok(Spaced(CreatedDevice {
         id: device,
         name,
+        short_code: short_code(access.services(), access.id(), &code)?,
         url: url(access.services(), &headers, &code),
         pair_code: code,
         expires: expires.into(),
@@ -167,6 +170,18 @@ pub(super) async fn create(
 /// Returns the URL that enrols a board with a code; none if the cloud has no TLS.
 fn url(services: &WebServices, headers: &HeaderMap, code: &str) -> Option<String> {
     services.enrol_url(headers, code.parse().ok()?)
+}
+
+/// Returns a short code that stands for a pair code.
+fn short_code(
+    services: &WebServices,
+    project: ProjectId,
+    code: &str,
+) -> Result<Option<ShortCode>, EnrolmentError> {
+    match code.parse() {
+        Ok(code) => services.enrolment.short_code(project, code),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Issues a pair code with which a new board takes over a device.
@@ -198,6 +213,7 @@ pub(super) async fn replace(access: DeviceAccess, headers: HeaderMap) -> Answer<
     Ok(Spaced(CreatedDevice {
         id: device,
         name,
+        short_code: short_code(access.services(), access.scope().project, &code)?,
         url: url(access.services(), &headers, &code),
         pair_code: code,
         expires: expires.into(),
@@ -218,6 +234,7 @@ pub(super) async fn delete(access: DeviceAccess) -> Answer<DeletedDevice> {
         .project()
         .change(Change::DeleteDevice(device), clock::now())
         .await?;
+    services.holds.forget(device).await;
     services.broker.disconnect(device).await;
     let began = Instant::now();
     let mut more = true;

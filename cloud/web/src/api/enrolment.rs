@@ -13,14 +13,18 @@ use serde::de::DeserializeOwned;
 use super::Answer;
 use super::body::read_within;
 use super::dto::{
-    ChallengeBody, ChallengeDto, EnrollBody, EnrolledDto, LegacyBody, OK, SecretBody, SecretDto,
+    ChallengeBody, ChallengeDto, EnrollBody, EnrollReply, EnrolledDto, LegacyBody, OK, PairCodeDto,
+    SecretBody, SecretDto, ShortCodeBody,
 };
 use super::spaced::Spaced;
 use crate::app::App;
 use crate::client::ClientAddress;
 use crate::error::ApiError;
 
-/// Makes a board a device of the project that its code belongs to.
+/// Makes a board a device of the project that its code belongs to, or lets it wait for a person's approval.
+///
+/// A board without a code, or with an enrolment key that waits, gets a short code for people, and repeats its request
+/// until an operator has decided (the device flow of RFC 8628; the signed request is the device code).
 ///
 /// A pair code works once; the board that used it gets a new secret when it asks again within an hour. A refusal has one text for
 /// every reason.
@@ -31,16 +35,16 @@ use crate::error::ApiError;
     security(()),
     request_body = EnrollBody,
     responses(
-        (status = 200, description = "The place of the board", body = EnrolledDto),
+        (status = 200, description = "The place of the board, or that it has to wait", body = EnrollReply),
         (status = 403, description = "The code is not valid, or belongs to another board"),
-        (status = 429, description = "Too many requests of this address have failed"),
+        (status = 429, description = "Too many requests of this address have failed, or too many boards wait"),
     )
 )]
 pub(super) async fn enrol(
     State(app): State<App>,
     Extension(ClientAddress(from)): Extension<ClientAddress>,
     request: Request,
-) -> Answer<EnrolledDto> {
+) -> Answer<EnrollReply> {
     let enrolment = &app.services.enrolment;
     enrolment.admit(from)?;
     let request: EnrollRequest = body::<EnrollBody>(request).await?.try_into()?;
@@ -82,6 +86,35 @@ fn proven(enrolment: &Enrolment, request: EnrollRequest, from: IpAddr) -> Result
         enrolment.failed(from);
         ApiError::invalid("invalid_proof", error.to_string())
     })
+}
+
+/// Returns the pair code that a short code stands for.
+///
+/// After five wrong codes an address has to wait for up to ten minutes.
+#[utoipa::path(
+    post,
+    path = "/enroll/short-code",
+    tag = "enrolment",
+    security(()),
+    request_body = ShortCodeBody,
+    responses(
+        (status = 200, description = "The pair code", body = PairCodeDto),
+        (status = 403, description = "The code is not valid"),
+        (status = 429, description = "This address has named too many wrong codes"),
+    )
+)]
+pub(super) async fn short_code(
+    State(app): State<App>,
+    Extension(ClientAddress(from)): Extension<ClientAddress>,
+    request: Request,
+) -> Answer<PairCodeDto> {
+    let body = body::<ShortCodeBody>(request).await?;
+    // A text that is no short code is not worth a guess.
+    let code = body.short_code.parse().map_err(|_| EnrolmentError::Refused)?;
+    Ok(Spaced(PairCodeDto {
+        pair_code: app.services.enrolment.pair_code(code, from)?.to_string(),
+        status: OK,
+    }))
 }
 
 /// Returns a challenge for a device to sign.
@@ -138,12 +171,16 @@ impl From<EnrolmentError> for ApiError {
     fn from(error: EnrolmentError) -> Self {
         match error {
             EnrolmentError::Refused => Self::forbidden(error.to_string()),
-            EnrolmentError::TooMany { wait_s } => {
+            EnrolmentError::TooMany { wait_s } | EnrolmentError::TooManyGuesses { wait_s } => {
                 Self::too_many("too_many_requests", error.to_string()).retry_after(wait_s)
             }
             EnrolmentError::TooOften => {
                 Self::too_many("too_many_requests", error.to_string()).retry_after(enrolment::TOO_OFTEN_S)
             }
+            EnrolmentError::Full => {
+                Self::too_many("too_many_requests", error.to_string()).retry_after(enrolment::TOO_OFTEN_S)
+            }
+            EnrolmentError::UnknownBoard => Self::missing(error.to_string()),
             EnrolmentError::Store(error) => error.into(),
             EnrolmentError::Random(_) | EnrolmentError::Root(_) => Self::internal(&error),
         }

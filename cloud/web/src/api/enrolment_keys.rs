@@ -81,6 +81,7 @@ pub(super) async fn create(
         group: body.deployment_group,
         tags: checked_tags(&body.tags)?,
         ephemeral_ms: body.ephemeral_hours.map(|hours| i64::from(hours) * HOUR_MS),
+        waiting: body.waiting,
     };
     let new = NewEnrolmentKey {
         hash: hash_secret(text.as_bytes()),

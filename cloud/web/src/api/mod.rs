@@ -6,6 +6,7 @@ mod body;
 mod branches;
 mod command;
 mod components;
+pub(crate) mod copies;
 mod definitions;
 mod device;
 mod device_search;
@@ -13,6 +14,8 @@ mod device_settings;
 pub(crate) mod dto;
 mod enrolment;
 mod enrolment_keys;
+mod event_feed;
+mod events;
 mod groups;
 pub(crate) mod health;
 mod history;
@@ -33,9 +36,11 @@ mod releases;
 mod rollouts;
 mod spaced;
 mod tokens;
+mod waiting;
 mod webhook_deliveries;
 mod webhook_settings;
 mod webhooks;
+mod whoami;
 
 use axum::routing::post;
 use utoipa_axum::router::OpenApiRouter;
@@ -45,6 +50,7 @@ use crate::app::App;
 use crate::error::ApiError;
 
 pub(crate) use history::{Page, page};
+pub(crate) use names::device_name;
 
 /// Maximum size of a request's body, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 256 << 10;
@@ -61,6 +67,7 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(limits::set))
         .routes(routes!(enrolment::enrol))
         .routes(routes!(enrolment::legacy))
+        .routes(routes!(enrolment::short_code))
         .routes(routes!(enrolment::challenge))
         .routes(routes!(enrolment::secret))
         .routes(routes!(organizations::all, organizations::create))
@@ -93,11 +100,16 @@ fn organization_routes() -> OpenApiRouter<App> {
 fn project_routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(projects::show, projects::update, projects::delete))
+        .routes(routes!(whoami::whoami))
         .routes(routes!(inspect::inspect))
+        .routes(routes!(events::of_project))
         .routes(routes!(pair_codes::all))
         .routes(routes!(pair_codes::one))
         .routes(routes!(enrolment_keys::all, enrolment_keys::create))
         .routes(routes!(enrolment_keys::delete))
+        .routes(routes!(waiting::all))
+        .routes(routes!(copies::all))
+        .routes(routes!(waiting::show, waiting::approve, waiting::reject))
         .routes(routes!(tokens::all, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::end_logins))
@@ -140,6 +152,7 @@ fn device_routes() -> OpenApiRouter<App> {
         .route("/device/", post(device::create))
         .routes(routes!(device::delete))
         .routes(routes!(device::replace))
+        .routes(routes!(copies::keep))
         .routes(routes!(device::props, device::set_props))
         .routes(routes!(device_settings::show, device_settings::set))
         .routes(routes!(command::send))
@@ -147,6 +160,7 @@ fn device_routes() -> OpenApiRouter<App> {
         .routes(routes!(command::show))
         .routes(routes!(command::cancel))
         .routes(routes!(logs::logs))
+        .routes(routes!(events::of_device))
         .routes(routes!(history::paginated::messages))
         .routes(routes!(history::export::messages))
         .routes(routes!(history::list::messages))

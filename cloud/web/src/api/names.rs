@@ -20,6 +20,11 @@ pub(super) fn name(what: &str, given: &str) -> Result<String, ApiError> {
     Ok(name.to_owned())
 }
 
+/// Returns the name of a device, checked like every [`name`].
+pub(crate) fn device_name(given: &str) -> Result<String, ApiError> {
+    name("name", given)
+}
+
 /// Checks a word that is usable in URLs and file names: 1 to 64 ASCII letters, digits, `.`, `_` or `-`, not
 /// starting with a dot or a dash.
 pub(super) fn word(what: &str, given: &str) -> Result<String, ApiError> {

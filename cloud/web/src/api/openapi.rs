@@ -98,6 +98,11 @@ fn parameter(name: &str) -> (Value, &'static str) {
         "token" => (uuid, "Id of the token"),
         "command" => (uuid, "Id of the command"),
         "snippet" => (uuid, "Id of the snippet"),
+        "copy" => (
+            json!({"type": "integer", "format": "int64", "minimum": 1}),
+            "Number of the board",
+        ),
+        "code" => (text, "Code that the board shows, such as 7K3M-9PQX"),
         "enrolmentkey" => (uuid, "Id of the enrolment key"),
         "webhook" => (uuid, "Id of the webhook"),
         "licence" => (

@@ -39,6 +39,7 @@ fn subject(method: &Method, route: &str) -> Option<Subject> {
     let route = route.strip_prefix(PROJECT)?.trim_end_matches('/');
     let parts: Vec<_> = route.split('/').skip(1).collect();
     match parts[..] {
+        ["whoami"] => Some(Subject::Token),
         ["device", "{device}", ..] | ["messages", "{device}"] => Some(Subject::Device),
         ["deploymentgroups", "{group}"] if method.is_safe() => Some(Subject::Group),
         ["deploymentgroups", "{group}", action] if GROUP_ACTIONS.contains(&action) => Some(Subject::Group),

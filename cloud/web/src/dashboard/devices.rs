@@ -1,7 +1,7 @@
 //! Pages with the project's devices, and with one device.
 
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use iottly_protocol::{CommandId, FirmwareReport, FirmwareState, GroupId};
 use maud::{Markup, html};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::layout::{IntoHtml, Page, failure};
 use super::visitor::{Refusal, Visitor};
-use super::{commands, events, login, person, text};
+use super::{commands, copies, enroll, events, login, person, text};
 use crate::api;
 use crate::app::App;
 use crate::auth::{DeviceAccess, ProjectAccess};
@@ -21,7 +21,16 @@ use iottly_core::model::{Device, Group, StoredLog, StoredMessage, UnixMs};
 const MESSAGES: usize = 50;
 const LOG_LINES: usize = 50;
 
-pub(super) async fn overview(State(app): State<App>, visitor: Result<Visitor, Refusal>) -> Response {
+pub(super) async fn overview(
+    visitor: Result<Visitor, Refusal>,
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Response {
+    if visitor.is_ok()
+        && let Some(redirect) = enroll::after_login(&headers, app.services.https)
+    {
+        return redirect;
+    }
     match visitor {
         Ok(visitor) => overview_page(&visitor.project)
             .await
@@ -44,7 +53,9 @@ async fn overview_page(access: &ProjectAccess) -> Result<Response, ApiError> {
         div.heading {
             h1 { "Devices" }
             p.muted { span #online-count { (online) } " of " (devices.len()) " online" }
+            a href="/enroll" { "Approve a board" }
         }
+        (copies::panel(&copies::of(access).await?))
         @if devices.is_empty() {
             section.card { p { "This project has no devices yet." } }
         }

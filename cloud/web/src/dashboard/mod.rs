@@ -8,7 +8,9 @@ mod account;
 mod assets;
 mod audit;
 mod commands;
+mod copies;
 mod devices;
+mod enroll;
 mod events;
 mod forms;
 mod join;
@@ -56,7 +58,9 @@ pub(crate) fn pages() -> Router<App> {
         .route("/members/{organization}/audit", get(audit::of_organization))
         .route("/members/{organization}/invite", post(members::invite))
         .route("/members/{organization}/change", post(members::change))
+        .route("/enroll", get(enroll::show).post(enroll::decide))
         .route("/devices/{device}", get(devices::device))
+        .route("/devices/{device}/keep", post(copies::keep))
         .route("/devices/{device}/command", post(commands::send))
         .route("/assets/{version}/{name}", get(assets::asset))
         .route("/favicon.ico", get(assets::favicon))

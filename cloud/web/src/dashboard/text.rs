@@ -1,6 +1,6 @@
 //! Formats times and payloads for pages.
 
-use iottly_protocol::date::civil_from_days;
+use iottly_filter::date;
 use iottly_protocol::limits::clip;
 
 use iottly_core::model::UnixMs;
@@ -10,11 +10,7 @@ const MAX_SHOWN_BYTES: usize = 4096;
 
 /// Formats a time as `2017-04-19T10:47:58.133Z`.
 pub(super) fn iso(at: UnixMs) -> String {
-    let (days, ms_of_day) = (at.div_euclid(86_400_000), at.rem_euclid(86_400_000));
-    let (year, month, day) = civil_from_days(days);
-    let (seconds, millis) = (ms_of_day / 1000, ms_of_day % 1000);
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    date::format(at) + "Z"
 }
 
 /// Formats a time of day as `10:47:58.133`.

@@ -308,7 +308,7 @@ impl ListenerState {
         }
         let stream = match &self.tls {
             None => Connection::Plain(stream),
-            Some(tls) => self.shake_hands(tls, stream, key).await?,
+            Some(tls) => self.shake_hands(tls, stream, key, place).await?,
         };
         let Some((protocol, stream)) = within(PROTOCOL, self.protocol(stream)).await? else {
             return Ok(None);
@@ -392,12 +392,15 @@ impl ListenerState {
     }
 
     /// Does the TLS handshake. A client that has sent nothing, or only part of its first record, does not
-    /// occupy a place for handshakes; other clients lose theirs to newcomers when all are taken.
+    /// occupy a place for handshakes; other clients lose theirs to newcomers when all are taken. A client that waits for
+    /// its turn keeps its place: in a storm of reconnecting devices, the newcomers would otherwise take the places of
+    /// those whose turn is next, and no device would get in.
     async fn shake_hands(
         &self,
         tls: &TlsAcceptor,
         stream: TcpStream,
         key: Option<AddressKey>,
+        own: &Place<AddressKey>,
     ) -> io::Result<Connection> {
         within(FIRST_BYTE, peek_until(&stream, 1, |_| Peek::Done(()))).await?;
         within(HANDSHAKE, peek_until(&stream, MAX_HELLO, is_whole_record)).await?;
@@ -406,7 +409,12 @@ impl ListenerState {
             self.metrics.handshake_turned_away();
             return Err(io::Error::other("too many handshakes wait for their turns"));
         };
-        tokio::time::sleep(wait).await;
+        if !wait.is_zero() {
+            let lost = || io::Error::other("the place was given to another client");
+            own.keep().then_some(()).ok_or_else(lost)?;
+            tokio::time::sleep(wait).await;
+            own.idle(Instant::now()).then_some(()).ok_or_else(lost)?;
+        }
         let place = self.handshakes.take(key, true, Instant::now()).ok_or_else(full)?;
         let shaken = tokio::select! {
             shaken = within(HANDSHAKE, tls.accept(stream)) => shaken?,

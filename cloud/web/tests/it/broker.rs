@@ -36,6 +36,7 @@ impl Uplink for Recorder {
             .push((device, payload));
     }
 
+    async fn held(&self, _: DeviceId, _: Option<std::net::IpAddr>, _: Bytes) {}
     async fn status(&self, device: DeviceId, payload: Bytes) {
         let status = Status::decode(&payload).expect("a status");
         self.0.lock().expect("unpoisoned").statuses.push((device, status));

@@ -172,6 +172,7 @@ impl Raw {
             },
             capabilities: Vec::new(),
             directive_counter: 0,
+            hardware: None,
             streams: streams.collect(),
         };
         self.up(Up::Hello(hello).encode()).await;

@@ -44,7 +44,7 @@ pub(crate) async fn post(cloud: &TestCloud, path: &str, body: &impl serde::Seria
 pub(crate) fn enrolled(answer: &Answer) -> Enrolled {
     match serde_json::from_value(answer.ok()).expect("an answer") {
         EnrollAnswer::Enrolled(enrolled) => enrolled,
-        EnrollAnswer::Waiting(_) => panic!("enrolled"),
+        other => panic!("{other:?}"),
     }
 }
 

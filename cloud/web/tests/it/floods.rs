@@ -38,6 +38,7 @@ fn hello(version: u32) -> (ConnId, Vec<u8>) {
         },
         capabilities: (0..100).map(|n| format!("ability {n}")).collect(),
         directive_counter: 0,
+        hardware: None,
         streams: std::iter::repeat_with(info).take(16).collect(),
     };
     (conn, Up::Hello(hello).encode())

@@ -10,6 +10,7 @@ mod two_tenants;
 
 mod addresses;
 mod api;
+mod approval;
 mod bound;
 mod broker;
 mod builds;

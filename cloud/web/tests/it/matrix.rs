@@ -3,6 +3,7 @@
 
 use crate::support;
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use iottly_cloud::command::CommandRequest;
 use iottly_cloud::random;
@@ -15,6 +16,9 @@ use iottly_core::model::{
 use iottly_core::webhooks::sign::Secret;
 use iottly_core::webhooks::{sealed_headers, sealed_secret};
 use iottly_protocol::DeviceId;
+use iottly_protocol::enroll::{
+    BoardFacts, DeviceSigner, EnrollAnswer, EnrollRequest, PairCode, SealingSecret,
+};
 use iottly_store::{Author, PeopleChange, ScanBounds};
 use iottly_web::auth::mint_token;
 use serde_json::{Map, Value, json};
@@ -205,9 +209,9 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         .await
         .expect("opened")
         .id;
-    let enrolment_key = EnrolmentKeyId::random();
+    let (enrolment_key, key_text) = (EnrolmentKeyId::random(), PairCode::from_bytes([7; 16]));
     let new = NewEnrolmentKey {
-        hash: SecretHash::of(SECRET.as_bytes()),
+        hash: SecretHash::of(key_text.to_string().as_bytes()),
         key: EnrolmentKey {
             id: enrolment_key,
             name: SECRET.into(),
@@ -219,12 +223,34 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
             group: None,
             tags: vec![SECRET.into()],
             ephemeral_ms: None,
+            waiting: true,
         },
     };
     store
         .change(scope.project, &by, Change::CreateEnrolmentKey(Box::new(new)), 1)
         .await
         .expect("created");
+    let waiting = EnrollRequest::signed(
+        Some(key_text),
+        &DeviceSigner::from_secret(&[7; 32]),
+        &SealingSecret::from_secret([7; 32]),
+        BoardFacts {
+            name: Some(SECRET.into()),
+            ..BoardFacts::default()
+        },
+        None,
+    );
+    let waiting = waiting.proven().expect("signed");
+    let from = Ipv4Addr::LOCALHOST.into();
+    let told = cloud
+        .services
+        .enrolment
+        .enrol(&waiting, from)
+        .await
+        .expect("answers");
+    let EnrollAnswer::Waiting(told) = told else {
+        panic!("{told:?}");
+    };
     let rollout = RolloutId::random();
     for change in rollout_of(tenant, rollout, &branch) {
         store
@@ -268,6 +294,8 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         ("rollout", rollout.to_string()),
         ("lease", lease.to_string()),
         ("enrolmentkey", enrolment_key.to_string()),
+        ("code", told.short_code.to_string()),
+        ("copy", "1".to_owned()),
     ])
 }
 
@@ -377,6 +405,7 @@ pub(crate) async fn state(cloud: &TestCloud, scope: Scope) -> String {
             ),
             store.leases(project).await.expect("reads"),
             store.enrolment_keys(project).await.expect("reads"),
+            cloud.services.enrolment.waiting(project).len(),
             (store.open_commands(scope).await.expect("reads"), history.len()),
             store.audit(project, None, 100).await.expect("reads"),
         )
@@ -508,7 +537,8 @@ async fn without_a_valid_token_nothing_but_the_open_operations_answers() {
             "/v1.0/enroll",
             "/v1.0/enroll/challenge",
             "/v1.0/enroll/legacy",
-            "/v1.0/enroll/secret"
+            "/v1.0/enroll/secret",
+            "/v1.0/enroll/short-code"
         ]
     );
     cloud.shutdown().await;

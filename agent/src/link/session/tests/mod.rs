@@ -2,6 +2,7 @@
 
 mod clock_steps;
 mod greeting;
+mod held;
 mod model;
 mod restores;
 mod sending;
@@ -22,6 +23,7 @@ fn identity() -> Identity {
         boot: BootId::random(),
         versions,
         capabilities: Vec::new(),
+        hardware: None,
     }
 }
 

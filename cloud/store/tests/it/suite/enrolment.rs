@@ -6,7 +6,7 @@ use iottly_protocol::enroll::{
     BoardFacts, DeviceKey, DeviceSigner, EnrollRequest, PairCode, ProvenEnrollment, SealingSecret,
 };
 use iottly_protocol::{DeviceId, ProjectId};
-use iottly_store::{Grant, NewSecret, Result, Store};
+use iottly_store::{Enrolment, Grant, NewSecret, Result, Store};
 
 use super::{Setup, principal, project};
 
@@ -65,7 +65,11 @@ async fn enrol(
         secret: secret(byte, now),
         from: "192.0.2.1".into(),
     };
-    store.enrol(request, hash, &grant, now).await
+    let decided = store.enrol(request, hash, &grant, now).await?;
+    Ok(decided.map(|enrolment| match enrolment {
+        Enrolment::Admitted(scope, admission) => (scope, admission),
+        Enrolment::Waiting(_) => panic!("a person has to decide"),
+    }))
 }
 
 /// Returns true if the device can log in with the secret that was made of `byte`.
@@ -100,6 +104,7 @@ fn key(given: PairCode, max_uses: u64) -> NewEnrolmentKey {
             group: None,
             tags: vec!["fleet".into()],
             ephemeral_ms: None,
+            waiting: false,
         },
     }
 }

@@ -1,5 +1,6 @@
 //! JSON types for devices.
 
+use iottly_protocol::enroll::ShortCode;
 use iottly_protocol::{DeviceId, GroupId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -69,6 +70,11 @@ pub(crate) struct CreatedDevice {
     pub(crate) name: String,
     /// Code with which a board becomes this device, once: 32 hex digits.
     pub(crate) pair_code: String,
+    /// Code that people type on a board in place of the pair code, valid for ten minutes: eight digits such as `7K3M-9PQX`.
+    /// Left out while the project has too many of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(crate) short_code: Option<ShortCode>,
     /// Address, pair code and fingerprint in one string, for `iottly-agent enroll`; left out if the cloud has no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,

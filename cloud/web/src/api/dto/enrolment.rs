@@ -14,8 +14,9 @@ use crate::error::ApiError;
 /// Request of a board for a place in a project. A field that the cloud does not know is ignored.
 #[derive(Deserialize, ToSchema)]
 pub(crate) struct EnrollBody {
-    /// Pair code or enrolment key: 32 hex digits.
-    code: String,
+    /// Pair code or enrolment key: 32 hex digits. Without one the board waits for a person's approval.
+    #[serde(default)]
+    code: Option<String>,
     /// Public ed25519 key of the device: 64 hex digits.
     device_key: String,
     /// Public X25519 key of the device: 64 hex digits.
@@ -30,6 +31,23 @@ pub(crate) struct EnrollBody {
     previous: Option<PreviousBody>,
     /// Signature of the device key over the request: 128 hex digits.
     proof: String,
+}
+
+/// Short code that a person has typed on a board.
+#[derive(Deserialize, ToSchema)]
+pub(crate) struct ShortCodeBody {
+    /// Eight digits such as `7K3M-9PQX`.
+    pub(crate) short_code: String,
+}
+
+/// Pair code that a short code stands for.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PairCodeOfShortCode)]
+pub(crate) struct PairCodeDto {
+    /// The code: 32 hex digits.
+    pub(crate) pair_code: String,
+    /// HTTP status: always 200.
+    pub(crate) status: u16,
 }
 
 /// Properties of a board, as it states them.
@@ -87,7 +105,7 @@ impl TryFrom<EnrollBody> for EnrollRequest {
             })
         };
         Ok(Self {
-            code: Some(field("code", &body.code)?),
+            code: body.code.map(|code| field("code", &code)).transpose()?,
             device_key: field("device_key", &body.device_key)?,
             sealing_key: field("sealing_key", &body.sealing_key)?,
             sealing_proof: field("sealing_proof", &body.sealing_proof)?,
@@ -274,6 +292,9 @@ pub(crate) struct NewEnrolmentKeyBody {
     pub(crate) tags: Vec<String>,
     /// Hours without a connection after which a device of the key is deleted: 1 to 8,760; by default devices stay.
     pub(crate) ephemeral_hours: Option<u32>,
+    /// True if a person has to approve each board; false by default.
+    #[serde(default)]
+    pub(crate) waiting: bool,
 }
 
 /// Enrolment key without its text.
@@ -302,6 +323,8 @@ pub(crate) struct EnrolmentKeyDto {
     tags: Vec<String>,
     /// Hours without a connection after which a device of the key is deleted; null for never.
     ephemeral_hours: Option<i64>,
+    /// True if a person has to approve each board.
+    waiting: bool,
 }
 
 /// Milliseconds of an hour.
@@ -320,6 +343,7 @@ impl From<EnrolmentKey> for EnrolmentKeyDto {
             deployment_group: key.group,
             tags: key.tags,
             ephemeral_hours: key.ephemeral_ms.map(|ms| ms / HOUR_MS),
+            waiting: key.waiting,
         }
     }
 }

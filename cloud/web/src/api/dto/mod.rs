@@ -15,6 +15,7 @@ use iottly_core::model::{
 
 mod code;
 mod commands;
+mod copies;
 mod definitions;
 mod devices;
 mod enrolment;
@@ -25,10 +26,12 @@ mod people;
 mod projects;
 mod rollouts;
 mod tokens;
+mod waiting;
 mod webhooks;
 
 pub(super) use code::*;
 pub(super) use commands::*;
+pub(crate) use copies::*;
 pub(super) use definitions::*;
 pub(super) use devices::*;
 pub(super) use enrolment::*;
@@ -39,6 +42,7 @@ pub(super) use people::*;
 pub(super) use projects::*;
 pub(super) use rollouts::*;
 pub(super) use tokens::*;
+pub(super) use waiting::*;
 pub(super) use webhooks::*;
 
 /// Status in the body of every successful response.

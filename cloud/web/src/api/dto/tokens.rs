@@ -1,6 +1,6 @@
 //! JSON types for tokens.
 
-use iottly_protocol::{GroupId, Secret};
+use iottly_protocol::{GroupId, ProjectId, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -84,4 +84,29 @@ pub(crate) struct NewToken {
     /// Expiry in Unix milliseconds; by default that of the caller's token, if it has one.
     #[schema(value_type = Option<i64>)]
     pub(crate) expires: Option<UnixMs>,
+}
+
+/// Caller of the API, and what it may do in the project.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WhoAmI {
+    /// `token` or `person`.
+    #[schema(value_type = String)]
+    pub(crate) kind: &'static str,
+    /// Name of the token or person.
+    pub(crate) name: String,
+    /// Id of the project.
+    #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
+    pub(crate) project: ProjectId,
+    /// Name of the project.
+    pub(crate) project_name: String,
+    /// Permissions.
+    #[schema(value_type = Vec<String>)]
+    pub(crate) scopes: Scopes,
+    /// Id of the deployment group that the caller is bound to; null for all devices of the project.
+    #[schema(value_type = Option<String>, format = "uuid")]
+    pub(crate) deployment_group: Option<GroupId>,
+    /// Time at which the token expires; null if it does not.
+    pub(crate) expires: Option<Date>,
+    /// HTTP status: always 200.
+    pub(crate) status: u16,
 }

@@ -97,9 +97,18 @@ pub(crate) async fn messages(
 }
 
 impl Export {
-    /// Returns the lines of the next chunk that has any; `None` at the end, or when the server stops.
+    /// Returns the lines of the next chunk that has any; `None` at the end.
+    ///
+    /// # Errors
+    /// Also when the server stops: the response then ends as incomplete, and not as if there were no more entries.
     async fn next(&mut self) -> Result<Option<Vec<u8>>, ApiError> {
-        while !self.done && !*self.closing.borrow() {
+        while !self.done {
+            if *self.closing.borrow() {
+                return Err(ApiError::unavailable(
+                    "stopping",
+                    "the cloud stops; the export is incomplete",
+                ));
+            }
             match self.chunk().await {
                 Ok(lines) if lines.is_empty() => {}
                 Ok(lines) => return Ok(Some(lines)),

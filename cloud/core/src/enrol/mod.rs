@@ -1,20 +1,20 @@
 //! Decisions about enrolment: which device a request becomes, and when a new secret is given. Pure; the store applies
 //! them in the transaction in which it has read the facts.
 
-use iottly_protocol::DeviceId;
-use iottly_protocol::enroll::{Challenge, ProvenEnrollment};
+use iottly_protocol::enroll::ProvenEnrollment;
 use iottly_protocol::{GroupId, ProjectId};
 
 use crate::model::{EnrolmentKeyId, Scope, UnixMs};
 
-/// Validity of the secret of a broker login, in milliseconds: a day.
-pub const SECRET_MS: UnixMs = 24 * 60 * 60 * 1000;
-/// Time for which the former secret stays valid beside a new one, in milliseconds.
-pub const HAND_OVER_MS: UnixMs = 10 * 60 * 1000;
-/// Validity of a challenge, in milliseconds.
-pub const CHALLENGE_MS: UnixMs = 60 * 1000;
-/// Number of secrets of a device that are kept: the newest and the one before.
-pub const MAX_SECRETS: usize = 2;
+mod renewal;
+mod typed;
+pub mod waiting;
+
+pub use renewal::{
+    CHALLENGE_MS, HAND_OVER_MS, MAX_SECRETS, Nonce, RenewalRefusal, SECRET_MS, SecretFacts, challenge,
+    checked, renew,
+};
+pub use typed::{TYPED_ALL, TYPED_EACH, TYPED_MS, TypedCodes};
 
 /// Pair code that a request names, with its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct KeyFacts {
     pub tags: Vec<String>,
     /// Time without a connection after which a device of the key is deleted, in milliseconds; none for never.
     pub ephemeral_ms: Option<UnixMs>,
+    /// True if a person has to approve each board.
+    pub waiting: bool,
 }
 
 /// Pair code or enrolment key that a request names.
@@ -75,7 +77,12 @@ pub struct Owner {
     pub scope: Scope,
     /// Time of its enrolment.
     pub enrolled: UnixMs,
+    /// True once the board has got a secret; false while a board that was approved has not asked again.
+    pub has_secret: bool,
 }
+
+/// Time for which a board that was approved may fetch its first secret, in milliseconds: a week.
+pub const FETCH_MS: UnixMs = 7 * 24 * 60 * 60 * 1000;
 
 /// Time for which a board that is enrolled may ask again, because the answer was lost: one hour, in milliseconds. Later, a
 /// copy of its request would bring a secret to the one who kept it.
@@ -103,9 +110,20 @@ pub enum Admission {
     Rekey(Scope),
     /// The board becomes a new device of this enrolment key.
     Create(KeyFacts),
+    /// The board was approved as this device and gets its first secret.
+    Fetch(Scope),
     /// The board is this device of release 0.1, and has a key from now on. Its old secret stays valid until the first
     /// renewal, so that a board that loses the answer can ask again.
     Upgrade(Scope),
+}
+
+/// Decision on a request that is not refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// The board gets its place.
+    Admit(Admission),
+    /// A person has to approve the board; with the enrolment key that it has, if it has one.
+    Wait(Option<KeyFacts>),
 }
 
 /// Reason why a request is refused. Strangers get one text for all of them; the audit log has the reason.
@@ -136,12 +154,14 @@ pub enum Refusal {
 ///
 /// # Errors
 /// The reason of a refusal.
-pub fn decide(request: &ProvenEnrollment, facts: Facts, now: UnixMs) -> Result<Admission, Refusal> {
-    let named = facts
-        .named
-        .filter(|_| request.code().is_some())
-        .ok_or(Refusal::Unknown)?;
-    match named {
+pub fn decide(request: &ProvenEnrollment, facts: Facts, now: UnixMs) -> Result<Decision, Refusal> {
+    if request.code().is_none() {
+        return match facts.owner {
+            Some(owner) => again(owner, now).map(Decision::Admit),
+            None => Ok(Decision::Wait(None)),
+        };
+    }
+    let admission = match facts.named.ok_or(Refusal::Unknown)? {
         Named::PairCode(code) => match facts.owner {
             Some(owner) if owner.scope != code.scope => Err(Refusal::KeyTaken),
             Some(owner) if code.used => again(owner, now),
@@ -156,10 +176,12 @@ pub fn decide(request: &ProvenEnrollment, facts: Facts, now: UnixMs) -> Result<A
             None => match facts.previous {
                 Some(scope) if scope.project == key.project => Ok(Admission::Rekey(scope)),
                 _ if key.uses >= key.max_uses => Err(Refusal::Exhausted),
+                _ if key.waiting => return Ok(Decision::Wait(Some(key))),
                 _ => Ok(Admission::Create(key)),
             },
         },
-    }
+    };
+    admission.map(Decision::Admit)
 }
 
 /// Decides on a request of a device of release 0.1 that has proven the secret of its configuration. `owner` is the device that
@@ -175,98 +197,19 @@ pub fn decide_legacy(scope: Scope, owner: Option<Owner>) -> Result<Admission, Re
 }
 
 fn again(owner: Owner, now: UnixMs) -> Result<Admission, Refusal> {
-    if now.abs_diff(owner.enrolled) <= AGAIN_MS.unsigned_abs() {
+    let age = now.abs_diff(owner.enrolled);
+    if !owner.has_secret && age <= FETCH_MS.unsigned_abs() {
+        Ok(Admission::Fetch(owner.scope))
+    } else if owner.has_secret && age <= AGAIN_MS.unsigned_abs() {
         Ok(Admission::Again(owner.scope))
     } else {
         Err(Refusal::Enrolled)
     }
 }
 
-/// Random part of a challenge.
-pub type Nonce = [u8; 16];
-
-/// Returns the challenge for a device. `key` is the same for all clouds on one database; nothing is stored.
-#[must_use]
-pub fn challenge(key: &[u8; 32], device: DeviceId, nonce: &Nonce, now: UnixMs) -> Challenge {
-    let mut bytes = [0; 56];
-    bytes[..8].copy_from_slice(&now.to_be_bytes());
-    bytes[8..24].copy_from_slice(nonce);
-    let mac = mac(key, device, &bytes[..24]);
-    bytes[24..].copy_from_slice(mac.as_bytes());
-    Challenge(bytes)
-}
-
-/// Returns the random part of a challenge that this cloud gave to this device within [`CHALLENGE_MS`]; none for any
-/// other.
-#[must_use]
-pub fn checked(key: &[u8; 32], device: DeviceId, challenge: &Challenge, now: UnixMs) -> Option<Nonce> {
-    let (said, given) = challenge.0.split_at(24);
-    let given: [u8; 32] = given.try_into().ok()?;
-    // The comparison of `blake3::Hash` takes the same time for all values.
-    if mac(key, device, said) != blake3::Hash::from_bytes(given) {
-        return None;
-    }
-    let issued = UnixMs::from_be_bytes(said[..8].try_into().ok()?);
-    // The clock of another cloud on the same database may be ahead.
-    (now.abs_diff(issued) <= CHALLENGE_MS.unsigned_abs()).then_some(())?;
-    said[8..].try_into().ok()
-}
-
-fn mac(key: &[u8; 32], device: DeviceId, said: &[u8]) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new_keyed(key);
-    hasher
-        .update(b"iottly challenge")
-        .update(device.as_bytes())
-        .update(said);
-    hasher.finalize()
-}
-
-/// Secret of a device, without the secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SecretFacts {
-    /// Time at which it was given.
-    pub created: UnixMs,
-    /// Expiry.
-    pub expires: UnixMs,
-    /// Random part of the challenge that it was given for.
-    pub nonce: Nonce,
-}
-
-/// Reason why no new secret is given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum RenewalRefusal {
-    /// The challenge has brought a secret already.
-    #[error("the challenge was used before")]
-    Replayed,
-    /// The device has got its present secrets within the validity of a challenge.
-    #[error("the device renews its secret too often")]
-    TooOften,
-    /// Another board has taken the device's place, or the device was deleted.
-    #[error("the board is not this device any more")]
-    Replaced,
-}
-
-/// Decides on a new secret for a device with these secrets, newest first. Returns the new expiry of the newest of them;
-/// all others end at once.
-///
-/// # Errors
-/// The reason of a refusal.
-pub fn renew(secrets: &[SecretFacts], nonce: &Nonce, now: UnixMs) -> Result<Option<UnixMs>, RenewalRefusal> {
-    if secrets.iter().any(|secret| secret.nonce == *nonce) {
-        return Err(RenewalRefusal::Replayed);
-    }
-    // A row that is removed no longer stops a replay, so it has to be older than any valid challenge.
-    let young = |secret: &&SecretFacts| now.abs_diff(secret.created) <= 2 * CHALLENGE_MS.unsigned_abs();
-    if secrets.iter().filter(young).count() >= MAX_SECRETS {
-        return Err(RenewalRefusal::TooOften);
-    }
-    Ok(secrets
-        .first()
-        .map(|newest| newest.expires.min(now.saturating_add(HAND_OVER_MS))))
-}
-
 #[cfg(test)]
 mod tests {
+    use iottly_protocol::DeviceId;
     use iottly_protocol::enroll::{BoardFacts, DeviceSigner, EnrollRequest, PairCode, SealingSecret};
 
     use super::*;
@@ -296,8 +239,16 @@ mod tests {
         .expect("signed")
     }
 
+    fn admitted(admission: Admission) -> Result<Decision, Refusal> {
+        Ok(Decision::Admit(admission))
+    }
+
     fn owner_since(scope: Scope) -> Owner {
-        Owner { scope, enrolled: NOW }
+        Owner {
+            scope,
+            enrolled: NOW,
+            has_secret: true,
+        }
     }
 
     #[test]
@@ -315,11 +266,11 @@ mod tests {
             };
             decide(&request(true), facts, now)
         };
-        assert_eq!(at(NOW + AGAIN_MS), Ok(Admission::Again(scope(1, 1))));
+        assert_eq!(at(NOW + AGAIN_MS), admitted(Admission::Again(scope(1, 1))));
         assert_eq!(at(NOW + AGAIN_MS + 1), Err(Refusal::Enrolled));
     }
 
-    fn by_code(used: bool, owner: Option<Scope>) -> Result<Admission, Refusal> {
+    fn by_code(used: bool, owner: Option<Scope>) -> Result<Decision, Refusal> {
         let code = PairCodeFacts {
             scope: scope(1, 1),
             expires: NOW + 1,
@@ -339,11 +290,11 @@ mod tests {
 
     #[test]
     fn a_pair_code_works_once_and_again_for_the_board_that_used_it() {
-        assert_eq!(by_code(false, None), Ok(Admission::Pair(scope(1, 1))));
+        assert_eq!(by_code(false, None), admitted(Admission::Pair(scope(1, 1))));
         assert_eq!(by_code(true, None), Err(Refusal::Used));
         assert_eq!(
             by_code(true, Some(scope(1, 1))),
-            Ok(Admission::Again(scope(1, 1)))
+            admitted(Admission::Again(scope(1, 1)))
         );
         assert_eq!(by_code(false, Some(scope(1, 2))), Err(Refusal::KeyTaken));
         assert_eq!(by_code(true, Some(scope(2, 1))), Err(Refusal::KeyTaken));
@@ -356,7 +307,11 @@ mod tests {
             decide(&request(true), nothing.clone(), NOW),
             Err(Refusal::Unknown)
         );
-        assert_eq!(decide(&request(false), nothing, NOW), Err(Refusal::Unknown));
+        let stranger = Facts {
+            owner: None,
+            ..nothing
+        };
+        assert_eq!(decide(&request(false), stranger, NOW), Ok(Decision::Wait(None)));
     }
 
     #[test]
@@ -370,6 +325,7 @@ mod tests {
             group: None,
             tags: Vec::new(),
             ephemeral_ms: None,
+            waiting: false,
         };
         let with = |key: &KeyFacts, owner: Option<Scope>, previous| {
             let facts = Facts {
@@ -380,19 +336,19 @@ mod tests {
             decide(&request(true), facts, NOW)
         };
         // The request has the MAC address of a device of the project; that alone makes it a new device.
-        assert_eq!(with(&key, None, None), Ok(Admission::Create(key.clone())));
+        assert_eq!(with(&key, None, None), admitted(Admission::Create(key.clone())));
         assert_eq!(
             with(&key, None, Some(scope(1, 7))),
-            Ok(Admission::Rekey(scope(1, 7)))
+            admitted(Admission::Rekey(scope(1, 7)))
         );
         assert_eq!(
             with(&key, None, Some(scope(2, 7))),
-            Ok(Admission::Create(key.clone())),
+            admitted(Admission::Create(key.clone())),
             "an id of another project is not taken along"
         );
         assert_eq!(
             with(&key, Some(scope(1, 7)), None),
-            Ok(Admission::Again(scope(1, 7)))
+            admitted(Admission::Again(scope(1, 7)))
         );
         assert_eq!(with(&key, Some(scope(2, 7)), None), Err(Refusal::KeyTaken));
         let full = KeyFacts {
@@ -402,7 +358,7 @@ mod tests {
         assert_eq!(with(&full, None, None), Err(Refusal::Exhausted));
         assert_eq!(
             with(&full, None, Some(scope(1, 7))),
-            Ok(Admission::Rekey(scope(1, 7)))
+            admitted(Admission::Rekey(scope(1, 7)))
         );
         let over = KeyFacts {
             expires: Some(NOW),
@@ -411,49 +367,67 @@ mod tests {
         assert_eq!(with(&over, None, None), Err(Refusal::Expired));
         assert_eq!(
             with(&over, Some(scope(1, 7)), None),
-            Ok(Admission::Again(scope(1, 7)))
+            admitted(Admission::Again(scope(1, 7)))
         );
     }
 
     #[test]
-    fn a_challenge_is_for_one_device_and_one_minute() {
-        let (key, device) = ([7; 32], scope(1, 1).device);
-        let given = challenge(&key, device, &[4; 16], NOW);
-        assert_eq!(checked(&key, device, &given, NOW + CHALLENGE_MS), Some([4; 16]));
-        assert_eq!(checked(&key, device, &given, NOW + CHALLENGE_MS + 1), None);
-        assert_eq!(checked(&key, device, &given, NOW - CHALLENGE_MS - 1), None);
-        assert_eq!(checked(&key, scope(1, 2).device, &given, NOW), None);
-        assert_eq!(checked(&[8; 32], device, &given, NOW), None);
-        for at in 0..56 {
-            let mut forged = given;
-            forged.0[at] ^= 1;
-            assert_eq!(checked(&key, device, &forged, NOW), None, "byte {at}");
-        }
-    }
-
-    #[test]
-    fn the_former_secret_ends_with_the_hand_over() {
-        let secret = |created, nonce| SecretFacts {
-            created,
-            expires: created + SECRET_MS,
-            nonce: [nonce; 16],
+    fn a_waiting_key_lets_no_board_in_by_itself() {
+        let key = KeyFacts {
+            project: scope(1, 0).project,
+            key: EnrolmentKeyId::from_bytes([5; 16]),
+            expires: None,
+            uses: 0,
+            max_uses: 1,
+            group: None,
+            tags: Vec::new(),
+            ephemeral_ms: None,
+            waiting: true,
         };
-        let old = NOW - SECRET_MS / 2;
-        assert_eq!(renew(&[], &[1; 16], NOW), Ok(None));
+        let with = |key: &KeyFacts, owner, previous| {
+            let facts = Facts {
+                named: Some(Named::Key(key.clone())),
+                owner,
+                previous,
+            };
+            decide(&request(true), facts, NOW)
+        };
+        assert_eq!(with(&key, None, None), Ok(Decision::Wait(Some(key.clone()))));
+        let old = with(&key, None, Some(scope(1, 7)));
         assert_eq!(
-            renew(&[secret(old, 1)], &[2; 16], NOW),
-            Ok(Some(NOW + HAND_OVER_MS))
+            old,
+            admitted(Admission::Rekey(scope(1, 7))),
+            "the earlier key is the proof"
         );
-        assert_eq!(
-            renew(&[secret(NOW - SECRET_MS + 5, 1)], &[2; 16], NOW),
-            Ok(Some(NOW + 5))
-        );
-        assert_eq!(
-            renew(&[secret(old, 1), secret(old, 2)], &[2; 16], NOW),
-            Err(RenewalRefusal::Replayed)
-        );
-        let twice = [secret(NOW, 3), secret(NOW - 2 * CHALLENGE_MS, 2)];
-        assert_eq!(renew(&twice, &[4; 16], NOW), Err(RenewalRefusal::TooOften));
-        assert!(renew(&twice, &[4; 16], NOW + 1).is_ok());
+        let full = KeyFacts {
+            uses: 1,
+            ..key.clone()
+        };
+        assert_eq!(with(&full, None, None), Err(Refusal::Exhausted));
+        let approved = Owner {
+            has_secret: false,
+            ..owner_since(scope(1, 7))
+        };
+        let fetched = with(&key, Some(approved), None);
+        assert_eq!(fetched, admitted(Admission::Fetch(scope(1, 7))));
+    }
+
+    #[test]
+    fn an_approved_board_fetches_its_secret_within_a_week() {
+        let at = |has_secret, now| {
+            let facts = Facts {
+                named: None,
+                owner: Some(Owner {
+                    has_secret,
+                    ..owner_since(scope(1, 7))
+                }),
+                previous: None,
+            };
+            decide(&request(false), facts, now)
+        };
+        assert_eq!(at(false, NOW + FETCH_MS), admitted(Admission::Fetch(scope(1, 7))));
+        assert_eq!(at(false, NOW + FETCH_MS + 1), Err(Refusal::Enrolled));
+        assert_eq!(at(true, NOW + AGAIN_MS), admitted(Admission::Again(scope(1, 7))));
+        assert_eq!(at(true, NOW + AGAIN_MS + 1), Err(Refusal::Enrolled));
     }
 }

@@ -1,32 +1,38 @@
 //! Enrolment of this board: makes its keys, asks the cloud for a place, and stores what it gets. Keys are stored before
 //! they are sent, so that a lost answer can be asked for again.
 
+mod ask;
+mod board;
+mod generalize;
+
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use iottly_protocol::enroll::{BoardFacts, EnrollAnswer, EnrollRequest, Enrolled, Fingerprint, PairCode};
-use iottly_protocol::{DeviceId, tuf};
+use iottly_protocol::DeviceId;
+use iottly_protocol::enroll::{EnrollRequest, Enrolled, Fingerprint, PairCode, ShortCode};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::config::{BrokerAddress, CA_FILE, ProxyAddress, ROOT_FILE};
+use crate::config::{CA_FILE, ROOT_FILE};
 use crate::datadir::{DataDir, DataDirError};
 use crate::files;
 use crate::identity::{Identity, IdentityError, IdentityStore, Keys, Login};
-use crate::link::{Found, Pin, PostError, Route, Trust};
-use crate::time::BoardClock;
+use crate::link::{Found, PostError};
+
+pub(crate) use ask::post;
+pub(crate) use board::{facts as board_facts, of_this_board as hardware};
+
+pub use ask::Screen;
+pub use generalize::generalize;
 
 /// File of the keys of an enrolment that is under way.
 pub(crate) const PENDING_FILE: &str = "enrolment.pending";
 /// Maximum size of that file, in bytes.
 const MAX_PENDING_BYTES: u64 = 4 << 10;
-/// Places of a number that is the board's own and stays when its disk is copied, best first.
-const SERIALS: [&str; 2] = ["/sys/firmware/devicetree/base/serial-number", "/etc/machine-id"];
-/// Folder of the network interfaces.
-const INTERFACES: &str = "/sys/class/net";
+/// File that is there once another board was kept as the device of this folder.
+pub(crate) const COPY_FILE: &str = "copy";
 
 /// Trust in the cloud that is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +45,15 @@ pub enum EnrollTrust {
     FirstUse,
 }
 
+/// Code with which a board enrols.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EnrollCode {
+    /// Pair code or enrolment key.
+    Pair(PairCode),
+    /// Short code that stands for a pair code.
+    Short(ShortCode),
+}
+
 /// Enrolment of a board.
 #[derive(Debug, Clone)]
 pub struct EnrollOptions {
@@ -46,8 +61,8 @@ pub struct EnrollOptions {
     pub host: String,
     /// Port of the cloud.
     pub port: u16,
-    /// Pair code or enrolment key.
-    pub code: PairCode,
+    /// Code; none for a board that shows a short code and waits until a person approves it.
+    pub code: Option<EnrollCode>,
     /// Trust in the cloud.
     pub trust: EnrollTrust,
     /// Name that the board wants.
@@ -95,6 +110,12 @@ pub enum EnrollError {
     /// The cloud's answer is not understood.
     #[error("the cloud's answer is not understood: {0}")]
     Answer(String),
+    /// A person has rejected the board.
+    #[error("the board was rejected")]
+    Denied,
+    /// The board was not approved in time.
+    #[error("the board was not approved in time; run the command again for a new code")]
+    Expired,
     /// The system has no randomness.
     #[error("failed to read random bytes from the system: {0}")]
     Random(#[from] getrandom::Error),
@@ -109,39 +130,58 @@ impl From<PostError> for EnrollError {
 /// Keys of an enrolment that is under way.
 #[derive(Serialize, Deserialize)]
 struct Pending {
-    code: PairCode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    code: Option<PairCode>,
     keys: Keys,
 }
 
-/// Enrols the board. Returns the id and the name of its device.
+/// Enrols the board. Returns the id and the name of its device. If a person has to approve the board, `show` is called
+/// with what the board's screen should show, again for each new code, and the call waits.
 ///
 /// # Errors
 /// See [`EnrollError`]. After an error of the network the same call may be repeated with the same code.
-pub async fn enroll(options: EnrollOptions) -> Result<(DeviceId, String), EnrollError> {
+pub async fn enroll(
+    options: EnrollOptions,
+    show: &mut dyn FnMut(&Screen),
+) -> Result<(DeviceId, String), EnrollError> {
     let data = DataDir::open(&options.data)?;
     let configured = options.data.join("agent.toml");
     if is_configured(&configured) {
         return Err(EnrollError::Configured(configured.display().to_string()));
     }
     let (mut store, known) = IdentityStore::open(&options.data)?;
+    // A copy of a device becomes one of its own, with what waits in its queue.
+    let is_copy = data.join(COPY_FILE).exists();
+    let known = known.filter(|_| !is_copy);
     if let Some(known) = known.as_ref().filter(|_| !options.rekey) {
         return Err(EnrollError::Enrolled(
             options.data.display().to_string(),
             known.device_id,
         ));
     }
-    let keys = pending(&data, options.code)?;
+    let (code, trust) = match options.code {
+        Some(EnrollCode::Short(code)) => {
+            let (code, trust) = ask::pair_code(&options, &data, code).await?;
+            (Some(code), trust)
+        }
+        Some(EnrollCode::Pair(code)) => (Some(code), options.trust),
+        None => (None, options.trust),
+    };
+    let keys = pending(&data, code)?;
     let previous = known.as_ref().map(|known| known.keys.signer());
     let request = EnrollRequest::signed(
-        Some(options.code),
+        code,
         &keys.signer(),
         &keys.sealing(),
         board_facts(options.name.clone()),
         previous.as_ref(),
     );
-    let (enrolled, found) = ask(&options, &data, &request).await?;
+    let (enrolled, found) = ask::ask(&options, trust, &data, &request, show).await?;
     if let Some(known) = known.filter(|known| known.device_id != enrolled.device_id) {
         return Err(EnrollError::Other(enrolled.device_id, known.device_id));
+    }
+    if is_copy {
+        generalize::clear_device(&options.data)?;
     }
     let name = enrolled.name.clone();
     let device = enrolled.device_id;
@@ -152,6 +192,10 @@ pub async fn enroll(options: EnrollOptions) -> Result<(DeviceId, String), Enroll
         keys,
         (enrolled, found),
     )?;
+    if is_copy {
+        let mark = data.join(COPY_FILE);
+        fs::remove_file(&mark).map_err(|reason| file(&mark, reason))?;
+    }
     let pending = data.join(PENDING_FILE);
     if let Err(error) = fs::remove_file(&pending) {
         // The identity is stored; the keys in this file are the same.
@@ -205,49 +249,6 @@ fn is_configured(path: &Path) -> bool {
     }
 }
 
-/// Posts the request. Returns the answer and the authority that the cloud's certificate comes from.
-async fn ask(
-    options: &EnrollOptions,
-    data: &DataDir,
-    request: &EnrollRequest,
-) -> Result<(Enrolled, Found), EnrollError> {
-    let pin = match options.trust {
-        EnrollTrust::Public => None,
-        EnrollTrust::Fingerprint(fingerprint) => Some(Pin::new(Some(fingerprint))),
-        EnrollTrust::FirstUse => Some(Pin::new(None)),
-    };
-    let trust = pin.as_ref().map_or(Trust::Public, Trust::Pin);
-    let broker = BrokerAddress::secure(&options.host, options.port);
-    let proxy = ProxyAddress::of_environment();
-    let clock = BoardClock::open(data.join("clock"));
-    let route = Route::new(&broker, trust, proxy.as_ref(), clock)
-        .map_err(|error| EnrollError::Cloud(error.to_string()))?;
-    post(&route, "/v1.0/enroll", request, pin.as_ref()).await
-}
-
-/// Posts a request for a place. Returns the answer and the authority that the cloud's certificate comes from.
-pub(crate) async fn post(
-    route: &Route,
-    path: &str,
-    request: &impl Serialize,
-    pin: Option<&Pin>,
-) -> Result<(Enrolled, Found), EnrollError> {
-    let body = serde_json::to_vec(request).expect("a request has string keys");
-    let answer = route.post(path, &body).await?;
-    if answer.status != 200 {
-        return Err(EnrollError::Refused(answer.status, reason(&answer.body)));
-    }
-    let found = pin.map_or(Some(Found::Public), Pin::found);
-    let found = found.ok_or_else(|| EnrollError::Cloud("the cloud's certificate was not checked".into()))?;
-    match serde_json::from_slice(&answer.body) {
-        Ok(EnrollAnswer::Enrolled(enrolled)) => Ok((enrolled, found)),
-        Ok(EnrollAnswer::Waiting(_)) => Err(EnrollError::Answer(
-            "the cloud wants an operator's approval, which this version cannot wait for".into(),
-        )),
-        Err(error) => Err(EnrollError::Answer(error.to_string())),
-    }
-}
-
 /// Returns the reason in an error of the cloud.
 pub(crate) fn reason(body: &[u8]) -> String {
     let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
@@ -256,7 +257,7 @@ pub(crate) fn reason(body: &[u8]) -> String {
 }
 
 /// Returns the keys for a code: those of an earlier attempt with it, or new ones, which are then on the disk.
-fn pending(data: &DataDir, code: PairCode) -> Result<Keys, EnrollError> {
+fn pending(data: &DataDir, code: Option<PairCode>) -> Result<Keys, EnrollError> {
     let path = data.join(PENDING_FILE);
     let known = files::read(&path, MAX_PENDING_BYTES)
         .ok()
@@ -313,83 +314,6 @@ fn pem(der: &[u8]) -> String {
     )
 }
 
-pub(crate) fn board_facts(name: Option<String>) -> BoardFacts {
-    BoardFacts {
-        name,
-        mac: mac(Path::new(INTERFACES)),
-        hardware: hardware(&SERIALS),
-        profile: "generic".to_owned(),
-        agent: env!("CARGO_PKG_VERSION").to_owned(),
-    }
-}
-
-/// Returns the MAC address of the first interface that has one, by name.
-fn mac(interfaces: &Path) -> Option<String> {
-    let mut folders: Vec<PathBuf> = fs::read_dir(interfaces)
-        .ok()?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    folders.sort();
-    folders.into_iter().find_map(|folder| {
-        let text = fs::read_to_string(folder.join("address")).ok()?;
-        let mac = text.trim().to_ascii_uppercase();
-        let facts = BoardFacts {
-            mac: Some(mac.clone()),
-            ..BoardFacts::default()
-        };
-        (facts.check().is_ok() && mac != "00:00:00:00:00:00").then_some(mac)
-    })
-}
-
-/// Returns the hash of the first of these files that says anything.
-fn hardware(files: &[&str]) -> Option<String> {
-    let text = files.iter().find_map(|path| {
-        let text = fs::read_to_string(path).ok()?;
-        let text = text.trim_matches(['\0', '\n', ' ']).to_owned();
-        (!text.is_empty()).then_some(text)
-    })?;
-    let mut hasher = Sha256::new();
-    hasher.update(b"iottly hardware v1\0");
-    hasher.update(text.as_bytes());
-    Some(tuf::encode_hex(&hasher.finalize()))
-}
-
-/// Empties a data folder, so that boards with a copy of this disk enrol as devices of their own. The configuration and
-/// the cache of compiled firmware stay. Returns the names of what was removed.
-///
-/// # Errors
-/// If the configuration names a device, an agent uses the folder, or the file system fails.
-pub fn generalize(path: &Path) -> Result<Vec<String>, EnrollError> {
-    let _data = DataDir::open(path)?;
-    let configured = path.join("agent.toml");
-    if is_configured(&configured) {
-        // Its id and secret would be in every copy.
-        return Err(EnrollError::Configured(configured.display().to_string()));
-    }
-    let mut removed = Vec::new();
-    let entries = fs::read_dir(path).map_err(|reason| file(path, reason))?;
-    for entry in entries {
-        let entry = entry.map_err(|reason| file(path, reason))?;
-        let (at, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        if matches!(name.as_str(), "agent.toml" | "cache" | "lock") {
-            continue;
-        }
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let done = if is_folder {
-            fs::remove_dir_all(&at)
-        } else {
-            fs::remove_file(&at)
-        };
-        done.map_err(|reason| file(&at, reason))?;
-        removed.push(name);
-    }
-    fs::File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|reason| file(path, reason))?;
-    removed.sort();
-    Ok(removed)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,52 +322,12 @@ mod tests {
     fn keys_are_kept_for_the_next_attempt_with_the_same_code() {
         let dir = tempfile::tempdir().expect("dir");
         let data = DataDir::open(dir.path()).expect("open");
-        let (one, two) = (PairCode::from_bytes([1; 16]), PairCode::from_bytes([2; 16]));
+        let code = |byte| Some(PairCode::from_bytes([byte; 16]));
+        let (one, two) = (code(1), code(2));
         let keys = pending(&data, one).expect("made");
         assert!(pending(&data, one).expect("kept") == keys);
         assert!(pending(&data, two).expect("made") != keys);
-    }
-
-    #[test]
-    fn a_generalized_folder_has_no_identity_and_keeps_its_cache() {
-        let dir = tempfile::tempdir().expect("dir");
-        for name in ["identity", "queue", "cache"] {
-            fs::create_dir(dir.path().join(name)).expect("folder");
-            fs::write(dir.path().join(name).join("0"), "x").expect("file");
-        }
-        for name in ["agent.toml", "ca.pem", "clock", "enrolment.pending"] {
-            fs::write(dir.path().join(name), "x").expect("file");
-        }
-        let removed = generalize(dir.path()).expect("emptied");
-        assert_eq!(
-            removed,
-            ["ca.pem", "clock", "enrolment.pending", "identity", "queue"]
-        );
-        assert!(dir.path().join("cache/0").exists() && dir.path().join("agent.toml").exists());
-        let data = DataDir::open(dir.path()).expect("open");
-        assert!(matches!(
-            generalize(dir.path()),
-            Err(EnrollError::Data(DataDirError::InUse(_)))
-        ));
-        drop(data);
-    }
-
-    #[test]
-    fn what_a_board_says_about_itself_is_well_formed() {
-        let dir = tempfile::tempdir().expect("dir");
-        for (name, address) in [
-            ("lo", "00:00:00:00:00:00"),
-            ("can0", "x"),
-            ("wlan0", "00:00:5e:00:53:01"),
-        ] {
-            fs::create_dir(dir.path().join(name)).expect("folder");
-            fs::write(dir.path().join(name).join("address"), format!("{address}\n")).expect("file");
-        }
-        assert_eq!(mac(dir.path()).as_deref(), Some("00:00:5E:00:53:01"));
-        let serial = dir.path().join("serial");
-        fs::write(&serial, "10000000abcdef\0").expect("file");
-        let hash = hardware(&["/nonexistent", serial.to_str().expect("text")]).expect("hashed");
-        assert_eq!(hash.len(), 64);
-        assert!(!hash.contains("abcdef"));
+        let without = pending(&data, None).expect("made");
+        assert!(pending(&data, None).expect("kept") == without);
     }
 }

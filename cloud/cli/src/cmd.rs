@@ -1,0 +1,134 @@
+//! `iottly cmd`: sends a command to a device, and waits for its end if asked to.
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use crate::call::Call;
+use crate::exit::Failure;
+use crate::named_device::device_id;
+use crate::remote::escaped;
+
+/// States of a command that has not ended.
+const OPEN: [&str; 3] = ["queued", "sent", "delivered"];
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Device, by name or id
+    device: String,
+    /// Type of the message definition, such as `echo`
+    kind: String,
+    /// Values, such as `content="hi there"`; a value that is JSON (a number, true, {…}) is sent as JSON, any other as text
+    #[arg(value_name = "KEY=VALUE", value_parser = pair)]
+    values: Vec<(String, Value)>,
+    #[command(flatten)]
+    call: Call,
+    /// Time to wait for the end of the command, such as 5s or 500ms; 25 s at most [default: none]
+    #[arg(long, value_name = "TIME", value_parser = patience)]
+    wait: Option<String>,
+    /// Time after which the command expires, in seconds [default: a day]
+    #[arg(long, value_name = "SECONDS")]
+    ttl: Option<u32>,
+}
+
+/// Reads `key=value`.
+fn pair(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text
+        .split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .ok_or("not of the form KEY=VALUE")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
+    Ok((key.to_owned(), value))
+}
+
+fn patience(text: &str) -> Result<String, String> {
+    let digits = text
+        .strip_suffix("ms")
+        .or_else(|| text.strip_suffix('s'))
+        .ok_or("not of the form 5s or 500ms")?;
+    if digits.is_empty() || digits.len() > 6 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("not of the form 5s or 500ms".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Returns the body of the request. Keys get the prefix of the type unless they have it.
+fn body(kind: &str, values: &[(String, Value)], ttl: Option<u32>) -> Value {
+    let prefix = format!("{kind}.");
+    let values: Map<String, Value> = values
+        .iter()
+        .map(|(key, value)| {
+            let key = if key.starts_with(&prefix) {
+                key.clone()
+            } else {
+                format!("{prefix}{key}")
+            };
+            (key, value.clone())
+        })
+        .collect();
+    let mut body = json!({"cmd_type": kind, "values": values});
+    if let Some(seconds) = ttl {
+        body["ttl_ms"] = json!(u64::from(seconds) * 1000);
+    }
+    body
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    let api = options.call.api();
+    let id = device_id(&api, &options.device)?;
+    let mut path = format!("/device/{}/command", escaped(&id));
+    if let Some(wait) = &options.wait {
+        path = format!("{path}?wait={wait}");
+    }
+    let sent = api.post(&path, &body(&options.kind, &options.values, options.ttl))?;
+    let state = sent["state"].as_str().unwrap_or_default().to_owned();
+    options.call.print(&sent, |sent| {
+        let text = |key: &str| sent[key].as_str().unwrap_or_default();
+        match text("detail") {
+            "" => format!("{}  {}\n", text("state"), text("id")),
+            detail => format!("{}  {}  {detail}\n", text("state"), text("id")),
+        }
+    })?;
+    match state.as_str() {
+        "answered" => Ok(()),
+        // Without a wait the cloud has accepted it, which is all that was asked for.
+        open if OPEN.contains(&open) && options.wait.is_none() => Ok(()),
+        open if OPEN.contains(&open) => Err(Failure::Failed(anyhow::anyhow!(
+            "the device has not finished the command in time; the command stays {open}"
+        ))),
+        ended => Err(Failure::Failed(anyhow::anyhow!("the command is {ended}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_get_the_prefix_of_the_type() {
+        let values: Vec<_> = ["content=hi there", "echo.times=3", "flag=true", "odd=a=b"]
+            .iter()
+            .map(|text| pair(text).expect("a pair"))
+            .collect();
+        assert_eq!(
+            body("echo", &values, Some(5)),
+            json!({
+                "cmd_type": "echo",
+                "values": {"echo.content": "hi there", "echo.times": 3, "echo.flag": true, "echo.odd": "a=b"},
+                "ttl_ms": 5000,
+            })
+        );
+        assert_eq!(
+            body("reboot", &[], None),
+            json!({"cmd_type": "reboot", "values": {}})
+        );
+        assert!(pair("content").is_err() && pair("=x").is_err());
+    }
+
+    #[test]
+    fn a_wait_has_a_unit() {
+        assert!(patience("5s").is_ok() && patience("500ms").is_ok());
+        for bad in ["5", "s", "ms", "-1s", "5 s", "1234567s", "5m"] {
+            assert!(patience(bad).is_err(), "{bad}");
+        }
+    }
+}

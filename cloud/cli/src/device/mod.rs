@@ -1,0 +1,432 @@
+//! `iottly device …`: enrols and lists the devices of a project over the REST API.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use iottly_protocol::enroll::{EnrollUrl, PairCode};
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::exit::Failure;
+use crate::named_device::device_id;
+use crate::remote::escaped;
+use crate::say::say;
+use crate::time_text::time;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Creates a device and prints the string that enrols its board, once, within a day
+    #[command(
+        after_help = "On the board: iottly-agent enroll 'iottly://…' --data DIR, then iottly-agent run --data DIR"
+    )]
+    Enroll(EnrollOptions),
+    /// Prints a string that makes another board the device; the old board cannot log in after that
+    Replace(ReplaceOptions),
+    /// Lists the boards that wait with enrolment keys of the project; with a code, the board that shows it
+    Waiting {
+        /// Code on the board's screen
+        code: Option<String>,
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Makes the board that shows a code a device of the project
+    Approve(ApproveOptions),
+    /// Rejects the board that shows a code
+    Reject {
+        /// Code on the board's screen
+        code: String,
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Lists boards that log in with the keys of the same device
+    Copies {
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Keeps one of several boards that log in as one device; the others stay offline until they are enrolled for themselves
+    Keep {
+        /// Id of the device
+        id: String,
+        /// Number of the board, as `copies` lists it
+        number: u32,
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Lists the devices
+    List(ListOptions),
+    /// Shows all that the cloud knows of a device
+    Show {
+        /// Device, by name or id
+        device: String,
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Moves devices into a deployment group
+    Move(MoveOptions),
+    /// Deletes a device with its history; its board cannot log in any more
+    #[command(name = "rm")]
+    Remove(RemoveOptions),
+}
+
+#[derive(Args)]
+struct EnrollOptions {
+    #[command(flatten)]
+    call: Call,
+    /// Name of the device
+    #[arg(long, default_value = "New device")]
+    name: String,
+    /// Deployment group of the device, by name or id [default: _orphaned]
+    #[arg(long)]
+    group: Option<String>,
+    /// Address under which the board reaches the cloud, if it is not the one of --url
+    #[arg(long, value_name = "HOST[:PORT]")]
+    address: Option<String>,
+}
+
+#[derive(Args)]
+struct ListOptions {
+    #[command(flatten)]
+    call: Call,
+    /// Text in the name, the id, the MAC address or a tag
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Tag of the devices
+    #[arg(long)]
+    tag: Option<String>,
+    /// Deployment group, by name or id
+    #[arg(long)]
+    group: Option<String>,
+    /// Connection of the devices: connected or disconnected
+    #[arg(long, value_parser = ["connected", "disconnected"])]
+    state: Option<String>,
+}
+
+#[derive(Args)]
+struct MoveOptions {
+    /// Devices, by name or id
+    #[arg(required = true)]
+    devices: Vec<String>,
+    /// Deployment group to move them to, by name or id
+    #[arg(long)]
+    to: String,
+    /// Show which devices would move, and move none
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    call: Call,
+}
+
+#[derive(Args)]
+struct RemoveOptions {
+    /// Device, by name or id
+    device: String,
+    /// Delete without asking
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    call: Call,
+}
+
+#[derive(Args)]
+struct ApproveOptions {
+    /// Code on the board's screen
+    code: String,
+    #[command(flatten)]
+    call: Call,
+    /// Name of the device [default: the one that the board wants]
+    #[arg(long)]
+    name: Option<String>,
+    /// Deployment group of the device, by name or id [default: the one of the board's enrolment key, or _orphaned]
+    #[arg(long)]
+    group: Option<String>,
+}
+
+#[derive(Args)]
+struct ReplaceOptions {
+    /// Id of the device
+    id: String,
+    #[command(flatten)]
+    call: Call,
+    /// Address under which the board reaches the cloud, if it is not the one of --url
+    #[arg(long, value_name = "HOST[:PORT]")]
+    address: Option<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    match &options.command {
+        Command::Enroll(options) => {
+            let api = options.call.api();
+            let mut body = json!({"name": options.name});
+            if let Some(group) = &options.group {
+                body["deployment_group"] = json!(api.group(group)?.id);
+            }
+            let made = api.post("/device/", &body)?;
+            print(&options.call, &made, options.address.as_deref())
+        }
+        Command::Replace(options) => {
+            let path = format!("/device/{}/replace", escaped(&options.id));
+            let made = options.call.api().post(&path, &json!({}))?;
+            print(&options.call, &made, options.address.as_deref())
+        }
+        Command::Waiting { code: None, call } => call.print(&call.api().get("/waiting")?, waiting),
+        Command::Waiting {
+            code: Some(code),
+            call,
+        } => {
+            let shown = call.api().get(&format!("/waiting/{}", escaped(code)))?;
+            call.print(&shown, |shown| waiting(&json!({"boards": [shown["board"]]})))
+        }
+        Command::Approve(options) => {
+            let api = options.call.api();
+            let mut body = json!({});
+            if let Some(name) = &options.name {
+                body["name"] = json!(name);
+            }
+            if let Some(group) = &options.group {
+                body["deployment_group"] = json!(api.group(group)?.id);
+            }
+            let made = api.post(&format!("/waiting/{}", escaped(&options.code)), &body)?;
+            options.call.print(&made, |made| {
+                let text = |key: &str| made[key].as_str().unwrap_or_default();
+                format!("approved {} {}\n", text("ID"), text("name"))
+            })
+        }
+        Command::Reject { code, call } => {
+            let answer = call.api().delete(&format!("/waiting/{}", escaped(code)))?;
+            call.print(&answer, |_| "rejected\n".to_owned())
+        }
+        Command::Copies { call } => call.print(&call.api().get("/copies")?, copies),
+        Command::Keep { id, number, call } => {
+            let path = format!("/device/{}/copies/{number}/keep", escaped(id));
+            call.print(&call.api().post(&path, &json!({}))?, |_| "kept\n".to_owned())
+        }
+        Command::List(options) => listed(options),
+        Command::Show { device, call } => show(device, call),
+        Command::Move(options) => move_devices(options),
+        Command::Remove(options) => remove(options),
+    }
+}
+
+fn listed(options: &ListOptions) -> Result<(), Failure> {
+    let api = options.call.api();
+    let group = match &options.group {
+        Some(group) => Some(api.group(group)?.id.to_string()),
+        None => None,
+    };
+    let asked = [
+        ("search", options.search.as_deref()),
+        ("tag", options.tag.as_deref()),
+        ("deployment_group", group.as_deref()),
+        ("operatingstatus", options.state.as_deref()),
+    ];
+    let (mut path, mut mark) = ("/devices/props".to_owned(), '?');
+    for (name, value) in asked {
+        if let Some(value) = value {
+            write!(path, "{mark}{name}={}", escaped(value)).expect("a string takes all");
+            mark = '&';
+        }
+    }
+    options.call.print(&api.get(&path)?, list)
+}
+
+fn show(device: &str, call: &Call) -> Result<(), Failure> {
+    let api = call.api();
+    let id = device_id(&api, device)?;
+    let answer = api.get(&format!("/device/{}/props", escaped(&id)))?;
+    call.print(&answer, |answer| {
+        let mut out = String::new();
+        for (name, value) in answer["props"].as_object().into_iter().flatten() {
+            let value = match value {
+                Value::String(text) => text.clone(),
+                Value::Object(fields) if fields.contains_key("$date") => time(value),
+                other => other.to_string(),
+            };
+            writeln!(out, "{name:22} {value}").expect("a string takes all");
+        }
+        out
+    })
+}
+
+fn move_devices(options: &MoveOptions) -> Result<(), Failure> {
+    let api = options.call.api();
+    let group = api.group(&options.to)?;
+    let ids: Vec<String> = options
+        .devices
+        .iter()
+        .map(|device| device_id(&api, device))
+        .collect::<Result<_, _>>()?;
+    let path = format!(
+        "/deploymentgroups/{}/devices?dry_run={}",
+        group.id, options.dry_run
+    );
+    let moved = api.post(&path, &json!({"devices": ids}))?;
+    options.call.print(&moved, |moved| {
+        let verb = if options.dry_run { "would move" } else { "moved" };
+        format!("{verb} {} to {}\n", moved["affected"], group.name)
+    })
+}
+
+fn remove(options: &RemoveOptions) -> Result<(), Failure> {
+    let api = options.call.api();
+    let id = device_id(&api, &options.device)?;
+    if !options.yes && !agreed(&options.device)? {
+        return Err(Failure::Invalid(
+            "nothing was deleted; `--yes` deletes without asking".to_owned(),
+        ));
+    }
+    let deleted = api.delete(&format!("/device/{}", escaped(&id)))?;
+    options
+        .call
+        .print(&deleted, |deleted| match deleted["erased"] == true {
+            true => "deleted\n".to_owned(),
+            false => "deleted; its data is still being erased\n".to_owned(),
+        })
+}
+
+/// Asks on the terminal. Without one the answer is no.
+fn agreed(device: &str) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    say(&format!(
+        "delete {device} and its history? Type its name to delete it:"
+    ));
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .context("cannot read from the terminal")?;
+    Ok(line.trim() == device)
+}
+
+/// Prints the URL that enrols a board, with what belongs to it.
+fn print(call: &Call, made: &Value, address: Option<&str>) -> Result<(), Failure> {
+    let url = url(&made["url"], address)?;
+    if let Some(code) = made["short_code"].as_str() {
+        // Standard output has the one string that scripts read.
+        say(&typed(&url, code)?);
+    }
+    let shown = json!({
+        "url": url,
+        "pair_code": made["pair_code"],
+        "short_code": made["short_code"],
+        "expires": made["expires"]["$date"],
+        "device_id": made["ID"],
+    });
+    call.print(&shown, |shown| {
+        format!("{}\n", shown["url"].as_str().unwrap_or_default())
+    })
+}
+
+/// Returns the command for a board on which the long string cannot be pasted.
+fn typed(url: &str, code: &str) -> Result<String, Failure> {
+    let url: EnrollUrl = url
+        .parse()
+        .map_err(|error| Failure::Invalid(format!("the cloud's enrolment URL: {error}")))?;
+    let host = if url.host().contains(':') {
+        format!("[{}]", url.host())
+    } else {
+        url.host().to_owned()
+    };
+    let trust = url
+        .fingerprint()
+        .map(|fingerprint| format!(" --ca-fingerprint {fingerprint}"))
+        .unwrap_or_default();
+    Ok(format!(
+        "to type it on the board, within 10 minutes: iottly-agent enroll --url https://{host}:{} --pair-code {code}{trust} --data DIR",
+        url.port()
+    ))
+}
+
+/// Returns the URL that the cloud made, with another address if one is given.
+pub(crate) fn url(made: &Value, address: Option<&str>) -> Result<String, Failure> {
+    let url = made.as_str().ok_or_else(|| {
+        Failure::Invalid(
+            "the cloud has no TLS listener, so no board can be enrolled; start it with iottly serve --listen ADDR"
+                .to_owned(),
+        )
+    })?;
+    let Some(address) = address else {
+        return Ok(url.to_owned());
+    };
+    let made: EnrollUrl = url
+        .parse()
+        .map_err(|error| Failure::Invalid(format!("the cloud's enrolment URL: {error}")))?;
+    // The same grammar reads the address.
+    let place: EnrollUrl = format!("iottly://{address}/{}", PairCode::from_bytes([0; 16]))
+        .parse()
+        .map_err(|error| Failure::Invalid(format!("--address {address:?}: {error}")))?;
+    let moved = EnrollUrl::new(place.host(), place.port(), made.code(), made.fingerprint());
+    moved
+        .map(|url| url.to_string())
+        .map_err(|error| Failure::Invalid(format!("--address {address:?}: {error}")))
+}
+
+fn copies(answer: &Value) -> String {
+    let mut out = String::new();
+    for copy in answer["copies"].as_array().into_iter().flatten() {
+        let text = |key: &str| copy[key].as_str().unwrap_or("-");
+        let state = if copy["connected"] == true {
+            "connected"
+        } else {
+            "disconnected"
+        };
+        writeln!(
+            out,
+            "{}  {}  {:15}  {:12}  {}",
+            text("device"),
+            copy["number"],
+            text("address"),
+            state,
+            text("name")
+        )
+        .expect("a string takes all");
+    }
+    out
+}
+
+fn waiting(answer: &Value) -> String {
+    let mut out = String::new();
+    for board in answer["boards"].as_array().into_iter().flatten() {
+        let text = |key: &str| board[key].as_str().unwrap_or("-");
+        writeln!(
+            out,
+            "{}  {:15}  {:17}  {:>5} s  {}",
+            text("code"),
+            text("address"),
+            text("mac"),
+            board["waits_s"],
+            text("name")
+        )
+        .expect("a string takes all");
+    }
+    out
+}
+
+fn list(answer: &Value) -> String {
+    let mut out = String::new();
+    for device in answer["devices"].as_array().into_iter().flatten() {
+        let text = |key: &str| device[key].as_str().unwrap_or_default();
+        writeln!(
+            out,
+            "{}  {:12}  {}{}",
+            text("ID"),
+            text("operatingstatus"),
+            text("name"),
+            if device["legacy"] == true {
+                "  (legacy)"
+            } else {
+                ""
+            }
+        )
+        .expect("a string takes all");
+    }
+    out
+}

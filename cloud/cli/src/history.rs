@@ -1,0 +1,151 @@
+//! `iottly history`, `iottly logs` and `iottly export`: what a device has sent.
+
+use std::fmt::Write as _;
+use std::io::{Read as _, Write as _};
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::exit::Failure;
+use crate::named_device::device_id;
+use crate::remote::escaped;
+use crate::time_text::time;
+
+/// Maximum number of entries of one page of the API.
+const PAGE: u32 = 100;
+/// Size of a piece of an export, in bytes.
+const PIECE: usize = 64 << 10;
+
+#[derive(Args)]
+pub(crate) struct HistoryOptions {
+    /// Device, by name or id
+    device: String,
+    #[command(flatten)]
+    call: Call,
+    /// Number of entries, the newest first; 10,000 at most
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    last: u32,
+    /// MongoDB filter, as extended JSON
+    #[arg(long, value_name = "JSON")]
+    filter: Option<String>,
+}
+
+pub(crate) fn history(options: &HistoryOptions) -> Result<(), Failure> {
+    let api = options.call.api();
+    let id = device_id(&api, &options.device)?;
+    let (mut found, mut before) = (Vec::new(), None::<String>);
+    let wanted = options.last as usize;
+    while found.len() < wanted {
+        let page = PAGE.min(options.last - u32::try_from(found.len()).unwrap_or(u32::MAX));
+        let mut path = format!("/messages/{}?numMessages={page}", escaped(&id));
+        if let Some(filter) = &options.filter {
+            write!(path, "&queryJson={}", escaped(filter)).expect("a string takes all");
+        }
+        if let Some(before) = &before {
+            write!(path, "&before={}", escaped(before)).expect("a string takes all");
+        }
+        let mut answer = api.get(&path)?;
+        if let Value::Array(messages) = answer["messages"].take() {
+            found.extend(messages);
+        }
+        match answer["next"].as_str() {
+            Some(next) => before = Some(next.to_owned()),
+            None => break,
+        }
+    }
+    options.call.print_list("messages", found, |message| {
+        format!(
+            "{}  {}  {}",
+            time(&message["timestamp"]),
+            message["type"].as_str().unwrap_or_default(),
+            message["payload"]
+        )
+    })
+}
+
+#[derive(Args)]
+pub(crate) struct LogsOptions {
+    /// Device, by name or id
+    device: String,
+    #[command(flatten)]
+    call: Call,
+    /// Number of lines, the newest last; 1,000 at most
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    last: u32,
+}
+
+pub(crate) fn logs(options: &LogsOptions) -> Result<(), Failure> {
+    let api = options.call.api();
+    let id = device_id(&api, &options.device)?;
+    let mut answer = api.get(&format!(
+        "/device/{}/logs?numLines={}",
+        escaped(&id),
+        options.last
+    ))?;
+    let mut lines = match answer["logs"].take() {
+        Value::Array(lines) => lines,
+        _ => Vec::new(),
+    };
+    // As in a file: the newest line is next to the prompt.
+    lines.reverse();
+    options.call.print_list("logs", lines, |line| {
+        let text = |key: &str| line[key].as_str().unwrap_or_default();
+        format!(
+            "{}  {:5}  {}",
+            time(&line["devicetimestamp"]),
+            text("level"),
+            text("text")
+        )
+    })
+}
+
+#[derive(Args)]
+pub(crate) struct ExportOptions {
+    /// Device, by name or id
+    device: String,
+    #[command(flatten)]
+    call: Call,
+    /// Earliest time, inclusive: ISO 8601 or Unix milliseconds
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Latest time, exclusive
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// MongoDB filter, as extended JSON
+    #[arg(long, value_name = "JSON")]
+    filter: Option<String>,
+}
+
+/// Writes the history as it comes, one JSON object a line. An export that ends too early is an error.
+pub(crate) fn export(options: &ExportOptions) -> Result<(), Failure> {
+    let api = options.call.api();
+    let id = device_id(&api, &options.device)?;
+    let mut path = format!("/device/{}/messages/export", escaped(&id));
+    let asked = [
+        ("from", &options.from),
+        ("to", &options.to),
+        ("queryJson", &options.filter),
+    ];
+    let mut mark = '?';
+    for (name, value) in asked {
+        if let Some(value) = value {
+            write!(path, "{mark}{name}={}", escaped(value)).expect("a string takes all");
+            mark = '&';
+        }
+    }
+    let mut body = api.download(&path)?;
+    let mut out = std::io::stdout().lock();
+    let mut piece = vec![0; PIECE];
+    loop {
+        let read = body
+            .read(&mut piece)
+            .context("the export is incomplete: the cloud or the network ended it")?;
+        if read == 0 {
+            return Ok(out.flush().context("cannot write to standard output")?);
+        }
+        out.write_all(&piece[..read])
+            .context("cannot write to standard output")?;
+    }
+}

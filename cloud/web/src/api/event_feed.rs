@@ -1,0 +1,166 @@
+//! Events as a stream sends them: messages, log lines and reports of devices as they are stored.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream};
+use iottly_protocol::release::LeaseId;
+use iottly_protocol::{DeviceId, FirmwareMark, Level, MessageKind};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::dto::LeaseReportDto;
+use crate::error::ApiError;
+use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers};
+use iottly_core::ingest::{Observed, ObservedRecord};
+use iottly_core::model::{StoredMessage, UnixMs};
+
+/// Interval of the keep-alive comments on an idle stream.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Interval at which a stream checks that its caller may still read what it sends.
+const CHECK: Duration = Duration::from_secs(15);
+
+/// Message of a device.
+#[derive(Serialize)]
+struct MessageEvent<'a> {
+    device: DeviceId,
+    at: UnixMs,
+    firmware: Option<FirmwareMark>,
+    #[serde(rename = "type")]
+    kind: MessageKind,
+    channel: Option<&'a str>,
+    payload: &'a RawValue,
+}
+
+/// Line of a device's log.
+#[derive(Serialize)]
+struct LogEvent<'a> {
+    device: DeviceId,
+    at: UnixMs,
+    firmware: Option<FirmwareMark>,
+    level: Level,
+    text: &'a str,
+}
+
+/// Answer of a device to an order, of this lease or of another.
+#[derive(Serialize)]
+struct ReportEvent {
+    device: DeviceId,
+    at: UnixMs,
+    lease: Option<LeaseId>,
+    #[serde(flatten)]
+    report: LeaseReportDto,
+}
+
+/// Number of events that were skipped because the caller was too slow.
+#[derive(Serialize)]
+struct LaggedEvent {
+    count: u64,
+}
+
+/// Returns the response that sends a watcher's events until `end`.
+pub(super) fn response(live: LiveStream, end: impl Future<Output = ()> + Send + 'static) -> Response {
+    let sse = Sse::new(feed(live, Box::pin(end))).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    sse.into_response()
+}
+
+/// Resolves once a check says that a stream is over.
+pub(super) async fn until<F>(is_over: impl Fn() -> F)
+where
+    F: Future<Output = iottly_store::Result<bool>>,
+{
+    loop {
+        tokio::time::sleep(CHECK).await;
+        match is_over().await {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::debug!(%error, "failed to look up the token of an event stream; retrying in 15 s");
+            }
+        }
+    }
+}
+
+/// Returns the error for a watcher that is not admitted.
+pub(super) fn refused(error: TooManyWatchers) -> ApiError {
+    match error {
+        TooManyWatchers::Project => ApiError::too_many("too_many_streams", error.to_string()),
+        TooManyWatchers::All => ApiError::unavailable("too_many_streams", error.to_string()),
+    }
+}
+
+fn feed(
+    live: LiveStream,
+    end: impl Future<Output = ()> + Send + Unpin + 'static,
+) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+    // The first bytes tell the caller that watching has begun.
+    let ready = VecDeque::from([Event::default().comment("watching")]);
+    stream::unfold((live, end, ready), async |(mut live, mut end, mut ready)| {
+        if let Some(event) = ready.pop_front() {
+            return Some((Ok(event), (live, end, ready)));
+        }
+        tokio::select! {
+            event = live.recv() => shown(&event).map(|event| (Ok(event), (live, end, ready))),
+            () = &mut end => None,
+        }
+    })
+}
+
+/// Returns the event to send; none if the feed has ended.
+fn shown(event: &LiveEvent) -> Option<Event> {
+    match event {
+        LiveEvent::Ended => None,
+        LiveEvent::Lagged(count) => Some(event_of("lagged", &LaggedEvent { count: *count })),
+        LiveEvent::Message(message) => Some(message_event(message)),
+        LiveEvent::Observed(observed) => Some(observed_event(observed)),
+    }
+}
+
+fn message_event(message: &StoredMessage) -> Event {
+    event_of(
+        "message",
+        &MessageEvent {
+            device: message.scope.device,
+            at: message.timestamp,
+            firmware: message.firmware,
+            kind: message.kind,
+            channel: message.channel.as_deref(),
+            payload: &message.payload,
+        },
+    )
+}
+
+fn observed_event(observed: &Observed) -> Event {
+    let (device, at) = (observed.scope.device, observed.received);
+    match &observed.what {
+        ObservedRecord::Log(line) => event_of(
+            "log",
+            &LogEvent {
+                device,
+                at,
+                firmware: line.firmware,
+                level: line.level,
+                text: &line.text,
+            },
+        ),
+        ObservedRecord::Developer(report) => event_of(
+            "report",
+            &ReportEvent {
+                device,
+                at,
+                lease: report.lease,
+                report: report.as_ref().clone().into(),
+            },
+        ),
+    }
+}
+
+fn event_of(name: &str, data: &impl Serialize) -> Event {
+    let data = serde_json::to_string(data).expect("events have string keys and serialize without failing");
+    // A payload keeps the line breaks between its tokens; as spaces they cannot end the event early, and inside of
+    // strings JSON has none.
+    Event::default().event(name).data(data.replace(['\r', '\n'], " "))
+}

@@ -1,0 +1,76 @@
+//! Endpoints with the events of a project or a device as they are stored.
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::event_feed;
+use crate::app::{App, until_true};
+use crate::auth::{DeviceAccess, ProjectAccess, still_reads};
+use crate::error::ApiError;
+use iottly_cloud::clock;
+use iottly_cloud::live::Watch;
+
+/// Returns the messages of all devices of the project as they are stored, as server-sent events.
+///
+/// Events: `message` (`device`, `at`, `firmware`, `type`, `channel`, `payload`) and `lagged` (`count`: number of events
+/// that were skipped because the caller read too slowly). Nothing of before the request is sent.
+#[utoipa::path(
+    get,
+    path = "/events",
+    tag = "messages",
+    responses((status = 200, description = "The events", content_type = "text/event-stream", body = String))
+)]
+pub(super) async fn of_project(access: ProjectAccess, State(app): State<App>) -> Result<Response, ApiError> {
+    let what = Watch {
+        project: access.id(),
+        device: None,
+    };
+    let live = access.services().live.watch(what).map_err(event_feed::refused)?;
+    Ok(event_feed::response(live, async move {
+        tokio::select! {
+            () = until_true(app.closing) => {}
+            () = event_feed::until(|| project_is_over(&access)) => {}
+        }
+    }))
+}
+
+/// Returns the messages, log lines and reports of a device as they are stored, as server-sent events.
+///
+/// Events: `message` (`device`, `at`, `firmware`, `type`, `channel`, `payload`), `log` (`device`, `at`, `firmware`,
+/// `level`, `text`), `report` (an answer to a developer lease) and `lagged` (`count`: number of events that were skipped
+/// because the caller read too slowly). Nothing of before the request is sent.
+#[utoipa::path(
+    get,
+    path = "/device/{device}/events",
+    tag = "messages",
+    responses((status = 200, description = "The events", content_type = "text/event-stream", body = String))
+)]
+pub(super) async fn of_device(access: DeviceAccess, State(app): State<App>) -> Result<Response, ApiError> {
+    let scope = access.scope();
+    let live = access
+        .services()
+        .live
+        .watch_devices(scope.project, [scope.device])
+        .map_err(event_feed::refused)?;
+    Ok(event_feed::response(live, async move {
+        tokio::select! {
+            () = until_true(app.closing) => {}
+            () = event_feed::until(|| device_is_over(&access)) => {}
+        }
+    }))
+}
+
+async fn project_is_over(access: &ProjectAccess) -> iottly_store::Result<bool> {
+    let store = access.services().store.as_ref();
+    Ok(!still_reads(store, access.principal(), clock::now()).await?)
+}
+
+async fn device_is_over(access: &DeviceAccess) -> iottly_store::Result<bool> {
+    if project_is_over(access.project()).await? {
+        return Ok(true);
+    }
+    let device = access.services().store.device(access.scope()).await?;
+    // A token that is bound to a group loses a device that leaves it.
+    let group = access.project().principal().group;
+    Ok(device.is_none_or(|device| group.is_some_and(|group| group != device.group)))
+}
