@@ -96,6 +96,7 @@ impl<'a> Wanted<'a> {
                 group: None,
                 tags: Vec::new(),
                 ephemeral_ms: self.ephemeral.map(|hours| hours * HOUR_MS),
+                waiting: false,
             },
         };
         let by = Principal::system(project, "provision");
