@@ -4,8 +4,6 @@ use sha2::{Digest, Sha256};
 use wasmtime::{Config, Engine};
 
 use crate::RuntimeError;
-#[cfg(feature = "compiler")]
-use crate::compile::Processor;
 
 /// Size of the stack of a firmware's code in bytes; recursion beyond it traps. The script engine ends the recursion
 /// of a script earlier, with an error of the script, at a limit of its own that this size is made for.
@@ -26,6 +24,7 @@ pub enum Backend {
 
 impl Backend {
     /// All forms.
+    #[cfg(feature = "compiler")]
     pub(crate) const ALL: [Self; 2] = [Self::Native, Self::Pulley];
 
     /// Returns machine code if the compiler supports this processor, code for the interpreter otherwise.
@@ -54,6 +53,15 @@ impl Backend {
     }
 }
 
+/// Processors that compiled code is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Processor {
+    /// The one of this machine, with all that it can do.
+    This,
+    /// Every one of this architecture.
+    Any,
+}
+
 /// Returns the exact name of the engine: wasmtime's full version (a patch release may fix a compiler bug),
 /// the settings here, the target.
 pub(crate) fn id(backend: Backend) -> String {
@@ -76,22 +84,26 @@ pub(crate) fn cache_key(digest: &str, backend: Backend) -> String {
 
 /// Creates the engine that runs code.
 pub(crate) fn create(backend: Backend) -> Result<Engine, RuntimeError> {
-    with_target(backend.target())
+    with_target(config(), backend.target())
 }
 
 /// Creates the engine that compiles. A target that is named, even this machine's own, stands for all processors of its
-/// architecture.
+/// architecture. Code for all of them is part of an image: it comes without the table that gives each instruction its
+/// place in the component, a tenth of it; traces name functions all the same.
 #[cfg(feature = "compiler")]
 pub(crate) fn compiling(backend: Backend, processor: Processor) -> Result<Engine, RuntimeError> {
     let any = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-    with_target(match processor {
-        Processor::This => backend.target(),
-        Processor::Any => backend.target().or(Some(&any)),
-    })
+    match processor {
+        Processor::This => with_target(config(), backend.target()),
+        Processor::Any => {
+            let mut config = config();
+            config.generate_address_map(false);
+            with_target(config, backend.target().or(Some(&any)))
+        }
+    }
 }
 
-fn with_target(target: Option<&str>) -> Result<Engine, RuntimeError> {
-    let mut config = config();
+fn with_target(mut config: Config, target: Option<&str>) -> Result<Engine, RuntimeError> {
     let failed = |error: wasmtime::Error| RuntimeError(format!("{error:#}"));
     if let Some(target) = target {
         config.target(target).map_err(failed)?;

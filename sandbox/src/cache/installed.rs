@@ -12,8 +12,8 @@ use wasmtime::component::Component;
 use super::ScriptEngine;
 use super::entry::{SUFFIX, map, seal_of};
 use super::key::Key;
-use crate::compile::{Processor, compile};
-use crate::engine::{self, Backend};
+use crate::compile::compile;
+use crate::engine::{self, Backend, Processor};
 use crate::{LoadError, Runtime};
 
 /// Compiles an engine into a folder of installed forms, for every processor of this architecture. Forms that are there are

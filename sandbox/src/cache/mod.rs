@@ -22,7 +22,8 @@ use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
-use crate::compile::{CompilerProgram, Processor, compile};
+use crate::compile::{CompilerProgram, compile};
+use crate::engine::Processor;
 use crate::profile::Profile;
 use crate::{Firmware, LoadError, Runtime, engine};
 

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use iottly_child::{Bounds, Failure};
 
-use super::{ANY_PROCESSOR_VAR, ENGINE_VAR, Processor};
-use crate::engine::{self, Backend};
+use super::{ANY_PROCESSOR_VAR, ENGINE_VAR};
+use crate::engine::{self, Backend, Processor};
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 
 /// Bounds of the child. A script firmware needs 56 MiB; large generated code several times that. Input and

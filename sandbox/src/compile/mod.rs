@@ -16,7 +16,7 @@ pub use child::{compile_child, compile_here};
 /// Command that starts the compiler: a program with arguments that calls `compile_child`.
 pub use iottly_child::Program as CompilerProgram;
 
-use crate::engine::{self, Backend};
+use crate::engine::{self, Backend, Processor};
 use crate::{CompileError, LoadError};
 
 /// Environment variable that names the engine of the wanted code.
@@ -25,15 +25,6 @@ const ENGINE_VAR: &str = "IOTTLY_ENGINE";
 const ANY_PROCESSOR_VAR: &str = "IOTTLY_ANY_PROCESSOR";
 /// Wall-clock time of one compilation; a script firmware takes about a second on a PC.
 const WALL: Duration = Duration::from_secs(120);
-
-/// Processors that compiled code is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Processor {
-    /// The one of this machine, with all that it can do.
-    This,
-    /// Every one of this architecture.
-    Any,
-}
 
 /// Compiles `wasm` with `program`. The code is in a file in `dir`, not sealed yet.
 pub(crate) fn compile(
