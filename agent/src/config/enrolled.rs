@@ -1,7 +1,5 @@
 //! Completion of a configuration with the identity of an enrolled board.
 
-use std::path::Path;
-
 use toml::{Table, Value};
 
 use crate::identity::Identity;
@@ -12,23 +10,22 @@ pub(crate) const CA_FILE: &str = "ca.pem";
 pub(crate) const ROOT_FILE: &str = "root.json";
 
 /// Returns the table with device, secret, addresses and source of releases of the identity. Other keys stay, and so does
-/// a source of releases that the table has.
-pub(super) fn completed(mut table: Table, identity: &Identity, data: &Path) -> Table {
+/// a source of releases that the table has. Paths are relative to the data folder, as all paths of a configuration are to its
+/// folder.
+pub(super) fn completed(mut table: Table, identity: &Identity) -> Table {
     let host = if identity.host.contains(':') {
         format!("[{}]", identity.host)
     } else {
         identity.host.clone()
     };
     let authority = format!("{host}:{}", identity.port);
-    let ca = identity
-        .own_authority
-        .then(|| Value::from(data.join(CA_FILE).display().to_string()));
+    let ca = identity.own_authority.then(|| Value::from(CA_FILE));
     let mut updates = Table::new();
     updates.insert(
         "repository".into(),
         format!("https://{authority}/repo/{}", identity.project_id).into(),
     );
-    updates.insert("root".into(), data.join(ROOT_FILE).display().to_string().into());
+    updates.insert("root".into(), ROOT_FILE.into());
     updates.insert("project".into(), identity.project_id.to_string().into());
     updates.insert("group".into(), identity.group_id.to_string().into());
     if let Some(ca) = &ca {
@@ -46,7 +43,10 @@ pub(super) fn completed(mut table: Table, identity: &Identity, data: &Path) -> T
 mod tests {
     use iottly_protocol::{DeviceId, GroupId, ProjectId, Secret};
 
+    use std::path::Path;
+
     use super::super::AgentConfig;
+    use super::completed;
     use crate::identity::{Identity, IdentityStore, Keys, Login};
 
     fn identity() -> Identity {
@@ -110,5 +110,16 @@ mod tests {
         std::fs::write(&path, own).expect("file");
         let config = AgentConfig::of_board(&path, data).expect("of release 0.1");
         assert!(!config.enrolled && config.device_id != identity().device_id);
+    }
+
+    #[test]
+    fn a_relative_data_folder_is_part_of_a_path_once() {
+        let table = completed(toml::Table::new(), &identity());
+        let config: AgentConfig = table.try_into().expect("a configuration");
+        let config = config.resolved(Path::new("porch"));
+        let updates = config.updates.expect("releases");
+        assert_eq!(config.ca.as_deref(), Some(Path::new("porch/ca.pem")));
+        assert_eq!(updates.ca.as_deref(), Some(Path::new("porch/ca.pem")));
+        assert_eq!(updates.root, Path::new("porch/root.json"));
     }
 }

@@ -255,7 +255,7 @@ impl AgentConfig {
             if own.is_some() {
                 table.remove("updates");
             }
-            let table = enrolled::completed(table, &identity, data);
+            let table = enrolled::completed(table, &identity);
             let config: Self = table.try_into().map_err(|error| explain("", &error))?;
             Ok(Self {
                 enrolled: true,
