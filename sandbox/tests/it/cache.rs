@@ -143,9 +143,8 @@ fn installed_code_is_mapped_unless_others_can_change_it_or_it_is_damaged() {
     let engine = ScriptEngine::new("test", fixture.wasm.clone());
     install(&installed, &engine, &compiler()).unwrap();
     install(&installed, &engine, &compiler()).unwrap();
-    let [file] = &code_files(&installed)[..] else {
-        panic!("one file")
-    };
+    let files = code_files(&installed);
+    let [file] = &files[..] else { panic!("one file") };
     let runs = || {
         let before = fixture.runs();
         let _ = fs::remove_dir_all(fixture.path());
