@@ -243,7 +243,12 @@ fn show(device: &str, call: &Call) -> Result<(), Failure> {
     let answer = api.get(&format!("/device/{}/props", escaped(&id)))?;
     call.print(&answer, |answer| {
         let mut out = String::new();
-        for (name, value) in answer["props"].as_object().into_iter().flatten() {
+        for (name, value) in answer
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(name, _)| *name != "status")
+        {
             let value = match value {
                 Value::String(text) => text.clone(),
                 Value::Object(fields) if fields.contains_key("$date") => time(value),

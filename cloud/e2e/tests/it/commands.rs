@@ -51,7 +51,9 @@ fn a_device_is_watched_commanded_moved_and_removed_from_the_command_line() {
     let agent = device.start();
     let first = device
         .api
-        .wait_for_message(&device.id, "the first message", |payload| payload["hello"] == 1);
+        .wait_for_message(&device.id, "the first message", |message| {
+            message["payload"]["hello"] == 1
+        });
     assert_eq!(first["payload"]["hello"], 1);
 
     let who = done(&device, &["whoami"]);
@@ -62,8 +64,12 @@ fn a_device_is_watched_commanded_moved_and_removed_from_the_command_line() {
         names.len() == 2 && names.contains(&"porch".into()) && names.contains(&"cellar".into()),
         "{lines}"
     );
-    let online = done(&device, &["device", "list", "--state", "connected"]);
-    assert!(online.contains("porch") && !online.contains("cellar"), "{online}");
+    // A message may be stored before the presence of its device.
+    wait_for("the device to be listed as connected", || {
+        let online = done(&device, &["device", "list", "--state", "connected"]);
+        assert!(!online.contains("cellar"), "{online}");
+        online.contains("porch").then_some(())
+    });
     let shown = done(&device, &["device", "show", "porch"]);
     assert!(
         shown.contains(&device.id) && shown.contains("connected"),
@@ -137,9 +143,10 @@ fn a_device_is_watched_commanded_moved_and_removed_from_the_command_line() {
         let (ended, out, err) = run(&device, words);
         assert!(ended == Some(code) && err.contains(text), "{words:?}: {out}{err}");
     }
-    let made = device
-        .api
-        .post("/deploymentgroups", &serde_json::json!({"name": "doors"}));
+    let made = device.api.post(
+        &format!("/project/{}/deploymentgroups", device.api.project),
+        &serde_json::json!({"name": "doors"}),
+    );
     assert_eq!(made.0, 200, "{made:?}");
     let dry = done(
         &device,

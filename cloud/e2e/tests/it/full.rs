@@ -37,7 +37,7 @@ fn a_board_waits_while_the_cloud_has_no_room_and_comes_back() {
     assert!(settings.contains("127.0.0.1:1\""), "{settings}");
     let settings = settings.replace("127.0.0.1:1\"", &format!("{}\"", cloud.mqtt));
     std::fs::write(&file, settings).expect("settings");
-    std::fs::write(folder.join("firmware.wasm"), build("fn = () => 1")).expect("firmware");
+    std::fs::write(folder.join("firmware.wasm"), build("function init() {}")).expect("firmware");
     let mut command = Command::new(agent_program());
     command
         .arg("run")
@@ -54,7 +54,9 @@ fn a_board_waits_while_the_cloud_has_no_room_and_comes_back() {
     drop(held);
     // Its first pause is of up to thirty seconds, so that a fleet that was refused does not return at once.
     wait_for("the agent to come back", || {
-        let (_, listed) = cloud.api.get("/devices/props");
+        let (_, listed) = cloud
+            .api
+            .get(&format!("/project/{}/devices/props", cloud.api.project));
         (listed["devices"][0]["operatingstatus"] == "connected").then_some(())
     });
     agent.terminate();

@@ -109,8 +109,11 @@ pub(super) async fn short_code(
     request: Request,
 ) -> Answer<PairCodeDto> {
     let body = body::<ShortCodeBody>(request).await?;
-    // A text that is no short code is not worth a guess.
-    let code = body.short_code.parse().map_err(|_| EnrolmentError::Refused)?;
+    // A text that is no short code does not count as a guess.
+    let code = body
+        .short_code
+        .parse()
+        .map_err(|error| ApiError::invalid("invalid_body", format!("short_code: {error}")))?;
     Ok(Spaced(PairCodeDto {
         pair_code: app.services.enrolment.pair_code(code, from)?.to_string(),
         status: OK,

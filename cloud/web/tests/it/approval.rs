@@ -95,7 +95,7 @@ async fn codes_are_not_found_by_guessing() {
         "{}",
         right.text
     );
-    cloud.get(&format!("{WAITING}/nonsense")).await.error(404);
+    cloud.get(&format!("{WAITING}/7K3M")).await.error(404);
     cloud.shutdown().await;
 }
 

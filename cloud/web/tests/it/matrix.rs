@@ -35,6 +35,13 @@ pub(crate) struct Operation {
     pub(crate) open: bool,
 }
 
+impl Operation {
+    /// Returns true if its answer is a stream that does not end by itself.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.path.ends_with("/events")
+    }
+}
+
 pub(crate) async fn operations(cloud: &TestCloud) -> Vec<Operation> {
     let document = cloud.request("GET", "/openapi.json", &[], b"").await.ok();
     assert_eq!(document["openapi"], "3.1.0");
@@ -479,7 +486,7 @@ async fn lists_hold_the_own_project_only() {
     for operation in operations(&cloud)
         .await
         .iter()
-        .filter(|operation| operation.method == "GET")
+        .filter(|operation| operation.method == "GET" && !operation.is_stream())
     {
         let known = |part: &str| !part.starts_with('{') || mine.contains_key(part.trim_matches(['{', '}']));
         if operation.path.split('/').all(known) {

@@ -12,6 +12,7 @@ fn verdict(session: &mut Session, boot: BootId, kept: Option<bool>, now_ms: u64)
 fn a_held_board_connects_as_a_copy_and_sends_hellos_only() {
     let mut session = session(1, 5);
     open(&mut session);
+    read(&mut session, vec![record(1)], 9);
     let boot = session.identity.boot;
     assert!(
         verdict(&mut session, BootId::random(), None, 10).is_empty(),
@@ -40,7 +41,7 @@ fn a_held_board_connects_as_a_copy_and_sends_hellos_only() {
     assert_eq!(session.copy(), None);
     let again = connect(&mut session, now_ms);
     let effects = welcome(&mut session, &again, 0, now_ms);
-    assert!(peeked(&effects).is_some(), "it sends what has waited");
+    assert_eq!(peeked(&effects), Some(1), "it sends what has waited");
 }
 
 #[test]
