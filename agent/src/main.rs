@@ -8,11 +8,17 @@ use std::time::{Duration, Instant};
 
 mod board_report;
 mod enroll_args;
+mod enroll_environment;
 mod enroll_screen;
+mod healthcheck;
 mod queue_report;
 
 use anyhow::Context;
-use iottly_agent::{Agent, AgentConfig, AgentHandle, BrokerAddress, ConfigError, EnrollOptions};
+use healthcheck::Check;
+use iottly_agent::{
+    Agent, AgentConfig, AgentHandle, BoardKind, BrokerAddress, Compiler, ConfigError, EnrollOptions,
+    StatusSocket,
+};
 use iottly_protocol::enroll::EnrollOffer;
 use iottly_protocol::{DeviceId, Secret};
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,7 +30,8 @@ Runs a board: its firmware, its message queue and its connection to the cloud.
 usage: iottly-agent enroll 'iottly://HOST[:PORT]/CODE#FINGERPRINT' --data DIR [--name NAME]
        iottly-agent enroll --url https://HOST[:PORT] --data DIR [--name NAME]
        iottly-agent run --config FILE | --data DIR
-       iottly-agent warm --config FILE | --data DIR
+       iottly-agent warm --config FILE | --data DIR | --into DIR
+       iottly-agent healthcheck --data DIR [--max-offline SECONDS]
        iottly-agent queue --data DIR [--output json]
        iottly-agent board [--config FILE | --data DIR] [--json]
        iottly-agent generalize --data DIR
@@ -46,6 +53,11 @@ usage: iottly-agent enroll 'iottly://HOST[:PORT]/CODE#FINGERPRINT' --data DIR [-
   warm              compile the script engine into the cache of compiled firmware, so that the first script does not wait;
                     packages call this at installation
     --config, --data, --compiler as for run
+    --into DIR      compile it into a folder that is installed as iottly-compiled beside this program, for all processors of
+                    this architecture; container images have it
+  healthcheck       ask the agent that runs on a data folder, and fail if it does not answer or is without its cloud
+    --data DIR      data folder
+    --max-offline N time without the cloud that is healthy, in seconds (default: 60); any: only the answer counts
   queue             show the records that wait for the cloud: number, bytes, gaps, dead letters; the agent may be running
     --data DIR      data folder
     --output FORMAT text (default) or json
@@ -60,12 +72,18 @@ usage: iottly-agent enroll 'iottly://HOST[:PORT]/CODE#FINGERPRINT' --data DIR [-
 
 environment:
   HTTPS_PROXY       proxy for connections to the cloud, http://[user:password@]host:port
+  IOTTLY_ENROLL     enrolment URL with which `run --data DIR` enrols a board that is no device yet; it waits for the cloud
+  IOTTLY_ENROLL_FILE  file with the enrolment URL, in place of IOTTLY_ENROLL
+  IOTTLY_NAME       name of the device that is enrolled in this way (default: the machine's name)
+  IOTTLY_BOARD      board of a device whose configuration names none, such as virtual
   IOTTLY_LOG        log filter, such as debug or iottly_agent::link=debug (default: info)
   NO_COLOR          no colours in the log; there are none either if standard error is not a terminal
 
-exit codes: 0 stopped, 1 failed, 2 wrong usage, 4 no queue, 75 a step hung and the process ended itself: restart it
+exit codes: 0 stopped or healthy, 1 failed or not healthy, 2 wrong usage, 4 no queue, 75 a step hung and the process ended itself: restart it
 ";
 
+/// Variable with the board of a device whose configuration names none.
+const BOARD: &str = "IOTTLY_BOARD";
 /// Maximum wait at the end for threads that are still running.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 /// Pause after an attempt to get a key that failed.
@@ -84,6 +102,11 @@ enum Command {
         data: Option<PathBuf>,
         compiler: Option<PathBuf>,
     },
+    WarmInto {
+        dir: PathBuf,
+        compiler: Option<PathBuf>,
+    },
+    Healthcheck(Check),
     Queue {
         data: PathBuf,
         json: bool,
@@ -122,6 +145,8 @@ fn main() -> ExitCode {
             data,
             compiler,
         } => warm(config, data, compiler),
+        Command::WarmInto { dir, compiler } => warm_into(&dir, compiler),
+        Command::Healthcheck(check) => check.ask().and_then(|text| print(&text)),
         Command::Queue { data, json } => match queue_report::report(&data, json) {
             Ok(Some(report)) => print(&report),
             Ok(None) => {
@@ -173,6 +198,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
     let mut config = None;
     let mut data = None;
     let mut compiler = None;
+    let (mut into, mut max_offline) = (None, None);
     let mut json = false;
     let mut version = false;
     let mut verbose = false;
@@ -184,6 +210,8 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
             Long("config") => config = Some(PathBuf::from(parser.value()?)),
             Long("data") => data = Some(PathBuf::from(parser.value()?)),
             Long("compiler") => compiler = Some(PathBuf::from(parser.value()?)),
+            Long("into") => into = Some(PathBuf::from(parser.value()?)),
+            Long("max-offline") => max_offline = Some(parser.value()?),
             Long("json") => json = true,
             Long("output") => {
                 json = match parser.value()?.to_string_lossy().as_ref() {
@@ -201,7 +229,16 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
     }
     let verb = verb.as_deref().map(|verb| verb.to_string_lossy());
     match verb.as_deref() {
+        Some("warm") if into.is_some() => {
+            let dir = into.context("warm needs --into DIR")?;
+            return Ok(Command::WarmInto { dir, compiler });
+        }
         Some("run" | "warm") => {}
+        Some("healthcheck") => {
+            let max = max_offline.map(|text| text.to_string_lossy().into_owned());
+            let data = data.context("healthcheck needs --data DIR")?;
+            return Ok(Command::Healthcheck(Check::new(data, max.as_deref())?));
+        }
         Some("queue") => {
             let data = data.context("queue needs --data DIR")?;
             return Ok(Command::Queue { data, json });
@@ -211,7 +248,7 @@ fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Command> {
             return Ok(Command::Generalize(data.context("generalize needs --data DIR")?));
         }
         Some(verb) => anyhow::bail!("unknown command {verb:?}"),
-        None => anyhow::bail!("missing command: enroll, run, warm, queue, board or generalize"),
+        None => anyhow::bail!("missing command: enroll, run, warm, healthcheck, queue, board or generalize"),
     }
     if config.is_none() && data.is_none() {
         anyhow::bail!(
@@ -270,19 +307,12 @@ fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) 
     log_to_standard_error();
     iottly_sandbox::raise_descriptor_limit();
     let read = || configuration(path.clone(), data.clone(), compiler.clone());
-    let mut config = read()?;
-    match iottly_sandbox::separate_children(config.compiler.memory_bytes) {
-        Ok(true) => {
-            tracing::info!(
-                memory.bytes = config.compiler.memory_bytes,
-                "the compiler has a limit on memory of its own"
-            );
+    let wanted = match read() {
+        Err(error) if matches!(error.downcast_ref(), Some(ConfigError::NotEnrolled(_))) => {
+            enroll_environment::wanted(data.as_deref())?
         }
-        Ok(false) => {}
-        Err(error) => {
-            tracing::warn!(%error, "failed to give the compiler a control group of its own; it shares the agent's memory limit");
-        }
-    }
+        _ => None,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -293,6 +323,16 @@ fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) 
         let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        if let Some(options) = wanted {
+            tokio::select! {
+                enrolled = enroll_environment::enroll(options) => enrolled?,
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+            }
+        }
+        enroll_environment::forget()?;
+        let mut config = read()?;
+        separate_compiler(&config);
         let mut no_upgrade_before = Instant::now();
         loop {
             let agent = tokio::select! {
@@ -303,6 +343,10 @@ fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) 
             if let Err(error) = iottly_agent::report_ready() {
                 tracing::warn!(%error, "failed to find the service manager; it may count the start as failed");
             }
+            // Without its socket the agent cannot be asked for its health, which stops nothing else.
+            let socket = StatusSocket::open(&config.data_dir, agent.status()).inspect_err(|error| {
+                tracing::warn!(device.id = %config.device_id, %error, "failed to open the socket of the status; healthcheck gets no answer");
+            });
             let offer = tokio::select! {
                 _ = terminate.recv() => None,
                 _ = interrupt.recv() => None,
@@ -311,6 +355,7 @@ fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) 
             if offer.is_none() {
                 iottly_agent::report_stopping();
             }
+            drop(socket);
             agent.shutdown().await;
             let Some(offer) = offer else { return Ok(()) };
             match iottly_agent::upgrade(&config, offer).await {
@@ -328,6 +373,21 @@ fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) 
     // An interrupted start may hang in a blocking thread: limit the wait for it.
     runtime.shutdown_timeout(LAST_WAIT);
     done
+}
+
+/// Gives the compiler a control group of its own, where the service manager lets the agent do so.
+fn separate_compiler(config: &AgentConfig) {
+    let bytes = config.compiler.memory_bytes;
+    match iottly_sandbox::separate_children(bytes) {
+        Ok(true) => tracing::info!(
+            memory.bytes = bytes,
+            "the compiler has a limit on memory of its own"
+        ),
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(%error, "failed to give the compiler a control group of its own; it shares the agent's memory limit");
+        }
+    }
 }
 
 /// Waits for the cloud's offer to a device without a key.
@@ -362,6 +422,17 @@ fn warm(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>)
     ))
 }
 
+fn warm_into(dir: &Path, compiler: Option<PathBuf>) -> anyhow::Result<()> {
+    log_to_standard_error();
+    let mut program = Compiler::default();
+    program.program = compiler.unwrap_or(program.program);
+    let digest = Agent::warm_into(dir, &program)?;
+    print(&format!(
+        "script engine {} {digest} is compiled\n",
+        iottly_engine::ABI
+    ))
+}
+
 /// Returns the configuration of a data folder that has no device yet, for what needs none.
 fn without_device(data: PathBuf, compiler: Option<PathBuf>) -> AgentConfig {
     let nowhere = BrokerAddress::try_from("localhost:1".to_owned()).expect("an address");
@@ -372,7 +443,7 @@ fn without_device(data: PathBuf, compiler: Option<PathBuf>) -> AgentConfig {
     config
 }
 
-/// Reads the configuration, and replaces in it what the command line names.
+/// Reads the configuration, and replaces in it what command line and environment name.
 fn configuration(
     path: Option<PathBuf>,
     data: Option<PathBuf>,
@@ -389,6 +460,16 @@ fn configuration(
     }
     if let Some(compiler) = compiler {
         config.compiler.program = compiler;
+    }
+    if let Some(board) = std::env::var(BOARD)
+        .ok()
+        .filter(|board| !board.is_empty() && config.board.is_none())
+    {
+        config.board = Some(
+            BoardKind::try_from(board)
+                .map_err(anyhow::Error::msg)
+                .context(BOARD)?,
+        );
     }
     Ok(config)
 }

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use iottly_protocol::enroll::EnrollOffer;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// State of the connection to the cloud.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LinkState {
     /// Not connected; the next attempt waits for its time.
     Offline,
@@ -32,7 +34,8 @@ pub struct AgentStatus {
 }
 
 /// State of the firmware.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum FirmwareStatus {
     /// The configuration names no firmware.
     Absent,

@@ -53,6 +53,15 @@ impl Backend {
     }
 }
 
+/// Processors that compiled code is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Processor {
+    /// The one of this machine, with all that it can do.
+    This,
+    /// Every one of this architecture.
+    Any,
+}
+
 /// Returns the exact name of the engine: wasmtime's full version (a patch release may fix a compiler bug),
 /// the settings here, the target.
 pub(crate) fn id(backend: Backend) -> String {
@@ -73,10 +82,30 @@ pub(crate) fn cache_key(digest: &str, backend: Backend) -> String {
         .finalize())
 }
 
+/// Creates the engine that runs code.
 pub(crate) fn create(backend: Backend) -> Result<Engine, RuntimeError> {
-    let mut config = config();
+    with_target(config(), backend.target())
+}
+
+/// Creates the engine that compiles. A target that is named, even this machine's own, stands for all processors of its
+/// architecture. Code for all of them is part of an image: it comes without the table that gives each instruction its
+/// place in the component, a tenth of it; traces name functions all the same.
+#[cfg(feature = "compiler")]
+pub(crate) fn compiling(backend: Backend, processor: Processor) -> Result<Engine, RuntimeError> {
+    let any = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    match processor {
+        Processor::This => with_target(config(), backend.target()),
+        Processor::Any => {
+            let mut config = config();
+            config.generate_address_map(false);
+            with_target(config, backend.target().or(Some(&any)))
+        }
+    }
+}
+
+fn with_target(mut config: Config, target: Option<&str>) -> Result<Engine, RuntimeError> {
     let failed = |error: wasmtime::Error| RuntimeError(format!("{error:#}"));
-    if let Some(target) = backend.target() {
+    if let Some(target) = target {
         config.target(target).map_err(failed)?;
     }
     Engine::new(&config).map_err(failed)

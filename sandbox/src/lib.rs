@@ -48,7 +48,7 @@ mod state;
 mod trap;
 mod worker;
 
-pub use cache::{Cache, ScriptEngine};
+pub use cache::{Cache, ScriptEngine, install};
 pub use check::CheckError;
 pub use compile::CompilerProgram;
 #[cfg(feature = "compiler")]

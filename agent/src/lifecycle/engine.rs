@@ -1,21 +1,43 @@
 //! The script engine that the agent carries, and the cache that compiles it. Runs no firmware.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use iottly_sandbox::{Cache, CompilerProgram, LoadError, Runtime, ScriptEngine};
+use iottly_sandbox::{Cache, CompilerProgram, LoadError, Runtime, ScriptEngine, install};
 use iottly_update::put_aside;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::error::AgentError;
-use crate::config::AgentConfig;
+use crate::config::{AgentConfig, Compiler};
 use crate::status::{AgentStatus, FirmwareStatus};
 use crate::threads::thread_name;
 
 /// The engine of this agent. All agents of a process share it, so that it is loaded once.
 static BUILT_IN: LazyLock<Arc<ScriptEngine>> =
     LazyLock::new(|| Arc::new(ScriptEngine::new(iottly_engine::ABI, iottly_engine::ENGINE)));
+
+/// Folder beside this program with compiled code that was installed with it, as in a container image.
+const INSTALLED: &str = "iottly-compiled";
+
+fn installed() -> Option<PathBuf> {
+    Some(std::env::current_exe().ok()?.with_file_name(INSTALLED))
+}
+
+/// Compiles the engine into a folder that is installed beside the program, for all processors of this architecture. Returns
+/// its digest.
+///
+/// # Errors
+/// The folder cannot be written or the compiler fails.
+pub(super) fn warm_into(dir: &Path, compiler: &Compiler) -> Result<String, AgentError> {
+    let compiler = CompilerProgram {
+        path: compiler.program.clone(),
+        args: compiler.args.clone(),
+    };
+    install(dir, &BUILT_IN, &compiler).map_err(AgentError::Cache)?;
+    Ok(BUILT_IN.digest().to_owned())
+}
 
 /// Opens the cache of compiled firmware, with the agent's engine for scripts.
 pub(super) fn open_cache(config: &AgentConfig) -> Result<Cache, AgentError> {
@@ -33,7 +55,11 @@ pub(super) fn open_cache(config: &AgentConfig) -> Result<Cache, AgentError> {
         put_aside(&dir).map_err(AgentError::System)?;
         Ok(Cache::open(&dir, compiler)?)
     })?;
-    Ok(opened.with_engine(Arc::clone(&BUILT_IN)))
+    let opened = opened.with_engine(Arc::clone(&BUILT_IN));
+    Ok(match installed() {
+        Some(dir) => opened.with_installed(dir),
+        None => opened,
+    })
 }
 
 /// Maximum time for which the compilation of the engine waits for the installed firmware.

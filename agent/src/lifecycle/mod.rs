@@ -17,10 +17,10 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
-use self::engine::{open_cache, warm, warm_in_background};
+use self::engine::{open_cache, warm, warm_in_background, warm_into};
 use self::firmware::{start_guest, start_update};
 use self::open::Opened;
-use crate::config::{AgentConfig, ProxyAddress};
+use crate::config::{AgentConfig, Compiler, ProxyAddress};
 use crate::datadir::DataDir;
 use crate::enroll::PENDING_FILE;
 use crate::guest::{Guest, Ports};
@@ -89,6 +89,15 @@ impl Agent {
     /// See [`AgentError`].
     pub fn warm(config: &AgentConfig) -> Result<String, AgentError> {
         warm(config)
+    }
+
+    /// Compiles the script engine into a folder that is installed with the program, as `iottly-compiled` beside it. Returns
+    /// the engine's digest. Blocks.
+    ///
+    /// # Errors
+    /// See [`AgentError`].
+    pub fn warm_into(dir: &Path, compiler: &Compiler) -> Result<String, AgentError> {
+        warm_into(dir, compiler)
     }
 
     /// Starts an agent that shares its sandbox runtime with others in the process.

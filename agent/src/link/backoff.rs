@@ -16,7 +16,7 @@ const MAX_ASKED_MS: u64 = 600_000;
 /// Each pause is any time between none and its nominal length, so that a fleet that lost its cloud at one moment comes
 /// back spread over all of it.
 #[derive(Debug, Clone)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     attempts: u32,
     refusals: u32,
     random: u64,
@@ -24,7 +24,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     /// Creates the first pause. `seed` determines the jitter; devices must have different seeds.
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             attempts: 0,
             refusals: 0,
@@ -33,7 +33,7 @@ impl Backoff {
     }
 
     /// Returns the pause before the next attempt, in milliseconds.
-    pub(super) fn next_ms(&mut self) -> u64 {
+    pub(crate) fn next_ms(&mut self) -> u64 {
         let nominal = grown(MIN_MS, self.attempts, MAX_MS);
         self.attempts = self.attempts.saturating_add(1);
         self.below(nominal)
@@ -41,7 +41,7 @@ impl Backoff {
 
     /// Returns the pause after the cloud had no room, in milliseconds. It comes on top of the time that the cloud asked
     /// for.
-    pub(super) fn busy_ms(&mut self, asked_ms: Option<u64>) -> u64 {
+    pub(crate) fn busy_ms(&mut self, asked_ms: Option<u64>) -> u64 {
         let nominal = grown(BUSY_MIN_MS, self.refusals, BUSY_MAX_MS);
         self.refusals = self.refusals.saturating_add(1);
         asked_ms.unwrap_or_default().min(MAX_ASKED_MS) + self.below(nominal)

@@ -17,6 +17,7 @@ mod websocket;
 mod window;
 
 pub(crate) use actor::{Actor, Delivery, Links, Receipt, Skipped};
+pub(crate) use backoff::Backoff;
 pub(crate) use client::Endpoint;
 pub(crate) use pin::{Found, Pin};
 pub(crate) use post::PostError;

@@ -15,6 +15,7 @@ mod enrolment_key;
 mod exit;
 mod filter;
 mod group;
+mod healthcheck;
 mod history;
 mod image;
 mod init;
@@ -71,6 +72,8 @@ enum Command {
     Demo(demo::Options),
     /// Runs the cloud
     Serve(Box<serve::Options>),
+    /// Asks the cloud on this machine whether it can serve requests
+    Healthcheck(healthcheck::Options),
     /// Creates a project and devices in a cloud's data folder
     Provision(provision::Options),
     /// Copies a cloud's database, or all of the cloud, into a file; the cloud may be running
@@ -148,6 +151,7 @@ fn main() -> ExitCode {
         Command::CheckScript => script_check::child(),
         Command::Demo(options) => exit::report(private_main(with_descriptors(demo::run(options)))),
         Command::Serve(options) => exit::report(private_main(with_descriptors(serve::run(*options)))),
+        Command::Healthcheck(options) => exit::report(healthcheck::run(&options)),
         Command::Provision(options) => exit::report(private_main(provision::run(options))),
         Command::Backup(options) => exit::report(private_main(backup::backup(options))),
         Command::Restore(options) => exit::report(private_main(backup::restore(options))),

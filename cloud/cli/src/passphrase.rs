@@ -14,6 +14,8 @@ use iottly_protocol::Secret;
 const CREDENTIAL: &str = "iottly-passphrase";
 /// Maximum size of a file with a passphrase, in bytes.
 const MAX_BYTES: u64 = 4096;
+/// Character that Ctrl-C sends.
+const INTERRUPT: char = '\x03';
 /// The terminal of this process.
 const TERMINAL: &str = "/dev/tty";
 
@@ -79,39 +81,50 @@ fn ask(question: &str) -> anyhow::Result<Secret> {
     drop(hidden);
     let _ = terminal.write_all(b"\n");
     read.context("cannot read from the terminal")?;
+    if line.ends_with(INTERRUPT) {
+        drop(Secret::new(line));
+        bail!("interrupted");
+    }
     let secret = Secret::new(line.trim_end_matches(['\r', '\n']));
     drop(Secret::new(line));
     Ok(secret)
 }
 
-/// A terminal that does not show what is typed, until this is dropped.
-struct Hidden;
+/// A terminal that does not show what is typed, until this is dropped. Ctrl-C ends the line in place of the process, which
+/// would leave the terminal as it is now.
+struct Hidden {
+    /// Settings of before, as `stty` prints and reads them.
+    before: String,
+}
 
 impl Hidden {
     fn start() -> anyhow::Result<Self> {
-        if stty("-echo") {
-            Ok(Self)
-        } else {
-            bail!("cannot hide what is typed at the terminal; name a file with --passphrase-file")
+        let before = stty(&["-g"]).map(|text| text.trim().to_owned());
+        let hidden = before.map(|before| Self { before });
+        if let Some(hidden) = hidden
+            && stty(&["-echo", "-isig", "eol", "^C"]).is_some()
+        {
+            return Ok(hidden);
         }
+        bail!("cannot hide what is typed at the terminal; name a file with --passphrase-file")
     }
 }
 
 impl Drop for Hidden {
     fn drop(&mut self) {
-        stty("echo");
+        stty(&[&self.before]);
     }
 }
 
-fn stty(mode: &str) -> bool {
-    let Ok(terminal) = File::open(TERMINAL) else {
-        return false;
-    };
-    let mut command = Command::new("stty");
-    command
-        .arg(mode)
+/// Runs `stty` for the terminal of this process. Returns its output; none if it fails.
+fn stty(args: &[&str]) -> Option<String> {
+    let terminal = File::open(TERMINAL).ok()?;
+    let output = Command::new("stty")
+        .args(args)
         .stdin(terminal)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then_some(text)
 }

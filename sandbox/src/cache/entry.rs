@@ -14,7 +14,8 @@ use crate::trap::of_system;
 
 const MAX_FILES: usize = 16;
 const MAX_BYTES: u64 = 256 << 20;
-const SUFFIX: &str = ".cwasm";
+/// End of the name of a compiled form.
+pub(super) const SUFFIX: &str = ".cwasm";
 
 /// Maps the compiled form called `name`, if there is one with a valid seal. Invalid ones are deleted.
 pub(super) fn find(dir: &Path, key: &Key, name: &str, runtime: &Runtime) -> io::Result<Option<Component>> {
@@ -46,7 +47,7 @@ pub(super) fn find(dir: &Path, key: &Key, name: &str, runtime: &Runtime) -> io::
 }
 
 /// Returns the seal in the name of a file, if the file is a compiled form called `name`.
-fn seal_of(path: &Path, name: &str) -> Option<blake3::Hash> {
+pub(super) fn seal_of(path: &Path, name: &str) -> Option<blake3::Hash> {
     let seal = path
         .file_name()?
         .to_str()?
@@ -68,9 +69,9 @@ fn checked(path: &Path, key: &Key, name: &str, seal: blake3::Hash) -> io::Result
 
 /// Maps a file whose seal was just checked or written.
 pub(super) fn map(path: &Path, runtime: &Runtime) -> wasmtime::Result<Component> {
-    // SAFETY: the content is what our own compiler wrote: its keyed hash was checked, the key and the file
-    // are in a directory that only this user can enter, and files are replaced by rename, never written
-    // again.
+    // SAFETY: the content is what our own compiler wrote. In a cache its keyed hash was checked, and the key and the file
+    // are in a directory that only this user can enter; an installed form only root can change, who can change this
+    // program as well. Files are replaced by rename, never written again.
     unsafe { Component::deserialize_file(runtime.engine(), path) }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! Compiled code is machine code, so only code that this device compiled is ever mapped: a file's name
 //! carries a keyed hash of its content, made with a key that never leaves the directory. One rename stores
-//! code and seal together, so any number of processes and threads may share a directory.
+//! code and seal together, so any number of processes and threads may share a directory. The one exception is
+//! code that root has installed with the program.
 
 mod entry;
+mod installed;
 mod key;
 mod script_engine;
 
@@ -21,9 +23,11 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 
 use crate::compile::{CompilerProgram, compile};
+use crate::engine::Processor;
 use crate::profile::Profile;
 use crate::{Firmware, LoadError, Runtime, engine};
 
+pub use installed::install;
 use key::Key;
 pub use script_engine::ScriptEngine;
 use script_engine::engine_for;
@@ -39,6 +43,7 @@ pub struct Cache {
     compiler: CompilerProgram,
     engines: Vec<Arc<ScriptEngine>>,
     brought: RwLock<Vec<Arc<ScriptEngine>>>,
+    installed: Option<PathBuf>,
 }
 
 impl Cache {
@@ -64,6 +69,7 @@ impl Cache {
             compiler,
             engines: Vec::new(),
             brought: RwLock::default(),
+            installed: None,
         })
     }
 
@@ -72,6 +78,14 @@ impl Cache {
     #[must_use]
     pub fn with_engine(mut self, engine: impl Into<Arc<ScriptEngine>>) -> Self {
         self.engines.push(engine.into());
+        self
+    }
+
+    /// Adds a folder of compiled forms that were installed with the program, see [`install`]. They are mapped if folder and
+    /// file belong to root and no other user can write them.
+    #[must_use]
+    pub fn with_installed(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.installed = Some(dir.into());
         self
     }
 
@@ -190,6 +204,10 @@ impl Cache {
         if let Some(component) = entry::find(&self.dir, &self.key, name, runtime).map_err(failed)? {
             return Ok(component);
         }
+        let installed = self.installed.as_deref();
+        if let Some(component) = installed.and_then(|dir| installed::find(dir, name, runtime)) {
+            return Ok(component);
+        }
         let _lock = lock(&self.dir).map_err(failed)?;
         if let Some(component) = entry::find(&self.dir, &self.key, name, runtime).map_err(failed)? {
             return Ok(component);
@@ -200,7 +218,13 @@ impl Cache {
             .map(|engine| engine::cache_key(engine.digest(), runtime.backend()))
             .collect();
         entry::clean(&self.dir, &pinned).map_err(failed)?;
-        let code = compile(&self.compiler, runtime.backend(), wasm, &self.dir)?;
+        let code = compile(
+            &self.compiler,
+            runtime.backend(),
+            Processor::This,
+            wasm,
+            &self.dir,
+        )?;
         let path = entry::keep(&self.dir, &self.key, name, code).map_err(failed)?;
         entry::map(&path, runtime).map_err(|error| LoadError::Cache {
             path,

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use iottly_child::{Bounds, Failure};
 
-use super::ENGINE_VAR;
-use crate::engine::{self, Backend};
+use super::{ANY_PROCESSOR_VAR, ENGINE_VAR};
+use crate::engine::{self, Backend, Processor};
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 
 /// Bounds of the child. A script firmware needs 56 MiB; large generated code several times that. Input and
@@ -39,7 +39,11 @@ pub fn compile_child() -> ExitCode {
             .take(MAX_COMPONENT_BYTES as u64 + 1)
             .read_to_end(&mut wasm)
             .map_err(|error| Failure::failed(format!("cannot read the firmware: {error}")))?;
-        compile_here(&wasm, backend).map_err(Failure::bad_input)
+        let processor = match std::env::var_os(ANY_PROCESSOR_VAR) {
+            Some(_) => Processor::Any,
+            None => Processor::This,
+        };
+        compile_for(&wasm, backend, processor).map_err(Failure::bad_input)
     })
 }
 
@@ -48,7 +52,11 @@ pub fn compile_child() -> ExitCode {
 /// # Errors
 /// The compiler's reason.
 pub fn compile_here(wasm: &[u8], backend: Backend) -> Result<Vec<u8>, String> {
-    let engine = engine::create(backend).map_err(|error| error.to_string())?;
+    compile_for(wasm, backend, Processor::This)
+}
+
+fn compile_for(wasm: &[u8], backend: Backend, processor: Processor) -> Result<Vec<u8>, String> {
+    let engine = engine::compiling(backend, processor).map_err(|error| error.to_string())?;
     engine
         .precompile_component(wasm)
         .map_err(|error| format!("{error:#}"))

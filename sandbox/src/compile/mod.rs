@@ -16,11 +16,13 @@ pub use child::{compile_child, compile_here};
 /// Command that starts the compiler: a program with arguments that calls `compile_child`.
 pub use iottly_child::Program as CompilerProgram;
 
-use crate::engine::{self, Backend};
+use crate::engine::{self, Backend, Processor};
 use crate::{CompileError, LoadError};
 
 /// Environment variable that names the engine of the wanted code.
 const ENGINE_VAR: &str = "IOTTLY_ENGINE";
+/// Environment variable that asks for code for every processor of the architecture.
+const ANY_PROCESSOR_VAR: &str = "IOTTLY_ANY_PROCESSOR";
 /// Wall-clock time of one compilation; a script firmware takes about a second on a PC.
 const WALL: Duration = Duration::from_secs(120);
 
@@ -28,6 +30,7 @@ const WALL: Duration = Duration::from_secs(120);
 pub(crate) fn compile(
     program: &CompilerProgram,
     backend: Backend,
+    processor: Processor,
     wasm: &[u8],
     dir: &Path,
 ) -> Result<NamedTempFile, LoadError> {
@@ -37,11 +40,16 @@ pub(crate) fn compile(
     };
     let input = readable(wasm, dir).map_err(cache)?;
     let output = NamedTempFile::new_in(dir).map_err(cache)?;
+    let id = engine::id(backend);
+    let mut env = vec![(ENGINE_VAR, id.as_str())];
+    if processor == Processor::Any {
+        env.push((ANY_PROCESSOR_VAR, "1"));
+    }
     let job = Job {
         input,
         output: output.as_file().try_clone().map_err(cache)?,
         dir,
-        env: &[(ENGINE_VAR, &engine::id(backend))],
+        env: &env,
         wall: WALL,
     };
     let outcome = run(program, job).map_err(|error| match error {

@@ -1,11 +1,11 @@
 //! Compiled code is made once, stored safely, and never trusted without its seal.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use iottly_sandbox::{Cache, CompilerProgram, Limits, Runtime, ScriptEngine};
+use iottly_sandbox::{Cache, CompilerProgram, Limits, Runtime, ScriptEngine, install};
 
 use crate::common::{Recorder, compiler, firmware, shell};
 
@@ -133,6 +133,45 @@ fn code_of_another_device_is_never_mapped() {
     ours.load();
     assert_eq!(ours.runs(), 1);
     assert!(!planted.exists());
+}
+
+#[test]
+fn installed_code_is_mapped_unless_others_can_change_it_or_it_is_damaged() {
+    let fixture = Fixture::new();
+    let installed = fixture.dir.path().join("installed");
+    // Under the name of its digest an engine is a component like any other.
+    let engine = ScriptEngine::new("test", fixture.wasm.clone());
+    install(&installed, &engine, &compiler()).unwrap();
+    install(&installed, &engine, &compiler()).unwrap();
+    let files = code_files(&installed);
+    let [file] = &files[..] else { panic!("one file") };
+    let runs = || {
+        let before = fixture.runs();
+        let _ = fs::remove_dir_all(fixture.path());
+        let cache = Cache::open(fixture.path(), fixture.counting()).unwrap();
+        let cache = cache.with_installed(&installed);
+        let firmware = cache.load(&fixture.runtime, &fixture.wasm).unwrap();
+        let mut instance = firmware
+            .start(Box::new(Recorder::default()), Limits::default())
+            .unwrap();
+        assert_eq!(instance.tick(0), Ok(500));
+        fixture.runs() - before
+    };
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let is_root = fs::metadata(file).unwrap().uid() == 0;
+    assert_eq!(runs(), usize::from(!is_root), "what belongs to root is used");
+    for open in [&installed, file] {
+        let before = fs::metadata(open).unwrap().permissions().mode();
+        mode(open, before | 0o002);
+        assert_eq!(runs(), 1, "{} can be changed by others", open.display());
+        mode(open, before);
+    }
+    let mut bytes = fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(file, &bytes).unwrap();
+    assert_eq!(runs(), 1, "a damaged file is not mapped");
+    assert!(file.exists(), "and stays as it is");
 }
 
 #[test]

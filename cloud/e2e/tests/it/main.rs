@@ -8,6 +8,7 @@ mod clones;
 #[path = "../../../store/tests/it/cluster.rs"]
 mod cluster;
 mod commands;
+mod containers;
 mod delivery;
 mod demo;
 mod dev;

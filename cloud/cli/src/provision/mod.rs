@@ -22,6 +22,9 @@ use iottly_web::auth;
 use serde_json::json;
 
 use crate::keys::Keys;
+use crate::say::say;
+
+mod enrolment_file;
 
 /// File of the authority's certificate, beside the configuration.
 const CA_FILE: &str = "ca.pem";
@@ -58,6 +61,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL", requires = "device")]
     cloud: Option<String>,
     #[command(flatten)]
+    enrolment: enrolment_file::Options,
+    #[command(flatten)]
     keys: Keys,
     /// Folder for the device's configuration
     #[arg(long)]
@@ -71,6 +76,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         .filter(|out| out.join("agent.toml").exists())
     {
         bail!("{} already holds a device", out.display());
+    }
+    if let Some(file) = options.enrolment.wanted().and_then(|wanted| wanted.made()) {
+        say(&format!("{} exists; nothing was changed", file.display()));
+        return Ok(());
     }
     std::fs::create_dir_all(&options.data)
         .with_context(|| format!("cannot create the folder {}", options.data.display()))?;
@@ -96,6 +105,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     };
     let token = auth::create_token_with(store, project_id, "provision", scopes).await?;
     let mut answer = json!({"project_id": project_id, "token": token});
+    if let Some(enrolment) = options.enrolment.wanted() {
+        let keys = options.keys.places(&options.data)?;
+        let file = enrolment.make(store, project_id, &keys).await?;
+        answer["enrolment_url"] = json!(file);
+    }
     if let (Some(name), Some(out)) = (&options.device, &options.out) {
         let secret = random_secret()?;
         let group = orphaned(store, project_id).await?;
