@@ -1,6 +1,7 @@
 //! Arguments of `iottly-agent enroll`.
 
 use std::ffi::OsString;
+use std::io::{self, Read};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -33,6 +34,11 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Enro
             if code.is_some() || fingerprint.is_some() || first_use {
                 bail!("--pair-code, --ca-fingerprint and --trust-on-first-use go with --url");
             }
+            // Arguments can be seen by other users of the machine, standard input cannot.
+            let string = match string.as_str() {
+                "-" => first_line(io::stdin().lock())?,
+                _ => string,
+            };
             let url: EnrollUrl = string.trim().parse().context("enrolment URL")?;
             let trust = url
                 .fingerprint()
@@ -77,6 +83,18 @@ pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> anyhow::Result<Enro
     })
 }
 
+/// Maximum size of the line on standard input, in bytes; longer than any enrolment URL.
+const MAX_LINE_BYTES: u64 = 1024;
+
+/// Returns the first line, or what there is of it.
+fn first_line(from: impl Read) -> anyhow::Result<String> {
+    let mut text = String::new();
+    from.take(MAX_LINE_BYTES)
+        .read_to_string(&mut text)
+        .context("failed to read the enrolment URL from standard input")?;
+    Ok(text.lines().next().unwrap_or_default().to_owned())
+}
+
 /// Parses a pair code, an enrolment key, or a short code as people type it.
 fn enroll_code(text: &str) -> anyhow::Result<EnrollCode> {
     match text.parse() {
@@ -97,6 +115,17 @@ mod tests {
 
     fn parsed(line: &str) -> Result<EnrollOptions, String> {
         parse(line.split(' ').map(OsString::from)).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_line_of_standard_input_is_read_up_to_its_end_or_a_limit() {
+        for (input, line) in [("iottly://h/c\nname\n", "iottly://h/c"), ("", ""), ("a", "a")] {
+            assert_eq!(first_line(input.as_bytes()).expect("text"), line);
+        }
+        assert_eq!(
+            first_line(io::repeat(b'a')).expect("cut").len() as u64,
+            MAX_LINE_BYTES
+        );
     }
 
     #[test]

@@ -42,4 +42,4 @@ pub use legacy::upgrade;
 pub use lifecycle::{Agent, AgentError, AgentHandle};
 pub use status::{AgentStatus, FirmwareStatus, LinkState};
 pub use status_socket::{StatusReport, StatusSocket, ask_status};
-pub use watchdog::HUNG_EXIT;
+pub use watchdog::{HUNG_EXIT, report_ready, report_stopping};

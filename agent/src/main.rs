@@ -16,9 +16,11 @@ mod queue_report;
 use anyhow::Context;
 use healthcheck::Check;
 use iottly_agent::{
-    Agent, AgentConfig, AgentHandle, BoardKind, Compiler, ConfigError, EnrollOptions, StatusSocket,
+    Agent, AgentConfig, AgentHandle, BoardKind, BrokerAddress, Compiler, ConfigError, EnrollOptions,
+    StatusSocket,
 };
 use iottly_protocol::enroll::EnrollOffer;
+use iottly_protocol::{DeviceId, Secret};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -34,7 +36,8 @@ usage: iottly-agent enroll 'iottly://HOST[:PORT]/CODE#FINGERPRINT' --data DIR [-
        iottly-agent board [--config FILE | --data DIR] [--json]
        iottly-agent generalize --data DIR
 
-  enroll URL        make this board a device of a cloud; URL is what `iottly device enroll` prints
+  enroll URL        make this board a device of a cloud; URL is what `iottly device enroll` prints, or - to read it from
+                    standard input
     --data DIR      data folder, where the device's keys are stored
     --name NAME     name of the device, if the cloud has none for it
     --url URL       address of the cloud, https://HOST[:PORT], in place of the one string; without --pair-code the board
@@ -329,6 +332,7 @@ fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) 
         }
         enroll_environment::forget()?;
         let mut config = read()?;
+        separate_compiler(&config);
         let mut no_upgrade_before = Instant::now();
         loop {
             let agent = tokio::select! {
@@ -336,6 +340,9 @@ fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) 
                 _ = terminate.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
             };
+            if let Err(error) = iottly_agent::report_ready() {
+                tracing::warn!(%error, "failed to find the service manager; it may count the start as failed");
+            }
             // Without its socket the agent cannot be asked for its health, which stops nothing else.
             let socket = StatusSocket::open(&config.data_dir, agent.status()).inspect_err(|error| {
                 tracing::warn!(device.id = %config.device_id, %error, "failed to open the socket of the status; healthcheck gets no answer");
@@ -345,6 +352,9 @@ fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) 
                 _ = interrupt.recv() => None,
                 offer = offered(&agent, no_upgrade_before), if !config.enrolled => Some(offer),
             };
+            if offer.is_none() {
+                iottly_agent::report_stopping();
+            }
             drop(socket);
             agent.shutdown().await;
             let Some(offer) = offer else { return Ok(()) };
@@ -365,6 +375,21 @@ fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) 
     done
 }
 
+/// Gives the compiler a control group of its own, where the service manager lets the agent do so.
+fn separate_compiler(config: &AgentConfig) {
+    let bytes = config.compiler.memory_bytes;
+    match iottly_sandbox::separate_children(bytes) {
+        Ok(true) => tracing::info!(
+            memory.bytes = bytes,
+            "the compiler has a limit on memory of its own"
+        ),
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(%error, "failed to give the compiler a control group of its own; it shares the agent's memory limit");
+        }
+    }
+}
+
 /// Waits for the cloud's offer to a device without a key.
 async fn offered(agent: &AgentHandle, not_before: Instant) -> EnrollOffer {
     tokio::time::sleep_until(not_before.into()).await;
@@ -382,7 +407,14 @@ async fn offered(agent: &AgentHandle, not_before: Instant) -> EnrollOffer {
 
 fn warm(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) -> anyhow::Result<()> {
     log_to_standard_error();
-    let config = configuration(path, data, compiler)?;
+    let config = match configuration(path, data.clone(), compiler.clone()) {
+        Ok(config) => config,
+        Err(error) => match (error.downcast_ref(), data) {
+            // A package is installed before its board is enrolled.
+            (Some(ConfigError::NotEnrolled(_)), Some(data)) => without_device(data, compiler),
+            _ => return Err(error),
+        },
+    };
     let digest = Agent::warm(&config)?;
     print(&format!(
         "script engine {} {digest} is compiled\n",
@@ -401,6 +433,16 @@ fn warm_into(dir: &Path, compiler: Option<PathBuf>) -> anyhow::Result<()> {
     ))
 }
 
+/// Returns the configuration of a data folder that has no device yet, for what needs none.
+fn without_device(data: PathBuf, compiler: Option<PathBuf>) -> AgentConfig {
+    let nowhere = BrokerAddress::try_from("localhost:1".to_owned()).expect("an address");
+    let mut config = AgentConfig::new(DeviceId::from_bytes([0; 16]), Secret::new(""), nowhere, data);
+    if let Some(compiler) = compiler {
+        config.compiler.program = compiler;
+    }
+    config
+}
+
 /// Reads the configuration, and replaces in it what command line and environment name.
 fn configuration(
     path: Option<PathBuf>,
@@ -408,7 +450,8 @@ fn configuration(
     compiler: Option<PathBuf>,
 ) -> anyhow::Result<AgentConfig> {
     let mut config = match (path, &data) {
-        (Some(path), _) => AgentConfig::read(&path)?,
+        (Some(path), None) => AgentConfig::read(&path)?,
+        (Some(path), Some(data)) => AgentConfig::of_board(&path, data)?,
         (None, Some(data)) => AgentConfig::of_board(&data.join("agent.toml"), data)?,
         (None, None) => anyhow::bail!("neither --config FILE nor --data DIR is given"),
     };

@@ -72,7 +72,7 @@ pub use schedule::{Call, Done, HEALTH_EVERY, Schedule, View};
 pub use state::{MemoryState, StateStore};
 pub use trap::{CallError, TrapCode, TrapReport};
 
-pub use iottly_child::{Confinement, descriptor_limit, raise_descriptor_limit};
+pub use iottly_child::{Confinement, descriptor_limit, raise_descriptor_limit, separate_children};
 
 /// Full version of the WebAssembly runtime, for people and for compatibility checks.
 pub const RUNTIME_VERSION: &str = wasmtime_environ::VERSION;

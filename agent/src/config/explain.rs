@@ -1,7 +1,7 @@
 //! Errors of a configuration without any of its text: a secret may be anywhere in it by mistake.
 
 /// Keys of a configuration, which an error may name.
-const KEYS: [&str; 34] = [
+const KEYS: [&str; 35] = [
     "device_id",
     "secret",
     "broker",
@@ -17,6 +17,7 @@ const KEYS: [&str; 34] = [
     "updates",
     "program",
     "args",
+    "memory_bytes",
     "disk_bytes",
     "when_full",
     "ttl_seconds",

@@ -94,14 +94,20 @@ fn policy_file() -> Option<PathBuf> {
 
 /// Command that starts the compiler.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Compiler {
     /// Program.
     pub program: PathBuf,
     /// Arguments.
-    #[serde(default, deserialize_with = "texts")]
+    #[serde(deserialize_with = "texts")]
     pub args: Vec<OsString>,
+    /// Maximum memory of the compiler, in bytes, where it has a control group of its own.
+    pub memory_bytes: u64,
 }
+
+/// Memory that the compiler may use unless the configuration says otherwise, in bytes. The script engine needs 56 MiB,
+/// large generated code several times that.
+const COMPILER_BYTES: u64 = 384 << 20;
 
 impl Default for Compiler {
     fn default() -> Self {
@@ -111,6 +117,7 @@ impl Default for Compiler {
         Self {
             program,
             args: Vec::new(),
+            memory_bytes: COMPILER_BYTES,
         }
     }
 }
@@ -222,6 +229,8 @@ impl AgentConfig {
     /// # Errors
     /// See [`ConfigError`].
     pub fn of_board(path: &Path, data: &Path) -> Result<Self, ConfigError> {
+        // The identity's files are named from here; paths of the file start at its folder.
+        let data = &std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
         let (_, identity) = IdentityStore::open(data)?;
         let Some(identity) = identity else {
             if !path.exists() {
@@ -248,7 +257,7 @@ impl AgentConfig {
                 .as_ref()
                 .is_some_and(|id| *id != identity.device_id.to_string())
             {
-                return Self::parse(&text, data);
+                return Self::parse(&text, path.parent().unwrap_or(data));
             }
             // A board of release 0.1 that has got a key keeps its file; the identity counts.
             let mut table = table;
@@ -257,9 +266,11 @@ impl AgentConfig {
             }
             let table = enrolled::completed(table, &identity);
             let config: Self = table.try_into().map_err(|error| explain("", &error))?;
+            let folder = path.parent().unwrap_or(data);
             Ok(Self {
                 enrolled: true,
-                ..config.resolved(data)
+                data_dir: data.to_owned(),
+                ..config.resolved(folder)
             })
         });
         config.map_err(|reason| ConfigError::Invalid {
@@ -344,7 +355,8 @@ args = ["--quiet"]
             config.compiler,
             Compiler {
                 program: "iottly-compile".into(),
-                args: vec!["--quiet".into()]
+                args: vec!["--quiet".into()],
+                memory_bytes: COMPILER_BYTES,
             }
         );
         assert_eq!(

@@ -13,6 +13,7 @@ use super::failure::{Failure, failure};
 use super::mailbox::{GuestRequest, TrialEvent};
 use super::messages;
 use super::supervisor::{End, Supervisor};
+use crate::watchdog::IDLE;
 use crate::work::{GuestEvent, GuestState, Job, Outcome};
 
 /// Instance that is being called, and the results of its calls so far.
@@ -34,6 +35,7 @@ impl Supervisor {
         };
         let mut schedule = Schedule::new(Instant::now(), self.health_every());
         loop {
+            self.source.part.turn();
             let view = View {
                 command: !service.jobs.is_empty(),
                 event_at: service.instance.next_event_at(),
@@ -43,7 +45,7 @@ impl Supervisor {
                 Call::Wait(until) => until.saturating_duration_since(Instant::now()),
                 _ => Duration::ZERO,
             };
-            match self.requests.recv_timeout(wait) {
+            match self.requests.recv_timeout(wait.min(IDLE)) {
                 Ok(GuestRequest::Job(job)) => {
                     service.jobs.push_back(job);
                     continue;

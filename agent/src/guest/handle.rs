@@ -50,6 +50,7 @@ mod tests {
     use crate::outbox::{Outbox, SledQueue};
     use crate::settings::Settings;
     use crate::status::{FirmwareStatus, StatusBoard};
+    use crate::watchdog::Watched;
     use crate::work::{GuestEvent, GuestState};
 
     /// A command that comes before the update has decided what runs, at the start or between two firmwares, waits: it does
@@ -77,6 +78,7 @@ mod tests {
             settings: Settings::default(),
             state: dir.path().join("state"),
             budget: WriteBudget::new(1 << 20),
+            part: Watched::default().part("guest"),
         };
         let ports = Ports {
             outbox: outbox.clone(),

@@ -12,6 +12,7 @@ use crate::access::Access;
 use crate::outbox::Outbox;
 use crate::settings::Settings;
 use crate::status::StatusBoard;
+use crate::watchdog::Part;
 use crate::work::GuestEvent;
 
 /// Connections of the firmware's thread to the rest of the agent.
@@ -59,4 +60,6 @@ pub(crate) struct FirmwareSource {
     pub(crate) state: PathBuf,
     /// Limit on the bytes that the firmware may make the device write.
     pub(crate) budget: WriteBudget,
+    /// Reports the progress of the thread.
+    pub(crate) part: Part,
 }

@@ -26,11 +26,12 @@ use super::swap::{Borrowed, Swap, SwapOutcome, SwapRequest};
 use crate::clock::Monotonic;
 use crate::status::FirmwareStatus;
 use crate::throttle::{LogLimit, Throttle, cut};
+use crate::watchdog::{COMPILING_ROUNDS, IDLE};
 use crate::work::{GuestEvent, GuestState, Outcome};
 
 /// State of the firmware's thread.
 pub(super) struct Supervisor {
-    source: FirmwareSource,
+    pub(super) source: FirmwareSource,
     ports: Ports,
     pub(super) mailbox: Mailbox,
     pub(super) requests: Receiver<GuestRequest>,
@@ -164,6 +165,7 @@ impl Supervisor {
     pub(super) fn prepare(&self, request: SwapRequest) -> Option<Swap> {
         // The requester may have timed out; ignore a closed channel.
         let _ = request.taken.try_send(());
+        let _compiling = self.source.part.long(COMPILING_ROUNDS);
         match self.source.cache.load(&self.source.runtime, &request.component) {
             Ok(firmware) => Some(Swap::new(firmware, request.notify)),
             Err(error) => {
@@ -256,6 +258,7 @@ impl Supervisor {
             };
             fail(cause, "firmware file", format!("{}: {source}", path.display()))
         })?;
+        let _compiling = self.source.part.long(COMPILING_ROUNDS);
         let loaded = self
             .source
             .cache
@@ -380,15 +383,12 @@ impl Supervisor {
     /// the agent stops.
     fn idle(&mut self, until: Option<Duration>) -> bool {
         loop {
-            let input = match until {
-                Some(until) => {
-                    let wait = until.saturating_sub(self.clock.now());
-                    match self.requests.recv_timeout(wait) {
-                        Err(RecvTimeoutError::Timeout) => return true,
-                        other => other.ok(),
-                    }
-                }
-                None => self.requests.recv().ok(),
+            self.source.part.turn();
+            let left = until.map(|until| until.saturating_sub(self.clock.now()));
+            let input = match self.requests.recv_timeout(left.unwrap_or(IDLE).min(IDLE)) {
+                Err(RecvTimeoutError::Timeout) if left.is_some_and(|left| left <= IDLE) => return true,
+                Err(RecvTimeoutError::Timeout) => continue,
+                other => other.ok(),
             };
             match input {
                 // Sent before the inbox knew of the failure.

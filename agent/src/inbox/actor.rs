@@ -17,7 +17,7 @@ use crate::guest::Mailbox;
 use crate::link::{Delivery, Receipt, Skipped};
 use crate::outbox::Outbox;
 use crate::throttle::{LogLimit, cut};
-use crate::watchdog;
+use crate::watchdog::{self, IDLE, Part};
 use crate::work::GuestEvent;
 
 /// Pause between attempts while the journal cannot be written or the queue has no room.
@@ -34,6 +34,8 @@ pub(crate) struct Inputs {
     pub(crate) guest: mpsc::Receiver<GuestEvent>,
     /// Becomes true when the agent stops.
     pub(crate) stop: watch::Receiver<bool>,
+    /// Reports the progress of the task.
+    pub(crate) part: Part,
 }
 
 /// State of the inbox's task.
@@ -55,6 +57,8 @@ pub(crate) struct Actor {
     todo: Vec<Effect>,
     /// Becomes true when the agent stops; `None` before the start.
     stop: Option<watch::Receiver<bool>>,
+    /// Reports the progress of the task; `None` before the start.
+    part: Option<Part>,
     /// Commands from the link; closed before the start.
     deliveries: mpsc::Receiver<Delivery>,
     /// Connection on which commands were skipped while the journal could not be written.
@@ -95,6 +99,7 @@ impl Actor {
             reporting: 0,
             todo,
             stop: None,
+            part: None,
             deliveries: mpsc::channel(1).1,
             skipped: None,
             halted: false,
@@ -107,12 +112,15 @@ impl Actor {
             deliveries,
             mut guest,
             mut stop,
+            part,
         } = inputs;
+        self.part = Some(part);
         self.deliveries = deliveries;
         self.stop = Some(stop.clone());
         let todo = std::mem::take(&mut self.todo);
         self.perform(todo, None).await;
         loop {
+            self.turn();
             let now_ms = self.now().uptime_ms;
             let expiry = self
                 .machine
@@ -136,6 +144,7 @@ impl Actor {
                     self.send_unsent();
                     (Event::Timer, None)
                 }
+                () = sleep(IDLE) => continue,
             };
             let effects = self.machine.handle(event, self.now());
             self.perform(effects, receipt).await;
@@ -163,6 +172,13 @@ impl Actor {
                 let effects = self.machine.handle(event, self.now());
                 self.perform(effects, None).await;
             }
+        }
+    }
+
+    /// Reports that the task makes progress.
+    fn turn(&self) {
+        if let Some(part) = &self.part {
+            part.turn();
         }
     }
 
@@ -223,6 +239,8 @@ impl Actor {
     async fn append(&mut self, entries: Vec<Entry>, sync: bool) -> bool {
         let mut last_attempts = 0;
         while !self.halted {
+            // A disk that stays full is not a part that has stopped.
+            self.turn();
             let Some(mut journal) = self.journal.take() else {
                 return false;
             };

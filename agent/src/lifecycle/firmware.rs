@@ -17,6 +17,7 @@ use crate::outbox::Outbox;
 use crate::settings::Settings;
 use crate::threads::thread_name;
 use crate::update::{UpdateParts, UpdateThread};
+use crate::watchdog::Watched;
 use crate::work::{GuestEvent, GuestState};
 
 /// Starts the firmware's thread, unless there can be no firmware.
@@ -26,8 +27,8 @@ pub(super) async fn start_guest(
     cache: Option<&Arc<Cache>>,
     ports: Ports,
     settings: Settings,
-    mailbox: guest::Mailbox,
-    requests: guest::MailboxReceiver,
+    (mailbox, requests): (guest::Mailbox, guest::MailboxReceiver),
+    watched: &mut Watched,
 ) -> Result<Option<Guest>, AgentError> {
     // With updates configured, the update's journal determines the firmware.
     let installed = match &config.updates {
@@ -57,6 +58,7 @@ pub(super) async fn start_guest(
         settings,
         state,
         budget,
+        part: watched.part("guest"),
     };
     let name = thread_name("guest", config.device_id);
     Guest::start(source, ports, mailbox, requests, &name)
@@ -96,6 +98,7 @@ pub(super) fn start_update(
     mailbox: guest::Mailbox,
     outbox: &Outbox,
     secret: watch::Receiver<Secret>,
+    watched: &mut Watched,
 ) -> Result<Option<UpdateThread>, AgentError> {
     let (Some(updates), Some(cache)) = (config.updates.clone(), cache) else {
         return Ok(None);
@@ -118,6 +121,7 @@ pub(super) fn start_update(
             .expect("the agent's queue is dated by the board's clock"),
         broker: config.broker.clone(),
         secret,
+        part: watched.part("update"),
     };
     UpdateThread::start(parts, &name)
         .map(Some)

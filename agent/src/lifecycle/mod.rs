@@ -34,7 +34,7 @@ use crate::status::{AgentStatus, StatusBoard};
 use crate::threads::ended;
 use crate::time::BoardClock;
 use crate::update::UpdateThread;
-use crate::watchdog;
+use crate::watchdog::{self, Watched};
 use crate::work::GuestEvent;
 use iottly_protocol::release::FIRMWARE_ABI;
 
@@ -68,6 +68,7 @@ struct Parts {
     stop: watch::Sender<bool>,
     inbox: JoinHandle<()>,
     link: JoinHandle<()>,
+    watched: Watched,
 }
 
 impl Agent {
@@ -122,6 +123,9 @@ impl Agent {
             .await
             .map_err(|error| AgentError::System(io::Error::other(error)))??;
 
+        let mut watched = Watched::default();
+        outbox.watched_by(watched.part("queue"));
+
         // 2. The firmware and its updates. Both send to the inbox, which therefore starts after its channel
         //    exists.
         let status = StatusBoard::new();
@@ -149,12 +153,20 @@ impl Agent {
             cache.as_ref(),
             ports,
             settings_task.settings(),
-            mailbox.clone(),
-            requests,
+            (mailbox.clone(), requests),
+            &mut watched,
         )
         .await?;
         let (secret_tx, secret) = watch::channel(config.secret.clone());
-        let update = start_update(&config, runtime, cache, mailbox, &outbox, secret.clone())?;
+        let update = start_update(
+            &config,
+            runtime,
+            cache,
+            mailbox,
+            &outbox,
+            secret.clone(),
+            &mut watched,
+        )?;
         // Ends with the link, which holds the other end of the channel.
         tokio::spawn(settings_task.run());
         // 3. The inbox, then the link, which delivers to all of them.
@@ -162,6 +174,7 @@ impl Agent {
             deliveries,
             guest: guest_rx,
             stop: stopped.clone(),
+            part: watched.part("inbox"),
         };
         let inbox = tokio::spawn(inbox.run(inputs));
 
@@ -207,6 +220,7 @@ impl Agent {
             settings: settings_tx,
             directives: update.as_ref().map(UpdateThread::directives),
             stop: stopped,
+            part: watched.part("link"),
         };
         let seed = getrandom::u64().map_err(|error| AgentError::System(io::Error::other(error)))?;
         let link = tokio::spawn(link::Actor::new(endpoint, BootId::random(), versions(), seed, links).run());
@@ -223,6 +237,7 @@ impl Agent {
                 stop,
                 inbox,
                 link,
+                watched,
             }),
         })
     }
@@ -259,7 +274,10 @@ impl AgentHandle {
             stop,
             inbox,
             link,
+            watched,
         } = parts;
+        // Parts that end make no more progress.
+        drop(watched);
         let mut clean = true;
         outbox.leave();
         if let Some(update) = update {

@@ -20,7 +20,7 @@ use crate::outbox::{Item, Outbox, Page};
 use crate::status::StatusBoard;
 use crate::throttle::{LogLimit, cut};
 use crate::update::Directives;
-use crate::watchdog;
+use crate::watchdog::{self, IDLE, Part};
 
 /// Maximum number of reads of the queue under way: one per stream.
 const READS: usize = 2;
@@ -86,6 +86,8 @@ pub(crate) struct Links {
     pub(crate) directives: Option<Directives>,
     /// Becomes true when the agent stops.
     pub(crate) stop: watch::Receiver<bool>,
+    /// Reports the progress of the task.
+    pub(crate) part: Part,
 }
 
 /// State of the link's task.
@@ -135,6 +137,7 @@ impl Actor {
     pub(crate) async fn run(mut self) {
         let mut stop = self.links.stop.clone();
         loop {
+            self.links.part.turn();
             let wait = self
                 .session
                 .deadline_ms()
@@ -146,6 +149,7 @@ impl Actor {
                 Some((class, page)) = self.reads.recv() => Some(Event::Read(class, page.map(|page| self.dated(page)))),
                 Ok(()) = self.streams.changed() => Some(Event::Streams(*self.streams.borrow_and_update())),
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => Some(Event::Timer),
+                () = sleep(IDLE) => None,
             };
             if let Some(event) = event {
                 self.handle(event, None);

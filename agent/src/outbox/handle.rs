@@ -1,6 +1,6 @@
 //! Handles of the queue's thread: offer records, read pages, acknowledge. Never touch the storage.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
@@ -13,6 +13,7 @@ use super::wait::{self, Waited};
 use super::{CLASSES, Page, Pending, Queue, index};
 use crate::clock::unix_ms;
 use crate::time::BoardClock;
+use crate::watchdog::Part;
 
 /// Maximum size of the records that wait for a commit, in bytes.
 const OPEN_BYTES: usize = 4 << 20;
@@ -59,6 +60,7 @@ impl Outbox {
             state: Mutex::new(state),
             work: Condvar::new(),
             room: Condvar::new(),
+            part: OnceLock::new(),
         });
         let (tx, streams) = watch::channel(infos);
         let owner = Owner::new(Arc::clone(&shared), queue, tx);
@@ -86,6 +88,12 @@ impl Outbox {
             clock: Some(clock),
             ..self
         }
+    }
+
+    /// Lets the thread report its progress.
+    pub(crate) fn watched_by(&self, part: Part) {
+        // Once for each queue: a second part would report nothing.
+        let _ = self.shared.part.set(part);
     }
 
     /// Returns the clock that dates the records.

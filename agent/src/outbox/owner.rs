@@ -120,6 +120,9 @@ impl Owner {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         loop {
+            if let Some(part) = shared.part.get() {
+                part.turn();
+            }
             if state.stopping
                 && let Some(retry) = self.retry.as_mut().filter(|retry| retry.stopping == 0)
             {
@@ -137,16 +140,16 @@ impl Owner {
             if store || others || (state.stopping && state.open.is_empty()) {
                 return take(&mut state, store);
             }
-            state = if state.open.is_empty() {
-                shared.work.wait(state).unwrap_or_else(PoisonError::into_inner)
+            let wait = if state.open.is_empty() {
+                watchdog::IDLE
             } else {
-                let wait = Duration::from_millis(wait_ms);
-                shared
-                    .work
-                    .wait_timeout(state, wait)
-                    .unwrap_or_else(PoisonError::into_inner)
-                    .0
+                Duration::from_millis(wait_ms).min(watchdog::IDLE)
             };
+            state = shared
+                .work
+                .wait_timeout(state, wait)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 

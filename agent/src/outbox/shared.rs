@@ -1,7 +1,7 @@
 //! State that handles share with the thread that owns the queue. Does no I/O.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use iottly_protocol::StreamClass;
@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use super::frame::OVERHEAD_BYTES;
 use super::refusals::Refusals;
 use super::{Page, Pending, Policy, WhenFull, index};
+use crate::watchdog::Part;
 
 /// Reason why a record was not accepted. The sender keeps the record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +70,8 @@ pub(super) struct Shared {
     pub(super) state: Mutex<State>,
     pub(super) work: Condvar,
     pub(super) room: Condvar,
+    /// Progress of the thread, if it is watched.
+    pub(super) part: OnceLock<Part>,
 }
 
 #[derive(Default)]

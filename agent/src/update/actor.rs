@@ -36,6 +36,7 @@ use crate::threads::ended;
 use crate::threads::thread_name;
 use crate::throttle::{LogLimit, cut};
 use crate::time::BoardClock;
+use crate::watchdog::{IDLE, Part};
 
 /// Pause before an update that failed on the disk is resumed.
 const AFTER_FAILURE: Duration = Duration::from_secs(60);
@@ -58,6 +59,8 @@ pub(crate) struct UpdateParts {
     pub(crate) broker: BrokerAddress,
     /// Secret of the device's login.
     pub(crate) secret: watch::Receiver<Secret>,
+    /// Reports the progress of the thread.
+    pub(crate) part: Part,
 }
 
 /// Handle of the thread. Dropping it asks the thread to end.
@@ -136,6 +139,7 @@ impl UpdateThread {
             guest: parts.guest,
             mailbox: mailbox.clone(),
             replaced,
+            part: parts.part,
         };
         let actor = Actor {
             device: parts.device,
@@ -233,10 +237,11 @@ impl Actor {
             .now_ms()
             .saturating_add(u64::try_from(AFTER_FAILURE.as_millis()).unwrap_or(u64::MAX));
         loop {
+            self.slot.part.turn();
             let now_ms = self.clock.now_ms();
             match self
                 .mailbox
-                .take(Duration::from_millis(until_ms.saturating_sub(now_ms)))
+                .take(Duration::from_millis(until_ms.saturating_sub(now_ms)).min(IDLE))
             {
                 Some(UpdateInput::Stop) => return true,
                 Some(UpdateInput::Directive(document)) => self.schedule.sent(document, now_ms),
@@ -292,6 +297,7 @@ impl Actor {
         let mut updater = Updater::boot(disk, self.host())?;
         self.facts(&mut updater);
         loop {
+            self.slot.part.turn();
             if updater.memory().last.is_some() {
                 // The report is stored in the queue.
                 updater.handle(Event::Reported)?;
@@ -307,7 +313,7 @@ impl Actor {
                 .flatten()
                 .min();
             let wait_ms = due_ms.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms));
-            match self.mailbox.take(Duration::from_millis(wait_ms)) {
+            match self.mailbox.take(Duration::from_millis(wait_ms).min(IDLE)) {
                 Some(UpdateInput::Stop) => return Ok(()),
                 Some(UpdateInput::Trial(TrialEvent::Healthy)) => updater.handle(Event::Healthy)?,
                 Some(UpdateInput::Trial(TrialEvent::Failed(why))) => updater.handle(Event::Trapped(why))?,

@@ -14,6 +14,7 @@ use iottly_update::{Planned, Running, Start, StoredEngine, files, read_file};
 
 use super::mailbox::UpdateMailbox;
 use crate::guest::{Installed, Mailbox, TrialEvent, TrialObserver};
+use crate::watchdog::{COMPILING_ROUNDS, Part};
 
 /// Least and most time between two health checks of a firmware in its trial.
 const HEALTH_EVERY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -34,6 +35,8 @@ pub(super) struct FirmwareSlot {
     pub(super) mailbox: UpdateMailbox,
     /// Set when a firmware is started or stopped, which ends a developer's code.
     pub(super) replaced: Arc<AtomicBool>,
+    /// Reports the progress of the update's thread.
+    pub(super) part: Part,
 }
 
 impl FirmwareSlot {
@@ -66,6 +69,7 @@ impl FirmwareSlot {
         };
         let wasm = read_file(&self.data.join(file), MAX_COMPONENT_BYTES as u64)
             .map_err(|e| invalid(e.to_string()))?;
+        let _compiling = self.part.long(COMPILING_ROUNDS);
         let firmware = self
             .cache
             .load(&self.runtime, &wasm)

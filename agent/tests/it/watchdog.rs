@@ -1,5 +1,7 @@
-//! A disk that hangs: the agent ends with its own exit code, and continues without loss when restarted.
+//! A disk that hangs: the agent ends with its own exit code, and continues without loss when restarted. What the service
+//! manager hears of an agent.
 
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use iottly_agent::HUNG_EXIT;
@@ -65,4 +67,37 @@ async fn a_disk_that_hangs_ends_the_process_and_costs_nothing() {
     });
     agent.terminate();
     assert!(agent.ended(PATIENCE).await.success());
+}
+
+/// The parts that stop are in `watchdog::beat` and, as threads of a real process, in `.ci/packages/run`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_manager_hears_of_the_start_of_progress_and_of_the_stop() {
+    let (dir, device, _store) = fresh();
+    let at = dir.path().join("notify");
+    let socket = UnixDatagram::bind(&at).expect("bound");
+    socket.set_read_timeout(Some(PATIENCE)).expect("set");
+    let heard = move || {
+        let mut buffer = [0; 64];
+        let len = socket.recv(&mut buffer).expect("a notice in time");
+        String::from_utf8_lossy(&buffer[..len]).into_owned()
+    };
+    // Without a cloud: being up does not depend on one.
+    let config = format!("device_id = \"{device}\"\nsecret = \"s\"\nbroker = \"127.0.0.1:1\"\n");
+    let data = dir.path().join("data");
+    let agent = Process::start_under(dir.path(), &data, &config, Some(&at));
+    let (agent, notices) = tokio::task::spawn_blocking(move || {
+        let mut notices: Vec<String> = (0..4).map(|_| heard()).collect();
+        agent.terminate();
+        while notices.last().is_some_and(|notice| notice != "STOPPING=1") {
+            notices.push(heard());
+        }
+        (agent, notices)
+    })
+    .await
+    .expect("no panic");
+    let mut agent = agent;
+    assert!(agent.ended(PATIENCE).await.success());
+    assert_eq!(notices.first().map(String::as_str), Some("READY=1"));
+    let signs = notices.iter().filter(|notice| *notice == "WATCHDOG=1").count();
+    assert_eq!(signs, notices.len() - 2, "{notices:?}");
 }

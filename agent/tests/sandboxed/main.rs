@@ -29,6 +29,7 @@ fn compiler() -> Compiler {
     Compiler {
         program: std::env::current_exe().expect("own path"),
         args: vec![COMPILE.into()],
+        ..Compiler::default()
     }
 }
 

@@ -17,6 +17,7 @@ mod filter;
 mod group;
 mod healthcheck;
 mod history;
+mod image;
 mod init;
 mod keys;
 mod lease;
@@ -103,6 +104,8 @@ enum Command {
     Group(group::Options),
     /// Enrols and lists devices
     Device(device::Options),
+    /// Prepares an image so that the board enrols at its first start
+    Image(image::Options),
     /// Sends a command to a device
     Cmd(cmd::Options),
     /// Shows messages as they are stored, and the log lines of a device
@@ -162,6 +165,7 @@ fn main() -> ExitCode {
         Command::Push(options) => exit::report(push::run(&options)),
         Command::Group(options) => exit::report(group::run(&options)),
         Command::Device(options) => exit::report(device::run(&options)),
+        Command::Image(options) => exit::report(image::run(&options)),
         Command::Cmd(options) => exit::report(cmd::run(&options)),
         Command::Tail(options) => exit::report(tail::run(&options)),
         Command::History(options) => exit::report(history::history(&options)),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 
-use crate::{landlock, seccomp};
+use crate::{group, landlock, seccomp};
 
 /// Maximum number of files that a child has open at once.
 const OPEN_FILES: u64 = 64;
@@ -38,6 +38,7 @@ pub(crate) fn confine(bounds: Bounds<'_>) -> io::Result<()> {
     limit(Resource::Core, 0)?;
     limit(Resource::Nofile, OPEN_FILES)?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
+    group::be_expendable();
     // SAFETY: a system call on numbers.
     if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) } != 0 {
         return Err(io::Error::last_os_error());

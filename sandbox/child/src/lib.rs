@@ -6,6 +6,7 @@
 
 mod confine;
 mod descriptors;
+mod group;
 mod landlock;
 mod life;
 mod probe;
@@ -14,6 +15,7 @@ mod seccomp;
 
 pub use confine::{Bounds, Confinement, enclose};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
+pub use group::separate_children;
 pub use life::{BAD_INPUT, Failure, WRONG_CHILD, main};
 pub use probe::PROBE_VAR;
 pub use run::{Job, Outcome, Program, RunError, run};

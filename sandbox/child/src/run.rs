@@ -10,6 +10,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use crate::group;
+
 /// Maximum size of a child's standard error that is kept, in bytes.
 const MAX_STDERR: usize = 16 << 10;
 
@@ -80,8 +82,15 @@ pub fn run(program: &Program, job: Job<'_>) -> Result<Outcome, RunError> {
         .envs(job.env.iter().copied())
         .current_dir(job.dir);
     command.stdin(job.input).stdout(job.output).stderr(Stdio::piped());
-    // SAFETY: the closure makes one system call, which is safe between fork and exec.
-    unsafe { command.pre_exec(close_other_files_on_exec) };
+    let door = group::door();
+    let prepare = move || {
+        if let Some(door) = door {
+            group::enter(door);
+        }
+        close_other_files_on_exec()
+    };
+    // SAFETY: the closure makes two system calls, which is safe between fork and exec.
+    unsafe { command.pre_exec(prepare) };
     let mut child = command.spawn().map_err(start)?;
     drop(command);
     let stderr = child.stderr.take().expect("standard error was asked for above");

@@ -27,6 +27,11 @@ impl Process {
 
     /// Starts the agent with a configuration, as [`start`](Self::start) does.
     pub(crate) fn start_with(beside: &Path, data: &Path, text: &str) -> Self {
+        Self::start_under(beside, data, text, None)
+    }
+
+    /// Starts the agent as [`start_with`](Self::start_with) does, under a service manager that listens at `notify`.
+    pub(crate) fn start_under(beside: &Path, data: &Path, text: &str, notify: Option<&Path>) -> Self {
         let config = beside.join("agent.toml");
         let log = beside.join("log");
         fs::write(&config, text).expect("written");
@@ -40,6 +45,8 @@ impl Process {
         let out = File::options().append(true).create(true).open(&log).expect("log");
         let child = command
             .env("IOTTLY_LOG", "info")
+            .env_remove("NOTIFY_SOCKET")
+            .envs(notify.map(|path| ("NOTIFY_SOCKET", path)))
             .env_remove("HTTPS_PROXY")
             .env_remove("https_proxy")
             .stderr(out)

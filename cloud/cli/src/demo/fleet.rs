@@ -67,6 +67,7 @@ impl Fleet {
                 compiler: Compiler {
                     program: compiler.path.clone(),
                     args: compiler.args.clone(),
+                    ..Compiler::default()
                 },
                 board: Some(BoardKind::Virtual),
                 grants: None,

@@ -3,12 +3,28 @@
 //! Each step that may hang, such as a write to a dying disk, is announced by a guard. One thread counts the
 //! rounds that each guard has existed. Rounds, not the clock: a process that was suspended and resumed did
 //! not hang.
+//!
+//! The same thread sends signs of life to the service manager, while every part of the agent makes progress.
+
+mod beat;
+mod manager;
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, process, thread};
 
+use self::beat::{Beat, Parts};
+use self::manager::Manager;
+use crate::throttle::LogLimit;
+
+pub(crate) use self::beat::Part;
+
+/// Longest wait of a part's loop for work, so that it turns between two signs of life.
+pub(crate) const IDLE: Duration = Duration::from_secs(5);
+/// Rounds that a part may spend on compiling firmware or waiting for another compilation: the compiler is killed after
+/// two minutes, and at most one compilation is ahead.
+pub(crate) const COMPILING_ROUNDS: u32 = 300;
 /// Time between two rounds.
 const ROUND: Duration = Duration::from_secs(1);
 /// Rounds after which a step counts as hanging: a minute.
@@ -75,6 +91,81 @@ impl Drop for Step {
     }
 }
 
+/// Parts of one agent, whose progress is watched until this is dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Watched(Vec<u64>);
+
+impl Watched {
+    /// Adds a part. From now on its loop has to turn.
+    pub(crate) fn part(&mut self, name: &'static str) -> Part {
+        let (number, part) = parts().add(name);
+        self.0.push(number);
+        part
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let mut parts = parts();
+        for number in &self.0 {
+            parts.remove(*number);
+        }
+    }
+}
+
+static PARTS: Mutex<Parts> = Mutex::new(Parts::new());
+
+fn parts() -> MutexGuard<'static, Parts> {
+    PARTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The service manager that this process reports to, if it does.
+static MANAGER: OnceLock<Manager> = OnceLock::new();
+
+/// Reports to the service manager of the environment, if there is one: that the agent is up, then a sign of life for as
+/// long as every part of it makes progress.
+///
+/// # Errors
+/// The environment names a socket that cannot be used.
+pub fn report_ready() -> io::Result<()> {
+    // An agent that has got a key starts again in the same process.
+    if MANAGER.get().is_none()
+        && let Some(manager) = Manager::of_environment()?
+    {
+        manager.tell("READY=1")?;
+        // Set by one thread only: the one that starts the agent.
+        let _ = MANAGER.set(manager);
+    }
+    Ok(())
+}
+
+/// Reports to the service manager that the agent stops.
+pub fn report_stopping() {
+    tell("STOPPING=1");
+}
+
+fn tell(notice: &str) {
+    static FAILED: LogLimit = LogLimit::new();
+    if let Some(Err(error)) = MANAGER.get().map(|manager| manager.tell(notice))
+        && let Some(more) = FAILED.pass()
+    {
+        tracing::warn!(%error, notice, suppressed = more, "failed to notify the service manager; it may restart the agent");
+    }
+}
+
+/// Sends a sign of life if every part has made progress.
+fn beat() {
+    let beat = parts().round();
+    match beat {
+        Beat::Send => tell("WATCHDOG=1"),
+        Beat::Wait => {}
+        Beat::Name(part) => tracing::error!(
+            part.name = part,
+            "a part of the agent makes no progress; the service manager, if there is one, will restart it"
+        ),
+    }
+}
+
 /// Starts the watchdog of the process, unless it runs already.
 pub(crate) fn start() -> io::Result<()> {
     static STARTED: OnceLock<()> = OnceLock::new();
@@ -85,6 +176,7 @@ pub(crate) fn start() -> io::Result<()> {
             if let Some(what) = hung {
                 end(what);
             }
+            beat();
         };
         thread::Builder::new()
             .name("watchdog".to_owned())
