@@ -2,8 +2,9 @@
 //! make room for newcomers.
 //!
 //! The holder that has been idle for the longest time is removed first, once it is one second old. While all
-//! are younger, the youngest is removed: under a flood, the earlier connections are served, and a client that
-//! comes after the flood is served at once.
+//! are younger and most have not been active, the youngest is removed: under a flood of silent connections, the earlier
+//! ones are served, and a client that comes after the flood is served at once. While most are at work, as when a fleet
+//! returns, a newcomer is turned away.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
@@ -171,7 +172,12 @@ impl<K: Copy + Eq + Hash> Table<K> {
         let is_old =
             |id: &&u64| holder(id).is_some_and(|holder| now.saturating_duration_since(holder.since) >= KEPT);
         let is_fresh = |id: &&u64| holder(id).is_some_and(|holder| holder.fresh);
-        ids().find(is_old).or_else(|| ids().rev().find(is_fresh)).copied()
+        if let Some(old) = ids().find(is_old) {
+            return Some(*old);
+        }
+        // Where most are at work, a newcomer that drove out another one would get no further than that one did.
+        let are_silent = 2 * ids().filter(is_fresh).count() >= ids().count();
+        ids().rev().find(is_fresh).filter(|_| are_silent).copied()
     }
 }
 
@@ -319,6 +325,22 @@ mod tests {
             .take(Some(4), true, start + KEPT)
             .expect("a newcomer goes while all are young");
         assert!(!is_lost(&a).await, "who was of use stays");
+    }
+
+    #[tokio::test]
+    async fn newcomers_leave_each_other_in_peace_while_most_are_at_work() {
+        let (places, start) = (Places::new(10, 4), Instant::now());
+        let held: Vec<_> = (0..4)
+            .map(|_| places.take(Some(1), true, start).expect("free"))
+            .collect();
+        assert!(held[..3].iter().all(Place::keep), "three are at work");
+        assert!(places.take(Some(1), true, start).is_none());
+        assert!(!is_lost(&held[3]).await, "the fourth has time to say something");
+        let late = places.take(Some(1), true, start + KEPT);
+        assert!(
+            late.is_some() && is_lost(&held[3]).await,
+            "it was silent for too long"
+        );
     }
 
     #[tokio::test]

@@ -59,7 +59,7 @@ const HANDSHAKES_PER_SECOND: u32 = 600;
 /// Number of handshakes that may start at once after a pause.
 const HANDSHAKE_BURST: u32 = 200;
 /// Maximum time that a handshake waits for its turn; a client whose turn would come later is turned away.
-const HANDSHAKE_TURN: Duration = Duration::from_secs(4);
+const HANDSHAKE_TURN: Duration = Duration::from_secs(3);
 /// Maximum size of a request's head, in bytes: headers, and a URL of 64 KiB, the longest that HTTP libraries
 /// accept.
 const MAX_HEAD: usize = 80 << 10;
