@@ -12,7 +12,7 @@ fn verdict(session: &mut Session, boot: BootId, kept: Option<bool>, now_ms: u64)
 fn a_held_board_connects_as_a_copy_and_sends_hellos_only() {
     let mut session = session(1, 5);
     open(&mut session);
-    read(&mut session, vec![record(1)], 9);
+    read(&mut session, (1..5).map(record).collect(), 9);
     let boot = session.identity.boot;
     assert!(
         verdict(&mut session, BootId::random(), None, 10).is_empty(),
