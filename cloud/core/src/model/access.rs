@@ -13,6 +13,9 @@ use super::{TokenId, UnixMs, UserId};
 pub struct SecretHash(pub [u8; 32]);
 
 impl SecretHash {
+    /// Hash that no secret has: that of a device without a secret that lasts.
+    pub const NONE: Self = Self([0; 32]);
+
     /// Returns the hash of a secret of at least 128 random bits; passwords would need a slow hash.
     #[must_use]
     pub fn of(secret: &[u8]) -> Self {

@@ -159,6 +159,15 @@ fn a_short_code_of_the_cloud_is_typed_on_the_board() {
     let (address, print) = place(&site);
     let made = site.operator(&["device", "enroll", "--name", "attic"]);
     let code = made["short_code"].as_str().expect("a short code").to_lowercase();
+    let listed = site.operator(&["device", "list"]);
+    let waits = |device: &&Value| device["ID"] == made["device_id"];
+    let device = listed["devices"].as_array().expect("devices").iter().find(waits);
+    let device = device.expect("the new device");
+    assert_eq!(
+        device.get("legacy"),
+        None,
+        "a device without a board is not one of 0.1"
+    );
     let enroll = |code: &str, name: &str| {
         let output = Command::new(agent_program())
             .args([

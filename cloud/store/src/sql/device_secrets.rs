@@ -10,7 +10,7 @@ use iottly_core::enrol::{self, RenewalRefusal, SecretFacts};
 use iottly_core::model::{Scope, SecretHash, UnixMs};
 
 /// Hash of no secret: of devices that log in with secrets that expire.
-pub(super) const NONE: SecretHash = SecretHash([0; 32]);
+pub(super) const NONE: SecretHash = SecretHash::NONE;
 
 /// Returns the hashes of the secrets with which a device may log in at `now`.
 pub(super) async fn valid(

@@ -17,12 +17,12 @@ use super::names;
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::app::WebServices;
-use crate::auth::{DeviceAccess, ProjectAccess, hash_secret};
+use crate::auth::{DeviceAccess, ProjectAccess};
 
 use crate::error::ApiError;
 use crate::random::hex_code;
 use iottly_cloud::clock;
-use iottly_core::model::{Change, MAX_TAGS, Scopes, UnixMs};
+use iottly_core::model::{Change, MAX_TAGS, Scopes, SecretHash, UnixMs};
 
 /// Validity of a pair code: one day, in milliseconds.
 const PAIR_CODE_MS: UnixMs = 24 * 60 * 60 * 1000;
@@ -143,8 +143,8 @@ pub(super) async fn create(
 ) -> Answer<CreatedDevice> {
     let (now, name) = (clock::now(), names::name("name", &body.name)?);
     let (device, code) = (DeviceId::random(), hex_code()?);
-    // The secret that this is the hash of is discarded, so the device cannot log in before it is paired.
-    let secret = hash_secret(hex_code()?.as_bytes());
+    // The device cannot log in before a board is paired with the code.
+    let secret = SecretHash::NONE;
     let expires = now + PAIR_CODE_MS;
     let group = body.deployment_group;
     let change = Change::CreateDevice {
