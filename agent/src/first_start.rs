@@ -18,8 +18,8 @@ enum Next {
     Stop(EnrollError),
 }
 
-/// Enrols a board that is not a device yet, with the code of the options, and waits for a cloud that cannot be reached or is too busy. Returns the id
-/// and the name of the new device; none if the board was a device before.
+/// Enrols a board that is not a device yet, with the code of the options, and waits for a cloud that cannot be reached or
+/// is too busy. Returns the id and the name of the new device; none if the board was a device before.
 ///
 /// # Errors
 /// See [`EnrollError`]: the cloud refuses the board, or the data folder cannot be used.

@@ -8,19 +8,31 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use iottly_core::clones::{Hold, Seen, Verdict};
-use iottly_core::model::{Change, CopyFate, DeviceCopy, Principal, Scope};
+use iottly_core::model::{Change, CopyFate, DeviceCopy, Principal, Scope, UnixMs};
 use iottly_protocol::{BootId, DeviceId, Down, Held, ProjectId};
 use iottly_store::{Store, StoreError};
 
 use crate::broker::Broker;
 use crate::clock;
 
+/// Shortest time between two writes of a device's copies that its own hellos cause, in milliseconds. What is not written is
+/// in memory, and is heard again after a restart.
+const STORE_EVERY_MS: UnixMs = 60_000;
+
+/// Device with copies.
+struct HeldDevice {
+    scope: Scope,
+    hold: Hold,
+    /// Time of the steady clock at which the copies were stored.
+    stored: UnixMs,
+}
+
 /// Service of devices with copies.
 pub struct Holds {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
     /// Bounded by the devices; each has at most eight copies.
-    held: RwLock<HashMap<DeviceId, (Scope, Hold)>>,
+    held: RwLock<HashMap<DeviceId, HeldDevice>>,
 }
 
 impl Holds {
@@ -39,10 +51,20 @@ impl Holds {
         }
         let held: HashMap<_, _> = copies
             .into_iter()
-            .map(|(device, (scope, copies))| (device, (scope, Hold::of(copies))))
+            .map(|(device, (scope, copies))| {
+                let hold = Hold::of(copies);
+                (
+                    device,
+                    HeldDevice {
+                        scope,
+                        hold,
+                        stored: clock::steady_ms(),
+                    },
+                )
+            })
             .collect();
-        for (device, (_, hold)) in &held {
-            broker.hold(*device, hold.is_open());
+        for (device, known) in &held {
+            broker.hold(*device, known.hold.is_open());
         }
         Ok(Self {
             store,
@@ -66,7 +88,7 @@ impl Holds {
 
     fn read<T>(&self, device: DeviceId, look: impl FnOnce(&Hold) -> T) -> Option<T> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.get(&device).map(|(_, hold)| look(hold))
+        held.get(&device).map(|known| look(&known.hold))
     }
 
     /// Begins to hold a device of which two boards were heard.
@@ -82,10 +104,14 @@ impl Holds {
     /// Notes that a board of a held device was heard, and tells it what it is.
     pub(crate) async fn heard(&self, scope: Scope, seen: Seen) {
         let boot = seen.boot;
+        let steady = clock::steady_ms();
         let changed = {
             let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-            held.get_mut(&scope.device)
-                .and_then(|(_, hold)| hold.heard(seen, clock::now()).then(|| hold.clone()))
+            held.get_mut(&scope.device).and_then(|known| {
+                let changed = known.hold.heard(seen, clock::now());
+                let is_due = steady.saturating_sub(known.stored) >= STORE_EVERY_MS;
+                (changed && is_due).then(|| known.hold.clone())
+            })
         };
         if let Some(hold) = changed {
             self.put(scope, hold).await;
@@ -104,7 +130,14 @@ impl Holds {
             tracing::error!(device.id = %scope.device, %error, "failed to store the copies of a device; holding them until the cloud restarts");
         }
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-        held.insert(scope.device, (scope, hold));
+        held.insert(
+            scope.device,
+            HeldDevice {
+                scope,
+                hold,
+                stored: clock::steady_ms(),
+            },
+        );
     }
 
     /// Sends all boards of a device the verdicts on them.
@@ -135,9 +168,15 @@ impl Holds {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         let open = held
             .values()
-            .filter(|(scope, hold)| scope.project == project && hold.is_open());
+            .filter(|known| known.scope.project == project && known.hold.is_open());
         let mut copies: Vec<_> = open
-            .flat_map(|(scope, hold)| hold.copies().iter().map(|copy| (scope.device, copy.clone())))
+            .flat_map(|known| {
+                known
+                    .hold
+                    .copies()
+                    .iter()
+                    .map(|copy| (known.scope.device, copy.clone()))
+            })
             .collect();
         copies.sort_by_key(|(device, copy)| (*device, copy.number));
         copies
@@ -148,12 +187,17 @@ impl Holds {
     /// # Errors
     /// If the device has no such copy, or the store fails.
     pub async fn keep(&self, by: &Principal, device: DeviceId, number: u32) -> Result<(), StoreError> {
+        // The latest of them may be in memory only.
+        if let Some(copies) = self.read(device, |hold| hold.copies().to_vec()) {
+            let project = by.project;
+            self.store.put_copies(Scope { project, device }, &copies).await?;
+        }
         let change = Change::KeepCopy { device, number };
         self.store.change(by.project, by, change, clock::now()).await?;
         {
             let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
-            if let Some((_, hold)) = held.get_mut(&device) {
-                hold.keep(number);
+            if let Some(known) = held.get_mut(&device) {
+                known.hold.keep(number);
             }
         }
         self.broker.hold(device, false);
@@ -167,7 +211,7 @@ impl Holds {
             let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
             held.remove(&device)
         };
-        if let Some((scope, _)) = forgotten {
+        if let Some(HeldDevice { scope, .. }) = forgotten {
             self.broker.hold(device, false);
             if let Err(error) = self.store.put_copies(scope, &[]).await {
                 tracing::error!(device.id = %device, %error, "failed to remove the copies of a device; they are listed again after a restart");

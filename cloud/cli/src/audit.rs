@@ -26,7 +26,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if let Some(before) = options.before {
         write!(path, "&before={before}").expect("a string takes all");
     }
-    options.call.print(&options.call.api().get(&path)?, list)
+    options
+        .call
+        .print_list("entries", &options.call.api().get(&path)?, list)
 }
 
 fn list(answer: &Value) -> String {

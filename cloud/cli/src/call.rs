@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::exit::Failure;
 use crate::remote::{Api, Remote};
@@ -26,7 +26,7 @@ enum Output {
     Text,
     /// The cloud's answer as one JSON object
     Json,
-    /// One JSON value a line: each entry of a list
+    /// Each entry of a list as one JSON object, in a line of its own
     Jsonl,
 }
 
@@ -39,35 +39,29 @@ impl Call {
     /// Prints the cloud's answer, as `text` renders it unless the output is JSON.
     pub(crate) fn print(&self, answer: &Value, text: impl Fn(&Value) -> String) -> Result<(), Failure> {
         write(&match self.output {
-            Output::Json => format!("{answer}\n"),
-            Output::Jsonl => lines(answer),
+            Output::Json | Output::Jsonl => format!("{answer}\n"),
             Output::Text => text(answer),
         })
     }
 
-    /// Prints entries as a list of the API under `name`, one a line, as `text` renders each unless the output is JSON.
+    /// Prints an answer whose entries are the list under `name`, as `text` renders it unless the output is JSON.
     pub(crate) fn print_list(
         &self,
         name: &str,
-        entries: Vec<Value>,
+        answer: &Value,
         text: impl Fn(&Value) -> String,
     ) -> Result<(), Failure> {
-        self.print(&json!({name: entries}), |answer| {
-            let entries = answer[name].as_array().into_iter().flatten();
-            entries.map(|entry| text(entry) + "\n").collect()
-        })
+        match self.output {
+            Output::Jsonl => write(&lines(&answer[name])),
+            Output::Json | Output::Text => self.print(answer, text),
+        }
     }
 }
 
-/// Returns the entries of the only list of an answer, each in a line; an answer without a list, or with several, in one
-/// line.
-fn lines(answer: &Value) -> String {
-    let fields = answer.as_object().into_iter().flatten();
-    let lists: Vec<&Vec<Value>> = fields.filter_map(|(_, value)| value.as_array()).collect();
-    match lists[..] {
-        [entries] => entries.iter().map(|entry| format!("{entry}\n")).collect(),
-        _ => format!("{answer}\n"),
-    }
+/// Returns the entries of a list, each in a line.
+fn lines(list: &Value) -> String {
+    let entries = list.as_array().into_iter().flatten();
+    entries.map(|entry| format!("{entry}\n")).collect()
 }
 
 fn write(text: &str) -> Result<(), Failure> {
@@ -80,15 +74,13 @@ fn write(text: &str) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn a_list_is_one_entry_a_line() {
-        assert_eq!(
-            lines(&json!({"devices": [{"ID": 1}, {"ID": 2}], "status": 200})),
-            "{\"ID\":1}\n{\"ID\":2}\n"
-        );
-        assert_eq!(lines(&json!({"status": 200})), "{\"status\":200}\n");
-        assert_eq!(lines(&json!({"devices": []})), "");
+        assert_eq!(lines(&json!([{"ID": 1}, {"ID": 2}])), "{\"ID\":1}\n{\"ID\":2}\n");
+        assert_eq!(lines(&json!([])), "");
     }
 }

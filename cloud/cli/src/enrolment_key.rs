@@ -67,7 +67,7 @@ struct CreateOptions {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Create(options) => create(options),
-        Command::List { call } => call.print(&call.api().get("/enrolmentkeys")?, list),
+        Command::List { call } => call.print_list("enrolment_keys", &call.api().get("/enrolmentkeys")?, list),
         Command::Delete { id, call } => {
             let answer = call.api().delete(&format!("/enrolmentkeys/{}", escaped(id)))?;
             call.print(&answer, |_| "deleted\n".to_owned())

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 
 use anyhow::Context;
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::exit::Failure;
@@ -55,14 +55,18 @@ pub(crate) fn history(options: &HistoryOptions) -> Result<(), Failure> {
             None => break,
         }
     }
-    options.call.print_list("messages", found, |message| {
-        format!(
-            "{}  {}  {}",
-            time(&message["timestamp"]),
-            message["type"].as_str().unwrap_or_default(),
-            message["payload"]
-        )
-    })
+    options
+        .call
+        .print_list("messages", &json!({"messages": found}), |answer| {
+            rows(&answer["messages"], |message| {
+                format!(
+                    "{}  {}  {}",
+                    time(&message["timestamp"]),
+                    message["type"].as_str().unwrap_or_default(),
+                    message["payload"]
+                )
+            })
+        })
 }
 
 #[derive(Args)]
@@ -90,15 +94,25 @@ pub(crate) fn logs(options: &LogsOptions) -> Result<(), Failure> {
     };
     // As in a file: the newest line is next to the prompt.
     lines.reverse();
-    options.call.print_list("logs", lines, |line| {
-        let text = |key: &str| line[key].as_str().unwrap_or_default();
-        format!(
-            "{}  {:5}  {}",
-            time(&line["devicetimestamp"]),
-            text("level"),
-            text("text")
-        )
-    })
+    options
+        .call
+        .print_list("logs", &json!({"logs": lines}), |answer| {
+            rows(&answer["logs"], |line| {
+                let text = |key: &str| line[key].as_str().unwrap_or_default();
+                format!(
+                    "{}  {:5}  {}",
+                    time(&line["devicetimestamp"]),
+                    text("level"),
+                    text("text")
+                )
+            })
+        })
+}
+
+/// Returns a line for each entry of a list.
+fn rows(list: &Value, row: impl Fn(&Value) -> String) -> String {
+    let entries = list.as_array().into_iter().flatten();
+    entries.map(|entry| row(entry) + "\n").collect()
 }
 
 #[derive(Args)]

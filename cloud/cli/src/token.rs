@@ -54,7 +54,7 @@ struct CreateOptions {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Create(options) => create(options),
-        Command::List { call } => call.print(&call.api().get("/tokens")?, list),
+        Command::List { call } => call.print_list("tokens", &call.api().get("/tokens")?, list),
         Command::Revoke { id, call } => {
             let answer = call.api().delete(&format!("/tokens/{}", escaped(id)))?;
             call.print(&answer, |_| "revoked\n".to_owned())

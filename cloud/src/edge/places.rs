@@ -35,8 +35,43 @@ struct Table<K> {
     next: u64,
     /// Holders in the order in which they were last active.
     holders: BTreeMap<u64, Holder<K>>,
-    shares: HashMap<K, BTreeSet<u64>>,
+    shares: HashMap<K, Share>,
+    /// All holders.
+    total: Share,
     leaving: usize,
+}
+
+/// Holders of a key, or all of them.
+#[derive(Debug, Default)]
+struct Share {
+    count: usize,
+    /// Holders that make room, in the order in which they were last active.
+    yielding: BTreeSet<u64>,
+    /// Number of those among them that have not been active yet.
+    silent: usize,
+}
+
+impl Share {
+    fn add<K>(&mut self, id: u64, holder: &Holder<K>) {
+        self.count += 1;
+        if holder.yields {
+            self.yielding.insert(id);
+            self.silent += usize::from(holder.fresh);
+        }
+    }
+
+    fn remove<K>(&mut self, id: u64, holder: &Holder<K>) {
+        self.count -= 1;
+        self.keep(id, holder);
+    }
+
+    /// Takes a holder that yielded until now out of those that do.
+    fn keep<K>(&mut self, id: u64, holder: &Holder<K>) {
+        if holder.yields {
+            self.yielding.remove(&id);
+            self.silent -= usize::from(holder.fresh);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -64,6 +99,7 @@ impl<K: Copy + Eq + Hash> Places<K> {
             next: 0,
             holders: BTreeMap::new(),
             shares: HashMap::new(),
+            total: Share::default(),
             leaving: 0,
         };
         Arc::new(Self {
@@ -109,15 +145,13 @@ impl<K: Copy + Eq + Hash> Places<K> {
     }
 
     fn make_room(&self, table: &mut Table<K>, key: Option<K>, now: Instant) -> bool {
-        let share = key
-            .and_then(|key| table.shares.get(&key))
-            .map_or(0, BTreeSet::len);
-        let leaves = if share >= self.per_key {
-            key.and_then(|key| table.first_to_go(|| table.shares.get(&key).into_iter().flatten(), now))
+        let own = key.and_then(|key| table.shares.get(&key));
+        let leaves = if let Some(own) = own.filter(|own| own.count >= self.per_key) {
+            table.first_to_go(own, now)
         } else if table.holders.len() >= self.all {
-            let most = table.shares.values().max_by_key(|share| share.len());
-            let of_most = most.and_then(|share| table.first_to_go(|| share.iter(), now));
-            of_most.or_else(|| table.first_to_go(|| table.holders.keys(), now))
+            let most = table.shares.values().max_by_key(|share| share.count);
+            let of_most = most.and_then(|share| table.first_to_go(share, now));
+            of_most.or_else(|| table.first_to_go(&table.total, now))
         } else {
             return true;
         };
@@ -144,52 +178,62 @@ impl<K: Copy + Eq + Hash> Table<K> {
         let id = self.next;
         self.next += 1;
         if let Some(key) = holder.key {
-            self.shares.entry(key).or_default().insert(id);
+            self.shares.entry(key).or_default().add(id, &holder);
         }
+        self.total.add(id, &holder);
         self.holders.insert(id, holder);
         id
     }
 
     fn remove(&mut self, id: u64) -> Option<Holder<K>> {
         let holder = self.holders.remove(&id)?;
+        self.total.remove(id, &holder);
         if let Some(key) = holder.key
             && let Some(share) = self.shares.get_mut(&key)
         {
-            share.remove(&id);
-            if share.is_empty() {
+            share.remove(id, &holder);
+            if share.count == 0 {
                 self.shares.remove(&key);
             }
         }
         Some(holder)
     }
 
-    fn first_to_go<'a, I: DoubleEndedIterator<Item = &'a u64>>(
-        &self,
-        ids: impl Fn() -> I,
-        now: Instant,
-    ) -> Option<u64> {
-        let holder = |id: &u64| self.holders.get(id).filter(|holder| holder.yields);
-        let is_old =
-            |id: &&u64| holder(id).is_some_and(|holder| now.saturating_duration_since(holder.since) >= KEPT);
-        let is_fresh = |id: &&u64| holder(id).is_some_and(|holder| holder.fresh);
-        if let Some(old) = ids().find(is_old) {
-            return Some(*old);
+    /// Keeps a holder from now on. Returns false if there is none with this number.
+    fn keep(&mut self, id: u64) -> bool {
+        let Some(holder) = self.holders.get_mut(&id) else {
+            return false;
+        };
+        let own = holder.key.and_then(|key| self.shares.get_mut(&key));
+        for share in own.into_iter().chain([&mut self.total]) {
+            share.keep(id, holder);
+        }
+        holder.yields = false;
+        true
+    }
+
+    /// Returns the holder of a share that makes room for a newcomer.
+    fn first_to_go(&self, share: &Share, now: Instant) -> Option<u64> {
+        let holder = |id: &u64| self.holders.get(id);
+        let first = share.yielding.first().copied()?;
+        if holder(&first).is_some_and(|holder| now.saturating_duration_since(holder.since) >= KEPT) {
+            return Some(first);
         }
         // Where most are at work, a newcomer that drove out another one would get no further than that one did.
-        let are_silent = 2 * ids().filter(is_fresh).count() >= ids().count();
-        ids().rev().find(is_fresh).filter(|_| are_silent).copied()
+        if 2 * share.silent < share.count {
+            return None;
+        }
+        let mut latest = share.yielding.iter().rev();
+        latest
+            .find(|id| holder(id).is_some_and(|holder| holder.fresh))
+            .copied()
     }
 }
 
 impl<K: Copy + Eq + Hash> Place<K> {
     /// Keeps the place from now on, also when others need it. Returns false if it is already lost.
     pub fn keep(&self) -> bool {
-        let mut table = self.places.lock();
-        table
-            .holders
-            .get_mut(&self.id())
-            .map(|holder| holder.yields = false)
-            .is_some()
+        self.places.lock().keep(self.id())
     }
 
     /// Yields the place from now on, after all holders that have waited longer. Returns false if it is
@@ -281,8 +325,13 @@ mod tests {
         drop((newest, other));
         let table = places.lock();
         assert_eq!(
-            (table.holders.len(), table.shares.len(), table.leaving),
-            (0, 0, 0)
+            (
+                table.holders.len(),
+                table.shares.len(),
+                table.total.count,
+                table.leaving
+            ),
+            (0, 0, 0, 0)
         );
     }
 

@@ -43,7 +43,7 @@ impl Default for WaitingBoards {
 pub struct ShownBoard {
     /// Code by which people name it.
     pub code: ShortCode,
-    /// Its request.
+    /// Request of the board, with proofs that were checked.
     pub request: ProvenEnrollment,
     /// Address that it asks from.
     pub from: String,

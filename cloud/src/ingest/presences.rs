@@ -6,9 +6,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pace::{Pace, PaceLimits};
-use crate::clock;
 use iottly_core::clones::{Boots, Seen};
-use iottly_core::model::Scope;
+use iottly_core::model::{Scope, UnixMs};
 use iottly_core::presence::{Event, Presence};
 
 /// Rate limit of answered hellos per device. A hello beyond it is answered later; of several, only the
@@ -75,9 +74,15 @@ impl Presences {
     }
 
     /// Takes the boot id of a device's hello. Returns two boards if it is certain that they share the device's keys.
-    pub(super) fn boot(&mut self, scope: Scope, seen: Seen, now: Instant) -> Option<[Seen; 2]> {
-        let ms = clock::steady_ms();
-        self.known(scope, now).boots.hello(seen, ms)
+    /// `now_ms` is of a clock that does not jump.
+    pub(super) fn boot(
+        &mut self,
+        scope: Scope,
+        seen: Seen,
+        now: Instant,
+        now_ms: UnixMs,
+    ) -> Option<[Seen; 2]> {
+        self.known(scope, now).boots.hello(seen, now_ms)
     }
 
     /// Returns the presence of devices whose postponed change is due.

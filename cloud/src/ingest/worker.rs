@@ -22,6 +22,7 @@ use super::presences::Presences;
 use super::queue::{Job, Queue, What};
 use super::resend::Resends;
 use crate::broker::Broker;
+use crate::clock;
 use crate::command::CommandService;
 use crate::guarded_clock::GuardedClock;
 use crate::holds::Holds;
@@ -264,7 +265,7 @@ impl Worker {
                     self.late.put(due, job);
                     return;
                 }
-                if !self.is_copy(scope, &hello).await {
+                if !self.is_copy(scope, &hello, now).await {
                     self.hello(scope, at, hello, group).await;
                 }
             }
@@ -297,12 +298,12 @@ impl Worker {
     }
 
     /// Returns true if the board with this hello is one of several that share the keys of the device, and sends it the verdict.
-    async fn is_copy(&mut self, scope: Scope, hello: &Hello) -> bool {
+    async fn is_copy(&mut self, scope: Scope, hello: &Hello, now: Instant) -> bool {
         let seen = seen(hello, self.broker.address(scope.device));
         match self.holds.verdict(scope.device, hello.boot) {
             Verdict::Held | Verdict::Left => self.holds.heard(scope, seen).await,
             Verdict::Go => {
-                let Some(two) = self.presences.boot(scope, seen, Instant::now()) else {
+                let Some(two) = self.presences.boot(scope, seen, now, clock::steady_ms()) else {
                     return false;
                 };
                 self.holds.begin(scope, two).await;

@@ -176,7 +176,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let made = options.call.api().post(&path, &json!({}))?;
             print(&options.call, &made, options.address.as_deref())
         }
-        Command::Waiting { code: None, call } => call.print(&call.api().get("/waiting")?, waiting),
+        Command::Waiting { code: None, call } => {
+            call.print_list("boards", &call.api().get("/waiting")?, waiting)
+        }
         Command::Waiting {
             code: Some(code),
             call,
@@ -203,7 +205,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let answer = call.api().delete(&format!("/waiting/{}", escaped(code)))?;
             call.print(&answer, |_| "rejected\n".to_owned())
         }
-        Command::Copies { call } => call.print(&call.api().get("/copies")?, copies),
+        Command::Copies { call } => call.print_list("copies", &call.api().get("/copies")?, copies),
         Command::Keep { id, number, call } => {
             let path = format!("/device/{}/copies/{number}/keep", escaped(id));
             call.print(&call.api().post(&path, &json!({}))?, |_| "kept\n".to_owned())
@@ -234,7 +236,7 @@ fn listed(options: &ListOptions) -> Result<(), Failure> {
             mark = '&';
         }
     }
-    options.call.print(&api.get(&path)?, list)
+    options.call.print_list("devices", &api.get(&path)?, list)
 }
 
 fn show(device: &str, call: &Call) -> Result<(), Failure> {

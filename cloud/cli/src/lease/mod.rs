@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         Command::List { call } => {
             let answer = call.api().get("/leases")?;
-            call.print(&answer, |answer| {
+            call.print_list("leases", &answer, |answer| {
                 let leases = answer["leases"].as_array().into_iter().flatten();
                 leases.map(shown).collect()
             })

@@ -114,13 +114,17 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let made = options.call.api().post("/webhooks", &settings(options)?)?;
             options.call.print(&made, show::secret)
         }
-        Command::List(options) => options
-            .call
-            .print(&options.call.api().get("/webhooks")?, show::list),
+        Command::List(options) => {
+            options
+                .call
+                .print_list("webhooks", &options.call.api().get("/webhooks")?, show::list)
+        }
         Command::Test(options) => test(options),
         Command::Log(options) => {
             let path = format!("{}/log?numEntries={}", path(&options.id), options.limit);
-            options.call.print(&options.call.api().get(&path)?, show::log)
+            options
+                .call
+                .print_list("attempts", &options.call.api().get(&path)?, show::log)
         }
         Command::Replay(options) => {
             let body = match (&options.which.message, options.which.failed_since) {

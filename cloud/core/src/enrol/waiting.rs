@@ -258,7 +258,8 @@ impl<K> WaitingBoard<K> {
 
 /// Maximum number of wrong codes that a person, a token or an address may name within [`WAIT_MS`].
 pub const GUESSES: u32 = 5;
-/// Maximum number of guessers that are remembered. Beyond it no other may guess.
+/// Maximum number of guessers that are remembered. Beyond it the one that began to guess first is forgotten: strangers
+/// must not be able to keep others from naming a code.
 const MAX_GUESSERS: usize = 10_000;
 
 /// Wrong short codes, by those who named them.
@@ -280,31 +281,34 @@ impl<K: Eq + Hash> Guesses<K> {
     ///
     /// # Errors
     /// The time to wait.
-    pub fn admit(&mut self, who: &K, now: UnixMs) -> Result<(), UnixMs> {
-        let over = |since: UnixMs| now.saturating_sub(since) >= WAIT_MS;
+    pub fn admit(&self, who: &K, now: UnixMs) -> Result<(), UnixMs> {
         match self.wrong.get(who) {
-            Some((count, since)) if *count >= GUESSES && !over(*since) => Err(since + WAIT_MS - now),
-            Some(_) => Ok(()),
-            None if self.wrong.len() < MAX_GUESSERS => Ok(()),
-            None => {
-                self.wrong.retain(|_, (_, since)| !over(*since));
-                if self.wrong.len() < MAX_GUESSERS {
-                    Ok(())
-                } else {
-                    Err(WAIT_MS)
-                }
-            }
+            Some((count, since)) if *count >= GUESSES && !is_over(*since, now) => Err(since + WAIT_MS - now),
+            Some(_) | None => Ok(()),
         }
     }
 
     /// Counts a wrong code of `who`, who was admitted.
     pub fn wrong(&mut self, who: K, now: UnixMs) {
+        if self.wrong.len() >= MAX_GUESSERS && !self.wrong.contains_key(&who) {
+            self.wrong.retain(|_, (_, since)| !is_over(*since, now));
+            if self.wrong.len() >= MAX_GUESSERS
+                && let Some(first) = self.wrong.values().map(|(_, since)| *since).min()
+            {
+                // All that began at this moment: under a flood the next one then finds room.
+                self.wrong.retain(|_, (_, since)| *since > first);
+            }
+        }
         let entry = self.wrong.entry(who).or_insert((0, now));
-        if now.saturating_sub(entry.1) >= WAIT_MS {
+        if is_over(entry.1, now) {
             *entry = (0, now);
         }
         entry.0 += 1;
     }
+}
+
+fn is_over(since: UnixMs, now: UnixMs) -> bool {
+    now.saturating_sub(since) >= WAIT_MS
 }
 
 #[cfg(test)]
@@ -454,7 +458,22 @@ mod tests {
             }
         }
         assert!(guesses.wrong.len() <= MAX_GUESSERS);
-        assert!(guesses.admit(&0, WAIT_MS).is_err());
+        assert_eq!(
+            guesses.admit(&0, WAIT_MS),
+            Ok(()),
+            "a flood of guessers keeps no other out"
+        );
+        for _ in 0..GUESSES {
+            guesses.wrong(1, WAIT_MS + 5);
+        }
+        for guesser in -i32::try_from(MAX_GUESSERS).expect("small") + 100..0 {
+            guesses.wrong(guesser, WAIT_MS + 4);
+        }
+        assert!(guesses.wrong.len() <= MAX_GUESSERS);
+        assert!(
+            guesses.admit(&1, WAIT_MS + 6).is_err(),
+            "the latest guessers are remembered"
+        );
         assert_eq!(guesses.admit(&0, 2 * WAIT_MS), Ok(()));
     }
 }

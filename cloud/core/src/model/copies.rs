@@ -15,7 +15,7 @@ pub enum CopyFate {
     Left,
 }
 
-/// One of several boards that log in as one device.
+/// Board that logs in as a device which other boards log in as, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceCopy {
     /// Number among the copies of the device, from 1 on.

@@ -1,7 +1,7 @@
 //! The page on which a person approves a board by the code on the board's screen. Works without JavaScript.
 
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_cloud::enrolment::{EnrolmentError, Placement, ShownBoard};
 use iottly_protocol::GroupId;
@@ -127,13 +127,19 @@ fn placement(fields: &Fields) -> Result<Placement, ApiError> {
 async fn refused(visitor: &Visitor, error: EnrolmentError) -> Result<Response, ApiError> {
     match error {
         EnrolmentError::UnknownBoard | EnrolmentError::TooManyGuesses { .. } => {
-            let mut text = error.to_string();
-            text[..1].make_ascii_uppercase();
-            let page = page(visitor, form(Some(&text), None)).await?;
-            Ok((StatusCode::NOT_FOUND, page).into_response())
+            let error = ApiError::from(error);
+            let page = page(visitor, form(Some(&sentence(error.message())), None)).await?;
+            Ok((error.status(), page).into_response())
         }
         other => Err(other.into()),
     }
+}
+
+/// Returns an error's text as a sentence of a page.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
 }
 
 async fn page(visitor: &Visitor, content: Markup) -> Result<Response, ApiError> {

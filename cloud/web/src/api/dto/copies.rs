@@ -10,7 +10,7 @@ use super::Date;
 /// Time since it was heard last after which a board counts as disconnected, in milliseconds: three of its hellos.
 const SILENT_MS: UnixMs = 65_000;
 
-/// One of several boards that log in as one device.
+/// Board that logs in as a device which other boards log in as, too.
 #[derive(Serialize, ToSchema)]
 #[schema(as = DeviceCopy)]
 pub(crate) struct CopyDto {

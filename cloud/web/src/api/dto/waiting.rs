@@ -116,7 +116,7 @@ pub(crate) struct WaitingBoardList {
     pub(crate) status: u16,
 }
 
-/// One board that waits.
+/// Board that waits, as a whole response.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OneWaitingBoard {
     /// The board.
