@@ -76,6 +76,13 @@ fn a_device_is_watched_commanded_moved_and_removed_from_the_command_line() {
         "{shown}"
     );
 
+    let line = done(&device, &["device", "show", "porch", "--output", "jsonl"]);
+    assert_eq!(
+        line.lines().count(),
+        1,
+        "a device is one object, whatever lists it has: {line}"
+    );
+
     let mut tail = Command::new(program())
         .args(["tail", "porch", "--output", "jsonl"])
         .args(access(&device))
