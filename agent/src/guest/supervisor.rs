@@ -352,10 +352,7 @@ impl Supervisor {
             StreamClass::History,
             messages::firmware_ended(function, error, description, &life, self.stamp()),
         );
-        let detail = Some(format!("{function}: {error}: {description}"));
-        if *cause == Cause::Firmware {
-            self.notify_observer(TrialEvent::Failed(format!("{function}: {error}: {description}")));
-        }
+        let detail = format!("{function}: {error}: {description}");
         let (pause, state, status, report) = match self.policy.failed(*cause, now) {
             RestartVerdict::Restart(pause) => (
                 pause,
@@ -375,7 +372,12 @@ impl Supervisor {
         };
         self.notify(GuestEvent::State(state));
         self.ports.status.firmware(status);
-        self.report(report, detail);
+        // Before the observer is notified: the report of a stop precedes the report of the rollback that it
+        // causes, which ends the trial for the cloud.
+        self.report(report, Some(detail.clone()));
+        if *cause == Cause::Firmware {
+            self.notify_observer(TrialEvent::Failed(detail));
+        }
         self.idle(Some(self.clock.now().saturating_add(pause)))
     }
 

@@ -248,7 +248,7 @@ pub struct DirectiveStatus {
     pub heard: Option<u64>,
     /// Number of failures of the firmware during its trial.
     pub faults: u32,
-    /// Text of the last of these failures.
+    /// Text of the last stop among these failures, or of the first log line of level `error` before a stop.
     pub fault: Option<String>,
     /// States that the update went through, with the times at which the cloud received them, oldest first.
     pub steps: Vec<(UpdateState, UnixMs)>,

@@ -315,28 +315,48 @@ pub(super) async fn heard(
     Ok(())
 }
 
+/// Rules for the text of a failure beside a text that is known already.
+#[derive(Debug, Clone, Copy)]
+enum FaultText {
+    Replaces,
+    Fills,
+}
+
 /// Counts failures of a firmware on trial; ignored without a trial.
-pub(super) async fn fault(tx: &mut Conn, scope: Scope, failures: usize, text: &str) -> Result<()> {
-    sqlx::query(
-        "UPDATE rollout_devices SET faults = faults + $3, fault = $4 \
-         WHERE project = $1 AND device = $2 AND state = $6 AND faults < $5",
-    )
-    .bind(codec::id(&scope.project))
-    .bind(codec::id(&scope.device))
-    .bind(i64::try_from(failures).unwrap_or(i64::MAX).min(MAX_FAULTS))
-    .bind(codec::text(clip(text, MAX_FAULT_BYTES)).into_owned())
-    .bind(MAX_FAULTS)
-    .bind(Step::Trial.as_str())
-    .execute(tx)
-    .await?;
+async fn count_faults(
+    tx: &mut Conn,
+    scope: Scope,
+    failures: usize,
+    (text, rule): (&str, FaultText),
+) -> Result<()> {
+    let sql = match rule {
+        FaultText::Replaces => {
+            "UPDATE rollout_devices SET faults = faults + $3, fault = $4 \
+             WHERE project = $1 AND device = $2 AND state = $6 AND faults < $5"
+        }
+        FaultText::Fills => {
+            "UPDATE rollout_devices SET faults = faults + $3, fault = COALESCE(fault, $4) \
+             WHERE project = $1 AND device = $2 AND state = $6 AND faults < $5"
+        }
+    };
+    sqlx::query(sql)
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
+        .bind(i64::try_from(failures).unwrap_or(i64::MAX).min(MAX_FAULTS))
+        .bind(codec::text(clip(text, MAX_FAULT_BYTES)).into_owned())
+        .bind(MAX_FAULTS)
+        .bind(Step::Trial.as_str())
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
-/// Counts the errors among log lines as failures of the trial.
+/// Counts the errors among log lines as failures of the trial. Their text is shown until the firmware stops:
+/// the report of a stop names the reason, and arrives on another stream, before or after its log line.
 pub(super) async fn faults(tx: &mut Conn, scope: Scope, lines: &[LogLine]) -> Result<()> {
     let errors: Vec<&LogLine> = lines.iter().filter(|line| line.level == Level::Error).collect();
     match errors.last() {
-        Some(last) => fault(tx, scope, errors.len(), &last.text).await,
+        Some(last) => count_faults(tx, scope, errors.len(), (&last.text, FaultText::Fills)).await,
         None => Ok(()),
     }
 }
@@ -349,13 +369,8 @@ pub(super) async fn stopped(tx: &mut Conn, scope: Scope, report: &FirmwareReport
     ) {
         return Ok(());
     }
-    fault(
-        tx,
-        scope,
-        1,
-        report.detail.as_deref().unwrap_or("the firmware stopped"),
-    )
-    .await
+    let text = report.detail.as_deref().unwrap_or("the firmware stopped");
+    count_faults(tx, scope, 1, (text, FaultText::Replaces)).await
 }
 
 /// Stores the facts that decide which releases a device accepts.

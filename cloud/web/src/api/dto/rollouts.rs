@@ -141,7 +141,7 @@ pub(crate) struct RolloutDeviceDto {
     failures: u32,
     /// Number of firmware failures during the trial: traps, and errors in its log.
     faults: u32,
-    /// Text of the latest of these failures.
+    /// Text of the latest stop among these failures; before a stop, of the first error in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     fault: Option<String>,
     /// Time at which the directive was sent; left out before.
