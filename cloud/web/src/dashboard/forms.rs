@@ -42,4 +42,12 @@ impl Fields {
     pub(super) fn secret(&self, name: &str) -> Secret {
         Secret::new(self.get(name).unwrap_or_default())
     }
+
+    /// Returns all values of a field that may occur several times, such as a list of check boxes.
+    pub(super) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0
+            .iter()
+            .filter(move |(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
 }
