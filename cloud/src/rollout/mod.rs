@@ -7,6 +7,7 @@
 
 mod builder;
 mod builds;
+mod check;
 mod component;
 mod executor;
 mod files;
@@ -19,6 +20,7 @@ mod upkeep;
 mod watch;
 
 pub use builder::{Build, BuildFailure, Builder, Capabilities};
+pub use check::BuiltCode;
 pub use executor::StepError;
 pub use flash_request::{FlashError, FlashRequest, Flashed};
 pub use steady_clock::SteadyClock;

@@ -4,6 +4,8 @@
 mod audit;
 mod body;
 mod branches;
+mod checks;
+pub(crate) mod code_files;
 mod command;
 mod components;
 pub(crate) mod copies;
@@ -11,6 +13,7 @@ mod definitions;
 mod device;
 mod device_search;
 mod device_settings;
+mod drafts;
 pub(crate) mod dto;
 mod enrolment;
 mod enrolment_keys;
@@ -50,7 +53,7 @@ use crate::app::App;
 use crate::error::ApiError;
 
 pub(crate) use history::{Page, page};
-pub(crate) use names::device_name;
+pub(crate) use names::{device_name, name as checked_name, word as checked_word};
 
 /// Maximum size of a request's body, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 256 << 10;
@@ -140,6 +143,7 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(leases::all, leases::open))
         .routes(routes!(leases::show, leases::end))
         .routes(routes!(leases::run))
+        .routes(routes!(leases::run_branch))
         .routes(routes!(lease_events::events))
         .routes(routes!(leases::allow))
 }
@@ -171,6 +175,9 @@ fn code_routes() -> OpenApiRouter<App> {
         .routes(routes!(branches::all, branches::create))
         .routes(routes!(branches::show, branches::delete))
         .routes(routes!(branches::save))
+        .routes(routes!(drafts::all))
+        .routes(routes!(drafts::show, drafts::keep, drafts::delete))
+        .routes(routes!(checks::check))
         .routes(routes!(branches::save_manifest, branches::delete_manifest))
         .routes(routes!(branches::delete_snippet))
         .routes(routes!(branches::revisions, branches::save_version))
