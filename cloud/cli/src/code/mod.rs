@@ -73,6 +73,25 @@ enum Command {
         #[command(flatten)]
         of: OfBranch,
     },
+    /// Creates a branch from the working copy of another
+    Branch {
+        /// Name of the new branch
+        name: String,
+        #[command(flatten)]
+        of: OfBranch,
+    },
+    /// Lists the revisions of a branch
+    Revisions(OfBranch),
+    /// Lists the signed releases of the project
+    Releases {
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Shows the public keys that the project's devices trust
+    Keys {
+        #[command(flatten)]
+        call: Call,
+    },
     /// Lists texts that you have typed in the browser and not saved
     Drafts(OfBranch),
     /// Deletes such a text
@@ -126,6 +145,32 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let body = json!({"revision": revision});
             let answer = of.call.api().post(&format!("{}/restore", of.path()), &body)?;
             of.call.print(&answer, files)
+        }
+        Command::Branch { name, of } => {
+            let body = json!({"name": name, "from": of.branch});
+            let answer = of.call.api().post("/branches", &body)?;
+            of.call.print(&answer, files)
+        }
+        Command::Revisions(of) => {
+            let answer = of.call.api().get(&format!("{}/revisions", of.path()))?;
+            of.call.print_list("revisions", &answer, |answer| {
+                list(&answer["revisions"], &["revision", "author", "message"])
+            })
+        }
+        Command::Releases { call } => {
+            let answer = call.api().get("/releases")?;
+            call.print_list("releases", &answer, |answer| {
+                list(
+                    &answer["releases"],
+                    &["release", "branch", "revision", "sha256", "author"],
+                )
+            })
+        }
+        Command::Keys { call } => {
+            let answer = call.api().get("/keys")?;
+            call.print(&answer, |answer| {
+                list(&answer["root"]["keys"], &["key", "scheme", "roles"])
+            })
         }
         Command::Drafts(of) => {
             let answer = of.call.api().get(&format!("{}/drafts", of.path()))?;
@@ -252,6 +297,20 @@ fn saved(answer: &Value) -> String {
         revision["revision"],
         revision["branch"].as_str().unwrap_or_default()
     )
+}
+
+/// Returns entries, each as a line of the named fields.
+fn list(entries: &Value, fields: &[&str]) -> String {
+    let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let line = |entry: &Value| {
+        fields
+            .iter()
+            .map(|field| shown(&entry[field]))
+            .collect::<Vec<_>>()
+            .join("  ")
+            + "\n"
+    };
+    entries.as_array().into_iter().flatten().map(line).collect()
 }
 
 fn drafts(answer: &Value) -> String {

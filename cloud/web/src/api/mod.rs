@@ -35,6 +35,7 @@ mod pair_codes;
 mod ping;
 mod projects;
 mod query;
+pub(crate) mod release_keys;
 mod releases;
 mod rollouts;
 mod spaced;
@@ -140,6 +141,7 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(rollouts::end))
         .routes(routes!(releases::all))
         .routes(routes!(releases::show))
+        .routes(routes!(release_keys::all))
         .routes(routes!(leases::all, leases::open))
         .routes(routes!(leases::show, leases::end))
         .routes(routes!(leases::run))
