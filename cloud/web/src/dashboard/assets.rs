@@ -19,10 +19,14 @@ const ASSETS: &[(&str, &str)] = embedded![
     "components.css",
     "icon.svg",
     "copy.js",
+    "editor.js",
     "events.js",
     "feed.js",
     "keys.js",
+    "lease.js",
+    "paint.js",
     "presence.js",
+    "rollout.js",
 ];
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
