@@ -20,7 +20,7 @@ pub struct BuiltCode {
 }
 
 impl Rollouts {
-    /// Builds code in the project's turn. Nothing of it is kept, so that checks while somebody types take no place from
+    /// Builds code in the project's turn. Nothing of it is kept, so that checks while an author types take no place from
     /// the builds of revisions.
     ///
     /// # Errors

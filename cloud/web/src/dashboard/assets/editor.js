@@ -1,5 +1,5 @@
 // <code-editor>: line numbers, colours, bracket pairs, search, Tab, the line of an error, and a draft that the cloud keeps
-// while somebody types. The text area stays the form's own field; everything else is painted around it.
+// while the author types. The text area stays the form's own field; everything else is painted around it.
 import { brackets, lex } from "./paint.js";
 
 const KEEP_MS = 1200;

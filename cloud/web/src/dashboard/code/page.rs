@@ -56,7 +56,7 @@ impl Shown {
         }
     }
 
-    /// Returns the form after somebody else has saved: based on their text, with both changes or with what was typed.
+    /// Returns the form after another author has saved: based on their text, with both changes or with what was typed.
     pub(super) fn clashing(self, clash: Clash) -> Self {
         Self {
             text: clash.text().to_owned(),
