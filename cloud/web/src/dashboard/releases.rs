@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::kit::empty::{broken, empty};
-use super::kit::script::script;
+use super::kit::script::script_for;
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::text::{self, escaped};
@@ -65,7 +65,7 @@ async fn page(visitor: &Visitor, wanted: Wanted) -> Result<Response, ApiError> {
                 @if more { @if let Some(last) = releases.last() { div.card-foot { span {} a.button data-size="s" href={ (base) "/releases?before=" (last.seq) } { "Older" } } } }
             }
         }
-        (script("iottly code releases", ("GET", "/releases", None)))
+        (script_for("list releases", "iottly code releases", ("GET", "/releases", None)))
         (revisions_of(visitor, branch.map(|branch| branch.name.as_str()), &revisions, branches.iter().map(|branch| branch.name.as_str())))
         (match &keys {
             Ok(root) => signing(root),
@@ -163,7 +163,7 @@ fn revisions_of<'a>(
                 }
             }
         }
-        (script(&format!("iottly code restore --branch {branch} NUMBER"), ("POST", &format!("/branches/{}/restore", escaped(branch)), Some("{\"revision\":1}"))))
+        (script_for("restore a revision", &format!("iottly code restore --branch {branch} NUMBER"), ("POST", &format!("/branches/{}/restore", escaped(branch)), Some("{\"revision\":1}"))))
         @if may {
             section.card aria-labelledby="new-branch" {
                 h2 #new-branch { "New branch" }
@@ -172,7 +172,7 @@ fn revisions_of<'a>(
                     div.field { label for="branch-name" { "Name" } input #branch-name name="name" required maxlength="64" pattern="[A-Za-z0-9_][A-Za-z0-9._\\-]*"; p.hint { "It begins with the working copy of " (branch) "." } }
                     div.actions { button { "Create the branch" } }
                 }
-                (script(&format!("iottly code branch NAME --branch {branch}"), ("POST", "/branches", Some(&format!("{{\"name\":\"next\",\"from\":\"{branch}\"}}")))))
+                (script_for("create a branch", &format!("iottly code branch NAME --branch {branch}"), ("POST", "/branches", Some(&format!("{{\"name\":\"next\",\"from\":\"{branch}\"}}")))))
             }
         }
     }
@@ -187,7 +187,7 @@ fn signing(root: &RootDto) -> Markup {
                 tbody { @for key in &root.keys { (key_row(key)) } }
             }
         }
-        (script("iottly code keys", ("GET", "/keys", None)))
+        (script_for("list keys", "iottly code keys", ("GET", "/keys", None)))
     }
 }
 

@@ -64,7 +64,7 @@ class CodeEditor extends HTMLElement {
     this.area.rows = lines.length;
     this.drawGutter(lines.length);
     this.match();
-    const size = document.querySelector("[data-size]");
+    const size = document.querySelector("[data-extent]");
     if (size) size.textContent = `${lines.length} lines, ${new TextEncoder().encode(this.area.value).length} bytes`;
   }
 

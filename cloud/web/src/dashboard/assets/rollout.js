@@ -4,7 +4,7 @@
 const WAIT_S = 20;
 const RETRY_MS = 3000;
 const RELOAD_MS = 5000;
-const MOST_ROWS = 200;
+const MOST_ROWS = 40;
 const BANDS = {
   "s-committed": ["committed"],
   "s-busy": ["updating", "trial"],

@@ -23,7 +23,7 @@ pub(super) fn pane(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
         .find(|lease| Some(lease.id.to_string().as_str()) == wanted)
         .or(open.first());
     html! {
-        div.pane-head { "Test device" @if let Some(lease) = lease { (state(facts, lease)) } }
+        div.pane-head { "Test device" @if let Some(lease) = lease { (state(facts, lease)) span.link data-link data-state="wait" role="status" { "not live" } } }
         @if facts.may_deploy && facts.may_write { (choice(facts, lease.copied(), here)) }
         @match lease {
             Some(lease) => (running(facts, lease, here)),
@@ -40,7 +40,7 @@ fn choice(facts: &Facts<'_>, lease: Option<&Lease>, here: &str) -> Markup {
     let mut devices: Vec<_> = facts.devices.iter().collect();
     devices.sort_by_key(|device| (!leased(device.scope.device), !device.online));
     html! {
-        div.bench-choice {
+        div.bench {
             div.field {
                 label for="device" { "Device" }
                 select #device name="device" {
@@ -74,7 +74,7 @@ fn state(facts: &Facts<'_>, lease: &Lease) -> Markup {
 fn running(facts: &Facts<'_>, lease: &Lease, here: &str) -> Markup {
     html! {
         lease-feed data-src={ "/v1.0/project/" (facts.visitor.project.id()) "/leases/" (lease.id) "/events" } {
-            p.soft.small.bench-note {
+            p.soft.small.bench {
                 "Until " (text::iso(lease.expires)) ", by " (lease.author) ". "
                 span role="status" data-report {
                     @for known in &lease.devices {
@@ -83,10 +83,10 @@ fn running(facts: &Facts<'_>, lease: &Lease, here: &str) -> Markup {
                 }
             }
             ol.stream aria-label="Live messages of the test device" {}
-            p.soft.small.bench-note data-empty { "What the device sends and logs from now on appears here." }
+            p.soft.small.bench data-empty { "What the device sends and logs from now on appears here." }
         }
         @if facts.may_deploy {
-            p.bench-note { button formaction={ (facts.visitor.base()) "/leases/" (lease.id) "/end" } formnovalidate name="back" value=(here) data-size="s" { "End the lease" } }
+            p.bench { button formaction={ (facts.visitor.base()) "/leases/" (lease.id) "/end" } formnovalidate name="back" value=(here) data-size="s" { "End the lease" } }
         }
     }
 }

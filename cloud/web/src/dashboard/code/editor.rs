@@ -32,7 +32,7 @@ pub(super) fn editor(facts: &Facts<'_>, shown: &Shown) -> Markup {
                     None => { "saved " (text::clock(facts.open.branch.changed)) }
                 }
             }
-            span.end.soft data-size { (lines) " lines, " (shown.text.len()) " bytes" }
+            span.end.soft data-extent { (lines) " lines, " (shown.text.len()) " bytes" }
         }
         code-editor
             data-file=(name)

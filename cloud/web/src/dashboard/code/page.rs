@@ -7,7 +7,7 @@ use iottly_core::model::{Branch, Device, Group, Lease, Revision, Scopes, Snippet
 use maud::{Markup, html};
 
 use super::super::kit::notice::{Tone, notice};
-use super::super::kit::script::script;
+use super::super::kit::script::script_for;
 use super::super::shell::{Screen, Section};
 use super::super::text::{self, escaped};
 use super::super::visitor::Visitor;
@@ -368,14 +368,20 @@ fn scripts(facts: &Facts<'_>) -> Markup {
         (format!("{path}/snippets"), edit.to_string())
     };
     html! {
-        (script(
+        (script_for(
+            "save this file",
             &format!("iottly code put --branch {branch} --base {base} {name} FILE"),
             ("PUT", &put.0, Some(&put.1)),
         ))
-        (script(&format!("iottly code check --branch {branch}"), ("POST", &format!("{path}/check"), Some("{}"))))
-        (script(
-            &format!("iottly code save --branch {branch} --message TEXT"),
+        (script_for("check the code", &format!("iottly code check --branch {branch}"), ("POST", &format!("{path}/check"), Some("{}"))))
+        (script_for("save a revision", &format!("iottly code save --branch {branch} --message TEXT"),
             ("POST", &format!("{path}/revisions"), Some("{\"message\":\"…\"}")),
         ))
+        (script_for(
+            "run on a test device",
+            &format!("iottly code run --branch {branch} LEASE"),
+            ("PUT", "/leases/LEASE/branch", Some(&serde_json::json!({"branch": branch}).to_string())),
+        ))
+        (script_for("drop a draft", &format!("iottly code drop --branch {branch} {name}"), ("DELETE", &format!("{path}/drafts/{}", escaped(name)), None)))
     }
 }

@@ -9,7 +9,7 @@ use maud::{Markup, html};
 
 use super::super::kit::empty::{broken, empty};
 use super::super::kit::icons::{Icon, icon};
-use super::super::kit::script::script;
+use super::super::kit::script::script_for;
 use super::super::layout::failure;
 use super::super::shell::{Screen, Section};
 use super::super::text;
@@ -100,12 +100,11 @@ async fn page(
         (by_release(visitor, group, &members, &releases))
         (settings(visitor, group).await?)
         (history(visitor, group, rollouts))
-        (script(
-            &format!("iottly group flash {} --watch", quoted(&group.name)),
+        (script_for("flash", &format!("iottly group flash {} --watch", quoted(&group.name)),
             ("POST", &format!("/deploymentgroups/{}/flashfw", group.id), Some("{}")),
         ))
-        (script(&format!("iottly group pause {}", quoted(&group.name)), ("POST", &format!("/deploymentgroups/{}/pause", group.id), None)))
-        (script(&format!("iottly group resume {}", quoted(&group.name)), ("POST", &format!("/deploymentgroups/{}/resume", group.id), None)))
+        (script_for("pause", &format!("iottly group pause {}", quoted(&group.name)), ("POST", &format!("/deploymentgroups/{}/pause", group.id), None)))
+        (script_for("resume", &format!("iottly group resume {}", quoted(&group.name)), ("POST", &format!("/deploymentgroups/{}/resume", group.id), None)))
     };
     let crumbs = [("Groups", format!("{}/groups", visitor.base()))];
     let screen = Screen {
@@ -221,8 +220,7 @@ async fn settings(visitor: &Visitor, group: &Group) -> Result<Markup, ApiError> 
                     (policy::fields(&group.policy))
                     div.actions { button { "Save the rules" } }
                 }
-                (script(
-                    &format!("iottly group flash {} --canary {} --failure-percent {}", quoted(&group.name), group.policy.canary, group.policy.failure_percent),
+                (script_for("set the rules", &format!("iottly group flash {} --canary {} --failure-percent {}", quoted(&group.name), group.policy.canary, group.policy.failure_percent),
                     ("PUT", &format!("/deploymentgroups/{}/policy", group.id), Some(&serde_json::json!(group.policy).to_string())),
                 ))
             }
@@ -249,8 +247,7 @@ async fn settings(visitor: &Visitor, group: &Group) -> Result<Markup, ApiError> 
                         @if group.name != ORPHANED { a.button data-kind="danger" href={ (here) "/delete" } { "Delete the group…" } }
                     }
                 }
-                (script(
-                    "curl, as below",
+                (script_for("change the group", "curl, as below",
                     ("PUT", &format!("/deploymentgroups/{}", group.id), Some(&serde_json::json!({"name": group.name, "branch": group.branch}).to_string())),
                 ))
             }

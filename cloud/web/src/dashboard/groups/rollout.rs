@@ -166,7 +166,6 @@ fn figures(visitor: &Visitor, group: &Group, places: &Places) -> Markup {
     };
     let shown = [
         (Place::Committed, "Committed"),
-        (Place::Trial, "In trial"),
         (Place::Updating, "Updating"),
         (Place::Waiting, "Waiting"),
         (Place::Deferred, "Deferred"),
@@ -179,6 +178,7 @@ fn figures(visitor: &Visitor, group: &Group, places: &Places) -> Markup {
                 a.figure href=(devices(visitor, group)) data-tone=[tone(place)] {
                     span.name { (name) }
                     span.value { span data-place=(place.as_str()) { (places.at(place)) } " " small { "of " span data-total { (places.total()) } } }
+                    @if place == Place::Updating { span.aside { span data-place="trial" { (places.at(Place::Trial)) } " more in trial" } }
                 }
             }
         }
