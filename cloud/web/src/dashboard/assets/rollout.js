@@ -16,6 +16,7 @@ const CELLS = {
   committed: "committed", updating: "busy", trial: "trial", deferred: "deferred",
   failed: "bad", rolled_back: "bad", waiting: "wait", cancelled: "wait",
 };
+const COMPLETE = { deployed: "deployed", rolled_back: "rolled back" };
 const ORDER = ["rolled_back", "failed", "cancelled", "committed", "trial", "updating", "deferred", "waiting"];
 
 class RolloutProgress extends HTMLElement {
@@ -53,13 +54,23 @@ class RolloutProgress extends HTMLElement {
     }
   }
 
-  // The buttons, the reasons and the evidence of a rollout that has ended or halted are the server's to render.
+  // A rollout that is complete stays on the page, so that what its devices send goes on. The buttons, reasons and evidence
+  // of one that has halted or was steered are the server's to render.
   isOver(status) {
     if (status === this.dataset.status) return false;
-    const moved = this.dataset.status;
     this.dataset.status = status;
-    if (moved === undefined) return false;
-    setTimeout(() => location.reload(), 300);
+    const word = COMPLETE[status];
+    if (!word) {
+      setTimeout(() => location.reload(), 300);
+      return true;
+    }
+    const tag = document.querySelector("[data-rollout-status] .tag");
+    if (tag) {
+      tag.dataset.tone = "good";
+      text(tag, word);
+    }
+    for (const station of this.querySelectorAll(".route > li")) station.dataset.state = "done";
+    for (const part of document.querySelectorAll('.actions form[action$="/pause"], .actions form[action$="/resume"], .actions a[href$="/cancel"]')) part.remove();
     return true;
   }
 
