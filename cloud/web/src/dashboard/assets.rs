@@ -18,6 +18,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "tokens.css",
     "components.css",
     "icon.svg",
+    "arrival.js",
     "copy.js",
     "editor.js",
     "events.js",
@@ -27,6 +28,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "paint.js",
     "presence.js",
     "rollout.js",
+    "selection.js",
 ];
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {

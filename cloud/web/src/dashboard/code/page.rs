@@ -138,6 +138,7 @@ pub(super) async fn page(visitor: &Visitor, open: &OpenFile, shown: Shown) -> Re
     let content = html! {
         (head(&facts, &shown))
         (notices(&facts, &shown, &here))
+        @if let Some(clash) = &shown.clash { (clash.view()) }
         form.stack #code method="post" action=(here) {
             (actions(&facts, &shown, &here))
             div.workbench {
@@ -146,7 +147,6 @@ pub(super) async fn page(visitor: &Visitor, open: &OpenFile, shown: Shown) -> Re
                 div { (bench::pane(&facts, &shown, &here)) }
             }
         }
-        @if let Some(clash) = &shown.clash { (clash.view()) }
         (deployed(&facts).await)
         (scripts(&facts))
     };
