@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use iottly_protocol::enroll::DeviceKey;
 use iottly_protocol::release::LeaseId;
 use iottly_protocol::tuf::Instant;
-use iottly_protocol::{DeviceId, GroupId};
+use iottly_protocol::{DeviceId, GroupId, Secret};
 use serde_json::value::RawValue;
 
 use super::{
@@ -54,7 +54,7 @@ pub enum Change {
         /// Hash of the broker secret.
         secret: SecretHash,
         /// Pair code: 32 hex digits.
-        code: String,
+        code: Secret,
         /// Expiry of the pair code.
         expires: UnixMs,
     },
@@ -63,7 +63,7 @@ pub enum Change {
         /// Device id.
         device: DeviceId,
         /// Pair code: 32 hex digits.
-        code: String,
+        code: Secret,
         /// Expiry of the pair code.
         expires: UnixMs,
     },

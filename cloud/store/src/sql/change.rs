@@ -86,7 +86,7 @@ async fn run(
         } => {
             let group = groups::or_orphaned(tx, project, group).await?;
             let pair_code = devices::NewPairCode {
-                code: &code,
+                code: code.expose(),
                 created: now,
                 expires,
             };
@@ -98,7 +98,7 @@ async fn run(
             expires,
         } => {
             let pair_code = devices::NewPairCode {
-                code: &code,
+                code: code.expose(),
                 created: now,
                 expires,
             };

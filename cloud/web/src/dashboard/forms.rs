@@ -2,6 +2,7 @@
 
 use axum::extract::{Form, FromRequest, Request};
 use axum::response::Response;
+use iottly_protocol::Secret;
 
 use super::layout;
 use crate::app::App;
@@ -59,6 +60,11 @@ impl Fields {
             .iter()
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the password in a field; an empty one if the field is missing.
+    pub(super) fn secret(&self, name: &str) -> Secret {
+        Secret::new(self.get(name).unwrap_or_default())
     }
 
     /// Returns all values of a field that may occur several times, such as a list of check boxes.

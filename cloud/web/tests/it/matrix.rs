@@ -156,7 +156,7 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         name: SECRET.into(),
         group: None,
         secret: SecretHash([1; 32]),
-        code: code.clone(),
+        code: code.clone().into(),
         expires: i64::MAX,
     };
     let hook = webhook(cloud, scope);
