@@ -138,6 +138,8 @@ pub enum Change {
         branch: String,
         /// Text that [`check_manifest`](crate::code::check_manifest) accepts.
         manifest: Option<String>,
+        /// Version of the text that the edit is based on; none to write over whatever there is.
+        base: Option<String>,
     },
     /// Removes a handler that no command calls.
     DeleteSnippet(String, SnippetId),
@@ -388,7 +390,7 @@ impl Change {
             Self::SaveSnippets(branch, edits) => {
                 entry("branch.save", branch, &format!("{} snippets", edits.len()))
             }
-            Self::SaveManifest { branch, manifest } => entry(
+            Self::SaveManifest { branch, manifest, .. } => entry(
                 "branch.save_manifest",
                 branch,
                 &manifest

@@ -324,6 +324,7 @@ pub(crate) async fn branches_and_definitions(setup: Setup) {
         id: init,
         code: Some(code.into()),
         description: None,
+        base: None,
     };
     apply(Change::SaveSnippets(MAIN_BRANCH.into(), vec![edit("one")]))
         .await
