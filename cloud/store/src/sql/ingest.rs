@@ -14,6 +14,7 @@ use super::streams::{self, Known};
 use super::usage::Rooms;
 use super::{
     Backend, commands, device_settings, devices, leases, logs, messages, own_entries, rollout_devices,
+    rollups,
 };
 use crate::{IngestStore, Result};
 use iottly_core::ingest::stream::Effect;
@@ -30,6 +31,7 @@ struct Work<'a> {
     streams: HashMap<(Scope, StreamId), Known>,
     rooms: Rooms,
     merges: Vec<Merge>,
+    rollups: rollups::Batch,
 }
 
 #[async_trait]
@@ -50,6 +52,7 @@ impl IngestStore for Backend {
             streams: HashMap::new(),
             rooms,
             merges: Vec::new(),
+            rollups: rollups::Batch::default(),
         };
         let mut outcomes = Vec::with_capacity(writes.len());
         for write in writes {
@@ -74,6 +77,8 @@ impl IngestStore for Backend {
         let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
         let enqueued = messages::insert(&mut tx, &self.webhook_cache, &stored).await?;
         gaps::merge(&mut tx, &work.merges).await?;
+        work.rollups.messages(&mut tx, &stored).await?;
+        work.rollups.write(&mut tx).await?;
         for ((scope, stream), known) in &work.streams {
             if known.is_to_save(now) {
                 streams::save(&mut tx, *scope, *stream, known, now).await?;
@@ -212,6 +217,7 @@ impl Work<'_> {
         gap: GapEntry,
     ) -> Result<Option<StoredMessage>> {
         let used = self.rooms.is_used(scope.project);
+        self.rollups.missing(scope, now, gap.to - gap.from + 1);
         let known = self
             .streams
             .get_mut(&(scope, stream))
