@@ -28,6 +28,7 @@ use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
+use crate::series::SeriesService;
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
 use iottly_core::MessageIds;
 use iottly_core::model::UnixMs;
@@ -171,6 +172,8 @@ pub struct Services {
     pub queue: IngestHandle,
     /// Limits of reading histories.
     pub history_reader: Arc<HistoryReader>,
+    /// Plots of series.
+    pub series: Arc<SeriesService>,
     /// Limits of connections, and trusted proxies.
     pub edge: EdgeConfig,
     /// Watcher of critical tasks.
@@ -315,6 +318,11 @@ impl Cloud {
             housekeeping::keep_house(Arc::clone(&store), Arc::clone(&time)),
         ));
         let executor = tokio::spawn(critical.watch("rollouts", Arc::clone(&rollouts).run()));
+        let history_reader: Arc<HistoryReader> = Arc::default();
+        let series = Arc::new(SeriesService::new(
+            Arc::clone(&store),
+            Arc::clone(&history_reader),
+        ));
         let services = Services {
             store,
             commands,
@@ -335,7 +343,8 @@ impl Cloud {
             metrics,
             webhooks,
             queue: handle,
-            history_reader: Arc::default(),
+            history_reader,
+            series,
             edge: config.edge,
             critical_tasks: critical.clone(),
             started: clock::now(),

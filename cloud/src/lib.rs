@@ -27,6 +27,7 @@ pub mod random;
 pub mod releases;
 pub mod rollout;
 pub mod seal_file;
+pub mod series;
 pub mod webhooks;
 
 pub use cloud::{Cloud, CloudConfig, PRESENCE_GRACE, Services, StartError, database_path, restore};

@@ -33,6 +33,7 @@ mod run;
 mod say;
 mod script_check;
 mod seal;
+mod series;
 mod serve;
 mod subprocess;
 mod tail;
@@ -124,6 +125,8 @@ enum Command {
     Token(token::Options),
     /// Shows who changed what in the project, when, and from where
     Audit(audit::Options),
+    /// Numbers in messages over time: paths, points, CSV
+    Series(series::Options),
     /// Shows the project, and what the token may do there
     Whoami(whoami::Options),
     /// Prints the completions of a shell
@@ -177,6 +180,7 @@ fn main() -> ExitCode {
         Command::Lease(options) => exit::report(lease::run(&options)),
         Command::Token(options) => exit::report(token::run(&options)),
         Command::Audit(options) => exit::report(audit::run(&options)),
+        Command::Series(options) => exit::report(series::run(&options)),
         Command::Webhook(options) => exit::report(webhook::run(&options)),
         Command::Dev(options) => exit::report(async_main(dev::run(options))),
         Command::Run(options) => exit::report(async_main(run::run(options))),

@@ -22,5 +22,8 @@ pub use sketch::{MAX_BUCKETS, RELATIVE_ERROR, Sketch, SketchError};
 pub const MAX_PATHS: usize = 500;
 
 /// Path of the series that counts the messages which are missing in histories: each value is the size of a gap, at the
-/// time at which the cloud learned of it. No message has a path of this name, because the key of a path is never empty.
+/// time at which the cloud learned of it. No message has a path of this name, because a key of a path is never empty.
 pub const MISSING: &str = "";
+
+/// Path of the number of missing messages in the entry about a gap.
+pub const GAP_COUNT: &str = "gap.count";

@@ -150,6 +150,19 @@ pub struct Plan {
     pub range: Range,
 }
 
+impl Plan {
+    /// Returns the plan that reads minutes in place of single values.
+    #[must_use]
+    pub fn rolled_up(self, range: Range) -> Self {
+        let (step_ms, range) = steps(range, Width::Minute, MAX_POINTS);
+        Self {
+            resolution: Resolution::Rollups(Width::Minute),
+            step_ms,
+            range,
+        }
+    }
+}
+
 /// Reason why there is no such plot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -217,13 +230,7 @@ pub fn plan(
         return Err(PlanError::Lines { lines });
     }
     let width = width(range, points, now);
-    // Twice as many steps as points: which of them stay is decided by the look of the line.
-    let most = 2 * UnixMs::try_from(points).unwrap_or(UnixMs::MAX);
-    let step_ms = width.ms() * (length / width.ms()).div_euclid(most).max(1);
-    let aligned = Range {
-        from: range.from.div_euclid(step_ms) * step_ms,
-        to: (range.to.div_euclid(step_ms) + UnixMs::from(range.to.rem_euclid(step_ms) > 0)) * step_ms,
-    };
+    let (step_ms, aligned) = steps(range, width, points);
     let rows = (((aligned.to - aligned.from) / width.ms()).unsigned_abs()).saturating_mul(devices as u64);
     let sketches = aggregate == Aggregate::P95;
     let max = if sketches { MAX_SKETCHES } else { MAX_ROWS };
@@ -249,6 +256,19 @@ pub fn plan(
         step_ms,
         range: aligned,
     })
+}
+
+/// Returns the length of a step, and the range in whole steps.
+fn steps(range: Range, width: Width, points: usize) -> (UnixMs, Range) {
+    // Twice as many steps as points: which of them stay is decided by the look of the line.
+    let most = 2 * UnixMs::try_from(points).unwrap_or(UnixMs::MAX);
+    let length = range.to.saturating_sub(range.from);
+    let step_ms = width.ms() * (length / width.ms()).div_euclid(most).max(1);
+    let aligned = Range {
+        from: range.from.div_euclid(step_ms) * step_ms,
+        to: (range.to.div_euclid(step_ms) + UnixMs::from(range.to.rem_euclid(step_ms) > 0)) * step_ms,
+    };
+    (step_ms, aligned)
 }
 
 /// Returns the width of the roll-ups for a range: minutes while they are kept and the picture can show them.

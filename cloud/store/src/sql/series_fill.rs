@@ -12,10 +12,7 @@ use super::db::{self, Conn};
 use super::rollups::Batch;
 use crate::Result;
 use iottly_core::model::{MessageId, Scope, StoredMessage, UnixMs};
-use iottly_core::series::{extract, made_at};
-
-/// Path of the number of missing messages in the entry about a gap.
-const GAP_COUNT: &str = "gap.count";
+use iottly_core::series::{GAP_COUNT, extract, made_at};
 
 /// Keys down to which histories of a transaction are rolled up.
 pub(super) struct Cursors(HashMap<Scope, (UnixMs, MessageId)>);

@@ -34,6 +34,7 @@ mod projects;
 mod query;
 mod releases;
 mod rollouts;
+pub(crate) mod series;
 mod spaced;
 mod tokens;
 mod waiting;
@@ -137,6 +138,8 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(rollouts::end))
         .routes(routes!(releases::all))
         .routes(routes!(releases::show))
+        .routes(routes!(series::all))
+        .routes(routes!(series::points))
         .routes(routes!(leases::all, leases::open))
         .routes(routes!(leases::show, leases::end))
         .routes(routes!(leases::run))

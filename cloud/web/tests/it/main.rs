@@ -40,6 +40,7 @@ mod release_readers;
 mod release_size;
 mod rollout_ends;
 mod rollouts;
+mod series;
 mod service;
 mod sign_in;
 mod webhooks;
