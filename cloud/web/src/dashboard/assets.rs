@@ -22,6 +22,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "events.js",
     "feed.js",
     "keys.js",
+    "plot.js",
     "presence.js",
 ];
 

@@ -20,6 +20,7 @@ mod login;
 mod members;
 mod overview;
 mod person;
+mod plots;
 mod provider;
 mod shell;
 mod text;
@@ -80,7 +81,11 @@ fn screens() -> Router<App> {
         .route("/devices/{device}/logs", get(device::logs::show))
         .route("/devices/{device}/history", get(device::history::show))
         .route("/devices/{device}/settings", get(device::settings::show))
+        .route("/devices/{device}/plots", get(plots::of_device))
         .route("/devices/{device}/keep", post(copies::keep))
+        .route("/plots", get(plots::show))
+        .route("/plots/data", get(plots::data))
+        .route("/plots/csv", get(plots::csv))
         .route("/audit", get(audit::of_project))
 }
 

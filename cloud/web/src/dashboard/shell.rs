@@ -21,6 +21,7 @@ pub(super) enum Section {
     Devices,
     Definitions,
     Stream,
+    Plots,
     Logs,
     Webhooks,
     Tokens,
@@ -41,6 +42,7 @@ const SECTIONS: [(&str, &[(Section, &str, &str)]); 4] = [
         "Observe",
         &[
             (Section::Stream, "Stream", "/stream"),
+            (Section::Plots, "Plots", "/plots"),
             (Section::Logs, "Logs", "/logs"),
         ],
     ),
