@@ -2,15 +2,16 @@
 //! is part of extracting.
 
 mod audit;
-mod body;
+pub(crate) mod body;
 mod branches;
 mod command;
 mod components;
 pub(crate) mod copies;
-mod definitions;
-mod device;
+pub(crate) mod definitions;
+pub(crate) mod device;
+mod device_filter;
 mod device_search;
-mod device_settings;
+pub(crate) mod device_settings;
 pub(crate) mod dto;
 mod enrolment;
 mod enrolment_keys;
@@ -31,16 +32,16 @@ mod paged;
 mod pair_codes;
 mod ping;
 mod projects;
-mod query;
+pub(crate) mod query;
 mod releases;
 mod rollouts;
 pub(crate) mod series;
-mod spaced;
-mod tokens;
-mod waiting;
-mod webhook_deliveries;
-mod webhook_settings;
-mod webhooks;
+pub(crate) mod spaced;
+pub(crate) mod tokens;
+pub(crate) mod waiting;
+pub(crate) mod webhook_deliveries;
+pub(crate) mod webhook_settings;
+pub(crate) mod webhooks;
 mod whoami;
 
 use axum::routing::post;
@@ -50,6 +51,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 use crate::error::ApiError;
 
+pub(crate) use device_filter::DeviceFilter;
 pub(crate) use history::{Page, page};
 pub(crate) use names::device_name;
 

@@ -1,4 +1,4 @@
-// <plot-view>: reads values under the pointer or the arrow keys, and draws anew what the server sends. Names of devices are
+// <plot-view>: reads values under the pointer or the arrow keys, and draws again what the server sends. Names of devices are
 // never used as HTML.
 const SVG = "http://www.w3.org/2000/svg";
 const RENEW_MS = 10000;

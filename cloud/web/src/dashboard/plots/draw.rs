@@ -1,4 +1,4 @@
-//! Drawing of a plot, as elements of SVG: the page renders them, and the script of the page builds them anew from the same
+//! Drawing of a plot, as elements of SVG: the page renders them, and the script of the page builds them again from the same
 //! data. Pure.
 
 use std::fmt::Write as _;
@@ -269,7 +269,7 @@ fn gaps(elements: &mut Vec<Element>, scale: &Scale, line: &PlotLine, step_ms: Un
     }
 }
 
-/// Returns the path of a line, which starts anew behind each pause.
+/// Returns the path of a line, which starts again behind each pause.
 fn path(scale: &Scale, line: &PlotLine) -> String {
     let mut d = String::new();
     for piece in &line.pieces {

@@ -63,7 +63,7 @@ pub(super) async fn of_device(
     shown.await.unwrap_or_else(|error| failure(&error))
 }
 
-/// Returns what the script of the page needs: values, and the drawings anew.
+/// Returns what the script of the page needs: values, and the drawings again.
 pub(super) async fn data(visitor: Visitor, Query(query): Query<PlotQuery>) -> Result<Response, ApiError> {
     let (asked, plot, names) = plot(&visitor, &query).await?;
     let drawings = drawings(&asked, &plot);
