@@ -18,6 +18,7 @@ mod definitions;
 mod device_secrets;
 mod device_settings;
 mod devices;
+mod drafts;
 mod enrolment;
 mod enrolment_keys;
 mod erase;

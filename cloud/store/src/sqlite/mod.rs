@@ -26,7 +26,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 21] = [
+const STEPS: [(i64, &str, &str); 22] = [
     (
         1,
         "initial",
@@ -125,8 +125,13 @@ const STEPS: [(i64, &str, &str); 21] = [
     ),
     (
         21,
+        "code_drafts",
+        include_str!("../../migrations/sqlite/0021_code_drafts.sql"),
+    ),
+    (
+        22,
         "series",
-        include_str!("../../migrations/sqlite/0021_series.sql"),
+        include_str!("../../migrations/sqlite/0022_series.sql"),
     ),
 ];
 

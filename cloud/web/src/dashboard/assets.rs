@@ -20,11 +20,15 @@ const ASSETS: &[(&str, &str)] = embedded![
     "icon.svg",
     "arrival.js",
     "copy.js",
+    "editor.js",
     "events.js",
     "feed.js",
     "keys.js",
+    "lease.js",
+    "paint.js",
     "plot.js",
     "presence.js",
+    "rollout.js",
     "selection.js",
 ];
 
