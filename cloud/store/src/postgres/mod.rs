@@ -25,7 +25,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 19] = [
+const STEPS: [(i64, &str, &str); 20] = [
     (
         1,
         "initial",
@@ -121,6 +121,11 @@ const STEPS: [(i64, &str, &str); 19] = [
         21,
         "code_drafts",
         include_str!("../../migrations/postgres/0021_code_drafts.sql"),
+    ),
+    (
+        22,
+        "logs_by_time",
+        include_str!("../../migrations/postgres/0022_logs_by_time.sql"),
     ),
 ];
 
