@@ -25,7 +25,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 20] = [
+const STEPS: [(i64, &str, &str); 21] = [
     (
         1,
         "initial",
@@ -124,8 +124,13 @@ const STEPS: [(i64, &str, &str); 20] = [
     ),
     (
         22,
+        "logs_by_time",
+        include_str!("../../migrations/postgres/0022_logs_by_time.sql"),
+    ),
+    (
+        23,
         "series",
-        include_str!("../../migrations/postgres/0022_series.sql"),
+        include_str!("../../migrations/postgres/0023_series.sql"),
     ),
 ];
 
