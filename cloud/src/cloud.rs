@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, MqttEntrance, StoreLogin};
+use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, MqttEntrance, StoreLogin, Uplink};
 use crate::clock;
 use crate::clock::Clock;
 use crate::command::CommandService;
@@ -26,6 +26,7 @@ use crate::key_places::KeyPlaces;
 use crate::leases::Leases;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
+use crate::presence::{PresenceBook, PresenceService};
 use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
@@ -151,6 +152,8 @@ pub struct Services {
     pub holds: Arc<Holds>,
     /// Hub of messages as they are stored.
     pub live: Arc<LiveHub>,
+    /// Presence of devices.
+    pub presence: Arc<PresenceService>,
     /// Offer to devices without a key; empty while the cloud has no TLS.
     pub enroll_offer: Arc<OnceLock<EnrollOffer>>,
     /// MQTT broker.
@@ -211,6 +214,7 @@ pub struct Cloud {
     deliverer: Deliverer,
     housekeeping: JoinHandle<()>,
     executor: JoinHandle<()>,
+    watching: JoinHandle<()>,
     critical_tasks: CriticalTasks,
     _lock: DataLock,
 }
@@ -261,9 +265,11 @@ impl Cloud {
             listen: config.mqtt,
             edge: config.edge.clone(),
         };
-        let broker = Arc::new(
-            EmbeddedBroker::start_watched(&listen, login, Arc::new(handle.clone()), &critical).await?,
-        );
+        let book = Arc::new(PresenceBook::default());
+        let uplink: Arc<dyn Uplink> = Arc::new(handle.clone());
+        let broker =
+            EmbeddedBroker::start_watched(&listen, login, Arc::clone(&uplink), Arc::clone(&book), &critical);
+        let broker = Arc::new(broker.await?);
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
         let commands = Arc::new(CommandService::new(
             Arc::clone(&store),
@@ -295,6 +301,13 @@ impl Cloud {
             Arc::clone(&holds),
         ));
         let live = Arc::new(LiveHub::default());
+        let (presence, changes) = PresenceService::new(
+            Arc::clone(&store),
+            Arc::clone(&live),
+            Arc::clone(&time),
+            Arc::clone(&book),
+        );
+        let presence = Arc::new(presence);
         let enroll_offer = Arc::new(OnceLock::new());
         let parts = IngestParts {
             store: Arc::clone(&store),
@@ -308,12 +321,16 @@ impl Cloud {
             metrics: Arc::clone(&metrics),
             time: Arc::clone(&time),
             enroll_offer: Arc::clone(&enroll_offer),
+            presence: Arc::clone(&presence),
+            book,
         };
         let ingest = Ingest::start(queue, parts, config.presence_grace, &critical);
         let housekeeping = tokio::spawn(critical.watch(
             "housekeeping",
             housekeeping::keep_house(Arc::clone(&store), Arc::clone(&time)),
         ));
+        let watching = Arc::clone(&presence).run(changes, Arc::clone(&shared), uplink);
+        let watching = tokio::spawn(critical.watch("presence", watching));
         let executor = tokio::spawn(critical.watch("rollouts", Arc::clone(&rollouts).run()));
         let services = Services {
             store,
@@ -325,6 +342,7 @@ impl Cloud {
             holds,
             enroll_offer,
             live,
+            presence,
             broker: shared,
             mqtt: broker.entrance(),
             ids,
@@ -348,6 +366,7 @@ impl Cloud {
             deliverer,
             housekeeping,
             executor,
+            watching,
             critical_tasks: critical,
             _lock: lock,
         })
@@ -376,6 +395,7 @@ impl Cloud {
     pub async fn shutdown(self) {
         self.housekeeping.abort();
         self.executor.abort();
+        self.watching.abort();
         self.broker.shutdown().await;
         self.ingest.finish(FINISH).await;
         self.deliverer.finish(RECORD).await;

@@ -26,6 +26,7 @@ use crate::holds::Holds;
 use crate::leases::Leases;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
+use crate::presence::{PresenceBook, PresenceService};
 use crate::rollout::Rollouts;
 use iottly_core::RateLimitedLog;
 use iottly_core::ingest::decode::{Decoded, decode};
@@ -79,6 +80,10 @@ pub struct IngestParts {
     pub time: Arc<GuardedClock>,
     /// Offer to devices without a key.
     pub enroll_offer: Arc<OnceLock<EnrollOffer>>,
+    /// Service notified of changes of presence.
+    pub(crate) presence: Arc<PresenceService>,
+    /// Notes about links and sendings.
+    pub(crate) book: Arc<PresenceBook>,
 }
 
 /// The running ingest.

@@ -14,6 +14,7 @@ use super::{
     TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
+use crate::presence::Absence;
 use crate::seal::Sealed;
 
 /// A change to a project's configuration. The store applies it and writes the audit entry in one transaction.
@@ -95,6 +96,8 @@ pub enum Change {
     },
     /// Sets the settings that a device's firmware reads: a JSON object.
     SetDeviceSettings(DeviceId, Box<RawValue>),
+    /// Plans the absence of a device; none ends the plan.
+    SetAbsence(DeviceId, Option<Box<Absence>>),
     /// Deletes a device; its data is erased later.
     DeleteDevice(DeviceId),
     /// Deletes a device of an ephemeral enrolment key, unless it has connected since it was found abandoned.
@@ -362,6 +365,12 @@ impl Change {
             Self::SetDeviceSettings(device, values) => {
                 entry("device.config", device, &format!("{} bytes", values.get().len()))
             }
+            Self::SetAbsence(device, Some(absence)) => entry(
+                "device.absence",
+                device,
+                &format!("until {}: {}", absence.until, absence.reason),
+            ),
+            Self::SetAbsence(device, None) => entry("device.absence", device, &"ended"),
             Self::DeleteDevice(device) | Self::DeleteAbandoned(device) => entry("device.delete", device, &""),
             Self::CreateGroup { id, name, .. } => entry("deploymentgroup.create", id, name),
             Self::UpdateGroup { id, name, branch } => {

@@ -10,6 +10,8 @@ use iottly_protocol::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::presence::{Absence, Proof};
+
 mod access;
 mod change;
 mod code;
@@ -169,6 +171,10 @@ pub struct Device {
     pub pair_code: Option<String>,
     /// True if the device has no key and logs in with a secret that does not expire, as those of release 0.1 do.
     pub legacy: bool,
+    /// Last packet of the device, as of its last connection or the end of it.
+    pub proof: Option<Proof>,
+    /// Planned absence.
+    pub absence: Option<Absence>,
 }
 
 /// Pair code of a device: works once, until it expires. The API calls it a licence.

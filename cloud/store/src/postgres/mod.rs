@@ -25,7 +25,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 18] = [
+const STEPS: [(i64, &str, &str); 19] = [
     (
         1,
         "initial",
@@ -116,6 +116,11 @@ const STEPS: [(i64, &str, &str); 18] = [
         20,
         "device_copies",
         include_str!("../../migrations/postgres/0020_device_copies.sql"),
+    ),
+    (
+        21,
+        "presence",
+        include_str!("../../migrations/postgres/0021_presence.sql"),
     ),
 ];
 

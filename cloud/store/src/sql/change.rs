@@ -119,6 +119,9 @@ async fn run(
         Change::SetDeviceSettings(device, values) => {
             device_settings::set(tx, project, device, &values, now).await?
         }
+        Change::SetAbsence(device, absence) => {
+            devices::set_absence(tx, project, device, absence.as_deref()).await?
+        }
         Change::DeleteDevice(device) => erase::device(tx, project, device, now).await?,
         Change::DeleteAbandoned(device) => {
             if enrolment::is_abandoned(tx, Scope { project, device }, now).await? {

@@ -59,8 +59,12 @@ impl IngestStore for Backend {
                     scope,
                     at,
                     online,
+                    proof,
                     agent_version,
                 } => {
+                    if let Some(proof) = proof {
+                        devices::set_proof(&mut tx, scope, proof).await?;
+                    }
                     work.device(&mut tx, scope, at, online, agent_version.as_deref())
                         .await?
                 }

@@ -26,7 +26,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 20] = [
+const STEPS: [(i64, &str, &str); 21] = [
     (
         1,
         "initial",
@@ -122,6 +122,11 @@ const STEPS: [(i64, &str, &str); 20] = [
         20,
         "device_copies",
         include_str!("../../migrations/sqlite/0020_device_copies.sql"),
+    ),
+    (
+        21,
+        "presence",
+        include_str!("../../migrations/sqlite/0021_presence.sql"),
     ),
 ];
 

@@ -52,7 +52,13 @@ pub(super) async fn all_props(access: ProjectAccess, params: Params) -> Answer<A
         .await?
         .into_iter()
         .filter(|device| search.matches(device));
-    let devices: Vec<Props> = devices.map(Into::into).collect();
+    let presence = &access.services().presence;
+    let devices: Vec<Props> = devices
+        .map(|device| {
+            let view = presence.view(&device);
+            Props::new(device, view)
+        })
+        .collect();
     Ok(Spaced(AllProps {
         count: devices.len(),
         errors: None,
@@ -100,11 +106,13 @@ pub(super) async fn set_props(
     answer(access).await
 }
 
-async fn answer(access: DeviceAccess) -> Answer<OneProps> {
+/// Returns the properties of a device after a change.
+pub(super) async fn answer(access: DeviceAccess) -> Answer<OneProps> {
     let device = access.services().store.device(access.scope()).await?;
     let device = device.ok_or_else(|| ApiError::forbidden("device is unknown in this project"))?;
+    let view = access.services().presence.view(&device);
     Ok(Spaced(OneProps {
-        props: device.into(),
+        props: Props::new(device, view),
         status: OK,
     }))
 }

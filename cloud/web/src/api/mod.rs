@@ -1,6 +1,7 @@
 //! REST API under `/v1.0`. Handlers extract parameters, call a service and form the response; authorisation
 //! is part of extracting.
 
+mod absence;
 mod audit;
 mod body;
 mod branches;
@@ -154,6 +155,7 @@ fn device_routes() -> OpenApiRouter<App> {
         .routes(routes!(device::replace))
         .routes(routes!(copies::keep))
         .routes(routes!(device::props, device::set_props))
+        .routes(routes!(absence::plan, absence::end))
         .routes(routes!(device_settings::show, device_settings::set))
         .routes(routes!(command::send))
         .routes(routes!(command::list))

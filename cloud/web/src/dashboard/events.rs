@@ -20,10 +20,11 @@ use crate::app::WebServices;
 use crate::app::{App, until_true};
 use crate::auth::still_works;
 
+use crate::api::dto::PresenceDto;
 use crate::error::ApiError;
 use crate::sessions::{Holder, Login, Session};
 use iottly_cloud::clock;
-use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers, Watch};
+use iottly_cloud::live::{LiveEvent, LiveStream, PresenceChange, TooManyWatchers, Watch};
 use iottly_core::model::{Cursor, Device, MessageId, Scope, StoredMessage};
 use iottly_store::{HistoryStore, ScanBounds};
 
@@ -186,6 +187,7 @@ impl Feed {
                 .push_back(event_of("skipped", &json!({ "count": skipped }))),
             // Only watchers of developer leases get these.
             LiveEvent::Observed(_) => {}
+            LiveEvent::Presence(change) => self.ready.push_back(event_of("presence", &presence_now(&change))),
             LiveEvent::Message(message) => {
                 let cursor = Cursor {
                     timestamp: message.timestamp,
@@ -268,6 +270,11 @@ fn presence_change(message: &StoredMessage) -> Option<bool> {
     }
     let change: Change<'_> = serde_json::from_str(message.payload.get()).ok()?;
     Some(change.connectionstatus == "connected")
+}
+
+fn presence_now(change: &PresenceChange) -> Value {
+    let presence = PresenceDto::from(change.view.clone());
+    json!({ "device": change.scope.device, "online": change.online, "presence": presence })
 }
 
 fn event_of(name: &str, data: &Value) -> Event {

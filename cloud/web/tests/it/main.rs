@@ -35,6 +35,7 @@ mod names;
 mod one_port;
 mod pages;
 mod people;
+mod presence;
 mod refusals;
 mod release_readers;
 mod release_size;

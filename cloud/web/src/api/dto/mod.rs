@@ -12,6 +12,7 @@ use super::spaced::Spaced;
 use iottly_core::model::{
     CommandRecord, CommandStatus, Device, Group, MessageId, RolloutStatus, StoredLog, StoredMessage, UnixMs,
 };
+use iottly_core::presence::View;
 
 mod code;
 mod commands;
@@ -23,6 +24,7 @@ mod groups;
 mod leases;
 mod messages;
 mod people;
+mod presence;
 mod projects;
 mod rollouts;
 mod tokens;
@@ -39,6 +41,7 @@ pub(super) use groups::*;
 pub(super) use leases::*;
 pub(super) use messages::*;
 pub(super) use people::*;
+pub(crate) use presence::*;
 pub(super) use projects::*;
 pub(super) use rollouts::*;
 pub(super) use tokens::*;
@@ -186,11 +189,14 @@ pub(super) struct Props {
     /// True for a device without a key, as in release 0.1: its secret does not expire. Left out for others.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     legacy: bool,
+    /// Presence, with the last proof of the link; more exact than `operatingstatus`.
+    presence: PresenceDto,
 }
 
-impl From<Device> for Props {
-    fn from(device: Device) -> Self {
+impl Props {
+    pub(super) fn new(device: Device, presence: View) -> Self {
         Self {
+            presence: presence.into(),
             id: device.scope.device,
             name: device.name,
             macaddress: device.mac_address.unwrap_or_default(),
