@@ -218,6 +218,21 @@ pub enum CommandStatus {
 }
 
 impl CommandStatus {
+    /// Returns the name of the status, as in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sent => "sent",
+            Self::Delivered => "delivered",
+            Self::Answered => "answered",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Interrupted => "interrupted",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// Returns true if no other status can follow. A report of the device still replaces a status that the
     /// cloud only presumed.
     #[must_use]

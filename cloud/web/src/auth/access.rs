@@ -49,6 +49,7 @@ pub struct Access {
 }
 
 /// Authorised request to the project in its path. Gives access to this project only.
+#[derive(Clone)]
 pub struct ProjectAccess {
     project: ProjectId,
     principal: Principal,

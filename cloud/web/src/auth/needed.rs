@@ -17,12 +17,12 @@ pub(crate) fn needed(method: &Method, route: &str) -> Scopes {
         return Scopes::READ;
     }
     let route = route.trim_end_matches('/');
-    let device = route.contains("/device/") || route.starts_with("/devices/");
+    let device = route.contains("/device/") || route.contains("/devices/{device}/");
     if device && COMMAND.iter().any(|ending| route.ends_with(ending)) {
         return Scopes::COMMAND;
     }
     let deploys = DEPLOY.iter().any(|part| route.contains(part))
-        || (route.contains("/deploymentgroups/")
+        || ((route.contains("/deploymentgroups/") || route.contains("/groups/{group}/"))
             && DEPLOY_ENDINGS.iter().any(|ending| route.ends_with(ending)));
     if deploys { Scopes::DEPLOY } else { Scopes::WRITE }
 }
@@ -61,8 +61,12 @@ mod tests {
             );
         }
         assert_eq!(
-            needed(&Method::POST, "/devices/{device}/command"),
+            needed(&Method::POST, "/p/{project}/devices/{device}/command"),
             Scopes::COMMAND
+        );
+        assert_eq!(
+            needed(&Method::POST, "/p/{project}/groups/{group}/pause"),
+            Scopes::DEPLOY
         );
     }
 }

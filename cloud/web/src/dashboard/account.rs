@@ -38,7 +38,7 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
         h1 { (person.person.name) }
         section.card {
             h2 { "Projects" }
-            @if projects.is_empty() { p.muted { "Your organisations have no projects." } }
+            @if projects.is_empty() { p.soft { "Your organisations have no projects." } }
             @for project in &projects {
                 form.stack method="post" action="/project" {
                     input type="hidden" name="project" value=(project.id);
@@ -46,7 +46,12 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
                 }
             }
         }
-        p { a href="/audit" { "Changes of the current project" } }
+        section.card {
+            h2 { "Theme" }
+            form.actions method="post" action="/theme" {
+                @for (value, name) in [("system", "As the system"), ("light", "Light"), ("dark", "Dark")] { button name="theme" value=(value) { (name) } }
+            }
+        }
         section.card {
             h2 { "Organisations" }
             ul {
@@ -58,8 +63,8 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
         @if has_password {
             section.card {
                 h2 { "Password" }
-                @if done { p.notice role="status" { "The password was changed. Other logins were ended." } }
-                @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+                @if done { p.result role="status" { "The password was changed. Other logins were ended." } }
+                @if let Some(problem) = problem { p.field-problem role="alert" { (problem) } }
                 form.stack method="post" action="/account" {
                     label for="old" { "Present password" }
                     input #old type="password" name="old" autocomplete="current-password" required;
@@ -76,8 +81,7 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
     };
     Ok(Page {
         title: "Account",
-        project: Some(&person.person.name),
-        events: None,
+        name: Some(&person.person.name),
         content,
     }
     .render()

@@ -1,4 +1,4 @@
-//! Embedded style sheet, scripts and icon. Their URLs contain a hash of all of them, so browsers can cache
+//! Embedded style sheets, scripts and icon. Their URLs contain a hash of all of them, so browsers can cache
 //! them forever.
 
 use std::sync::LazyLock;
@@ -9,35 +9,25 @@ use axum::response::{IntoResponse, Response};
 
 use crate::error::ApiError;
 
-const ASSETS: [(&str, &str, &str); 5] = [
-    (
-        "app.css",
-        "text/css; charset=utf-8",
-        include_str!("assets/app.css"),
-    ),
-    (
-        "events.js",
-        "text/javascript; charset=utf-8",
-        include_str!("assets/events.js"),
-    ),
-    (
-        "feed.js",
-        "text/javascript; charset=utf-8",
-        include_str!("assets/feed.js"),
-    ),
-    (
-        "presence.js",
-        "text/javascript; charset=utf-8",
-        include_str!("assets/presence.js"),
-    ),
-    ("icon.svg", ICON_TYPE, ICON),
+/// Lists files of the folder `assets` with their contents.
+macro_rules! embedded {
+    ($($name:literal),* $(,)?) => { &[$(($name, include_str!(concat!("assets/", $name)))),*] };
+}
+
+const ASSETS: &[(&str, &str)] = embedded![
+    "tokens.css",
+    "components.css",
+    "icon.svg",
+    "copy.js",
+    "events.js",
+    "feed.js",
+    "keys.js",
+    "presence.js",
 ];
-const ICON: &str = include_str!("assets/icon.svg");
-const ICON_TYPE: &str = "image/svg+xml";
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {
     let mut hasher = blake3::Hasher::new();
-    for (name, _, body) in ASSETS {
+    for (name, body) in ASSETS {
         hasher.update(name.as_bytes()).update(body.as_bytes());
     }
     hasher.finalize().to_hex()[..12].to_owned()
@@ -48,17 +38,29 @@ pub(super) fn url(name: &str) -> String {
     format!("/assets/{}/{name}", *VERSION)
 }
 
-pub(super) async fn asset(Path((version, name)): Path<(String, String)>) -> Response {
-    let found = ASSETS
+fn find(wanted: &str) -> Option<&'static str> {
+    ASSETS
         .iter()
-        .find(|(known, ..)| version == *VERSION && name == *known);
-    match found {
-        Some((_, kind, body)) => {
+        .find(|(name, _)| *name == wanted)
+        .map(|(_, body)| *body)
+}
+
+fn media_type(name: &str) -> &'static str {
+    match name.rsplit_once('.').map_or("", |(_, ending)| ending) {
+        "css" => "text/css; charset=utf-8",
+        "js" => "text/javascript; charset=utf-8",
+        _ => "image/svg+xml",
+    }
+}
+
+pub(super) async fn asset(Path((version, name)): Path<(String, String)>) -> Response {
+    match find(&name).filter(|_| version == *VERSION) {
+        Some(body) => {
             let headers = [
-                (header::CONTENT_TYPE, *kind),
+                (header::CONTENT_TYPE, media_type(&name)),
                 (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
             ];
-            (headers, *body).into_response()
+            (headers, body).into_response()
         }
         None => ApiError::not_found().into_response(),
     }
@@ -66,12 +68,9 @@ pub(super) async fn asset(Path((version, name)): Path<(String, String)>) -> Resp
 
 /// Serves the icon that browsers request for pages without an icon of their own, such as a JSON response.
 pub(super) async fn favicon() -> Response {
-    (
-        [
-            (header::CONTENT_TYPE, ICON_TYPE),
-            (header::CACHE_CONTROL, "public, max-age=86400"),
-        ],
-        ICON,
-    )
-        .into_response()
+    let headers = [
+        (header::CONTENT_TYPE, media_type("icon.svg")),
+        (header::CACHE_CONTROL, "public, max-age=86400"),
+    ];
+    (headers, find("icon.svg").unwrap_or_default()).into_response()
 }

@@ -4,9 +4,11 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
 
+use super::kit::script::script;
 use super::layout::{IntoHtml, Page, failure};
 use super::members::place;
 use super::person::LoggedIn;
+use super::shell::{Screen, Section};
 use super::text;
 use super::visitor::{Refusal, Visitor};
 use crate::app::App;
@@ -18,15 +20,28 @@ const ENTRIES: usize = 100;
 
 /// Shows the changes of the project, to logins with the scope `admin`.
 pub(super) async fn of_project(visitor: Result<Visitor, Refusal>) -> Result<Response, Refusal> {
-    let project = visitor?.project;
+    let visitor = visitor?;
+    let project = &visitor.project;
     project.require(Scopes::ADMIN)?;
     let store = &project.services().store;
     let entries = store
         .audit(project.id(), None, ENTRIES)
         .await
         .map_err(ApiError::from)?;
-    let name = project.project().await?.name;
-    Ok(page(&name, &format!("Changes of {name}"), &entries))
+    let content = html! {
+        div.head { div { h1 { "Audit log" } p.lede { "Who changed what, when, and from where. The newest " (ENTRIES) " entries; the API has the older ones." } } }
+        section.card data-flush { @if entries.is_empty() { p.empty { "Nothing was changed yet." } } @else { (table(&entries)) } }
+        (script("iottly audit --limit 100", ("GET", "/auditlog", None)))
+    };
+    let screen = Screen {
+        section: Section::Audit,
+        title: "Audit log",
+        crumbs: &[],
+        events: None,
+        scripts: &[],
+        content,
+    };
+    Ok(screen.respond(&visitor).await?)
 }
 
 /// Shows the changes of an organisation, to its members.
@@ -51,13 +66,12 @@ pub(super) async fn of_organization(
 fn page(name: &str, heading: &str, entries: &[AuditEntry]) -> Response {
     let content = html! {
         h1 { (heading) }
-        @if entries.is_empty() { p.muted { "Nothing was changed yet." } }
+        @if entries.is_empty() { p.soft { "Nothing was changed yet." } }
         @else { (table(entries)) }
     };
     Page {
         title: "Changes",
-        project: Some(name),
-        events: None,
+        name: Some(name),
         content,
     }
     .render()
@@ -66,17 +80,17 @@ fn page(name: &str, heading: &str, entries: &[AuditEntry]) -> Response {
 
 fn table(entries: &[AuditEntry]) -> Markup {
     html! {
-        table {
-            thead { tr { th { "When" } th { "Who" } th { "From" } th { "What" } th { "Of" } th { "Details" } } }
+        table.table {
+            thead { tr { th { "When" } th { "Who" } th.p3 { "From" } th { "What" } th.p2 { "Of" } th.p2 { "Details" } } }
             tbody {
                 @for entry in entries {
                     tr {
-                        td { (text::iso(entry.at)) }
-                        td { (entry.actor) }
-                        td { @if let Some(address) = entry.address { (address) } }
+                        td.nowrap { (text::iso(entry.at)) }
+                        td.break { (entry.actor) }
+                        td.p3 { @if let Some(address) = entry.address { (address) } }
                         td { code { (entry.action) } }
-                        td { (entry.target) }
-                        td { (entry.detail) }
+                        td.p2.break { (entry.target) }
+                        td.p2.break { (entry.detail) }
                     }
                 }
             }

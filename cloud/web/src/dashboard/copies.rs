@@ -13,26 +13,25 @@ use crate::error::ApiError;
 pub(super) use crate::api::copies::of;
 
 /// Returns the list of the boards; nothing if there are none.
-pub(super) fn panel(copies: &[CopyDto]) -> Markup {
+pub(super) fn panel(copies: &[CopyDto], base: &str) -> Markup {
     html! {
         @if !copies.is_empty() {
-            section.card {
-                h2 { "Copies" }
-                p.problem role="alert" {
-                    "Several boards log in as one device. Nothing is delivered to them and nothing of them is stored until you keep one; "
-                    "their messages wait on the boards."
+            section.card data-flush aria-labelledby="copies" {
+                div.card-head { h2 #copies { "Several boards log in as one device" } }
+                p.lede.empty role="alert" {
+                    "Nothing is delivered to them and nothing of them is stored until you keep one; their messages wait on the boards."
                 }
-                ul.members {
-                    @for copy in copies {
-                        li {
-                            strong { (copy.name) } " at " code { (copy.address) }
-                            span.muted { @if copy.connected { " connected" } @else { " not connected" } }
-                            form.inline method="post" action={ "/devices/" (copy.device) "/keep" } {
-                                input type="hidden" name="copy" value=(copy.number);
-                                button { "Keep this one" }
-                            }
-                        }
-                    }
+                table.table data-fold {
+                    thead.sr { tr { th { "Device" } th { "Address" } th { "State" } th { "Choice" } } }
+                    tbody { @for copy in copies { tr {
+                        td { b.break { (copy.name) } }
+                        td { code { (copy.address) } }
+                        td { @if copy.connected { "connected" } @else { span.soft { "not connected" } } }
+                        td { form method="post" action={ (base) "/devices/" (copy.device) "/keep" } {
+                            input type="hidden" name="copy" value=(copy.number);
+                            button data-size="s" { "Keep this one" }
+                        } }
+                    } } }
                 }
             }
         }
@@ -40,14 +39,18 @@ pub(super) fn panel(copies: &[CopyDto]) -> Markup {
 }
 
 /// Keeps the board of the form.
-pub(super) async fn keep(visitor: Visitor, Path(id): Path<String>, fields: Fields) -> Response {
+pub(super) async fn keep(
+    visitor: Visitor,
+    Path((_, id)): Path<(String, String)>,
+    fields: Fields,
+) -> Response {
     let kept = async {
-        let access = visitor.project.into_device(&id).await?;
+        let access = visitor.device(&id).await?;
         let number = fields.get("copy").and_then(|number| number.parse().ok());
         let number = number.ok_or_else(|| ApiError::invalid("invalid_form", "copy is not a number"))?;
         let (by, device) = (access.project().principal(), access.scope().device);
         access.services().holds.keep(by, device, number).await?;
-        Ok::<_, ApiError>(Redirect::to("/").into_response())
+        Ok::<_, ApiError>(Redirect::to(&format!("{}/devices", visitor.base())).into_response())
     };
     kept.await.unwrap_or_else(|error| failure(&error))
 }

@@ -146,8 +146,7 @@ async fn page(visitor: &Visitor, content: Markup) -> Result<Response, ApiError> 
     let project = visitor.project.project().await?;
     Ok(Page {
         title: "Approve a board",
-        project: Some(&project.name),
-        events: None,
+        name: Some(&project.name),
         content,
     }
     .render()
@@ -159,11 +158,11 @@ fn form(problem: Option<&str>, done: Option<&str>) -> Markup {
         section.card.narrow {
             h1 { "Approve a board" }
             @match done {
-                Some("approved") => p.notice role="status" { "The board is approved and connects within seconds. " a href="/" { "Devices" } },
-                Some("rejected") => p.notice role="status" { "The board was rejected." },
+                Some("approved") => p.result role="status" { "The board is approved and connects within seconds. " a href="/" { "Devices" } },
+                Some("rejected") => p.result role="status" { "The board was rejected." },
                 _ => {}
             }
-            @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+            @if let Some(problem) = problem { p.field-problem role="alert" { (problem) } }
             form.stack method="get" action="/enroll" {
                 label for="code" { "Code on the board's screen" }
                 input #code name="code" autocomplete="off" autocapitalize="characters" required autofocus spellcheck="false";
@@ -199,7 +198,7 @@ async fn board_page(visitor: &Visitor, shown: &ShownBoard) -> Result<Response, A
                     button.quiet name="do" value="reject" { "Reject" }
                 }
             } @else {
-                p.problem role="alert" { "This login may not add devices." }
+                p.field-problem role="alert" { "This login may not add devices." }
             }
         }
     };

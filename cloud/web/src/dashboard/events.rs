@@ -30,6 +30,8 @@ use iottly_store::{HistoryStore, ScanBounds};
 
 /// Maximum number of missed messages that are replayed after a reconnect; older ones are counted as skipped.
 const REPLAY: usize = 200;
+/// Maximum number of devices whose presence is sent when a page connects: as many as a page lists.
+const MAX_DEVICES: usize = 100;
 /// Interval of the keep-alive comments on an idle stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Interval at which a stream checks the token or user of its login. A login that ends in this process ends its
@@ -41,6 +43,8 @@ const TOKEN_CHECK: Duration = Duration::from_secs(15);
 pub(super) struct Wanted {
     /// Id of a device; `None` for all devices of the project.
     device: Option<String>,
+    /// Ids of devices that the page shows, separated by commas: their presence is sent at once.
+    devices: Option<String>,
     /// Id of the latest message that the page shows.
     after: Option<String>,
 }
@@ -62,7 +66,7 @@ pub(super) async fn events(
         .get("last-event-id")
         .and_then(|id| id.to_str().ok())
         .map(str::to_owned);
-    open(app, visitor, wanted.device, last.or(wanted.after))
+    open(app, visitor, wanted, last)
         .await
         .unwrap_or_else(IntoResponse::into_response)
 }
@@ -70,21 +74,30 @@ pub(super) async fn events(
 async fn open(
     app: App,
     visitor: Visitor,
-    device: Option<String>,
-    after: Option<String>,
+    wanted: Wanted,
+    last: Option<String>,
 ) -> Result<Response, ApiError> {
+    let after = last.or(wanted.after);
     let (project, store) = (visitor.project.id(), app.services.store.clone());
     let place = visitor.session.stream();
     let place =
         place.ok_or_else(|| ApiError::too_many("too_many_streams", "this login has too many open pages"))?;
     let mut ready = VecDeque::new();
-    let device = match device {
-        Some(id) => Some(visitor.project.into_device(&id).await?),
-        None => {
-            ready.extend(visitor.project.devices().await?.iter().map(presence));
-            None
-        }
+    let device = match wanted.device {
+        Some(id) => Some(visitor.device(&id).await?),
+        None => None,
     };
+    for id in wanted
+        .devices
+        .iter()
+        .flat_map(|ids| ids.split(','))
+        .take(MAX_DEVICES)
+    {
+        // A device may have been deleted since the page was made.
+        if let Ok(access) = visitor.device(id).await {
+            ready.push_back(presence(access.device()));
+        }
+    }
     let scope = device.as_ref().map(|access| access.scope());
     // Watching starts before the replay is read, so that no message is missed between the two.
     let live = app.services.live.watch(Watch {

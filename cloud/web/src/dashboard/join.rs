@@ -52,7 +52,7 @@ fn spent() -> Response {
     let content = html! {
         section.card.narrow {
             h1 { "Join" }
-            p.problem role="alert" { (SPENT) }
+            p.field-problem role="alert" { (SPENT) }
             p { "Ask an owner for another one. " a href="/" { "Log in" } }
         }
     };
@@ -62,8 +62,7 @@ fn spent() -> Response {
 fn page(content: maud::Markup) -> Response {
     Page {
         title: "Join",
-        project: None,
-        events: None,
+        name: None,
         content,
     }
     .render()
@@ -77,9 +76,9 @@ fn form(key: &str, invitation: &Invitation, name: &str, problem: Option<&str>) -
                 h1 { "Choose a new password" }
             } @else {
                 h1 { "Join" }
-                p.muted { "You become " (invitation.role) "." }
+                p.soft { "You become " (invitation.role) "." }
             }
-            @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+            @if let Some(problem) = problem { p.field-problem role="alert" { (problem) } }
             form.stack method="post" action="/join" {
                 input type="hidden" name="key" value=(key);
                 @if invitation.user.is_none() {

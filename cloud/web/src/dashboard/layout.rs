@@ -7,18 +7,18 @@ use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 
 use super::assets;
+use super::kit::icons;
+use super::theme::Theme;
 use crate::error::ApiError;
 
 const CSP: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
 
-/// Page with its title, the source of its live data, and its content.
+/// Page outside of the sections of a project: logins, errors, the account.
 pub(super) struct Page<'a> {
     pub(super) title: &'a str,
-    /// Name of the project of the login, if there is one.
-    pub(super) project: Option<&'a str>,
-    /// URL of the page's event stream.
-    pub(super) events: Option<&'a str>,
+    /// Name of the person or project of the login; none without a login.
+    pub(super) name: Option<&'a str>,
     pub(super) content: Markup,
 }
 
@@ -29,35 +29,44 @@ impl Page<'_> {
 
     /// Renders a page from which the browser continues to another of the dashboard's pages.
     pub(super) fn render_and_go(self, next: Option<&str>) -> Markup {
-        html! {
-            (DOCTYPE)
-            html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    title { (self.title) " · iottly" }
-                    @if let Some(next) = next { meta http-equiv="refresh" content={ "0; url=" (next) }; }
-                    link rel="icon" type="image/svg+xml" href=(assets::url("icon.svg"));
-                    link rel="stylesheet" href=(assets::url("app.css"));
-                    @if self.events.is_some() {
-                        @for script in ["feed.js", "presence.js", "events.js"] {
-                            script type="module" src=(assets::url(script)) {}
-                        }
+        let body = html! {
+            body.plain {
+                header.plain-top {
+                    a.brand href="/" { (icons::brand()) "iottly" }
+                    @if let Some(name) = self.name {
+                        a.break href="/account" { (name) }
+                        form method="post" action="/logout" { button data-kind="plain" { "Log out" } }
                     }
                 }
-                body data-events=[self.events] {
-                    header.top {
-                        a.brand href="/" { img src=(assets::url("icon.svg")) alt="" width="24" height="24"; "iottly" }
-                        @if let Some(project) = self.project {
-                            a.project href="/account" { (project) }
-                            @if self.events.is_some() { span #link .link role="status" data-state="off" { "static page" } }
-                            form method="post" action="/logout" { button.quiet { "Log out" } }
-                        }
-                    }
-                    main { (self.content) }
-                }
+                main #main { (self.content) }
             }
+        };
+        document(self.title, None, &[], next, &body)
+    }
+}
+
+/// Returns a whole HTML document around a body.
+pub(super) fn document(
+    title: &str,
+    theme: Option<Theme>,
+    scripts: &[&str],
+    next: Option<&str>,
+    body: &Markup,
+) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" data-theme=[theme.map(Theme::as_str)] {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · iottly" }
+                @if let Some(next) = next { meta http-equiv="refresh" content={ "0; url=" (next) }; }
+                link rel="icon" type="image/svg+xml" href=(assets::url("icon.svg"));
+                @for sheet in ["tokens.css", "components.css"] { link rel="stylesheet" href=(assets::url(sheet)); }
+                @for script in scripts { script type="module" src=(assets::url(script)) {} }
+            }
+            (body)
         }
     }
 }
@@ -66,8 +75,8 @@ impl Page<'_> {
 pub(super) fn failure(error: &ApiError) -> Response {
     let content = html! {
         h1 { "That did not work" }
-        p { (error.message()) }
-        p { a href="/" { "Back to the devices" } }
+        p.break { (error.message()) }
+        p { a href="/" { "Back to the overview" } }
     };
     (
         error.status(),
@@ -80,9 +89,8 @@ pub(super) fn failure(error: &ApiError) -> Response {
 pub(super) fn notice(title: &'static str, content: Markup) -> Page<'static> {
     Page {
         title,
-        project: None,
-        events: None,
-        content: html! { section.card.narrow { (content) } },
+        name: None,
+        content: html! { section.card.narrow.stack { (content) } },
     }
 }
 

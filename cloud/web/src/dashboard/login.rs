@@ -36,7 +36,7 @@ pub(super) fn form(app: &App, problem: Option<&str>) -> Response {
     let content = html! {
         section.card.narrow {
             h1 { "Log in" }
-            @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+            @if let Some(problem) = problem { p.field-problem role="alert" { (problem) } }
             @if let Some(provider) = provider {
                 p { a.button.by-provider href="/login/provider" { "Sign in with " (provider.name()) } }
             }
@@ -49,7 +49,7 @@ pub(super) fn form(app: &App, problem: Option<&str>) -> Response {
             }
             details open[problem == Some(UNKNOWN_TOKEN)] {
                 summary { "Log in with an API token" }
-                p.muted { "The demo prints one, and a link that needs none." }
+                p.soft { "The demo prints one, and a link that needs none." }
                 form.stack.by-token method="post" action="/login" {
                     label for="token" { "API token" }
                     input #token type="password" name="token" autocomplete="off" required spellcheck="false";
@@ -60,8 +60,7 @@ pub(super) fn form(app: &App, problem: Option<&str>) -> Response {
     };
     Page {
         title: "Log in",
-        project: None,
-        events: None,
+        name: None,
         content,
     }
     .render()
@@ -73,7 +72,7 @@ fn link_form(key: &str) -> Response {
     let content = html! {
         section.card.narrow {
             h1 { "Log in" }
-            p.muted { "This link logs you in once. It is used up by the button, not by looking at this page." }
+            p.soft { "This link logs you in once. It is used up by the button, not by looking at this page." }
             form.stack method="post" action="/login" {
                 input type="hidden" name="key" value=(key);
                 button autofocus { "Open the dashboard" }
@@ -82,8 +81,7 @@ fn link_form(key: &str) -> Response {
     };
     Page {
         title: "Log in",
-        project: None,
-        events: None,
+        name: None,
         content,
     }
     .render()

@@ -80,7 +80,7 @@ async fn page(
     let owner = place.role == Role::Owner;
     let content = html! {
         h1 { "Members of " (place.name) }
-        @if done { p.notice role="status" { "Done." } }
+        @if done { p.result role="status" { "Done." } }
         @if let Some(link) = link {
             section.card {
                 h2 { "Invitation" }
@@ -92,7 +92,7 @@ async fn page(
             ul.members {
                 @for Member { user, role } in &members {
                     li {
-                        strong { (user.name) } " " span.muted { (role) }
+                        strong { (user.name) } " " span.soft { (role) }
                         @if owner && user.id != person.person.id {
                             form.inline method="post" action={ "/members/" (place.id) "/change" } {
                                 input type="hidden" name="user" value=(user.id);
@@ -121,8 +121,7 @@ async fn page(
     };
     Ok(Page {
         title: "Members",
-        project: Some(&person.person.name),
-        events: None,
+        name: Some(&person.person.name),
         content,
     }
     .render()

@@ -7,19 +7,23 @@
 mod account;
 mod assets;
 mod audit;
-mod commands;
 mod copies;
+mod device;
 mod devices;
 mod enroll;
 mod events;
 mod forms;
 mod join;
+mod kit;
 mod layout;
 mod login;
 mod members;
+mod overview;
 mod person;
 mod provider;
+mod shell;
 mod text;
+mod theme;
 mod visitor;
 
 use axum::Router;
@@ -44,7 +48,9 @@ const FIRST_LINK_MS: UnixMs = 10 * 60 * 1000;
 /// Returns the routes of the pages, which respond within the time limit of requests.
 pub(crate) fn pages() -> Router<App> {
     Router::new()
-        .route("/", get(devices::overview))
+        .route("/", get(overview::home))
+        .route("/p/{project}/", get(overview::show))
+        .nest("/p/{project}", screens())
         .route("/login", get(login::show).post(login::log_in))
         .route("/login/provider", get(provider::begin))
         .route(CALLBACK, get(provider::end))
@@ -53,24 +59,35 @@ pub(crate) fn pages() -> Router<App> {
         .route("/account", get(account::show).post(account::change_password))
         .route("/account/logins", post(account::end_logins))
         .route("/project", post(person::choose_project))
+        .route("/theme", post(theme::choose))
         .route("/members/{organization}", get(members::show))
-        .route("/audit", get(audit::of_project))
         .route("/members/{organization}/audit", get(audit::of_organization))
         .route("/members/{organization}/invite", post(members::invite))
         .route("/members/{organization}/change", post(members::change))
         .route("/enroll", get(enroll::show).post(enroll::decide))
-        .route("/devices/{device}", get(devices::device))
-        .route("/devices/{device}/keep", post(copies::keep))
-        .route("/devices/{device}/command", post(commands::send))
         .route("/assets/{version}/{name}", get(assets::asset))
         .route("/favicon.ico", get(assets::favicon))
         .layer(middleware::from_fn(layout::security_headers))
 }
 
+/// Returns the routes of a project's screens, below the project's path.
+fn screens() -> Router<App> {
+    Router::new()
+        .route("/devices", get(devices::list))
+        .route("/devices/{device}", get(device::live::show))
+        .route("/devices/{device}/commands", get(device::commands::show))
+        .route("/devices/{device}/command", post(device::commands::send))
+        .route("/devices/{device}/logs", get(device::logs::show))
+        .route("/devices/{device}/history", get(device::history::show))
+        .route("/devices/{device}/settings", get(device::settings::show))
+        .route("/devices/{device}/keep", post(copies::keep))
+        .route("/audit", get(audit::of_project))
+}
+
 /// Returns the routes of event streams, which last until the browser disconnects.
 pub(crate) fn streams() -> Router<App> {
     Router::new()
-        .route("/ui/events", get(events::events))
+        .route("/p/{project}/events", get(events::events))
         .layer(middleware::from_fn(layout::security_headers))
 }
 

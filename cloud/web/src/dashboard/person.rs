@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_protocol::ProjectId;
 use maud::html;
 
 use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
-use super::visitor::Refusal;
+use super::visitor::{Refusal, Visitor, base};
 use crate::app::{App, WebServices};
 use crate::auth::{logged_in, principal_of, same_origin, within_rate};
 use crate::client::client_address;
@@ -98,8 +98,7 @@ pub(super) fn no_project(session: &Session) -> Response {
     };
     Page {
         title: "No project",
-        project: Some(name),
-        events: None,
+        name: Some(name),
         content,
     }
     .render()
@@ -115,7 +114,23 @@ pub(super) async fn choose_project(person: LoggedIn, State(app): State<App>, fie
     if let Err(error) = principal_of(&app.services, &person.person, id).await {
         return failure(&error);
     }
+    let set = set_cookie(&app, id);
+    (
+        [(header::SET_COOKIE, set)],
+        Redirect::to(&format!("{}/", base(id))),
+    )
+        .into_response()
+}
+
+fn set_cookie(app: &App, id: ProjectId) -> String {
     let secure = if app.services.https { "; Secure" } else { "" };
-    let set = format!("{COOKIE}={id}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Strict{secure}");
-    ([(header::SET_COOKIE, set)], Redirect::to("/")).into_response()
+    format!("{COOKIE}={id}; Path=/; Max-Age=31536000; HttpOnly; SameSite=Strict{secure}")
+}
+
+/// Adds the cookie that makes the visitor's project the one that the dashboard opens with.
+pub(super) fn remember(app: &App, visitor: &Visitor, mut response: Response) -> Response {
+    if let Ok(value) = HeaderValue::from_str(&set_cookie(app, visitor.project.id())) {
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
+    response
 }

@@ -87,7 +87,7 @@ async fn enter(app: &App, identity: Identity, address: Option<IpAddr>) -> Result
 fn problem(status: StatusCode, text: &str) -> Response {
     let content = html! {
         h1 { "Not signed in" }
-        p.problem role="alert" { (text) }
+        p.field-problem role="alert" { (text) }
         p { a href="/login" { "Back to the login" } }
     };
     (

@@ -31,6 +31,19 @@ pub(super) fn ago(since: UnixMs, now: UnixMs) -> String {
     }
 }
 
+/// Returns a text as a value of a query string.
+pub(super) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            escaped.push(char::from(byte));
+        } else {
+            escaped.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    escaped
+}
+
 /// Returns the payload's text, cut if it is long.
 pub(super) fn payload(json: &str) -> String {
     let cut = clip(json, MAX_SHOWN_BYTES);
@@ -54,6 +67,7 @@ mod tests {
         assert_eq!(ago(0, 59_999), "59 s");
         assert_eq!(ago(0, 3_600_000), "1 h");
         assert_eq!(ago(5, 0), "0 s");
+        assert_eq!(escaped("a&b=ü"), "a%26b%3D%C3%BC");
     }
 
     #[test]

@@ -1,21 +1,49 @@
 //! Extractor for the login of a page's visitor.
 
-use axum::extract::{FromRequestParts, MatchedPath};
+use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 
+use super::theme::Theme;
 use super::{layout, person};
 use crate::app::App;
-use crate::auth::{ProjectAccess, logged_in, needed, same_origin, trace_project, within_rate};
+use crate::auth::{
+    DeviceAccess, ProjectAccess, logged_in, needed, principal_of, same_origin, trace_project, within_rate,
+};
 
 use crate::client::client_address;
 use crate::error::ApiError;
 use crate::sessions::{Holder, Session};
+use iottly_core::model::Scopes;
+use iottly_protocol::ProjectId;
 
 /// Visitor with a valid login.
 pub(super) struct Visitor {
     pub(super) session: Session,
     pub(super) project: ProjectAccess,
+    pub(super) theme: Option<Theme>,
+}
+
+impl Visitor {
+    /// Returns the path of the project's pages.
+    pub(super) fn base(&self) -> String {
+        base(self.project.id())
+    }
+
+    /// Returns a handle on a device of the project.
+    pub(super) async fn device(&self, id: &str) -> Result<DeviceAccess, ApiError> {
+        self.project.clone().into_device(id).await
+    }
+
+    /// Returns true if the visitor may do what needs a scope.
+    pub(super) fn may(&self, scope: Scopes) -> bool {
+        self.project.principal().scopes.contains(scope)
+    }
+}
+
+/// Returns the path of a project's pages.
+pub(super) fn base(project: ProjectId) -> String {
+    format!("/p/{project}")
 }
 
 /// Reason for which a request has no visitor.
@@ -57,9 +85,15 @@ impl FromRequestParts<App> for Visitor {
             .map_err(ApiError::from)?;
         let session = session.ok_or(Refusal::LoggedOut)?;
         within_rate(&app.services, session.login.actor(), &parts.extensions)?;
-        let mut principal = match &session.login.holder {
-            Holder::Token(principal) => principal.clone(),
-            Holder::Person(person) => {
+        let named = named_project(parts, app).await?;
+        let mut principal = match (&session.login.holder, named) {
+            (Holder::Token(principal), None) => principal.clone(),
+            (Holder::Token(principal), Some(project)) if principal.project == project => principal.clone(),
+            (Holder::Token(_), Some(_)) => {
+                return Err(ApiError::forbidden("this login is for another project").into());
+            }
+            (Holder::Person(person), Some(project)) => principal_of(&app.services, person, project).await?,
+            (Holder::Person(person), None) => {
                 match person::current_project(&app.services, person, &parts.headers).await? {
                     Some(principal) => principal,
                     None => return Err(Refusal::NoProject(Box::new(session))),
@@ -78,6 +112,24 @@ impl FromRequestParts<App> for Visitor {
             return Err(ApiError::forbidden(format!("this login lacks the scope {scope}")).into());
         }
         let project = ProjectAccess::of(principal, session.login.expires, &app.services);
-        Ok(Self { session, project })
+        Ok(Self {
+            session,
+            project,
+            theme: Theme::of(&parts.headers),
+        })
     }
+}
+
+/// Returns the project that the path names; none for pages that belong to no project.
+async fn named_project(parts: &mut Parts, app: &App) -> Result<Option<ProjectId>, ApiError> {
+    let params = RawPathParams::from_request_parts(parts, app)
+        .await
+        .map_err(|_| ApiError::not_found())?;
+    let Some((_, text)) = params.iter().find(|(key, _)| *key == "project") else {
+        return Ok(None);
+    };
+    let project = text.parse();
+    project
+        .map(Some)
+        .map_err(|_| ApiError::forbidden("user has no permission for this project"))
 }

@@ -30,7 +30,7 @@ async fn the_first_page_asks_for_a_login() {
     let answer = cloud.request("GET", "/", &[], b"").await;
     assert_eq!(answer.status, 200);
     assert!(answer.text.contains(r#"action="/login""#) && !answer.text.contains("My awesome project"));
-    for path in ["/devices/<device id>", "/devices/x"] {
+    for path in ["/p/<project id>/devices/<device id>", "/p/<project id>/devices/x"] {
         let answer = cloud.request("GET", path, &[], b"").await;
         assert_eq!(
             (answer.status, answer.header("location")),
@@ -38,7 +38,10 @@ async fn the_first_page_asks_for_a_login() {
             "{path}"
         );
     }
-    cloud.request("GET", "/ui/events", &[], b"").await.error(401);
+    cloud
+        .request("GET", "/p/<project id>/events", &[], b"")
+        .await
+        .error(401);
     cloud.shutdown().await;
 }
 
@@ -74,14 +77,18 @@ async fn a_token_or_a_link_logs_in_and_logging_out_ends_it() {
     );
     assert!(!cookie.contains(&cloud.tenant.token));
     let cookie = answer.cookie();
-    assert!(page(&cloud, "/", &cookie).await.contains("My awesome project"));
+    assert!(
+        page(&cloud, "/p/<project id>/", &cookie)
+            .await
+            .contains("My awesome project")
+    );
 
     let link = login_link(&cloud.services, &cloud.tenant.token, "").await;
     let body = link.split_once('?').expect("a key").1;
     let first = cloud.request("POST", "/login", &form, body.as_bytes()).await;
     assert_eq!((first.status, first.header("location")), (303, Some("/")));
     assert!(
-        page(&cloud, "/", &first.cookie())
+        page(&cloud, "/p/<project id>/", &first.cookie())
             .await
             .contains("My awesome project")
     );
@@ -137,15 +144,27 @@ async fn pages_show_devices_and_what_they_sent_as_text_only() {
         )
         .await;
     let cookie = cloud.login(&cloud.tenant.token).await;
-    let overview = page(&cloud, "/", &cookie).await;
-    assert!(overview.contains("0</span> of 2 online"), "{overview}");
-    assert!(overview.contains("_orphaned") && overview.contains("none reported"));
-    let shown = page(&cloud, &format!("/devices/{}", scope.device), &cookie).await;
+    let overview = page(&cloud, "/p/<project id>/", &cookie).await;
+    assert!(
+        overview.contains("of 2") && overview.contains("_orphaned"),
+        "{overview}"
+    );
+    let list = page(&cloud, "/p/<project id>/devices", &cookie).await;
+    assert!(
+        list.contains("none reported") && list.contains("&lt;img src=x"),
+        "{list}"
+    );
+    let shown = page(
+        &cloud,
+        &format!("/p/<project id>/devices/{}", scope.device),
+        &cookie,
+    )
+    .await;
     assert!(
         shown.contains("10:26:37.019") && shown.contains("&lt;img src=x"),
         "{shown}"
     );
-    for text in [overview, shown] {
+    for text in [overview, list, shown] {
         assert!(!text.contains("<img src=x"), "{text}");
     }
     cloud.shutdown().await;
@@ -158,9 +177,9 @@ async fn another_projects_device_has_no_page_and_no_stream() {
     let cookie = cloud.login(&cloud.tenant.token).await;
     let device = other.scope.device;
     for (method, path) in [
-        ("GET", format!("/devices/{device}")),
-        ("POST", format!("/devices/{device}/command")),
-        ("GET", format!("/ui/events?device={device}")),
+        ("GET", format!("/p/<project id>/devices/{device}")),
+        ("POST", format!("/p/<project id>/devices/{device}/command")),
+        ("GET", format!("/p/<project id>/events?device={device}")),
     ] {
         let headers = [cookie.as_str(), "Content-Type: application/x-www-form-urlencoded"];
         let answer = cloud.request(method, &path, &headers, b"cmd_type=echo").await;
@@ -183,13 +202,13 @@ async fn another_projects_device_has_no_page_and_no_stream() {
 async fn a_form_sends_a_command_without_scripts() {
     let cloud = start().await;
     let cookie = cloud.login(&cloud.tenant.token).await;
-    let shown = page(&cloud, "/devices/<device id>", &cookie).await;
+    let shown = page(&cloud, "/p/<project id>/devices/<device id>/commands", &cookie).await;
     assert!(
         shown.contains(r#"name="echo.content""#) && shown.contains("<option>start</option>"),
         "{shown}"
     );
     let headers = [cookie.as_str(), "Content-Type: application/x-www-form-urlencoded"];
-    let path = "/devices/<device id>/command";
+    let path = "/p/<project id>/devices/<device id>/command";
     let answer = cloud
         .request("POST", path, &headers, b"cmd_type=echo&echo.content=hi+there%21")
         .await;
@@ -230,7 +249,7 @@ async fn the_stream_is_live_resumes_and_ends_with_the_server() {
     let cookie = cloud.login(&cloud.tenant.token).await;
     let scope = cloud.tenant.scope;
     cloud.store(scope, AT, &[r#"{"n":"old"}"#]).await;
-    let shown = page(&cloud, "/devices/<device id>", &cookie).await;
+    let shown = page(&cloud, "/p/<project id>/devices/<device id>", &cookie).await;
     let events = shown
         .split("data-events=\"")
         .nth(1)
@@ -259,7 +278,9 @@ async fn the_stream_is_live_resumes_and_ends_with_the_server() {
         .await;
     let seen = again.read_until("missed").await;
     assert!(!seen.contains(r#"\"one\""#), "it came before: {seen}");
-    let mut project = cloud.listen("/ui/events", &[&cookie]).await;
+    let mut project = cloud
+        .listen("/p/<project id>/events?devices=<device id>", &[&cookie])
+        .await;
     project.read_until("event: presence").await;
 
     let began = std::time::Instant::now();
@@ -275,7 +296,11 @@ async fn the_stream_is_live_resumes_and_ends_with_the_server() {
 async fn assets_are_cached_for_ever_under_their_hash() {
     let cloud = start().await;
     let login = cloud.request("GET", "/", &[], b"").await.text;
-    for (name, kind) in [("app.css", "text/css"), ("icon.svg", "image/svg+xml")] {
+    for (name, kind) in [
+        ("components.css", "text/css"),
+        ("tokens.css", "text/css"),
+        ("icon.svg", "image/svg+xml"),
+    ] {
         let url = login
             .split('"')
             .find(|part| part.ends_with(name))
@@ -294,7 +319,7 @@ async fn assets_are_cached_for_ever_under_their_hash() {
         );
     }
     cloud
-        .request("GET", "/assets/0/app.css", &[], b"")
+        .request("GET", "/assets/0/tokens.css", &[], b"")
         .await
         .error(404);
     assert_eq!(cloud.request("GET", "/favicon.ico", &[], b"").await.status, 200);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use iottly_cloud::clock;
-use iottly_core::model::{Scopes, Token};
+use iottly_core::model::{Scope, Scopes, Token};
 use iottly_core::rate::RateLimit;
 use iottly_web::auth;
 use iottly_web::auth::mint_token;
@@ -49,11 +49,7 @@ fn key(link: &str) -> String {
 }
 
 async fn is_logged_in(cloud: &TestCloud, cookie: &str) -> bool {
-    let shown = cloud
-        .request("GET", "/", &[cookie], b"")
-        .await
-        .text
-        .contains("My awesome project");
+    let shown = cloud.home(cookie).await.contains("My awesome project");
     let asked = cloud
         .request("GET", &format!("{PROJECT}/inspect"), &[cookie], b"")
         .await;
@@ -80,7 +76,7 @@ async fn forms_of_our_own_pages_pass_and_those_of_others_do_not() {
     let own = format!("Origin: http://{}", cloud.address);
     let (same, cross) = ("Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site");
     let command = "cmd_type=echo&echo.content=hi";
-    let forms = ["/login", "/devices/<device id>/command", "/logout"];
+    let forms = ["/login", "/p/<project id>/devices/<device id>/command", "/logout"];
     for path in forms {
         let body = if path == "/login" { &token } else { command };
         for theirs in [
@@ -203,7 +199,12 @@ async fn a_login_ends_when_its_token_does() {
     assert!(set.contains("Max-Age=0;") || set.contains("Max-Age=1;"), "{set}");
     let cookie = entered.cookie();
     assert!(is_logged_in(&cloud, &cookie).await);
-    let mut stream = cloud.listen("/ui/events", &[&cookie, "Connection: close"]).await;
+    let mut stream = cloud
+        .listen(
+            "/p/<project id>/events?devices=<device id>",
+            &[&cookie, "Connection: close"],
+        )
+        .await;
     stream.read_until("event: presence").await;
     tokio::time::sleep(Duration::from_millis(1600)).await;
     assert!(!is_logged_in(&cloud, &cookie).await);
@@ -260,7 +261,12 @@ async fn a_revoked_token_takes_logins_streams_and_logins_under_way_along() {
     let text = short_lived(&cloud, 3_600_000).await;
     let token = stored(&cloud, &text).await;
     let cookie = cloud.login(&text).await;
-    let mut stream = cloud.listen("/ui/events", &[&cookie, "Connection: close"]).await;
+    let mut stream = cloud
+        .listen(
+            "/p/<project id>/events?devices=<device id>",
+            &[&cookie, "Connection: close"],
+        )
+        .await;
     stream.read_until("event: presence").await;
     cloud
         .request(
@@ -328,13 +334,7 @@ async fn all_logins_of_a_project_can_be_ended() {
         .open(token.expect("stored").into(), clock::moment())
         .expect("randomness");
     assert!(!is_logged_in(&cloud, &format!("Cookie: iottly-session-id={secret}")).await);
-    assert!(
-        cloud
-            .request("GET", "/", &[&theirs], b"")
-            .await
-            .text
-            .contains("other")
-    );
+    assert!(cloud.home(&theirs).await.contains("other"));
     let again = cloud.login(&cloud.tenant.token).await;
     assert!(is_logged_in(&cloud, &again).await, "the token still works");
     let audit = cloud.get(&format!("{PROJECT}/auditlog")).await.ok();
@@ -361,11 +361,7 @@ async fn one_tokens_logins_end_nobody_elses() {
     assert!(is_logged_in(&cloud, &victim).await);
     let first = answers[0].cookie();
     assert!(
-        !cloud
-            .request("GET", "/", &[&first], b"")
-            .await
-            .text
-            .contains("attacker"),
+        !cloud.home(&first).await.contains("attacker"),
         "its own oldest have made room"
     );
     assert_eq!(
@@ -383,13 +379,15 @@ async fn one_login_does_not_take_the_event_streams_of_all() {
     let cloud = start().await;
     let attacker = tenant(&cloud.services, "attacker").await;
     let cookie = cloud.login(&attacker.token).await;
+    let Scope { project, device } = attacker.scope;
+    let theirs = format!("/p/{project}/events?devices={device}");
     let mut held = Vec::new();
     for _ in 0..STREAMS_PER_SESSION {
-        let mut stream = cloud.listen("/ui/events", &[&cookie]).await;
+        let mut stream = cloud.listen(&theirs, &[&cookie]).await;
         stream.read_until("event: presence").await;
         held.push(stream);
     }
-    let refused = cloud.request("GET", "/ui/events", &[&cookie], b"").await;
+    let refused = cloud.request("GET", &theirs, &[&cookie], b"").await;
     assert!(refused.error(429).contains("pages"));
     assert_eq!(refused.json()["code"], "too_many_streams");
     // Its further logins count against its own limit, within that of the project.
@@ -397,7 +395,7 @@ async fn one_login_does_not_take_the_event_streams_of_all() {
     for _ in 0..4 {
         let cookie = cloud.login(&attacker.token).await;
         for _ in 0..STREAMS_PER_SESSION {
-            let mut stream = cloud.listen("/ui/events", &[&cookie]).await;
+            let mut stream = cloud.listen(&theirs, &[&cookie]).await;
             stream.read_until("\r\n").await;
             statuses.push(stream.seen.split(' ').nth(1).expect("a status").to_owned());
             held.push(stream);
@@ -413,13 +411,13 @@ async fn one_login_does_not_take_the_event_streams_of_all() {
     );
     let mine = cloud.login(&cloud.tenant.token).await;
     cloud
-        .listen("/ui/events", &[&mine])
+        .listen("/p/<project id>/events?devices=<device id>", &[&mine])
         .await
         .read_until("event: presence")
         .await;
     drop(held);
     support::eventually("its places are free again", async || {
-        let mut stream = cloud.listen("/ui/events", &[&cookie]).await;
+        let mut stream = cloud.listen(&theirs, &[&cookie]).await;
         stream.read_until("\r\n").await;
         stream.seen.starts_with("HTTP/1.1 200")
     })
@@ -432,7 +430,7 @@ async fn pages_and_forms_count_as_requests_of_their_token() {
     let limit = NonZeroU32::new(6).expect("not zero");
     let cloud = start_with(|services| services.rate = Some(Arc::new(RateLimit::per_minute(limit)))).await;
     let cookie = cloud.login(&cloud.tenant.token).await;
-    let device = "/devices/<device id>";
+    let device = "/p/<project id>/devices/<device id>";
     assert_eq!(
         cloud
             .request("GET", "/", &[&cookie], b"")
@@ -455,7 +453,7 @@ async fn pages_and_forms_count_as_requests_of_their_token() {
         303
     );
     cloud
-        .listen("/ui/events", &[&cookie])
+        .listen("/p/<project id>/events?devices=<device id>", &[&cookie])
         .await
         .read_until("event: presence")
         .await;
@@ -464,7 +462,7 @@ async fn pages_and_forms_count_as_requests_of_their_token() {
         ("GET", "/"),
         ("GET", device),
         ("POST", &command),
-        ("GET", "/ui/events"),
+        ("GET", "/p/<project id>/events?devices=<device id>"),
         ("POST", "/login"),
     ] {
         let body = format!("token={}", cloud.tenant.token);

@@ -11,10 +11,24 @@ use crate::support::{Answer, TestCloud, start, tenant};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 /// Pages, forms and streams that name an object of a tenant, with the fields of the form.
-const PAGES: [(&str, &str, &str); 8] = [
-    ("GET", "/devices/{device}", ""),
-    ("POST", "/devices/{device}/command", "cmd_type=sesame_type"),
-    ("GET", "/ui/events?device={device}", ""),
+const PAGES: &[(&str, &str, &str)] = &[
+    ("GET", "/p/{project}/", ""),
+    ("GET", "/p/{project}/devices", ""),
+    ("GET", "/p/{project}/audit", ""),
+    ("GET", "/p/{project}/events", ""),
+    ("GET", "/p/{project}/devices/{device}", ""),
+    ("GET", "/p/<project id>/devices/{device}", ""),
+    ("GET", "/p/<project id>/devices/{device}/commands", ""),
+    ("GET", "/p/<project id>/devices/{device}/logs", ""),
+    ("GET", "/p/<project id>/devices/{device}/history", ""),
+    ("GET", "/p/<project id>/devices/{device}/settings", ""),
+    (
+        "POST",
+        "/p/<project id>/devices/{device}/command",
+        "cmd_type=sesame_type",
+    ),
+    ("POST", "/p/<project id>/devices/{device}/keep", "copy=1"),
+    ("GET", "/p/<project id>/events?device={device}", ""),
     ("POST", "/project", "project={project}"),
     ("GET", "/members/{organization}", ""),
     ("GET", "/members/{organization}/audit", ""),
@@ -26,7 +40,13 @@ const PAGES: [(&str, &str, &str); 8] = [
     ),
 ];
 /// Pages and streams that show what belongs to the login.
-const OWN: [&str; 4] = ["/", "/account", "/audit", "/ui/events"];
+const OWN: [&str; 5] = [
+    "/p/<project id>/",
+    "/p/<project id>/devices",
+    "/account",
+    "/p/<project id>/audit",
+    "/p/<project id>/events?devices=<device id>",
+];
 
 fn with_ids(text: &str, ids: &BTreeMap<&str, String>) -> String {
     let mut text = text.to_owned();
@@ -89,7 +109,7 @@ async fn no_page_form_or_stream_reaches_another_tenant() {
     }
     for path in OWN {
         let headers = [login.as_str(), "Connection: close"];
-        let text = if path == "/ui/events" {
+        let text = if path.contains("/events") {
             let mut stream = cloud.listen(path, &headers).await;
             stream.read_until("presence").await.to_owned()
         } else {
@@ -147,7 +167,9 @@ async fn changes_are_shown_to_owners_only() {
         )
         .await;
     assert_eq!(done.status, 200, "{}", done.text);
-    let page = cloud.request("GET", "/audit", &[&person], b"").await;
+    let page = cloud
+        .request("GET", "/p/<project id>/audit", &[&person], b"")
+        .await;
     for text in ["device.rename", "renamed board", "ada", "127.0.0.1"] {
         assert!(page.text.contains(text), "{text}: {}", page.text);
     }
@@ -161,7 +183,13 @@ async fn changes_are_shown_to_owners_only() {
     let body = json!({"name": "reader", "scopes": ["read"]}).to_string();
     let made = cloud.post("/v1.0/project/<project id>/tokens", &body).await.ok();
     let reader = cloud.login(made["token"].as_str().expect("a token")).await;
-    assert_eq!(cloud.request("GET", "/audit", &[&reader], b"").await.status, 403);
+    assert_eq!(
+        cloud
+            .request("GET", "/p/<project id>/audit", &[&reader], b"")
+            .await
+            .status,
+        403
+    );
     cloud.shutdown().await;
 }
 

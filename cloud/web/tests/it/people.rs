@@ -235,7 +235,7 @@ async fn each_role_may_do_what_it_names_and_no_more() {
         }
         let sent = form(
             &cloud,
-            "/devices/<device id>/command",
+            "/p/<project id>/devices/<device id>/command",
             &cookie,
             "cmd_type=echo&echo.content=hi",
         )
@@ -262,7 +262,12 @@ async fn each_role_may_do_what_it_names_and_no_more() {
 async fn a_removed_member_is_out_at_once_with_its_streams() {
     let (cloud, owner) = with_owner().await;
     let (id, cookie) = member(&cloud, &owner, "bob", Role::Developer).await;
-    let mut stream = cloud.listen("/ui/events", &[&cookie, "Connection: close"]).await;
+    let mut stream = cloud
+        .listen(
+            "/p/<project id>/events?devices=<device id>",
+            &[&cookie, "Connection: close"],
+        )
+        .await;
     stream.read_until("presence").await;
     let path = format!("/v1.0/organization/{DEFAULT}/members/{id}");
     api(&cloud, &owner, "DELETE", &path, Value::Null).await.ok();
@@ -384,7 +389,10 @@ async fn organisations_do_not_see_each_other() {
         let answer = api(&cloud, &eve, method, &path, body).await;
         assert_eq!(answer.status, 403, "{method} {path}: {}", answer.text);
     }
-    for path in ["/devices/<device id>".to_owned(), format!("/members/{DEFAULT}")] {
+    for path in [
+        "/p/<project id>/devices/<device id>".to_owned(),
+        format!("/members/{DEFAULT}"),
+    ] {
         let answer = cloud.request("GET", &path, &[&eve], b"").await;
         assert!(
             !answer.text.contains("My awesome project") && answer.status != 200,

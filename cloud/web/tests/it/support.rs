@@ -205,6 +205,15 @@ impl TestCloud {
             .replace("<device id>", &self.tenant.scope.device.to_string())
     }
 
+    /// Returns the page that the dashboard opens with, after its redirect.
+    pub(crate) async fn home(&self, cookie: &str) -> String {
+        let first = self.request("GET", "/", &[cookie], b"").await;
+        match first.header("location") {
+            Some(location) => self.request("GET", location, &[cookie], b"").await.text,
+            None => first.text,
+        }
+    }
+
     /// Sends a GET with the tenant's token.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.request("GET", path, &[&self.bearer()], b"").await

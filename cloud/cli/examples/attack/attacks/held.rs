@@ -48,6 +48,7 @@ pub(super) fn event_streams(tenant: &Tenant) -> Strike {
         .trim_start_matches("http://")
         .parse()
         .expect("an address");
-    let request = format!("GET /ui/events HTTP/1.1\r\nHost: {address}\r\nCookie: {cookie}\r\n\r\n");
+    let project = &tenant.project;
+    let request = format!("GET /p/{project}/events HTTP/1.1\r\nHost: {address}\r\nCookie: {cookie}\r\n\r\n");
     hold(address, 500, request.into_bytes())
 }

@@ -1,11 +1,13 @@
-// The page's event stream, forwarded as DOM events: `iottly:entry`, `iottly:presence`, `iottly:skipped`.
+// The page's event stream, forwarded as DOM events: `iottly:NAME` for each name below.
+const NAMES = ["entry", "presence", "skipped"];
 const source = document.body.dataset.events;
-const link = document.getElementById("link");
 
 function show(state, text) {
-  if (!link) return;
-  link.dataset.state = state;
-  link.textContent = text;
+  for (const link of document.querySelectorAll("[data-link]")) {
+    if (link.dataset.state === state) continue;
+    link.dataset.state = state;
+    link.textContent = text;
+  }
 }
 
 if (source) {
@@ -13,10 +15,11 @@ if (source) {
   const stream = new EventSource(source);
   stream.addEventListener("open", () => show("live", "live"));
   stream.addEventListener("error", () => {
-    if (stream.readyState === EventSource.CLOSED) show("off", "not live: reload the page");
-    else show("wait", "reconnecting");
+    const until = new Date().toISOString().slice(11, 19);
+    if (stream.readyState === EventSource.CLOSED) show("off", `not live since ${until}: reload the page`);
+    else show("wait", `reconnecting, as of ${until}`);
   });
-  for (const name of ["entry", "presence", "skipped"]) {
+  for (const name of NAMES) {
     stream.addEventListener(name, (event) => {
       document.dispatchEvent(new CustomEvent(`iottly:${name}`, { detail: JSON.parse(event.data) }));
     });

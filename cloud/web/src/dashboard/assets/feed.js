@@ -4,13 +4,22 @@ const MOST_ROWS = 200;
 class LiveFeed extends HTMLElement {
   connectedCallback() {
     this.list = this.querySelector("ol");
-    this.skipped = this.querySelector(".skipped");
+    this.skippedLine = this.querySelector("[data-skipped]");
+    this.countsLine = this.querySelector("[data-counts]");
+    this.pauseButton = this.querySelector("[data-pause]");
+    this.shown = 0;
     this.skippedCount = 0;
     this.waiting = [];
+    this.dropped = 0;
+    this.paused = false;
     this.onEntry = (event) => this.add(event.detail);
     this.onSkipped = (event) => this.countSkipped(event.detail.count);
     document.addEventListener("iottly:entry", this.onEntry);
     document.addEventListener("iottly:skipped", this.onSkipped);
+    if (this.pauseButton) {
+      this.pauseButton.hidden = false;
+      this.pauseButton.addEventListener("click", () => this.togglePause());
+    }
   }
 
   disconnectedCallback() {
@@ -21,55 +30,89 @@ class LiveFeed extends HTMLElement {
   // Entries of a frame are drawn together, so that hundreds per second do not cost a layout each.
   add(entry) {
     this.waiting.push(entry);
-    if (this.waiting.length > MOST_ROWS) this.waiting.shift();
-    if (this.waiting.length === 1 || !this.frame) this.frame = requestAnimationFrame(() => this.draw());
+    if (this.waiting.length > MOST_ROWS) {
+      this.waiting.shift();
+      this.dropped += 1;
+    }
+    if (this.paused) this.showCounts();
+    else if (!this.frame) this.frame = requestAnimationFrame(() => this.draw());
   }
 
   draw() {
     this.frame = 0;
     this.querySelector(".empty")?.remove();
-    const rows = this.waiting.splice(0).map((entry) => this.row(entry)).reverse();
-    this.list.prepend(...rows);
+    for (const old of this.list.querySelectorAll("[data-new]")) old.removeAttribute("data-new");
+    const entries = this.waiting.splice(0);
+    this.shown += entries.length;
+    if (this.dropped) {
+      this.countSkipped(this.dropped);
+      this.dropped = 0;
+    }
+    this.list.prepend(...entries.map((entry) => this.row(entry)).reverse());
     while (this.list.childElementCount > MOST_ROWS) this.list.lastElementChild.remove();
+    this.showCounts();
+  }
+
+  togglePause() {
+    this.paused = !this.paused;
+    this.pauseButton.setAttribute("aria-pressed", String(this.paused));
+    this.pauseButton.childNodes[1].textContent = this.paused ? "Resume " : "Pause ";
+    if (!this.paused) this.draw();
+    else this.showCounts();
+  }
+
+  // While the list is paused, its number of waiting messages is announced at most once a second.
+  showCounts() {
+    if (!this.countsLine || this.countsTimer) return;
+    this.countsTimer = setTimeout(() => {
+      this.countsTimer = 0;
+      this.countsLine.textContent = this.paused
+        ? `paused; ${this.waiting.length + this.dropped} wait`
+        : `${this.shown} since you opened the page`;
+    }, 1000);
   }
 
   row(entry) {
     const row = document.createElement("li");
-    row.dataset.kind = entry.type;
-    row.className = "new";
+    if (entry.type === "iottlyagent") row.dataset.kind = "agent";
+    row.dataset.new = "";
     const time = document.createElement("time");
     time.dateTime = entry.iso;
     time.textContent = entry.clock;
-    row.append(time, span("kind", entry.type));
-    if (this.dataset.withDevice) row.append(this.deviceLink(entry.device));
-    if (entry.channel !== null) row.append(span("channel", entry.channel));
+    row.append(time);
+    if (this.list.dataset.with === "device") row.append(this.deviceLink(entry));
+    const body = document.createElement("div");
+    body.className = "body";
+    if (entry.type === "iottlyagent") body.append(tag("agent"));
+    if (entry.channel !== null) body.append(tag(entry.channel));
     const code = document.createElement("code");
     code.textContent = entry.payload;
-    row.append(code);
+    body.append(code);
+    row.append(body);
     return row;
   }
 
-  deviceLink(device) {
-    const name = document.querySelector(`[data-device="${CSS.escape(device)}"] h2`)?.textContent ?? device;
+  deviceLink(entry) {
     const link = document.createElement("a");
-    link.href = `/devices/${encodeURIComponent(device)}`;
-    link.textContent = name;
+    link.href = `${document.body.dataset.base}/devices/${encodeURIComponent(entry.device)}`;
+    link.className = "break";
+    link.textContent = entry.name ?? entry.device;
     return link;
   }
 
   countSkipped(count) {
     this.skippedCount = count === null || this.skippedCount === null ? null : this.skippedCount + count;
-    this.skipped.hidden = false;
-    this.skipped.textContent =
+    if (!this.skippedLine) return;
+    this.skippedLine.textContent =
       this.skippedCount === null
         ? "Some messages are not shown here. The history has them all."
         : `${this.skippedCount} messages were skipped because they came too fast. The history has them all.`;
   }
 }
 
-function span(className, text) {
+function tag(text) {
   const element = document.createElement("span");
-  element.className = className;
+  element.className = "tag break";
   element.textContent = text;
   return element;
 }

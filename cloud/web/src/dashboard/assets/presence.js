@@ -1,12 +1,10 @@
-// Updates the presence marks and the number of online devices from the event stream.
+// Updates the presence of the devices on the page from the event stream.
 document.addEventListener("iottly:presence", ({ detail }) => {
-  const state = detail.online ? "online" : "offline";
+  const state = detail.state ?? (detail.online ? "online" : "offline");
   for (const mark of document.querySelectorAll(`[data-presence="${CSS.escape(detail.device)}"]`)) {
     if (mark.dataset.state === state) continue;
     mark.dataset.state = state;
     mark.querySelector(".word").textContent = state;
-    mark.querySelector(".muted")?.remove();
+    mark.querySelector(".since")?.remove();
   }
-  const count = document.getElementById("online-count");
-  if (count) count.textContent = document.querySelectorAll('.devices [data-state="online"]').length;
 });

@@ -30,7 +30,7 @@ async fn a_connection_that_is_answered_keeps_its_place() {
     let cloud = small(|_| {}).await;
     let cookie = cloud.login(&cloud.tenant.token).await;
     let page = cloud
-        .request("GET", "/devices/<device id>", &[&cookie], b"")
+        .request("GET", "/p/<project id>/devices/<device id>", &[&cookie], b"")
         .await
         .text;
     let events = page

@@ -1,0 +1,180 @@
+//! The tab with a form for each command of the project, and the commands sent to the device.
+
+use axum::extract::{Path, Query};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use iottly_cloud::command::{CommandRequest, SubmitError};
+use iottly_core::model::{
+    CommandRecord, CommandStatus, Definition, DefinitionOption, Direction, OptionKind, Scopes,
+};
+use iottly_protocol::CommandId;
+use iottly_store::CommandQuery;
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::super::forms::Fields;
+use super::super::kit::empty::empty;
+use super::super::kit::notice::{Tone, notice};
+use super::super::kit::script::script;
+use super::super::layout::failure;
+use super::super::text;
+use super::super::visitor::Visitor;
+use super::Tab;
+use crate::auth::DeviceAccess;
+use crate::error::ApiError;
+
+/// Number of commands that the page lists; the API has the older ones.
+const COMMANDS: usize = 20;
+
+/// Id of the command that was sent from the page.
+#[derive(Deserialize)]
+pub(in super::super) struct Notice {
+    sent: Option<String>,
+}
+
+pub(in super::super) async fn show(
+    visitor: Visitor,
+    Path((_, id)): Path<(String, String)>,
+    Query(notice): Query<Notice>,
+) -> Response {
+    let shown = async {
+        let access = visitor.device(&id).await?;
+        let sent = notice.sent.filter(|id| id.parse::<CommandId>().is_ok());
+        page(&visitor, &access, sent.as_deref(), None).await
+    };
+    shown.await.unwrap_or_else(|error| failure(&error))
+}
+
+/// Sends the command of the form.
+pub(in super::super) async fn send(
+    visitor: Visitor,
+    Path((_, id)): Path<(String, String)>,
+    fields: Fields,
+) -> Response {
+    submit(&visitor, &id, fields)
+        .await
+        .unwrap_or_else(|error| failure(&error))
+}
+
+async fn submit(visitor: &Visitor, id: &str, fields: Fields) -> Result<Response, ApiError> {
+    let access = visitor.device(id).await?;
+    let cmd_type = fields.get("cmd_type").unwrap_or_default().to_owned();
+    let options = fields.0.into_iter().filter(|(key, _)| key != "cmd_type");
+    let values: Map<String, Value> = options.map(|(key, value)| (key, Value::String(value))).collect();
+    let request = CommandRequest {
+        cmd_type,
+        values,
+        ttl_ms: None,
+    };
+    let (services, device) = (access.services(), access.scope().device);
+    let received = services.time.received();
+    match services.commands.submit(access.scope(), &request, received).await {
+        Ok(record) => {
+            let own = format!("{}/devices/{device}/commands?sent={}", visitor.base(), record.id);
+            Ok(Redirect::to(&own).into_response())
+        }
+        Err(SubmitError::Store(error)) => Err(error.into()),
+        Err(error) => {
+            let page = page(visitor, &access, None, Some(&error.to_string())).await?;
+            Ok((StatusCode::BAD_REQUEST, page).into_response())
+        }
+    }
+}
+
+async fn page(
+    visitor: &Visitor,
+    access: &DeviceAccess,
+    sent: Option<&str>,
+    problem: Option<&str>,
+) -> Result<Response, ApiError> {
+    let definitions = access.project().definitions().await?;
+    let query = CommandQuery {
+        limit: COMMANDS,
+        ..CommandQuery::default()
+    };
+    let records = access.services().store.commands(access.scope(), &query).await?;
+    let id = access.scope().device;
+    let own = format!("{}/devices/{id}", visitor.base());
+    let commands: Vec<_> = definitions
+        .iter()
+        .filter(|definition| definition.direction == Direction::Command)
+        .collect();
+    let content = html! {
+        @if let Some(sent) = sent { (notice(Tone::Good, &html! { "Accepted as command " code { (sent) } "." })) }
+        @if let Some(problem) = problem { (notice(Tone::Bad, &html! { (problem) })) }
+        div.split data-even {
+            section.card.stack aria-labelledby="send" {
+                h2 #send { "Send a command" }
+                @if !visitor.may(Scopes::COMMAND) {
+                    p.soft { "This login may read only. A person with the right to send commands can grant it." }
+                } @else if commands.is_empty() {
+                    (empty("The project defines no commands", "A definition names a command and its options; the form here is made of it.",
+                        &html! { a.button href={ (visitor.base()) "/definitions" } { "Define a command" } }))
+                } @else {
+                    @for (index, definition) in commands.iter().enumerate() { (form(definition, &own, index == 0)) }
+                }
+            }
+            section.card data-flush aria-labelledby="sent" {
+                div.card-head { h2 #sent { "Sent lately" } span.soft.small { "Newest first, times in UTC" } }
+                @if records.is_empty() { (empty("No commands yet", "Each command is listed here with its way to the device and back.", &html! {})) }
+                @else { ol.stream { @for record in &records { (row(record)) } } }
+            }
+        }
+        @let example = commands.first().map_or("echo", |definition| definition.cmd_type.as_str());
+        (script(&format!("iottly cmd {id} {example} --wait 5s"),
+            ("POST", &format!("/device/{id}/command"), Some(&format!(r#"{{"cmd_type":"{example}","values":{{}}}}"#)))))
+    };
+    let tab = Tab {
+        path: "/commands",
+        events: None,
+        scripts: &[],
+        content,
+    };
+    tab.respond(visitor, access).await
+}
+
+fn form(definition: &Definition, own: &str, open: bool) -> Markup {
+    html! {
+        details open[open] {
+            summary { b { (definition.cmd_type) } }
+            form.stack method="post" action={ (own) "/command" } {
+                @if !definition.description.is_empty() { p.soft.break { (definition.description) } }
+                input type="hidden" name="cmd_type" value=(definition.cmd_type);
+                @for option in &definition.options { (field(&definition.cmd_type, option)) }
+                div.actions { button data-kind=[open.then_some("main")] { "Send " (definition.cmd_type) } }
+            }
+        }
+    }
+}
+
+fn field(cmd_type: &str, option: &DefinitionOption) -> Markup {
+    let name = format!("{cmd_type}.{}", option.key);
+    html! {
+        div.field {
+            label for=(name) { (option.key) @if option.optional { span.hint { " optional" } } }
+            @match &option.kind {
+                OptionKind::FixedValue { value } => { input id=(name) name=(name) placeholder=(value); }
+                OptionKind::MultipleChoice { listvalues } => {
+                    select id=(name) name=(name) { @if option.optional { option value="" {} } @for value in listvalues { option { (value) } } }
+                }
+                OptionKind::FreeValue => { input id=(name) name=(name) required[!option.optional]; }
+            }
+        }
+    }
+}
+
+fn row(record: &CommandRecord) -> Markup {
+    let tone = match record.status {
+        CommandStatus::Answered => "good",
+        CommandStatus::Failed | CommandStatus::Expired | CommandStatus::Interrupted => "bad",
+        CommandStatus::Queued | CommandStatus::Sent | CommandStatus::Delivered => "busy",
+        CommandStatus::Cancelled => "idle",
+    };
+    html! {
+        li {
+            time datetime=(text::iso(record.created)) { (text::clock(record.created)) }
+            div.body { b.break { (record.cmd_type) } span.tag data-tone=(tone) { (record.status.as_str()) } code.small { (record.id) } }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Screens of one device: the frame that they share, and one file for each tab.
+
+pub(super) mod commands;
+pub(super) mod history;
+pub(super) mod live;
+pub(super) mod logs;
+pub(super) mod settings;
+
+use axum::response::Response;
+use iottly_core::model::{Device, Group};
+use maud::{Markup, html};
+
+use super::devices::{firmware, group_name};
+use super::kit::presence::presence;
+use super::shell::{Screen, Section};
+use super::visitor::Visitor;
+use crate::auth::DeviceAccess;
+use crate::error::ApiError;
+use iottly_cloud::clock;
+
+/// Tabs of a device's screens: their names and their paths below the device's.
+pub(super) const TABS: &[(&str, &str)] = &[
+    ("Live", ""),
+    ("Commands", "/commands"),
+    ("Logs", "/logs"),
+    ("History", "/history"),
+    ("Settings", "/settings"),
+];
+
+/// A tab of a device.
+pub(super) struct Tab<'a> {
+    /// Path of the tab below the device's.
+    pub(super) path: &'a str,
+    /// Query of the page's event stream, after the device; none without live data.
+    pub(super) events: Option<String>,
+    pub(super) scripts: &'a [&'a str],
+    pub(super) content: Markup,
+}
+
+impl Tab<'_> {
+    /// Returns the page with the device's head and tabs.
+    pub(super) async fn respond(
+        self,
+        visitor: &Visitor,
+        access: &DeviceAccess,
+    ) -> Result<Response, ApiError> {
+        let device = access.device();
+        let groups = access.project().groups().await?;
+        let (base, id) = (visitor.base(), device.scope.device);
+        let own = format!("{base}/devices/{id}");
+        let content = html! {
+            (head(device, &groups, &own, &base))
+            nav.tabs aria-label="Device" { ul { @for (name, path) in TABS {
+                li { a href={ (own) (path) } aria-current=[(*path == self.path).then_some("page")] { (name) } }
+            } } }
+            (self.content)
+        };
+        let mut scripts = vec!["presence.js"];
+        scripts.extend(self.scripts);
+        let screen = Screen {
+            section: Section::Devices,
+            title: &device.name,
+            crumbs: &[("Devices", format!("{base}/devices"))],
+            events: Some(format!(
+                "{base}/events?device={id}{}",
+                self.events.unwrap_or_default()
+            )),
+            scripts: &scripts,
+            content,
+        };
+        screen.respond(visitor).await
+    }
+}
+
+fn head(device: &Device, groups: &[Group], own: &str, base: &str) -> Markup {
+    let report = device.firmware.as_ref();
+    let digest = report.map_or("", |report| report.digest.get(..8).unwrap_or(&report.digest));
+    html! {
+        div.head {
+            div {
+                h1 { (device.name) " " (presence(device, clock::now())) }
+                ul.meta {
+                    li { "group " a href={ (base) "/groups/" (device.group) } { (group_name(groups, device.group)) } }
+                    li { "firmware " (firmware(report)) @if !digest.is_empty() { " " span.mono { (digest) } } }
+                    @if let Some(agent) = &device.agent_version { li { "agent " b { (agent) } } }
+                    @if device.legacy { li { span.tag data-tone="warn" { "legacy login" } } }
+                    li { span.mono { (device.scope.device) } }
+                }
+            }
+            div.actions { a.button href={ (own) "/commands" } { (super::kit::icons::icon(super::kit::icons::Icon::Send)) "Send command" } }
+        }
+        @if let Some(detail) = report.and_then(|report| report.detail.as_deref()).filter(|detail| !detail.is_empty()) {
+            (super::kit::notice::notice(super::kit::notice::Tone::Warn, &html! { "The firmware stopped: " code.break { (detail) } }))
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The first screen of a project: its numbers, what needs a person, and its groups.
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Redirect, Response};
+use iottly_core::model::{Device, Group, RolloutStatus, UnixMs, WebhookState};
+use maud::{Markup, html};
+
+use super::kit::empty::empty;
+use super::kit::figure::{Figure, figures};
+use super::layout::failure;
+use super::shell::{Screen, Section, is_failing};
+use super::visitor::{Refusal, Visitor};
+use super::{copies, enroll, login, person, text};
+use crate::api::copies::CopyDto;
+use crate::app::App;
+use crate::error::ApiError;
+use iottly_cloud::clock;
+use iottly_cloud::enrolment::ShownBoard;
+
+/// Redirects a visitor to the overview of its project; shows the login form without a login.
+pub(super) async fn home(
+    visitor: Result<Visitor, Refusal>,
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Response {
+    match visitor {
+        Ok(visitor) => {
+            let board = enroll::after_login(&headers, app.services.https);
+            board.unwrap_or_else(|| Redirect::to(&format!("{}/", visitor.base())).into_response())
+        }
+        Err(Refusal::LoggedOut) => login::form(&app, None),
+        Err(Refusal::NoProject(session)) => person::no_project(&session),
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+pub(super) async fn show(visitor: Visitor, State(app): State<App>) -> Response {
+    let shown = page(&visitor)
+        .await
+        .map(|page| person::remember(&app, &visitor, page));
+    shown.unwrap_or_else(|error| failure(&error))
+}
+
+/// Facts of a project that the overview shows.
+struct Facts {
+    groups: Vec<Group>,
+    devices: Vec<Device>,
+    webhooks: Vec<WebhookState>,
+    boards: Vec<ShownBoard>,
+    copies: Vec<CopyDto>,
+    now: UnixMs,
+}
+
+async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
+    let access = &visitor.project;
+    let facts = Facts {
+        groups: access.groups().await?,
+        devices: access.devices().await?,
+        webhooks: access.services().store.webhooks(access.id()).await?,
+        boards: access.services().enrolment.waiting(access.id()),
+        copies: copies::of(access).await?,
+        now: clock::now(),
+    };
+    let base = visitor.base();
+    let content = html! {
+        div.head {
+            div {
+                h1 { "Overview" }
+                p.lede { (facts.devices.len()) " devices in " (facts.groups.len()) " groups. All times are UTC." }
+            }
+            div.actions { a.button href={ (base) "/devices/add" } { "Add a device" } }
+        }
+        (numbers(&facts, &base))
+        (copies::panel(&facts.copies, &base))
+        (needs(&facts, &base))
+        (groups(&facts, &base))
+    };
+    let screen = Screen {
+        section: Section::Overview,
+        title: "Overview",
+        crumbs: &[],
+        events: Some(format!("{base}/events")),
+        scripts: &["presence.js"],
+        content,
+    };
+    screen.respond(visitor).await
+}
+
+fn numbers(facts: &Facts, base: &str) -> Markup {
+    let online = facts.devices.iter().filter(|device| device.online).count();
+    let offline = facts.devices.len() - online;
+    let running: Vec<_> = facts.groups.iter().filter(|group| is_running(group)).collect();
+    let failing = facts
+        .webhooks
+        .iter()
+        .filter(|webhook| is_failing(webhook))
+        .count();
+    let waiting: u64 = facts.webhooks.iter().map(|webhook| webhook.queue.waiting).sum();
+    figures(&[
+        Figure {
+            name: "Online",
+            value: online.to_string(),
+            unit: format!("of {}", facts.devices.len()),
+            aside: html! { (offline) " offline" },
+            href: Some(format!("{base}/devices?filter=presence:online")),
+            tone: None,
+            live: Some("online"),
+        },
+        Figure {
+            name: "Rollouts running",
+            value: running.len().to_string(),
+            unit: String::new(),
+            aside: html! { @for group in running.iter().take(3) { span.break { (group.name) " " } } },
+            href: None,
+            tone: None,
+            live: None,
+        },
+        Figure {
+            name: "Boards waiting",
+            value: facts.boards.len().to_string(),
+            unit: String::new(),
+            aside: html! { "for approval" },
+            href: Some(format!("{base}/devices/waiting")),
+            tone: (!facts.boards.is_empty()).then_some("warn"),
+            live: None,
+        },
+        Figure {
+            name: "Webhooks failing",
+            value: failing.to_string(),
+            unit: format!("of {}", facts.webhooks.len()),
+            aside: html! { (waiting) " deliveries wait" },
+            href: Some(format!("{base}/webhooks")),
+            tone: (failing > 0).then_some("warn"),
+            live: None,
+        },
+    ])
+}
+
+fn is_running(group: &Group) -> bool {
+    matches!(group.status, Some(RolloutStatus::Deploying))
+}
+
+/// A row of the list of what needs a person.
+struct Need {
+    tone: &'static str,
+    word: &'static str,
+    heading: String,
+    detail: String,
+    since: Option<UnixMs>,
+    link: (&'static str, String),
+}
+
+fn needs(facts: &Facts, base: &str) -> Markup {
+    let rows = needed(facts, base);
+    html! {
+        section.card data-flush aria-labelledby="needs" {
+            div.card-head { h2 #needs { "Needs you" } span.soft.small { "Worst first. The list is empty on a good day." } }
+            @if rows.is_empty() {
+                @if facts.devices.is_empty() {
+                    (empty("No devices yet", "A device sends messages and runs your code. Install the agent on a board, or start simulated devices.",
+                        &html! { a.button data-kind="main" href={ (base) "/devices/add" } { "Add a device" } }))
+                } @else {
+                    div.empty { p { "Nothing needs you." } }
+                }
+            } @else {
+                table.table data-fold {
+                    thead.sr { tr { th { "State" } th { "Reason" } th { "Since" } th { "Next" } } }
+                    tbody { @for row in &rows { tr {
+                        td { span.tag data-tone=(row.tone) { (row.word) } }
+                        td { b.break { (row.heading) } span.sub.break { (row.detail) } }
+                        td.num.soft { @if let Some(since) = row.since { (text::ago(since, facts.now)) } }
+                        td.num { a href=(row.link.1) { (row.link.0) } }
+                    } } }
+                }
+            }
+        }
+    }
+}
+
+fn needed(facts: &Facts, base: &str) -> Vec<Need> {
+    let mut rows = Vec::new();
+    for group in &facts.groups {
+        if group.status == Some(RolloutStatus::Halted) {
+            rows.push(Need {
+                tone: "bad",
+                word: "halted",
+                heading: format!("The rollout to {} was halted", group.name),
+                detail: "More devices failed than its policy allows.".to_owned(),
+                since: None,
+                link: ("Open the group", format!("{base}/groups/{}", group.id)),
+            });
+        }
+    }
+    for device in &facts.devices {
+        let report = device.firmware.as_ref();
+        if let Some(report) = report
+            && report.state == iottly_protocol::FirmwareState::Quarantined
+            && rows.len() < MAX_NEEDS
+        {
+            rows.push(Need {
+                tone: "bad",
+                word: "stopped",
+                heading: format!("The firmware of {} failed too often", device.name),
+                detail: report.detail.clone().unwrap_or_default(),
+                since: None,
+                link: (
+                    "Open the log",
+                    format!("{base}/devices/{}/logs", device.scope.device),
+                ),
+            });
+        }
+    }
+    for webhook in facts.webhooks.iter().filter(|webhook| is_failing(webhook)) {
+        rows.push(Need {
+            tone: "warn",
+            word: "failing",
+            heading: format!("Webhook {}", name_of(webhook)),
+            detail: format!(
+                "{} attempts failed in a row; {} deliveries wait, none is lost",
+                webhook.queue.failures, webhook.queue.waiting
+            ),
+            since: webhook.queue.failing_since,
+            link: (
+                "Delivery log",
+                format!("{base}/webhooks/{}", webhook.hook.key.hook),
+            ),
+        });
+    }
+    if !facts.boards.is_empty() {
+        let names = facts.boards.iter().map(|board| board.code.to_string());
+        rows.push(Need {
+            tone: "warn",
+            word: "waiting",
+            heading: format!("{} boards wait for approval", facts.boards.len()),
+            detail: names.take(5).collect::<Vec<_>>().join(", "),
+            since: None,
+            link: ("Compare codes", format!("{base}/devices/waiting")),
+        });
+    }
+    rows.truncate(MAX_NEEDS);
+    rows
+}
+
+/// Maximum number of rows of the list.
+const MAX_NEEDS: usize = 20;
+
+fn name_of(webhook: &WebhookState) -> &str {
+    if webhook.hook.description.is_empty() {
+        &webhook.hook.url
+    } else {
+        &webhook.hook.description
+    }
+}
+
+fn groups(facts: &Facts, base: &str) -> Markup {
+    html! {
+        section.card data-flush aria-labelledby="groups" {
+            div.card-head { h2 #groups { "Groups" } }
+            table.table data-rows="link" {
+                thead { tr { th { "Group" } th.num { "Devices" } th.num { "Online" } th { "Revision" } th.p2 { "Rollout" } } }
+                tbody { @for group in &facts.groups {
+                    @let members = facts.devices.iter().filter(|device| device.group == group.id);
+                    @let online = members.clone().filter(|device| device.online).count();
+                    tr {
+                        td { a.row-link href={ (base) "/groups/" (group.id) } { (group.name) } }
+                        td.num { (members.count()) }
+                        td.num { (online) }
+                        td { code { (group.current_revision.as_deref().map_or("none", |revision| revision.get(..8).unwrap_or(revision))) } }
+                        td.p2 { @match group.status { Some(status) => span.tag { (status.as_str()) }, None => span.soft { "none yet" } } }
+                    }
+                } }
+            }
+        }
+    }
+}

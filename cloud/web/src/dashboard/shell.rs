@@ -1,0 +1,199 @@
+//! The frame of a project's screens: the side bar with its sections, the way to the page, the state of the live
+//! connection, and the choice of the project.
+
+use axum::response::Response;
+use iottly_core::model::{Project, WebhookState};
+use maud::{Markup, html};
+
+use super::kit::icons::{Icon, brand, icon};
+use super::layout::{IntoHtml, document};
+use super::visitor::Visitor;
+use crate::error::ApiError;
+use crate::sessions::Holder;
+
+/// Scripts of every screen.
+const SCRIPTS: [&str; 3] = ["events.js", "keys.js", "copy.js"];
+
+/// Section of the side bar that a screen belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Section {
+    Overview,
+    Devices,
+    Definitions,
+    Stream,
+    Logs,
+    Webhooks,
+    Tokens,
+    Audit,
+}
+
+/// Headings of the side bar, each with its sections: their names, and their paths below the project's.
+const SECTIONS: [(&str, &[(Section, &str, &str)]); 4] = [
+    (
+        "Fleet",
+        &[
+            (Section::Overview, "Overview", "/"),
+            (Section::Devices, "Devices", "/devices"),
+        ],
+    ),
+    ("Build", &[(Section::Definitions, "Definitions", "/definitions")]),
+    (
+        "Observe",
+        &[
+            (Section::Stream, "Stream", "/stream"),
+            (Section::Logs, "Logs", "/logs"),
+        ],
+    ),
+    (
+        "Connect",
+        &[
+            (Section::Webhooks, "Webhooks", "/webhooks"),
+            (Section::Tokens, "Tokens", "/tokens"),
+            (Section::Audit, "Audit log", "/audit"),
+        ],
+    ),
+];
+
+/// A page of a project.
+pub(super) struct Screen<'a> {
+    pub(super) section: Section,
+    pub(super) title: &'a str,
+    /// Names and addresses of the pages between the project and this one.
+    pub(super) crumbs: &'a [(&'a str, String)],
+    /// Address of the page's event stream.
+    pub(super) events: Option<String>,
+    /// Scripts of this page, beside those of every screen.
+    pub(super) scripts: &'a [&'a str],
+    pub(super) content: Markup,
+}
+
+/// Facts that the side bar shows.
+struct Bar {
+    project: Project,
+    others: Vec<Project>,
+    /// Numbers beside sections: only of what waits for a person.
+    waiting: usize,
+    failing: usize,
+    name: String,
+}
+
+impl Bar {
+    async fn of(visitor: &Visitor) -> Result<Self, ApiError> {
+        let (access, store) = (&visitor.project, &visitor.project.services().store);
+        let project = access.project().await?;
+        let (name, others) = match &visitor.session.login.holder {
+            Holder::Token(principal) => (principal.name.clone(), Vec::new()),
+            Holder::Person(person) => (person.name.clone(), store.projects_of(person.id).await?),
+        };
+        let webhooks = store.webhooks(access.id()).await?;
+        let waiting = access.services().enrolment.waiting(access.id()).len();
+        Ok(Self {
+            project,
+            others,
+            waiting: waiting + access.services().holds.of(access.id()).len(),
+            failing: webhooks.iter().filter(|webhook| is_failing(webhook)).count(),
+            name,
+        })
+    }
+
+    fn count(&self, section: Section) -> Option<(usize, &'static str, &'static str)> {
+        match section {
+            Section::Devices if self.waiting > 0 => Some((self.waiting, "waiting", "warn")),
+            Section::Webhooks if self.failing > 0 => Some((self.failing, "failing", "warn")),
+            _ => None,
+        }
+    }
+}
+
+/// Returns true if deliveries of a webhook fail at present.
+pub(super) fn is_failing(webhook: &WebhookState) -> bool {
+    webhook.hook.enabled && webhook.queue.failing_since.is_some()
+}
+
+impl Screen<'_> {
+    /// Returns the page within the frame.
+    pub(super) async fn respond(self, visitor: &Visitor) -> Result<Response, ApiError> {
+        let (bar, base) = (Bar::of(visitor).await?, visitor.base());
+        let scripts: Vec<&str> = SCRIPTS.into_iter().chain(self.scripts.iter().copied()).collect();
+        let title = format!("{} · {}", self.title, bar.project.name);
+        let body = self.body(&bar, &base);
+        Ok(document(&title, visitor.theme, &scripts, None, &body).into_response_html())
+    }
+
+    fn body(&self, bar: &Bar, base: &str) -> Markup {
+        let live = self.events.is_some();
+        html! {
+            body data-events=[self.events.as_deref()] data-base=(base) {
+                a.skip href="#main" { "Skip to content" }
+                div.shell {
+                    header.bar {
+                        button type="button" data-kind="plain" popovertarget="nav" aria-label="Menu" { (icon(Icon::Menu)) }
+                        a.brand href={ (base) "/" } { (brand()) (bar.project.name) }
+                        (link(live))
+                    }
+                    nav.side #nav popover="" aria-label="Sections" {
+                        a.brand href={ (base) "/" } { (brand()) "iottly" }
+                        (switch(bar))
+                        div.nav { @for (index, (heading, sections)) in SECTIONS.iter().enumerate() {
+                            section aria-labelledby={ "nav-" (index) } {
+                                h2 id={ "nav-" (index) } { (heading) }
+                                ul { @for entry in *sections { (self.entry(bar, base, entry)) } }
+                            }
+                        } }
+                        div.side-foot {
+                            a href="/docs" { "API and docs" }
+                            span { a href="/account" { (bar.name) } }
+                            form method="post" action="/logout" { button data-kind="plain" data-size="s" { "Log out" } }
+                        }
+                    }
+                    div.page {
+                        div.page-top {
+                            nav.crumbs aria-label="You are here" { ol {
+                                li { a href={ (base) "/" } { (bar.project.name) } }
+                                @for (name, href) in self.crumbs { li { a href=(href) { (name) } } }
+                                li aria-current="page" { (self.title) }
+                            } }
+                            form.find role="search" action={ (base) "/devices" } {
+                                (icon(Icon::Find))
+                                label.sr for="find" { "Find a device" }
+                                input #find type="search" name="filter" placeholder="Find a device";
+                                kbd { "/" }
+                            }
+                            span role="status" { (link(live)) }
+                        }
+                        main #main { (self.content) }
+                    }
+                }
+            }
+        }
+    }
+
+    fn entry(&self, bar: &Bar, base: &str, (section, name, path): &(Section, &str, &str)) -> Markup {
+        let here = (*section == self.section).then_some("page");
+        html! {
+            li { a href={ (base) (path) } aria-current=[here] {
+                (name)
+                @if let Some((number, word, tone)) = bar.count(*section) { span.count data-tone=(tone) { (number) " " (word) } }
+            } }
+        }
+    }
+}
+
+/// Returns the state of the live connection; scripts keep it up to date.
+fn link(live: bool) -> Markup {
+    html! { span.link data-link[live] data-state=(if live { "wait" } else { "idle" }) { @if live { "not live" } @else { "as of loading" } } }
+}
+
+fn switch(bar: &Bar) -> Markup {
+    html! {
+        details.switch {
+            summary { span.break { (bar.project.name) } (icon(Icon::Down)) }
+            ul {
+                @for project in &bar.others {
+                    li { a href={ "/p/" (project.id) "/" } aria-current=[(project.id == bar.project.id).then_some("true")] { (project.name) } }
+                }
+                li { a href="/account" { "All projects" } }
+            }
+        }
+    }
+}
