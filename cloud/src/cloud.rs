@@ -24,9 +24,10 @@ use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::key_places::KeyPlaces;
 use crate::leases::Leases;
+use crate::links::Book;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
-use crate::presence::{PresenceBook, PresenceService};
+use crate::presence::PresenceService;
 use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
@@ -265,7 +266,7 @@ impl Cloud {
             listen: config.mqtt,
             edge: config.edge.clone(),
         };
-        let book = Arc::new(PresenceBook::default());
+        let book = Arc::new(Book::default());
         let uplink: Arc<dyn Uplink> = Arc::new(handle.clone());
         let broker =
             EmbeddedBroker::start_watched(&listen, login, Arc::clone(&uplink), Arc::clone(&book), &critical);

@@ -20,6 +20,7 @@ pub mod housekeeping;
 pub mod ingest;
 mod key_places;
 pub mod leases;
+mod links;
 pub mod live;
 mod metrics;
 pub mod outbound;

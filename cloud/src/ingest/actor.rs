@@ -24,9 +24,10 @@ use crate::device_settings::DeviceSettingsService;
 use crate::guarded_clock::GuardedClock;
 use crate::holds::Holds;
 use crate::leases::Leases;
+use crate::links::Book;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
-use crate::presence::{PresenceBook, PresenceService};
+use crate::presence::PresenceService;
 use crate::rollout::Rollouts;
 use iottly_core::RateLimitedLog;
 use iottly_core::ingest::decode::{Decoded, decode};
@@ -83,7 +84,7 @@ pub struct IngestParts {
     /// Service notified of changes of presence.
     pub(crate) presence: Arc<PresenceService>,
     /// Notes about links and sendings.
-    pub(crate) book: Arc<PresenceBook>,
+    pub(crate) book: Arc<Book>,
 }
 
 /// The running ingest.

@@ -26,8 +26,9 @@ use crate::clock;
 use crate::command::CommandService;
 use crate::guarded_clock::GuardedClock;
 use crate::holds::Holds;
+use crate::links::Book;
 use crate::live::LiveHub;
-use crate::presence::{PresenceBook, PresenceService};
+use crate::presence::PresenceService;
 use crate::rollout::Rollouts;
 use iottly_core::clones::{Seen, Verdict};
 use iottly_core::ingest::decode::Decoded;
@@ -59,7 +60,7 @@ pub(super) struct Worker {
     enroll_offer: Arc<OnceLock<EnrollOffer>>,
     committer: Committer,
     presence: Arc<PresenceService>,
-    book: Arc<PresenceBook>,
+    book: Arc<Book>,
     presences: Presences,
     notices: Notices,
     resends: Resends,

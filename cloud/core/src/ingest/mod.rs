@@ -7,8 +7,7 @@ use iottly_protocol::{
 };
 use serde_json::value::RawValue;
 
-use crate::model::{Scope, StoredMessage, UnixMs};
-use crate::presence::Proof;
+use crate::model::{Proof, Scope, StoredMessage, UnixMs};
 
 pub mod decode;
 pub mod stream;

@@ -9,12 +9,11 @@ use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
 use super::{
-    Approval, Definition, EnrolmentKeyId, Limits, NewEnrolmentKey, NewLease, NewRollout, OutgoingOrder,
-    Replay, RolloutCommand, RolloutId, RolloutKind, SecretHash, SnippetEdit, SnippetId, StoredRelease, Token,
-    TokenId, UnixMs, Webhook, WebhookId,
+    Absence, Approval, Definition, EnrolmentKeyId, Limits, NewEnrolmentKey, NewLease, NewRollout,
+    OutgoingOrder, Replay, RolloutCommand, RolloutId, RolloutKind, SecretHash, SnippetEdit, SnippetId,
+    StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
-use crate::presence::Absence;
 use crate::seal::Sealed;
 
 /// A change to a project's configuration. The store applies it and writes the audit entry in one transaction.

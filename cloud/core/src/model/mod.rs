@@ -10,8 +10,6 @@ use iottly_protocol::{
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::presence::{Absence, Proof};
-
 mod access;
 mod change;
 mod code;
@@ -25,6 +23,7 @@ mod lease;
 mod limits;
 mod people;
 mod policy;
+mod presence;
 mod rollout;
 mod webhook;
 
@@ -49,6 +48,7 @@ pub use people::{
     User, UserName, UserNameError,
 };
 pub use policy::{Policy, PolicyError, Wave};
+pub use presence::{Absence, MAX_ABSENCE_MS, Packet, Proof};
 pub use rollout::{
     DirectiveStatus, KnownFacts, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutIntent,
     RolloutKind, RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, StoredRelease,

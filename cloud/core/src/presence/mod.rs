@@ -7,6 +7,6 @@ mod pauses;
 mod view;
 
 pub use connection::{Event, Presence};
-pub use packets::{Packet, Packets};
+pub use packets::Packets;
 pub use pauses::Pauses;
-pub use view::{Absence, Facts, MAX_ABSENCE_MS, Proof, Shown, View};
+pub use view::{Facts, Shown, View};

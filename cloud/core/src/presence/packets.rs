@@ -1,66 +1,17 @@
 //! Kinds of the packets of an MQTT connection, recognised in its bytes without keeping them. Pure.
 
-/// Kind of a packet that a device sent; a whole packet proves that the link worked when it arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packet {
-    /// Beginning of a connection.
-    Connect,
-    /// Message of the device.
-    Publish,
-    /// Confirmation of a message from the cloud.
-    Puback,
-    /// Request for the messages of a topic.
-    Subscribe,
-    /// Sign of life on an idle link.
-    Ping,
-    /// Orderly end of a connection.
-    Disconnect,
-    /// Any other packet.
-    Other,
-}
+use crate::model::Packet;
 
-impl Packet {
-    /// All kinds.
-    pub const ALL: [Self; 7] = [
-        Self::Connect,
-        Self::Publish,
-        Self::Puback,
-        Self::Subscribe,
-        Self::Ping,
-        Self::Disconnect,
-        Self::Other,
-    ];
-
-    /// Returns the word in the API and in the database.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::Publish => "publish",
-            Self::Puback => "puback",
-            Self::Subscribe => "subscribe",
-            Self::Ping => "ping",
-            Self::Disconnect => "disconnect",
-            Self::Other => "other",
-        }
-    }
-
-    /// Returns the kind of this word.
-    #[must_use]
-    pub fn named(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
-    }
-
-    const fn of_first_byte(byte: u8) -> Self {
-        match byte >> 4 {
-            1 => Self::Connect,
-            3 => Self::Publish,
-            4 => Self::Puback,
-            8 => Self::Subscribe,
-            12 => Self::Ping,
-            14 => Self::Disconnect,
-            _ => Self::Other,
-        }
+/// Returns the kind of a packet by its first byte.
+const fn kind_of(byte: u8) -> Packet {
+    match byte >> 4 {
+        1 => Packet::Connect,
+        3 => Packet::Publish,
+        4 => Packet::Puback,
+        8 => Packet::Subscribe,
+        12 => Packet::Ping,
+        14 => Packet::Disconnect,
+        _ => Packet::Other,
     }
 }
 
@@ -103,7 +54,7 @@ impl Packets {
             match self.state {
                 State::Lost => return complete,
                 State::Start => {
-                    let kind = Packet::of_first_byte(first);
+                    let kind = kind_of(first);
                     self.state = State::Length {
                         kind,
                         read: 0,

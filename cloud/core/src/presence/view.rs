@@ -1,38 +1,7 @@
 //! Presence as people are shown it, with its last proof. Pure.
 
-use super::{Packet, Pauses};
-use crate::model::UnixMs;
-
-/// Longest planned absence, in milliseconds: a year.
-pub const MAX_ABSENCE_MS: UnixMs = 366 * 24 * 60 * 60 * 1000;
-
-/// Last packet that the cloud received of a device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Proof {
-    /// Kind of the packet.
-    pub packet: Packet,
-    /// Time of its receipt.
-    pub at: UnixMs,
-}
-
-/// Planned absence of a device.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Absence {
-    /// Time from which the device may be away.
-    pub from: UnixMs,
-    /// End of the absence.
-    pub until: UnixMs,
-    /// Reason, in the words of the person who planned it.
-    pub reason: String,
-}
-
-impl Absence {
-    /// Returns true if the device may be away at `now`.
-    #[must_use]
-    pub const fn covers(&self, now: UnixMs) -> bool {
-        self.from <= now && now < self.until
-    }
-}
+use super::Pauses;
+use crate::model::{Absence, Proof, UnixMs};
 
 /// Facts that presence is derived from.
 #[derive(Debug, Clone, Copy)]

@@ -18,7 +18,7 @@ use super::rates::{Cost, Rates};
 use super::seat::Seat;
 use crate::broker::Authenticator;
 use crate::edge::Places;
-use crate::presence::{Link, PresenceBook};
+use crate::links::{Book, Link};
 
 /// Maximum length of a secret that is checked, in bytes.
 const MAX_SECRET: usize = 256;
@@ -30,7 +30,7 @@ pub(super) struct Access {
     rates: Arc<Rates>,
     devices: Arc<Places<ProjectId>>,
     peers: Arc<Peers>,
-    book: Arc<PresenceBook>,
+    book: Arc<Book>,
 }
 
 impl Access {
@@ -40,7 +40,7 @@ impl Access {
         rates: Arc<Rates>,
         devices: Arc<Places<ProjectId>>,
         peers: Arc<Peers>,
-        book: Arc<PresenceBook>,
+        book: Arc<Book>,
     ) -> Self {
         Self {
             authenticator,

@@ -21,7 +21,7 @@ use super::entrance::ByteStream;
 use super::first::{self, First};
 use super::seat::Seat;
 use crate::edge::{Acceptor, AddressKey, Peek, Places, Trusted, peek_until, read_client_address};
-use crate::presence::Watched;
+use crate::links::Watched;
 
 /// Maximum time until a client's CONNECT is complete. The broker's crate allows the same time for the login
 /// itself.

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use super::{Authenticator, Broker, BrokerError, Uplink};
 use crate::critical_tasks::CriticalTasks;
 use crate::edge::{Acceptor, EdgeConfig, Places, Trusted};
-use crate::presence::PresenceBook;
+use crate::links::Book;
 
 mod access;
 mod entrance;
@@ -106,7 +106,7 @@ impl EmbeddedBroker {
         config: &EmbeddedConfig,
         authenticator: Arc<dyn Authenticator>,
         uplink: Arc<dyn Uplink>,
-        book: Arc<PresenceBook>,
+        book: Arc<Book>,
         critical: &CriticalTasks,
     ) -> Result<Self, BrokerError> {
         let failed = |reason: String| BrokerError::Listen {

@@ -7,8 +7,9 @@ use super::db::{Conn, Row};
 use super::device_secrets::NONE;
 use super::{Backend, codec, device_settings, full, groups, missing, taken, usage};
 use crate::{DeviceStore, NewDevice, Result};
-use iottly_core::model::{Device, PairCode, Scope, SecretHash, SettingsState, UnixMs};
-use iottly_core::presence::{Absence, Packet, Proof};
+use iottly_core::model::{
+    Absence, Device, Packet, PairCode, Proof, Scope, SecretHash, SettingsState, UnixMs,
+};
 
 /// Maximum number of devices of a project.
 const MAX_DEVICES: i64 = 100_000;

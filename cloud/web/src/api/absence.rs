@@ -7,8 +7,7 @@ use super::names;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
-use iottly_core::model::{Change, UnixMs};
-use iottly_core::presence::{Absence, MAX_ABSENCE_MS};
+use iottly_core::model::{Absence, Change, MAX_ABSENCE_MS, UnixMs};
 
 /// Plans the absence of a device: while it lasts, the device is `absent` in place of `offline`, and no alert is raised for
 /// that.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Date;
-use iottly_core::model::UnixMs;
-use iottly_core::presence::{Proof, Shown, View};
+use iottly_core::model::{Proof, UnixMs};
+use iottly_core::presence::{Shown, View};
 
 /// Presence of a device, with the last proof of its link.
 #[derive(Debug, Serialize, ToSchema)]

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::link::Link;
-use iottly_core::model::{Device, Scope, UnixMs};
-use iottly_core::presence::{Facts, Pauses, Proof, View};
+use iottly_core::model::{Device, Proof, Scope, UnixMs};
+use iottly_core::presence::{Facts, Pauses, View};
 
 /// Maximum number of devices with notes; above, those without a connection are forgotten. The number of connections has
 /// its own limit.
@@ -13,7 +13,7 @@ const DEVICES: usize = 100_000;
 
 /// Notes about devices.
 #[derive(Debug, Default)]
-pub(crate) struct PresenceBook {
+pub(crate) struct Book {
     devices: Mutex<HashMap<Scope, Notes>>,
 }
 
@@ -42,7 +42,7 @@ impl Moment {
     }
 }
 
-impl PresenceBook {
+impl Book {
     /// Notes the link of a device that has logged in.
     pub(crate) fn linked(&self, scope: Scope, link: Arc<Link>) {
         self.with(scope, |notes| notes.link = Some(link));
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn silence_is_told_once_and_so_is_its_end() {
-        let book = PresenceBook::default();
+        let book = Book::default();
         book.changed(scope(1), Some(0));
         for n in 0..5 {
             book.sent(scope(1), n * 20_000);
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_was_sent_before_the_start_counts_until_something_is_sent() {
-        let book = PresenceBook::default();
+        let book = Book::default();
         book.sent_before(scope(1), &[1, 2000]);
         assert_eq!(book.last_sent(scope(1)), Some(2000));
         book.sent(scope(2), 9000);
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_notes_are_bounded() {
-        let book = PresenceBook::default();
+        let book = Book::default();
         book.changed(scope(0), Some(0));
         for n in 1..DEVICES as u32 + 50 {
             book.sent(scope(n), 1);

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::clock;
-use iottly_core::presence::{Packet, Packets};
+use iottly_core::model::Packet;
+use iottly_core::presence::Packets;
 
 /// Time beyond one and a half keep-alives after which a silent link counts as dead, in milliseconds. The broker's crate
 /// closes it half a second before, unless it is busy with writing.

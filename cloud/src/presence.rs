@@ -1,9 +1,6 @@
 //! Presence of devices as people and programs see it: derives it from the database and from the notes about links, and
 //! tells watchers when it changes. The ingest decides who is online.
 
-mod book;
-mod link;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,21 +10,19 @@ use tokio::time::MissedTickBehavior;
 use crate::broker::{Broker, Uplink};
 use crate::clock;
 use crate::guarded_clock::GuardedClock;
+use crate::links::{Book, Moment};
 use crate::live::{LiveHub, PresenceChange};
 use iottly_core::model::{Device, Scope, UnixMs};
 use iottly_core::presence::View;
 use iottly_store::Store;
 
-pub(crate) use book::{Moment, PresenceBook};
-pub(crate) use link::{Link, Watched};
-
 /// Interval at which silent devices and dead links are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Number of changes that wait to be told to watchers; beyond it, watchers learn of them when they ask.
+/// Number of changes that watchers are to be notified of; beyond it, watchers learn of them when they ask.
 const WAITING: usize = 1024;
 /// Number of history entries of a device in which its last messages are looked for at the start.
 const LOOKED_AT: usize = 64;
-/// Maximum number of ended absences that are told to watchers in one sweep.
+/// Maximum number of ended absences that watchers are notified of in one sweep.
 const ENDED: usize = 1000;
 
 /// Presence of devices.
@@ -35,11 +30,11 @@ pub struct PresenceService {
     store: Arc<dyn Store>,
     live: Arc<LiveHub>,
     time: Arc<GuardedClock>,
-    book: Arc<PresenceBook>,
+    book: Arc<Book>,
     changed: mpsc::Sender<Scope>,
 }
 
-/// Changes that wait to be told to watchers.
+/// Changes that watchers are to be notified of.
 pub(crate) struct Changes(mpsc::Receiver<Scope>);
 
 impl PresenceService {
@@ -47,7 +42,7 @@ impl PresenceService {
         store: Arc<dyn Store>,
         live: Arc<LiveHub>,
         time: Arc<GuardedClock>,
-        book: Arc<PresenceBook>,
+        book: Arc<Book>,
     ) -> (Self, Changes) {
         let (changed, changes) = mpsc::channel(WAITING);
         let service = Self {
@@ -77,7 +72,7 @@ impl PresenceService {
         self.look_back(scope).await
     }
 
-    /// Reports that the presence of a device may have changed, so that watchers are told.
+    /// Reports that the presence of a device may have changed, so that watchers are notified.
     pub fn changed(&self, scope: Scope) {
         if self.live.is_watched() {
             // A watcher that misses a change sees it when it asks.
@@ -141,7 +136,7 @@ impl PresenceService {
             };
             let Some(scope) = scope else { return };
             if let Err(error) = self.tell(scope).await {
-                tracing::debug!(device.id = %scope.device, %error, "failed to read a device; watchers are not told of its presence");
+                tracing::debug!(device.id = %scope.device, %error, "failed to read a device; watchers are not notified of its presence");
             }
         }
     }
@@ -153,7 +148,7 @@ impl PresenceService {
         match self.store.absences_ended(after, until, ENDED).await {
             Ok(ended) => ended.into_iter().for_each(|scope| self.changed(scope)),
             Err(error) => {
-                tracing::debug!(%error, "failed to read ended absences; watchers are not told of them");
+                tracing::debug!(%error, "failed to read ended absences; watchers are not notified of them");
             }
         }
     }
