@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
+use crate::alerts::{CertificateEnd, Evaluator};
 use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, MqttEntrance, StoreLogin, Uplink};
 use crate::clock;
 use crate::clock::Clock;
@@ -155,6 +156,8 @@ pub struct Services {
     pub live: Arc<LiveHub>,
     /// Presence of devices.
     pub presence: Arc<PresenceService>,
+    /// End of the cloud's certificate.
+    pub certificate: Arc<CertificateEnd>,
     /// Offer to devices without a key; empty while the cloud has no TLS.
     pub enroll_offer: Arc<OnceLock<EnrollOffer>>,
     /// MQTT broker.
@@ -216,6 +219,7 @@ pub struct Cloud {
     housekeeping: JoinHandle<()>,
     executor: JoinHandle<()>,
     watching: JoinHandle<()>,
+    evaluator: JoinHandle<()>,
     critical_tasks: CriticalTasks,
     _lock: DataLock,
 }
@@ -332,6 +336,15 @@ impl Cloud {
         ));
         let watching = Arc::clone(&presence).run(changes, Arc::clone(&shared), uplink);
         let watching = tokio::spawn(critical.watch("presence", watching));
+        let certificate = Arc::new(CertificateEnd::default());
+        let evaluator = Evaluator {
+            store: Arc::clone(&store),
+            live: Arc::clone(&live),
+            presence: Arc::clone(&presence),
+            time: Arc::clone(&time),
+            certificate: Arc::clone(&certificate),
+        };
+        let evaluator = tokio::spawn(critical.watch("alerts", evaluator.run(config.presence_grace)));
         let executor = tokio::spawn(critical.watch("rollouts", Arc::clone(&rollouts).run()));
         let services = Services {
             store,
@@ -344,6 +357,7 @@ impl Cloud {
             enroll_offer,
             live,
             presence,
+            certificate,
             broker: shared,
             mqtt: broker.entrance(),
             ids,
@@ -368,6 +382,7 @@ impl Cloud {
             housekeeping,
             executor,
             watching,
+            evaluator,
             critical_tasks: critical,
             _lock: lock,
         })
@@ -397,6 +412,7 @@ impl Cloud {
         self.housekeeping.abort();
         self.executor.abort();
         self.watching.abort();
+        self.evaluator.abort();
         self.broker.shutdown().await;
         self.ingest.finish(FINISH).await;
         self.deliverer.finish(RECORD).await;

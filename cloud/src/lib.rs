@@ -2,6 +2,7 @@
 //!
 //! [`Cloud::start`] assembles the parts; request handlers use them through [`Services`].
 
+mod alerts;
 pub mod backup;
 pub mod broker;
 pub mod clock;
@@ -31,6 +32,7 @@ pub mod rollout;
 pub mod seal_file;
 pub mod webhooks;
 
+pub use alerts::CertificateEnd;
 pub use cloud::{Cloud, CloudConfig, PRESENCE_GRACE, Services, StartError, database_path, restore};
 pub use critical_tasks::CriticalTasks;
 pub use device_settings::DeviceSettingsService;

@@ -66,8 +66,8 @@ impl PresenceService {
     /// # Errors
     /// When the store fails.
     pub async fn last_sent(&self, scope: Scope) -> iottly_store::Result<Option<UnixMs>> {
-        if let Some(at) = self.book.last_sent(scope) {
-            return Ok(Some(at));
+        if let Some(known) = self.book.last_sent(scope) {
+            return Ok(known);
         }
         self.look_back(scope).await
     }

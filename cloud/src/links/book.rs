@@ -23,6 +23,8 @@ struct Notes {
     pauses: Pauses,
     /// Time since which the device is online; none while it is offline.
     online: Option<UnixMs>,
+    /// True if the history was searched for messages of before this process.
+    looked_back: bool,
     /// True if watchers were told that the device is silent.
     silent: bool,
 }
@@ -62,6 +64,7 @@ impl Book {
             if since.is_none() {
                 notes.pauses = pauses;
             }
+            notes.looked_back = true;
         });
     }
 
@@ -82,9 +85,12 @@ impl Book {
         })
     }
 
-    /// Returns the time of the last message of a device's firmware, if it is known.
-    pub(crate) fn last_sent(&self, scope: Scope) -> Option<UnixMs> {
-        self.all().get(&scope)?.pauses.last()
+    /// Returns the time of the last message of a device's firmware, or its absence; `None` if neither is known.
+    pub(crate) fn last_sent(&self, scope: Scope) -> Option<Option<UnixMs>> {
+        let all = self.all();
+        let notes = all.get(&scope)?;
+        let last = notes.pauses.last();
+        (last.is_some() || notes.looked_back).then_some(last)
     }
 
     /// Returns the presence of a device.
@@ -179,10 +185,15 @@ mod tests {
     fn what_was_sent_before_the_start_counts_until_something_is_sent() {
         let book = Book::default();
         book.sent_before(scope(1), &[1, 2000]);
-        assert_eq!(book.last_sent(scope(1)), Some(2000));
+        assert_eq!(book.last_sent(scope(1)), Some(Some(2000)));
         book.sent(scope(2), 9000);
         book.sent_before(scope(2), &[1, 2000]);
-        assert_eq!(book.last_sent(scope(2)), Some(9000));
+        assert_eq!(book.last_sent(scope(2)), Some(Some(9000)));
+        book.sent_before(scope(3), &[]);
+        assert_eq!(
+            (book.last_sent(scope(3)), book.last_sent(scope(4))),
+            (Some(None), None)
+        );
     }
 
     #[test]

@@ -45,19 +45,21 @@ pub(super) fn run(options: &AbsentOptions) -> Result<(), Failure> {
         .print(&answer, |answer| format!("{}\n", presence(&answer["presence"])))
 }
 
+/// Returns the current time in Unix milliseconds.
 #[expect(clippy::disallowed_methods, reason = "the user names a time from now on")]
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Returns a time, or the time that a text such as `2h` after `now` means, in Unix milliseconds.
-fn moment(text: &str, now: i64) -> Result<i64, String> {
+pub(crate) fn moment(text: &str, now: i64) -> Result<i64, String> {
     if let Some((digits, unit)) = text
         .split_at_checked(text.len().saturating_sub(1))
         .filter(|(digits, _)| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
     {
         let length = match unit {
+            "s" => 1000,
             "m" => 60_000,
             "h" => 3_600_000,
             "d" => 24 * 3_600_000,

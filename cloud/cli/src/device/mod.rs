@@ -1,6 +1,6 @@
 //! `iottly device …`: enrols and lists the devices of a project over the REST API.
 
-mod absence;
+pub(crate) mod absence;
 mod presence_text;
 
 use std::fmt::Write as _;

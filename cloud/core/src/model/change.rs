@@ -9,9 +9,9 @@ use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
 use super::{
-    Absence, Approval, Definition, EnrolmentKeyId, Limits, NewEnrolmentKey, NewLease, NewRollout,
-    OutgoingOrder, Replay, RolloutCommand, RolloutId, RolloutKind, SecretHash, SnippetEdit, SnippetId,
-    StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
+    Absence, AlertId, AlertRule, AlertRuleId, Approval, Definition, EnrolmentKeyId, Limits, NewEnrolmentKey,
+    NewLease, NewRollout, OutgoingOrder, Replay, RolloutCommand, RolloutId, RolloutKind, SecretHash,
+    SnippetEdit, SnippetId, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
 use crate::seal::Sealed;
@@ -179,6 +179,14 @@ pub enum Change {
         /// The revision.
         number: u64,
     },
+    /// Adds a rule that raises alerts.
+    CreateAlertRule(Box<AlertRule>),
+    /// Removes a rule and clears its alerts.
+    DeleteAlertRule(AlertRuleId),
+    /// Mutes a rule until a time; none ends that.
+    MuteAlertRule(AlertRuleId, Option<UnixMs>),
+    /// Mutes an alert until a time; none ends that.
+    MuteAlert(AlertId, Option<UnixMs>),
     /// Adds a webhook.
     CreateWebhook(Box<Webhook>),
     /// Replaces the configuration of a webhook, except its secrets.
@@ -211,6 +219,10 @@ pub enum Change {
     OrderLease(Box<OutgoingOrder>),
     /// Ends an open lease; with the signed order for its devices if they were sent any.
     EndLease(LeaseId, Option<Box<OutgoingOrder>>),
+}
+
+fn muted(until: Option<UnixMs>) -> String {
+    until.map_or("ended".to_owned(), |until| format!("until {until}"))
 }
 
 /// Branch that a deployment group is to follow.
@@ -286,6 +298,7 @@ impl Change {
                 | Self::DeleteEnrolmentKey(_)
                 | Self::DeleteProject
                 | Self::DeleteWebhook(_)
+                | Self::DeleteAlertRule(_)
                 | Self::DisableWebhook { .. }
                 | Self::EndLease(..)
                 | Self::SteerRollout(_, RolloutCommand::Pause | RolloutCommand::Cancel)
@@ -427,6 +440,10 @@ impl Change {
             Self::SteerRollout(group, RolloutCommand::Cancel) => entry("deploymentgroup.cancel", group, &""),
             Self::CancelRollout(id) => entry("rollout.cancel", id, &""),
             Self::RestoreRevision { branch, number } => entry("branch.restore", branch, number),
+            Self::CreateAlertRule(rule) => entry("alertrule.create", &rule.id, &rule.name),
+            Self::DeleteAlertRule(id) => entry("alertrule.delete", id, &""),
+            Self::MuteAlertRule(id, until) => entry("alertrule.mute", id, &muted(*until)),
+            Self::MuteAlert(id, until) => entry("alert.mute", id, &muted(*until)),
             Self::CreateWebhook(hook) => entry("webhook.create", &hook.key.hook, &hook.url),
             Self::UpdateWebhook(hook) => entry("webhook.update", &hook.key.hook, &hook.url),
             Self::DeleteWebhook(id) => entry("webhook.delete", id, &""),

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 mod access;
+mod alert;
 mod change;
 mod code;
 mod code_room;
@@ -28,6 +29,11 @@ mod rollout;
 mod webhook;
 
 pub use access::{Actor, Principal, Scopes, SecretHash, Token};
+pub use alert::{
+    Alert, AlertFilter, AlertRule, AlertSubject, AlertTarget, Condition, ConditionError, LONGEST_MS,
+    MAX_ALERT_RULES, MAX_KEPT_ALERTS, MAX_MAILS_PER_HOUR, MAX_OPEN_ALERTS, MAX_RECIPIENTS, NO_DEVICE,
+    NewMail, SHORTEST_MS,
+};
 pub use change::{AuditEntry, Change, Changed, FollowedBranch};
 pub use code::{
     Branch, BranchCode, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES,
@@ -40,7 +46,9 @@ pub use definition::{
 };
 pub use device_settings::{AcknowledgedSettings, SettingsState};
 pub use enrolment::{Approval, DeviceIdentity, EnrolmentKey, MAX_ENROLMENT_KEYS, NewEnrolmentKey};
-pub use ids::{EnrolmentKeyId, OrganizationId, RolloutId, SnippetId, TokenId, UserId, WebhookId};
+pub use ids::{
+    AlertId, AlertRuleId, EnrolmentKeyId, OrganizationId, RolloutId, SnippetId, TokenId, UserId, WebhookId,
+};
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};
 pub use people::{

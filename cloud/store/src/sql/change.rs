@@ -6,8 +6,8 @@ use iottly_protocol::ProjectId;
 use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
-    Backend, audit, branches, code_usage, codec, copies, definitions, device_settings, devices, enrolment,
-    enrolment_keys, erase, groups, leases, releases, revisions, rollouts, tokens, usage,
+    Backend, alerts, audit, branches, code_usage, codec, copies, definitions, device_settings, devices,
+    enrolment, enrolment_keys, erase, groups, leases, releases, revisions, rollouts, tokens, usage,
 };
 use crate::write_turns::Lane;
 use crate::{ChangeStore, Result, StoreError};
@@ -168,6 +168,10 @@ async fn run(
         Change::RestoreRevision { branch, number } => {
             revisions::restore(tx, project, &branch, number, now).await?
         }
+        Change::CreateAlertRule(rule) => alerts::create(tx, &rule).await?,
+        Change::DeleteAlertRule(id) => alerts::delete(tx, project, id, now).await?,
+        Change::MuteAlertRule(id, until) => alerts::mute(tx, project, id, until).await?,
+        Change::MuteAlert(id, until) => alerts::mute_alert(tx, project, id, until).await?,
         Change::CreateWebhook(hook) => webhooks::create(tx, &hook).await?,
         Change::UpdateWebhook(hook) => webhooks::update(tx, &hook).await?,
         Change::DeleteWebhook(id) => webhooks::delete(tx, project, id).await?,

@@ -272,7 +272,8 @@ fn proof(row: &Row) -> Result<Option<Proof>> {
         .map(|(packet, at)| Proof { packet, at }))
 }
 
-fn absence(row: &Row) -> Result<Option<Absence>> {
+/// Reads the planned absence of a device.
+pub(super) fn absence(row: &Row) -> Result<Option<Absence>> {
     let from: Option<UnixMs> = codec::get(row, "absent_from")?;
     let until: Option<UnixMs> = codec::get(row, "absent_until")?;
     let reason: Option<&str> = codec::get(row, "absent_reason")?;

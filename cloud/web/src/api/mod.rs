@@ -2,6 +2,7 @@
 //! is part of extracting.
 
 mod absence;
+pub(crate) mod alerts;
 mod audit;
 mod body;
 mod branches;
@@ -187,6 +188,12 @@ fn webhook_routes() -> OpenApiRouter<App> {
         .routes(routes!(webhooks::all, webhooks::create))
         .routes(routes!(webhooks::show, webhooks::update, webhooks::delete))
         .routes(routes!(webhooks::rotate))
+        .routes(routes!(alerts::all))
+        .routes(routes!(alerts::rules, alerts::create))
+        .routes(routes!(alerts::delete))
+        .routes(routes!(alerts::mute_rule, alerts::unmute_rule))
+        .routes(routes!(alerts::show))
+        .routes(routes!(alerts::mute, alerts::unmute))
         .routes(routes!(webhook_deliveries::log))
         .routes(routes!(webhook_deliveries::test))
         .routes(routes!(webhook_deliveries::replay))

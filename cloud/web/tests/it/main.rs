@@ -9,6 +9,7 @@ mod support;
 mod two_tenants;
 
 mod addresses;
+mod alerts;
 mod api;
 mod approval;
 mod bound;

@@ -27,14 +27,14 @@ fn packet(first: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// Connection of a device that speaks MQTT by hand, so that it can fall silent without closing anything.
-struct Device {
+pub(crate) struct Device {
     stream: TcpStream,
     id: DeviceId,
     conn: ConnId,
 }
 
 impl Device {
-    async fn connect(cloud: &TestCloud, keep_alive: u8) -> Self {
+    pub(crate) async fn connect(cloud: &TestCloud, keep_alive: u8) -> Self {
         let id = cloud.tenant.scope.device;
         let mut stream = TcpStream::connect(cloud.mqtt_addr()).await.expect("connects");
         let name = field(id.to_string().as_bytes());
@@ -59,6 +59,13 @@ impl Device {
     async fn publish(&mut self, topic: &str, payload: &[u8]) {
         let body = [field(topic.as_bytes()), payload.to_vec()].concat();
         self.stream.write_all(&packet(0x30, &body)).await.expect("writes");
+    }
+
+    /// Sends the record with this number.
+    pub(crate) async fn send(&mut self, number: u64) {
+        let record = message(number);
+        let up = encode_batch(StreamId::from_bytes([9; 16]), number, [record.as_bytes()]);
+        self.publish(&Topic::Up(self.id).to_string(), &up).await;
     }
 
     async fn ping(&mut self) {
@@ -192,16 +199,13 @@ async fn a_planned_absence_excuses_a_device_until_its_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_pings_but_sends_nothing_is_silent() {
     let cloud = start().await;
-    let scope = cloud.tenant.scope;
     let mut device = Device::connect(&cloud, 30).await;
     becomes(&cloud, "online").await;
     let silent = Duration::from_secs(3);
     // Four messages, three seconds apart, of which the last is older than three of these pauses.
     let began = clock::now();
     for n in 1..=4 {
-        let record = message(n);
-        let up = encode_batch(StreamId::from_bytes([9; 16]), n, [record.as_bytes()]);
-        device.publish(&Topic::Up(scope.device).to_string(), &up).await;
+        device.send(n).await;
         tokio::time::sleep(silent).await;
     }
     let view = becomes(&cloud, "silent").await;

@@ -14,6 +14,7 @@ use iottly_core::model::{
 };
 use iottly_core::presence::View;
 
+mod alerts;
 mod code;
 mod commands;
 mod copies;
@@ -31,6 +32,7 @@ mod tokens;
 mod waiting;
 mod webhooks;
 
+pub(crate) use alerts::*;
 pub(super) use code::*;
 pub(super) use commands::*;
 pub(crate) use copies::*;
