@@ -33,7 +33,9 @@ pub use config::{
     AgentConfig, BoardKind, BrokerAddress, Compiler, ConfigError, ProxyAddress, QueueConfig, UpdateConfig,
 };
 pub use datadir::DataDirError;
-pub use enroll::{EnrollCode, EnrollError, EnrollOptions, EnrollTrust, Screen, enroll, generalize};
+pub use enroll::{
+    EnrollCode, EnrollError, EnrollOptions, EnrollTrust, MadeIdentity, Screen, enroll, generalize,
+};
 pub use first_start::enroll_when_new;
 pub use grants::Grants;
 pub use identity::IdentityError;

@@ -46,7 +46,8 @@ impl From<SocketAddr> for BrokerAddress {
 
 impl BrokerAddress {
     /// Returns true if everything on the way to the broker is encrypted.
-    pub(crate) fn is_encrypted(&self) -> bool {
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
         self.way != Way::Plain
     }
 

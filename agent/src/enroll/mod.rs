@@ -4,6 +4,7 @@
 mod ask;
 mod board;
 mod generalize;
+mod made;
 
 use std::fs;
 use std::io;
@@ -26,6 +27,7 @@ pub(crate) use board::{facts as board_facts, of_this_board as hardware};
 
 pub use ask::Screen;
 pub use generalize::generalize;
+pub use made::MadeIdentity;
 
 /// File of the keys of an enrolment that is under way.
 pub(crate) const PENDING_FILE: &str = "enrolment.pending";

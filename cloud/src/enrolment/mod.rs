@@ -35,6 +35,9 @@ const CHALLENGES: &str = "challenges";
 /// Time after which a device with two young secrets may renew again, in seconds.
 pub const TOO_OFTEN_S: u32 = (2 * CHALLENGE_MS / 1000) as u32;
 
+/// Time after which a board that found no place to wait in may ask again, in seconds.
+pub const FULL_S: u32 = 30;
+
 /// Error of an enrolment or a renewal.
 #[derive(Debug, thiserror::Error)]
 pub enum EnrolmentError {

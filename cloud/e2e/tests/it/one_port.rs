@@ -112,13 +112,13 @@ fn a_board_reaches_a_cloud_that_nobody_configured() {
         made["project_id"].as_str().expect("an id"),
         made["device_id"].as_str().expect("an id"),
     );
-    std::fs::remove_file(format!("{out}/firmware.wasm")).ok();
+    // The board has keys of its own from the start, as an enrolled one.
     let config = std::fs::read_to_string(format!("{out}/agent.toml")).expect("a configuration");
-    std::fs::write(
-        format!("{out}/agent.toml"),
-        config.replace("firmware = \"firmware.wasm\"\n", ""),
-    )
-    .expect("written");
+    assert_eq!(config, "firmware = \"firmware.wasm\"\n");
+    std::fs::write(format!("{out}/agent.toml"), "").expect("written");
+    for file in ["identity/0", "ca.pem", "root.json"] {
+        assert_eq!(mode(Path::new(&format!("{out}/{file}"))), 0o600, "{file}");
+    }
     let mut command = Command::new(agent_program());
     command.args(["run", "--data", &out]);
     let agent = Process::start("the agent", &mut command);
@@ -138,11 +138,12 @@ fn a_board_reaches_a_cloud_that_nobody_configured() {
             ))
             .output()
             .expect("curl runs");
-        String::from_utf8_lossy(&out.stdout)
-            .contains("\"connected\"")
-            .then_some(())
+        let out = String::from_utf8_lossy(&out.stdout).into_owned();
+        out.contains("\"connected\"").then_some(out)
     };
-    wait_for("the board to connect", connected);
+    let shown = wait_for("the board to connect", connected);
+
+    assert!(!shown.contains("legacy"), "{shown}");
     agent.terminate();
 
     // The authority stays over a restart, so the board still trusts the cloud.

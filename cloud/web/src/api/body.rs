@@ -13,7 +13,7 @@ use crate::error::ApiError;
 
 /// Body that is a JSON object. The content type is ignored: the tools of the original platform send JSON as a
 /// form.
-pub(super) struct JsonObject(pub(super) Map<String, Value>);
+pub(crate) struct JsonObject(pub(crate) Map<String, Value>);
 
 impl FromRequest<App> for JsonObject {
     type Rejection = ApiError;
@@ -56,7 +56,7 @@ fn holds_nul(value: &Value) -> bool {
 }
 
 /// Body that is a JSON object, kept as the text that was sent.
-pub(super) struct JsonText(pub(super) Box<RawValue>);
+pub(crate) struct JsonText(pub(crate) Box<RawValue>);
 
 impl FromRequest<App> for JsonText {
     type Rejection = ApiError;
@@ -80,7 +80,7 @@ impl FromRequest<App> for JsonText {
 }
 
 /// Body of type `T`, whatever its content type is. A field that `T` does not have is refused by its name.
-pub(super) struct JsonBody<T>(pub(super) T);
+pub(crate) struct JsonBody<T>(pub(crate) T);
 
 impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
     type Rejection = ApiError;
@@ -95,7 +95,7 @@ impl<T: DeserializeOwned> FromRequest<App> for JsonBody<T> {
 }
 
 /// Body of type `T` that may be empty; then all fields have their defaults.
-pub(super) struct MaybeJson<T>(pub(super) T);
+pub(crate) struct MaybeJson<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeJson<T> {
     type Rejection = ApiError;
@@ -112,7 +112,7 @@ impl<T: DeserializeOwned + Default> FromRequest<App> for MaybeJson<T> {
 }
 
 /// Body of raw bytes: a component.
-pub(super) struct Bytes(pub(super) Vec<u8>);
+pub(crate) struct Bytes(pub(super) Vec<u8>);
 
 impl FromRequest<App> for Bytes {
     type Rejection = ApiError;

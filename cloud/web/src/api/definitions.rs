@@ -20,7 +20,7 @@ use iottly_core::model::{Change, Definition, DefinitionOption, Direction, Option
     tag = "message definitions",
     responses((status = 200, description = "The message definitions", body = DefinitionList))
 )]
-pub(super) async fn all(access: ProjectAccess) -> Answer<DefinitionList> {
+pub(crate) async fn all(access: ProjectAccess) -> Answer<DefinitionList> {
     let messagedefinitions = access.definitions().await?.iter().map(shape).collect();
     Ok(Spaced(DefinitionList {
         messagedefinitions,
@@ -35,7 +35,7 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<DefinitionList> {
     tag = "message definitions",
     responses((status = 200, description = "The message definition", body = OneDefinition))
 )]
-pub(super) async fn one(
+pub(crate) async fn one(
     access: ProjectAccess,
     Path((_, cmd_type)): Path<(String, String)>,
 ) -> Answer<OneDefinition> {
@@ -53,7 +53,7 @@ pub(super) async fn one(
     request_body(content = Object, description = "`{\"<type>\": {\"<key>\": {\"type\": …}}, \"metadata\": {…}}`"),
     responses((status = 200, description = "The new message definition", body = OneDefinition))
 )]
-pub(super) async fn create(access: ProjectAccess, JsonObject(body): JsonObject) -> Answer<OneDefinition> {
+pub(crate) async fn create(access: ProjectAccess, JsonObject(body): JsonObject) -> Answer<OneDefinition> {
     let definition = parse(body)?;
     definition.can_be_handled()?;
     access
@@ -72,7 +72,7 @@ pub(super) async fn create(access: ProjectAccess, JsonObject(body): JsonObject) 
     request_body(content = Object, description = "`{\"<type>\": {\"<key>\": {\"type\": …}}, \"metadata\": {…}}`"),
     responses((status = 200, description = "The changed message definition", body = OneDefinition))
 )]
-pub(super) async fn update(
+pub(crate) async fn update(
     access: ProjectAccess,
     Path((_, cmd_type)): Path<(String, String)>,
     JsonObject(body): JsonObject,
@@ -106,7 +106,7 @@ pub(super) async fn update(
     tag = "message definitions",
     responses((status = 200, description = "The message definition was deleted", body = Done))
 )]
-pub(super) async fn delete(
+pub(crate) async fn delete(
     access: ProjectAccess,
     Path((_, cmd_type)): Path<(String, String)>,
 ) -> Answer<Done> {
@@ -181,7 +181,8 @@ fn parse(mut body: Map<String, Value>) -> Result<Definition, ApiError> {
     Ok(definition.checked()?)
 }
 
-fn shape(definition: &Definition) -> Value {
+/// Returns a definition in the documented form.
+pub(crate) fn shape(definition: &Definition) -> Value {
     let (mut keys, mut format) = (Map::new(), Map::new());
     for option in &definition.options {
         let mut shown = match &option.kind {

@@ -9,6 +9,7 @@ use iottly_protocol::{DeviceId, ProjectId};
 
 use super::Answer;
 use super::body::JsonBody;
+use super::device_filter::DeviceFilter;
 use super::device_search::DeviceSearch;
 use super::dto::{
     AllProps, CreatedDevice, DeletedDevice, NewDeviceBody, OK, OneProps, Props, UpdateDeviceBody,
@@ -42,18 +43,24 @@ const ERASE_STEP: usize = 1000;
         ("tag" = Option<String>, Query, description = "Tag of the device"),
         ("deployment_group" = Option<String>, Query, format = "uuid", description = "Id of the device's deployment group"),
         ("operatingstatus" = Option<String>, Query, pattern = "^(connected|disconnected)$", description = "`connected` or `disconnected`"),
+        ("filter" = Option<String>, Query, description = "Conditions such as `group:demo offline>1h`, or a filter as JSON"),
     ),
     responses((status = 200, description = "The matching devices", body = AllProps))
 )]
-pub(super) async fn all_props(access: ProjectAccess, params: Params) -> Answer<AllProps> {
+pub(crate) async fn all_props(access: ProjectAccess, params: Params) -> Answer<AllProps> {
     let search = DeviceSearch::from_params(&params)?;
-    let devices = access
-        .devices()
-        .await?
-        .into_iter()
-        .filter(|device| search.matches(device));
+    let filter = match params.get("filter") {
+        Some(text) => Some(DeviceFilter::of(&access, text).await?),
+        None => None,
+    };
+    let devices = access.devices().await?.into_iter();
+    let mut devices: Vec<_> = devices.filter(|device| search.matches(device)).collect();
+    if let Some(filter) = filter {
+        devices = filter.select(devices).await?;
+    }
     let presence = &access.services().presence;
     let devices: Vec<Props> = devices
+        .into_iter()
         .map(|device| {
             let view = presence.view(&device);
             Props::new(device, view)
@@ -74,7 +81,7 @@ pub(super) async fn all_props(access: ProjectAccess, params: Params) -> Answer<A
     tag = "devices",
     responses((status = 200, description = "The properties of the device", body = OneProps))
 )]
-pub(super) async fn props(access: DeviceAccess) -> Answer<OneProps> {
+pub(crate) async fn props(access: DeviceAccess) -> Answer<OneProps> {
     answer(access).await
 }
 
@@ -86,7 +93,7 @@ pub(super) async fn props(access: DeviceAccess) -> Answer<OneProps> {
     request_body = UpdateDeviceBody,
     responses((status = 200, description = "The properties of the device after the change", body = OneProps))
 )]
-pub(super) async fn set_props(
+pub(crate) async fn set_props(
     access: DeviceAccess,
     JsonBody(body): JsonBody<UpdateDeviceBody>,
 ) -> Answer<OneProps> {
@@ -118,7 +125,7 @@ pub(super) async fn answer(access: DeviceAccess) -> Answer<OneProps> {
 }
 
 /// Returns the tags sorted and without repetitions.
-pub(super) fn checked_tags(tags: &[String]) -> Result<Vec<String>, ApiError> {
+pub(crate) fn checked_tags(tags: &[String]) -> Result<Vec<String>, ApiError> {
     let mut tags = tags
         .iter()
         .map(|tag| names::tag(tag))
@@ -144,7 +151,7 @@ pub(super) fn checked_tags(tags: &[String]) -> Result<Vec<String>, ApiError> {
     request_body = NewDeviceBody,
     responses((status = 200, description = "The new device with its pair code", body = CreatedDevice))
 )]
-pub(super) async fn create(
+pub(crate) async fn create(
     access: ProjectAccess,
     headers: HeaderMap,
     JsonBody(body): JsonBody<NewDeviceBody>,
@@ -201,7 +208,7 @@ fn short_code(
     tag = "devices",
     responses((status = 200, description = "The device with its new pair code", body = CreatedDevice))
 )]
-pub(super) async fn replace(access: DeviceAccess, headers: HeaderMap) -> Answer<CreatedDevice> {
+pub(crate) async fn replace(access: DeviceAccess, headers: HeaderMap) -> Answer<CreatedDevice> {
     // The code gives access to the identity, so issuing it requires the scope `admin`.
     access.project().require(Scopes::ADMIN)?;
     let (now, device, code) = (clock::now(), access.scope().device, hex_code()?);
@@ -236,7 +243,7 @@ pub(super) async fn replace(access: DeviceAccess, headers: HeaderMap) -> Answer<
     tag = "devices",
     responses((status = 200, description = "The device was deleted; `erased` is false while its data is still being erased", body = DeletedDevice))
 )]
-pub(super) async fn delete(access: DeviceAccess) -> Answer<DeletedDevice> {
+pub(crate) async fn delete(access: DeviceAccess) -> Answer<DeletedDevice> {
     let (services, device) = (access.services(), access.scope().device);
     access
         .project()

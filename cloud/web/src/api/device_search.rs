@@ -13,7 +13,7 @@ const MAX_SEARCH_BYTES: usize = 256;
 #[derive(Debug, serde::Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Search)]
-pub(super) struct DeviceSearch {
+pub(crate) struct DeviceSearch {
     /// Text that is contained in the name, the id, the MAC address or a tag; upper and lower case are the
     /// same.
     #[schema(value_type = Option<String>)]

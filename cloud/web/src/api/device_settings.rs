@@ -19,7 +19,7 @@ use iottly_core::model::Change;
     tag = "devices",
     responses((status = 200, description = "The desired and the applied settings", body = SettingsDto))
 )]
-pub(super) async fn show(access: DeviceAccess) -> Answer<SettingsDto> {
+pub(crate) async fn show(access: DeviceAccess) -> Answer<SettingsDto> {
     let state = access.services().store.device_settings(access.scope()).await?;
     let state = state.ok_or_else(|| ApiError::forbidden("device is unknown in this project"))?;
     Ok(Spaced(state.into()))
@@ -35,7 +35,7 @@ pub(super) async fn show(access: DeviceAccess) -> Answer<SettingsDto> {
     request_body = Object,
     responses((status = 200, description = "The desired and the applied settings", body = SettingsDto))
 )]
-pub(super) async fn set(access: DeviceAccess, JsonText(values): JsonText) -> Answer<SettingsDto> {
+pub(crate) async fn set(access: DeviceAccess, JsonText(values): JsonText) -> Answer<SettingsDto> {
     let bytes = values.get().len();
     if bytes > MAX_CONFIG_BYTES {
         return Err(ApiError::invalid(

@@ -37,7 +37,8 @@ use crate::error::ApiError;
     responses(
         (status = 200, description = "The place of the board, or that it has to wait", body = EnrollReply),
         (status = 403, description = "The code is not valid, or belongs to another board"),
-        (status = 429, description = "Too many requests of this address have failed, or too many boards wait"),
+        (status = 429, description = "Too many requests of this address have failed"),
+        (status = 503, description = "Too many boards wait for approval"),
     )
 )]
 pub(super) async fn enrol(
@@ -181,7 +182,7 @@ impl From<EnrolmentError> for ApiError {
                 Self::too_many("too_many_requests", error.to_string()).retry_after(enrolment::TOO_OFTEN_S)
             }
             EnrolmentError::Full => {
-                Self::too_many("too_many_requests", error.to_string()).retry_after(enrolment::TOO_OFTEN_S)
+                Self::unavailable("too_many_boards", error.to_string()).retry_after(enrolment::FULL_S)
             }
             EnrolmentError::UnknownBoard => Self::missing(error.to_string()),
             EnrolmentError::Store(error) => error.into(),

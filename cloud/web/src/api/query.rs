@@ -15,7 +15,7 @@ use iottly_filter::date;
 const MAX_PATIENCE: Duration = Duration::from_secs(25);
 
 /// Parameters of the query string. Of a repeated parameter the last value counts; unknown ones are ignored.
-pub(super) struct Params(Vec<(String, String)>);
+pub(crate) struct Params(Vec<(String, String)>);
 
 impl FromRequestParts<App> for Params {
     type Rejection = ApiError;

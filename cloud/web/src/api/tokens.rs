@@ -19,7 +19,7 @@ use iottly_core::model::{Change, Scopes, TokenId, UnixMs};
     tag = "tokens",
     responses((status = 200, description = "The tokens", body = TokenList))
 )]
-pub(super) async fn all(access: ProjectAccess) -> Answer<TokenList> {
+pub(crate) async fn all(access: ProjectAccess) -> Answer<TokenList> {
     access.require(Scopes::ADMIN)?;
     let tokens = access.services().store.tokens(access.id()).await?;
     Ok(Spaced(TokenList {
@@ -40,7 +40,7 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<TokenList> {
     request_body = NewToken,
     responses((status = 200, description = "The new token with its text, which is not shown again", body = CreatedToken))
 )]
-pub(super) async fn create(
+pub(crate) async fn create(
     access: ProjectAccess,
     JsonBody(body): JsonBody<NewToken>,
 ) -> Answer<CreatedToken> {
@@ -78,7 +78,7 @@ pub(super) async fn create(
     tag = "tokens",
     responses((status = 200, description = "The token was revoked", body = Done))
 )]
-pub(super) async fn revoke(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
+pub(crate) async fn revoke(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     access.require(Scopes::ADMIN)?;
     let id: TokenId = id
         .parse()
@@ -97,7 +97,7 @@ pub(super) async fn revoke(access: ProjectAccess, Path((_, id)): Path<(String, S
     tag = "tokens",
     responses((status = 200, description = "All logins were ended", body = Done))
 )]
-pub(super) async fn end_logins(access: ProjectAccess) -> Answer<Done> {
+pub(crate) async fn end_logins(access: ProjectAccess) -> Answer<Done> {
     access.require(Scopes::ADMIN)?;
     access.change(Change::EndLogins, clock::now()).await?;
     let ended = access.services().sessions.close_project(access.id());

@@ -21,7 +21,7 @@ use crate::error::ApiError;
     tag = "enrolment",
     responses((status = 200, description = "The boards", body = WaitingBoardList))
 )]
-pub(super) async fn all(access: ProjectAccess) -> Answer<WaitingBoardList> {
+pub(crate) async fn all(access: ProjectAccess) -> Answer<WaitingBoardList> {
     let boards = access.services().enrolment.waiting(access.id());
     Ok(Spaced(WaitingBoardList {
         boards: boards.into_iter().map(Into::into).collect(),
@@ -38,7 +38,7 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<WaitingBoardList> {
     tag = "enrolment",
     responses((status = 200, description = "The board", body = OneWaitingBoard))
 )]
-pub(super) async fn show(
+pub(crate) async fn show(
     access: ProjectAccess,
     Path((_, code)): Path<(String, String)>,
 ) -> Answer<OneWaitingBoard> {
@@ -60,7 +60,7 @@ pub(super) async fn show(
     request_body = ApprovalBody,
     responses((status = 200, description = "The new device", body = OneProps))
 )]
-pub(super) async fn approve(
+pub(crate) async fn approve(
     access: ProjectAccess,
     Path((_, code)): Path<(String, String)>,
     JsonBody(body): JsonBody<ApprovalBody>,
@@ -87,7 +87,7 @@ pub(super) async fn approve(
     tag = "enrolment",
     responses((status = 200, description = "The board was rejected", body = Done))
 )]
-pub(super) async fn reject(access: ProjectAccess, Path((_, code)): Path<(String, String)>) -> Answer<Done> {
+pub(crate) async fn reject(access: ProjectAccess, Path((_, code)): Path<(String, String)>) -> Answer<Done> {
     let enrolment = &access.services().enrolment;
     enrolment.reject(access.principal(), parsed(&code)?).await?;
     Ok(Done::answer())

@@ -31,7 +31,7 @@ const MAX_ENTRIES: usize = 500;
     ),
     responses((status = 200, description = "The attempts, newest first", body = WebhookLog))
 )]
-pub(super) async fn log(
+pub(crate) async fn log(
     access: ProjectAccess,
     Path((_, id)): Path<(String, String)>,
     params: Params,
@@ -58,7 +58,7 @@ pub(super) async fn log(
     tag = "webhooks",
     responses((status = 200, description = "The result of the attempt", body = WebhookTest))
 )]
-pub(super) async fn test(
+pub(crate) async fn test(
     access: ProjectAccess,
     Path((_, id)): Path<(String, String)>,
 ) -> Answer<WebhookTest> {
@@ -99,7 +99,7 @@ pub(super) async fn test(
     request_body = ReplayBody,
     responses((status = 200, description = "The number of deliveries that are replayed", body = Replayed))
 )]
-pub(super) async fn replay(
+pub(crate) async fn replay(
     access: ProjectAccess,
     Path((_, id)): Path<(String, String)>,
     JsonBody(body): JsonBody<ReplayBody>,

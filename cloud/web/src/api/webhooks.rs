@@ -21,12 +21,12 @@ impl From<SecretError> for ApiError {
     }
 }
 
-pub(super) fn unknown() -> ApiError {
+pub(crate) fn unknown() -> ApiError {
     ApiError::missing("project has no such webhook")
 }
 
 /// Returns the webhook that a path names, in the caller's project.
-pub(super) async fn named(access: &ProjectAccess, id: &str) -> Result<WebhookState, ApiError> {
+pub(crate) async fn named(access: &ProjectAccess, id: &str) -> Result<WebhookState, ApiError> {
     let hook: WebhookId = id.parse().map_err(|_| unknown())?;
     access
         .services()
@@ -46,7 +46,7 @@ fn shown(access: &ProjectAccess, state: WebhookState) -> Result<WebhookDto, ApiE
 }
 
 /// Applies a change and notifies the delivery worker.
-pub(super) async fn change(
+pub(crate) async fn change(
     access: &ProjectAccess,
     hook: WebhookId,
     change: Change,
@@ -65,7 +65,7 @@ pub(super) async fn change(
 }
 
 /// Requires the scope `read`: otherwise a webhook could be used to read messages.
-pub(super) fn may_read(access: &ProjectAccess) -> Result<(), ApiError> {
+pub(crate) fn may_read(access: &ProjectAccess) -> Result<(), ApiError> {
     access.require(Scopes::READ)
 }
 
@@ -76,7 +76,7 @@ pub(super) fn may_read(access: &ProjectAccess) -> Result<(), ApiError> {
     tag = "webhooks",
     responses((status = 200, description = "The webhooks", body = WebhookList))
 )]
-pub(super) async fn all(access: ProjectAccess) -> Answer<WebhookList> {
+pub(crate) async fn all(access: ProjectAccess) -> Answer<WebhookList> {
     let states = access.services().store.webhooks(access.id()).await?;
     let webhooks = states
         .into_iter()
@@ -95,7 +95,7 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<WebhookList> {
     request_body = WebhookSettings,
     responses((status = 200, description = "The new webhook with its secret", body = WebhookWithSecret))
 )]
-pub(super) async fn create(
+pub(crate) async fn create(
     access: ProjectAccess,
     JsonBody(body): JsonBody<WebhookSettings>,
 ) -> Answer<WebhookWithSecret> {
@@ -143,7 +143,7 @@ pub(super) async fn create(
     tag = "webhooks",
     responses((status = 200, description = "The webhook", body = OneWebhook))
 )]
-pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OneWebhook> {
+pub(crate) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OneWebhook> {
     let webhook = shown(&access, named(&access, &id).await?)?;
     Ok(Spaced(OneWebhook { webhook, status: OK }))
 }
@@ -159,7 +159,7 @@ pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, Str
     request_body = WebhookSettings,
     responses((status = 200, description = "The webhook after the change", body = OneWebhook))
 )]
-pub(super) async fn update(
+pub(crate) async fn update(
     access: ProjectAccess,
     Path((_, id)): Path<(String, String)>,
     JsonBody(body): JsonBody<WebhookSettings>,
@@ -184,7 +184,7 @@ pub(super) async fn update(
     tag = "webhooks",
     responses((status = 200, description = "The webhook was deleted", body = Done))
 )]
-pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
+pub(crate) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     may_read(&access)?;
     let id: WebhookId = id.parse().map_err(|_| unknown())?;
     let now = access.services().webhooks.now();
@@ -201,7 +201,7 @@ pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, S
     tag = "webhooks",
     responses((status = 200, description = "The webhook with its new secret", body = WebhookWithSecret))
 )]
-pub(super) async fn rotate(
+pub(crate) async fn rotate(
     access: ProjectAccess,
     Path((_, id)): Path<(String, String)>,
 ) -> Answer<WebhookWithSecret> {

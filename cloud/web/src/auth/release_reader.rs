@@ -29,7 +29,7 @@ impl ReleaseReader {
     /// many requests.
     ///
     /// # Errors
-    /// 404 when the project is unknown, 401 and 403 for those who may not read, 500 when the store fails.
+    /// 401 and 403 for those who may not read, 500 when the store fails.
     pub(crate) async fn of(project: ProjectId, parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         if let Some((device, secret)) = credentials::device_login(&parts.headers) {
             let scope = Scope { project, device };
@@ -38,10 +38,9 @@ impl ReleaseReader {
                 return Ok(reader);
             }
         }
-        match app.services.store.public_releases(project).await? {
-            None => return Err(ApiError::not_found()),
-            Some(true) => return Ok(Self::Everyone),
-            Some(false) => {}
+        // A project that does not exist is answered like one that the reader may not read.
+        if app.services.store.public_releases(project).await? == Some(true) {
+            return Ok(Self::Everyone);
         }
         let access = ProjectAccess::from_request_parts(parts, app).await?;
         Ok(Self::Principal(access.principal().clone()))

@@ -18,11 +18,13 @@ const ASSETS: &[(&str, &str)] = embedded![
     "tokens.css",
     "components.css",
     "icon.svg",
+    "arrival.js",
     "copy.js",
     "events.js",
     "feed.js",
     "keys.js",
     "presence.js",
+    "selection.js",
 ];
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {

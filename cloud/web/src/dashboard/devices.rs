@@ -1,18 +1,29 @@
 //! The list of a project's devices, with a filter in the address.
 
+use std::collections::HashSet;
+
 use axum::extract::Query;
-use axum::response::Response;
-use iottly_core::model::{Device, Group, UnixMs};
+use axum::http::header;
+use axum::response::{IntoResponse, Redirect, Response};
+use iottly_core::model::{Change, Device, Group, Scopes, UnixMs};
+use iottly_core::short_form::DEVICES;
 use iottly_protocol::{FirmwareReport, FirmwareState, GroupId};
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::forms::Fields;
 use super::kit::empty::{empty, nothing_matches};
+use super::kit::filter::{Chip, FilterBox, chips, filter_box};
+use super::kit::icons::{Icon, icon};
 use super::kit::presence::presence;
+use super::kit::question::{Question, question};
+use super::kit::script::script;
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::visitor::Visitor;
 use super::{copies, text};
+use crate::api::DeviceFilter;
+use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
 
@@ -25,66 +36,204 @@ pub(super) struct Asked {
     filter: Option<String>,
     /// Name of the last device of the page before.
     after: Option<String>,
+    /// `csv` for all matching devices as a file.
+    format: Option<String>,
 }
 
 pub(super) async fn list(visitor: Visitor, Query(asked): Query<Asked>) -> Response {
-    page(&visitor, &asked)
-        .await
-        .unwrap_or_else(|error| failure(&error))
+    let shown = if asked.format.as_deref() == Some("csv") {
+        file(&visitor, &asked).await
+    } else {
+        page(&visitor, &asked).await
+    };
+    shown.unwrap_or_else(|error| failure(&error))
+}
+
+/// Returns all matching devices as comma-separated values.
+async fn file(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
+    let (access, text) = (
+        &visitor.project,
+        asked.filter.as_deref().unwrap_or_default().trim(),
+    );
+    let groups = access.groups().await?;
+    let (devices, _) = filtered(access, text, access.devices().await?).await?;
+    let mut out = "id,name,group,presence,agent,tags\r\n".to_owned();
+    for device in &devices {
+        let (id, tags) = (device.scope.device.to_string(), device.tags.join(" "));
+        let fields = [
+            id.as_str(),
+            &device.name,
+            group_name(&groups, device.group),
+            if device.online { "online" } else { "offline" },
+            device.agent_version.as_deref().unwrap_or_default(),
+            tags.as_str(),
+        ];
+        out += &text::csv_line(&fields);
+    }
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
+        (
+            header::CONTENT_DISPOSITION,
+            "attachment; filename=\"devices.csv\"",
+        ),
+    ];
+    Ok((headers, out).into_response())
 }
 
 async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
     let (access, base, now) = (&visitor.project, visitor.base(), clock::now());
+    let text = asked.filter.as_deref().unwrap_or_default().trim();
     let (groups, devices) = (access.groups().await?, access.devices().await?);
-    let filter = asked.filter.as_deref().unwrap_or_default().trim().to_lowercase();
+    let counts = counts(&devices);
     let total = devices.len();
-    let matching: Vec<&Device> = devices
-        .iter()
-        .filter(|device| device.name.to_lowercase().contains(&filter))
-        .collect();
+    let (matching, json, problem) = match filtered(access, text, devices).await {
+        Ok((matching, json)) => (matching, json, None),
+        Err(error) if error.status().is_client_error() => (Vec::new(), None, Some(error)),
+        Err(error) => return Err(error),
+    };
     let start = asked.after.as_ref().map_or(0, |after| {
-        matching.partition_point(|device| device.name <= *after)
+        matching.partition_point(|device| place(device) <= after.as_str())
     });
-    let rows: Vec<&Device> = matching[start..].iter().take(ROWS).copied().collect();
+    let rows = matching
+        .get(start..(start + ROWS).min(matching.len()))
+        .unwrap_or_default();
     let shown: Vec<String> = rows
         .iter()
         .map(|device| device.scope.device.to_string())
         .collect();
+    let list = format!("{base}/devices");
+    let found = html! { b { (matching.len()) " of " (total) " devices" } };
     let content = html! {
         div.head {
             div { h1 { "Devices " span.count { (total) } } }
             div.actions {
-                a.button href="/enroll" { "Approve a board" }
+                a.button href={ (list) "?format=csv&filter=" (text::escaped(text)) } { (icon(Icon::Download)) "CSV" }
+                a.button data-kind="main" href={ (list) "/add" } { (icon(Icon::Add)) "Add devices" }
             }
         }
         (copies::panel(&copies::of(access).await?, &base))
-        section.card data-flush {
+        (filter_box(&FilterBox {
+            action: &list,
+            text,
+            placeholder: "group:demo offline>1h",
+            result: found,
+            json: json.as_deref(),
+            problem: problem.as_ref().map(ApiError::message),
+            examples: DEVICES.suggestions("").collect(),
+        }))
+        (chips(&list, text, &counts))
+        form.card data-flush method="post" action={ (list) "/move" } {
             @if total == 0 {
-                (empty("No devices yet", "A device sends messages and runs your code.", &html! {}))
+                (empty("No devices yet", "A device sends messages and runs your code. Install the agent on a board, or start simulated devices.",
+                    &html! { a.button data-kind="main" href={ (list) "/add" } { "Add devices" } }))
             } @else if matching.is_empty() {
-                (nothing_matches("device", &filter, total, &format!("{base}/devices")))
+                (nothing_matches("device", text, total, &list))
             } @else {
-                (table(&rows, &groups, &base, now))
+                @if visitor.may(Scopes::WRITE) { (bulk(&groups, text, matching.len())) }
+                (table(rows, &groups, &base, now))
+                (foot(rows, start, matching.len(), &list, text))
             }
         }
+        (script(&command_line(text), ("GET", &format!("/devices/props?filter={}", text::escaped(text)), None)))
     };
     let screen = Screen {
         section: Section::Devices,
         title: "Devices",
         crumbs: &[],
         events: Some(format!("{base}/events?devices={}", shown.join(","))),
-        scripts: &["presence.js"],
+        scripts: &["presence.js", "selection.js"],
         content,
     };
     screen.respond(visitor).await
 }
 
-fn table(rows: &[&Device], groups: &[Group], base: &str, now: UnixMs) -> Markup {
+fn command_line(text: &str) -> String {
+    if text.is_empty() {
+        "iottly device list".to_owned()
+    } else {
+        format!("iottly device list --filter '{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+/// Returns the devices that match a filter, and the filter of the API.
+async fn filtered(
+    access: &ProjectAccess,
+    text: &str,
+    devices: Vec<Device>,
+) -> Result<(Vec<Device>, Option<String>), ApiError> {
+    if text.is_empty() {
+        return Ok((devices, None));
+    }
+    let filter = DeviceFilter::of(access, text).await?;
+    let json = filter.json.clone();
+    Ok((filter.select(devices).await?, Some(json)))
+}
+
+/// Returns the place of a device in the order of the list.
+fn place(device: &Device) -> &str {
+    &device.name
+}
+
+fn counts(devices: &[Device]) -> [Chip<'static>; 5] {
+    let count = |wanted: fn(&Device) -> bool| devices.iter().filter(|device| wanted(device)).count();
+    let chip = |name, filter, count| Chip { name, filter, count };
+    let quarantined = |device: &Device| {
+        let report = device.firmware.as_ref();
+        report.is_some_and(|report| report.state == FirmwareState::Quarantined)
+    };
+    [
+        chip("All", "", devices.len()),
+        chip("online", "presence:online", count(|device| device.online)),
+        chip("offline", "presence:offline", count(|device| !device.online)),
+        chip("firmware stopped", "firmware:quarantined", count(quarantined)),
+        chip("legacy login", "legacy:true", count(|device| device.legacy)),
+    ]
+}
+
+fn bulk(groups: &[Group], text: &str, matching: usize) -> Markup {
+    html! {
+        div.bulk {
+            p { "Move the selected devices" }
+            input type="hidden" name="filter" value=(text);
+            @if matching > 1 { label.choice { input type="checkbox" name="all" value="yes"; "all " (matching) } }
+            label.sr for="to" { "Group" }
+            select #to name="group" { @for group in groups { option value=(group.id) { (group.name) } } }
+            button data-size="s" { "Move…" }
+        }
+    }
+}
+
+fn foot(rows: &[Device], start: usize, matching: usize, list: &str, text: &str) -> Markup {
+    let with = |after: Option<&str>| {
+        let filter = format!("{list}?filter={}", text::escaped(text));
+        after.map_or(filter.clone(), |after| {
+            format!("{filter}&after={}", text::escaped(after))
+        })
+    };
+    let end = start + rows.len();
+    html! {
+        div.card-foot {
+            span { (start + 1) " to " (end) " of " (matching) }
+            span.actions {
+                @if start > 0 { a.button data-size="s" href=(with(None)) { "First" } }
+                @if end < matching && let Some(last) = rows.last() {
+                    a.button data-size="s" href=(with(Some(place(last)))) rel="next" { "Next" }
+                }
+            }
+        }
+    }
+}
+
+fn table(rows: &[Device], groups: &[Group], base: &str, now: UnixMs) -> Markup {
     html! {
         table.table data-rows="link" {
             caption.sr { "Devices, sorted by name" }
-            thead { tr { th aria-sort="ascending" { "Name" } th { "Presence" } th.p2 { "Group" } th.p2 { "Firmware" } th.p3 { "Agent" } } }
+            thead { tr {
+                th.check { input type="checkbox" data-select-all aria-label="Select this page" hidden; }
+                th aria-sort="ascending" { "Name" } th { "Presence" } th.p2 { "Group" } th.p2 { "Firmware" } th.p3 { "Agent" }
+            } }
             tbody { @for device in rows { tr data-device=(device.scope.device) {
+                td.check { input type="checkbox" name="device" value=(device.scope.device) aria-label={ "Select " (device.name) }; }
                 td { a.row-link href={ (base) "/devices/" (device.scope.device) } { (device.name) } span.sub.only-phone { (group_name(groups, device.group)) } }
                 td { (presence(device, now)) }
                 td.p2.break { (group_name(groups, device.group)) }
@@ -93,6 +242,74 @@ fn table(rows: &[&Device], groups: &[Group], base: &str, now: UnixMs) -> Markup 
             } } }
         }
     }
+}
+
+/// Asks before devices are moved, and moves them once the visitor is sure.
+pub(super) async fn move_devices(visitor: Visitor, fields: Fields) -> Response {
+    moved(&visitor, &fields)
+        .await
+        .unwrap_or_else(|error| failure(&error))
+}
+
+async fn moved(visitor: &Visitor, fields: &Fields) -> Result<Response, ApiError> {
+    let (access, list) = (&visitor.project, format!("{}/devices", visitor.base()));
+    let groups = access.groups().await?;
+    let wanted = fields.get("group").unwrap_or_default();
+    let group = groups.iter().find(|group| group.id.to_string() == wanted);
+    let group = group.ok_or_else(|| ApiError::missing("deployment group is unknown in this project"))?;
+    let text = fields.get("filter").unwrap_or_default();
+    let devices = access.devices().await?;
+    let chosen: Vec<Device> = if fields.get("all") == Some("yes") {
+        filtered(access, text, devices).await?.0
+    } else {
+        let ids: HashSet<&str> = fields.all("device").collect();
+        devices
+            .into_iter()
+            .filter(|device| ids.contains(device.scope.device.to_string().as_str()))
+            .collect()
+    };
+    let ids: Vec<_> = chosen
+        .iter()
+        .filter(|device| device.group != group.id)
+        .map(|device| device.scope.device)
+        .collect();
+    if ids.is_empty() {
+        return Ok(Redirect::to(&format!("{list}?filter={}", text::escaped(text))).into_response());
+    }
+    if fields.get("sure") == Some("yes") {
+        access
+            .change(Change::MoveDevices(group.id, ids), clock::now())
+            .await?;
+        let filter = format!("group:\"{}\"", group.name);
+        return Ok(Redirect::to(&format!("{list}?filter={}", text::escaped(&filter))).into_response());
+    }
+    let mut again: Vec<_> = ["group", "filter", "all"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), fields.get(name)?.to_owned())))
+        .collect();
+    again.extend(
+        fields
+            .all("device")
+            .map(|id| ("device".to_owned(), id.to_owned())),
+    );
+    let count = ids.len();
+    let asked = Question {
+        heading: &format!("Move {count} devices to {}?", group.name),
+        text: &html! { p { "They take the release of their new group at its next deployment. Nothing is sent to them now." } },
+        action: &format!("{list}/move"),
+        fields: &again,
+        button: &format!("Move {count} devices"),
+        back: ("Back, change nothing", &list),
+    };
+    let screen = Screen {
+        section: Section::Devices,
+        title: "Move devices",
+        crumbs: &[("Devices", list.clone())],
+        events: None,
+        scripts: &[],
+        content: question(&asked),
+    };
+    screen.respond(visitor).await
 }
 
 /// Returns the state of a device's firmware.
@@ -112,9 +329,4 @@ pub(super) fn group_name(groups: &[Group], id: GroupId) -> &str {
         .iter()
         .find(|group| group.id == id)
         .map_or("–", |group| group.name.as_str())
-}
-
-/// Returns the time of an event as a part of a sentence.
-pub(super) fn since(at: UnixMs, now: UnixMs) -> Markup {
-    html! { time datetime=(text::iso(at)) { (text::ago(at, now)) " ago" } }
 }

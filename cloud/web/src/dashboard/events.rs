@@ -1,7 +1,8 @@
 //! Event stream of a page: stored messages and changes of presence. Each page has one stream.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
@@ -9,6 +10,7 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
+use iottly_filter::{Budget, Filter};
 use iottly_protocol::{DeviceId, ProjectId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -25,14 +27,20 @@ use crate::error::ApiError;
 use crate::sessions::{Holder, Login, Session};
 use iottly_cloud::clock;
 use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers, Watch};
+use iottly_core::history;
 use iottly_core::model::{Cursor, Device, MessageId, Scope, StoredMessage};
 use iottly_core::presence::View;
-use iottly_store::{HistoryStore, ScanBounds};
+use iottly_core::short_form::MESSAGES;
+use iottly_store::{HistoryStore, ScanBounds, Store};
 
 /// Maximum number of missed messages that are replayed after a reconnect; older ones are counted as skipped.
 const REPLAY: usize = 200;
 /// Maximum number of devices whose presence is sent when a page connects: as many as a page lists.
 const MAX_DEVICES: usize = 100;
+/// Maximum number of names that a stream remembers.
+const MAX_NAMES: usize = 1000;
+/// Maximum number of steps for which a filter examines one message.
+const MAX_STEPS: u64 = 100_000;
 /// Interval of the keep-alive comments on an idle stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Interval at which a stream checks the token or user of its login. A login that ends in this process ends its
@@ -46,6 +54,8 @@ pub(super) struct Wanted {
     device: Option<String>,
     /// Ids of devices that the page shows, separated by commas: their presence is sent at once.
     devices: Option<String>,
+    /// Filter of the messages, in the short form or as JSON.
+    filter: Option<String>,
     /// Id of the latest message that the page shows.
     after: Option<String>,
 }
@@ -79,6 +89,7 @@ async fn open(
     last: Option<String>,
 ) -> Result<Response, ApiError> {
     let after = last.or(wanted.after);
+    let filter = wanted.filter.as_deref().map(message_filter).transpose()?;
     let (project, store) = (visitor.project.id(), app.services.store.clone());
     let place = visitor.session.stream();
     let place =
@@ -121,6 +132,9 @@ async fn open(
         ready,
         live,
         newest,
+        filter,
+        names: HashMap::new(),
+        store,
         _place: place,
     };
     let end = Box::pin(ended(app, visitor.session, project));
@@ -172,6 +186,11 @@ struct Feed {
     _place: OwnedSemaphorePermit,
     /// Cursor of the latest message that was sent; older ones were replayed already.
     newest: Option<Cursor>,
+    /// Filter of the messages; none for all.
+    filter: Option<Filter>,
+    /// Names of devices whose messages were sent, at most [`MAX_NAMES`].
+    names: HashMap<DeviceId, String>,
+    store: Arc<dyn Store>,
 }
 
 impl Feed {
@@ -185,7 +204,7 @@ impl Feed {
                     return Some((Ok(event), (feed, end)));
                 }
                 tokio::select! {
-                    event = feed.live.recv() => feed.take(event)?,
+                    event = feed.live.recv() => feed.take(event).await?,
                     () = &mut end => return None,
                 }
             }
@@ -193,7 +212,7 @@ impl Feed {
     }
 
     /// Queues an event for the page; returns `None` for the last one.
-    fn take(&mut self, event: LiveEvent) -> Option<()> {
+    async fn take(&mut self, event: LiveEvent) -> Option<()> {
         match event {
             LiveEvent::Ended => return None,
             LiveEvent::Lagged(skipped) => self
@@ -213,11 +232,45 @@ impl Feed {
                 if self.newest.is_some_and(|newest| cursor <= newest) {
                     return Some(());
                 }
-                self.ready.push_back(message_event(&message));
+                if self.wants(&message) {
+                    let name = self.name(message.scope).await;
+                    self.ready.push_back(message_event(&message, name.as_deref()));
+                }
             }
         }
         Some(())
     }
+
+    /// Returns true if a message matches the filter. One that cannot be decided within its steps is not shown.
+    fn wants(&self, message: &StoredMessage) -> bool {
+        let Some(filter) = &self.filter else { return true };
+        let mut budget = Budget::steps(MAX_STEPS);
+        filter
+            .matches(&history::document(message), &mut budget)
+            .unwrap_or(false)
+    }
+
+    /// Returns the name of a device.
+    async fn name(&mut self, scope: Scope) -> Option<String> {
+        if let Some(name) = self.names.get(&scope.device) {
+            return Some(name.clone());
+        }
+        let device = self.store.device(scope).await.ok().flatten()?;
+        if self.names.len() >= MAX_NAMES {
+            self.names.clear();
+        }
+        self.names.insert(scope.device, device.name.clone());
+        Some(device.name)
+    }
+}
+
+/// Reads a filter over messages.
+fn message_filter(text: &str) -> Result<Filter, ApiError> {
+    let invalid = |reason: String| ApiError::invalid("invalid_filter", reason);
+    let json = MESSAGES
+        .translate(text)
+        .map_err(|error| invalid(error.to_string()))?;
+    history::filter(&json).map_err(|error| invalid(error.to_string()))
 }
 
 /// Queues the messages newer than `after`, oldest first, and returns the cursor of the newest.
@@ -246,13 +299,14 @@ async fn replay(
         missed.truncate(REPLAY);
         ready.push_back(event_of("skipped", &json!({ "count": null })));
     }
-    ready.extend(missed.iter().rev().map(message_event));
+    ready.extend(missed.iter().rev().map(|message| message_event(message, None)));
     Ok(newest)
 }
 
-fn message_event(message: &StoredMessage) -> Event {
+fn message_event(message: &StoredMessage, name: Option<&str>) -> Event {
     let data = json!({
         "device": message.scope.device,
+        "name": name,
         "at": message.timestamp,
         "iso": text::iso(message.timestamp),
         "clock": text::clock(message.timestamp),

@@ -5,9 +5,11 @@
 //! browser has an HttpOnly cookie for the login.
 
 mod account;
+mod add;
 mod assets;
 mod audit;
 mod copies;
+mod definitions;
 mod device;
 mod devices;
 mod enroll;
@@ -22,9 +24,12 @@ mod overview;
 mod person;
 mod provider;
 mod shell;
+mod stream;
 mod text;
 mod theme;
+mod tokens;
 mod visitor;
+mod webhooks;
 
 use axum::Router;
 use axum::middleware;
@@ -74,13 +79,30 @@ pub(crate) fn pages() -> Router<App> {
 fn screens() -> Router<App> {
     Router::new()
         .route("/devices", get(devices::list))
+        .route("/devices/move", post(devices::move_devices))
+        .route("/devices/add", get(add::show).post(add::create))
+        .route("/devices/waiting", get(add::waiting))
         .route("/devices/{device}", get(device::live::show))
         .route("/devices/{device}/commands", get(device::commands::show))
         .route("/devices/{device}/command", post(device::commands::send))
         .route("/devices/{device}/logs", get(device::logs::show))
         .route("/devices/{device}/history", get(device::history::show))
-        .route("/devices/{device}/settings", get(device::settings::show))
+        .route(
+            "/devices/{device}/settings",
+            get(device::settings::show).post(device::settings::act),
+        )
         .route("/devices/{device}/keep", post(copies::keep))
+        .route("/definitions", get(definitions::list).post(definitions::create))
+        .route("/definitions/new", get(definitions::new))
+        .route(
+            "/definitions/{type}",
+            get(definitions::show).post(definitions::update),
+        )
+        .route("/stream", get(stream::show))
+        .route("/webhooks", get(webhooks::list).post(webhooks::create))
+        .route("/webhooks/{webhook}", get(webhooks::show).post(webhooks::act))
+        .route("/tokens", get(tokens::list).post(tokens::create))
+        .route("/tokens/{token}/revoke", post(tokens::revoke))
         .route("/audit", get(audit::of_project))
 }
 

@@ -138,7 +138,7 @@ async fn strangers_fill_neither_the_list_nor_the_database() {
     let full = cloud
         .request("POST", "/v1.0/enroll", &[], &request(None, 33))
         .await;
-    assert!(full.error(429).contains("too many boards wait"), "{}", full.text);
+    assert!(full.error(503).contains("too many boards wait"), "{}", full.text);
     let log = cloud
         .services
         .store

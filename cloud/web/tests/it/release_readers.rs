@@ -47,8 +47,44 @@ async fn releases_are_for_the_projects_devices_tokens_and_members() {
         .error(401);
     let token = format!("Authorization: Bearer {}", other.token);
     read(&cloud, &[&token]).await.error(403);
+
+    // A project that does not exist is answered like one that is not theirs.
     let nowhere = format!("/repo/{}/metadata/timestamp.json", project_id());
-    cloud.request("GET", &nowhere, &[&token], b"").await.error(404);
+    let ask = async |headers: &[&str]| cloud.request("GET", &nowhere, headers, b"").await;
+    for headers in [&[] as &[&str], &[&login(ids[0], SECRET)], &[&token]] {
+        let theirs = match headers {
+            [header] if *header == token => read(&cloud, headers).await,
+            _ => read(&cloud, &[]).await,
+        };
+        let unknown = ask(headers).await;
+        assert_eq!(unknown.status, theirs.status, "{headers:?}");
+        assert_eq!(
+            unknown.error(unknown.status),
+            theirs.error(theirs.status),
+            "{headers:?}"
+        );
+    }
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_token_of_a_group_reads_no_releases_because_they_are_the_projects() {
+    let cloud = cloud().await;
+    let (group, _) = group(&cloud, 1).await;
+    save(&cloud, "0123456789").await;
+    act(&cloud, &group, "flashfw", "").await.ok();
+    let body = format!(r#"{{"name": "bound", "scopes": ["read", "deploy"], "deployment_group": "{group}"}}"#);
+    let made = cloud.post(&format!("{PROJECT}/tokens"), &body).await.ok();
+    let bound = format!(
+        "Authorization: Bearer {}",
+        made["token"].as_str().expect("a token")
+    );
+    read(&cloud, &[&bound]).await.error(403);
+    for path in ["targets/any", "metadata/1.root.json", "metadata/none.json"] {
+        let path = format!("/repo/<project id>/{path}");
+        cloud.request("GET", &path, &[&bound], b"").await.error(403);
+    }
+    read(&cloud, &[&cloud.bearer()]).await.ok();
     cloud.shutdown().await;
 }
 

@@ -33,35 +33,35 @@ mod waiting;
 mod webhooks;
 
 pub(crate) use alerts::*;
-pub(super) use code::*;
-pub(super) use commands::*;
+pub(crate) use code::*;
+pub(crate) use commands::*;
 pub(crate) use copies::*;
-pub(super) use definitions::*;
-pub(super) use devices::*;
-pub(super) use enrolment::*;
-pub(super) use groups::*;
-pub(super) use leases::*;
-pub(super) use messages::*;
-pub(super) use people::*;
+pub(crate) use definitions::*;
+pub(crate) use devices::*;
+pub(crate) use enrolment::*;
+pub(crate) use groups::*;
+pub(crate) use leases::*;
+pub(crate) use messages::*;
+pub(crate) use people::*;
 pub(crate) use presence::*;
-pub(super) use projects::*;
-pub(super) use rollouts::*;
-pub(super) use tokens::*;
-pub(super) use waiting::*;
-pub(super) use webhooks::*;
+pub(crate) use projects::*;
+pub(crate) use rollouts::*;
+pub(crate) use tokens::*;
+pub(crate) use waiting::*;
+pub(crate) use webhooks::*;
 
 /// Status in the body of every successful response.
-pub(super) const OK: u16 = 200;
+pub(crate) const OK: u16 = 200;
 
 /// Result of a change without content.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Done {
+pub(crate) struct Done {
     /// HTTP status: always 200.
     status: u16,
 }
 
 impl Done {
-    pub(super) fn answer() -> Spaced<Self> {
+    pub(crate) fn answer() -> Spaced<Self> {
         Spaced(Self { status: OK })
     }
 }
@@ -73,6 +73,13 @@ pub(crate) struct Date {
     #[serde(rename = "$date")]
     #[schema(value_type = i64)]
     millis: UnixMs,
+}
+
+impl Date {
+    /// Returns the time.
+    pub(crate) fn at(self) -> UnixMs {
+        self.millis
+    }
 }
 
 impl From<UnixMs> for Date {
@@ -160,7 +167,7 @@ pub(crate) fn operating_status(online: bool) -> &'static str {
 
 /// Properties of a device.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Props {
+pub(crate) struct Props {
     /// Id of the device.
     #[serde(rename = "ID")]
     #[schema(value_type = String, format = "uuid")]
@@ -217,7 +224,7 @@ impl Props {
 
 /// Deployment group.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct GroupDto {
+pub(crate) struct GroupDto {
     /// Id of the group.
     #[schema(value_type = String, format = "uuid")]
     id: GroupId,
@@ -265,7 +272,7 @@ impl From<Group> for GroupDto {
 
 /// Command with its status and result, as a whole response.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct CommandDto {
+pub(crate) struct CommandDto {
     /// HTTP status: always 200.
     status: u16,
     /// The command.
@@ -284,7 +291,7 @@ impl From<CommandRecord> for CommandDto {
 
 /// Command with its status and result.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct CommandEntry {
+pub(crate) struct CommandEntry {
     /// Id of the command.
     #[schema(value_type = String, format = "uuid")]
     id: CommandId,
@@ -336,7 +343,7 @@ impl From<CommandRecord> for CommandEntry {
 
 /// Line of a device's log.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct LogDto {
+pub(crate) struct LogDto {
     /// `trace`, `debug`, `info`, `warn` or `error`.
     #[schema(value_type = String)]
     level: Level,

@@ -2,11 +2,12 @@
 
 use axum::extract::{Path, Query};
 use axum::response::Response;
+use iottly_core::short_form::MESSAGES;
 use maud::html;
 use serde::Deserialize;
 
 use super::super::kit::empty::empty;
-use super::super::kit::icons::{Icon, icon};
+use super::super::kit::filter::{FilterBox, filter_box};
 use super::super::kit::script::script;
 use super::super::kit::stream::message;
 use super::super::layout::failure;
@@ -17,7 +18,7 @@ use crate::api;
 use crate::error::ApiError;
 
 /// Number of messages of a page.
-const MESSAGES: usize = 100;
+const MESSAGES_SHOWN: usize = 100;
 
 /// What a page shows.
 #[derive(Deserialize)]
@@ -38,44 +39,44 @@ pub(in super::super) async fn show(
 
 async fn page(visitor: &Visitor, id: &str, asked: &Asked) -> Result<Response, ApiError> {
     let access = visitor.device(id).await?;
-    let filter = asked
-        .filter
-        .as_deref()
-        .map(str::trim)
-        .filter(|filter| !filter.is_empty());
+    let text = asked.filter.as_deref().unwrap_or_default().trim();
+    let (json, problem) = match MESSAGES.translate(text) {
+        Ok(json) => (Some(json).filter(|_| !text.is_empty()), None),
+        Err(error) => (None, Some(error.to_string())),
+    };
     let wanted = api::Page {
-        limit: MESSAGES,
-        filter,
+        limit: MESSAGES_SHOWN,
+        filter: json.as_deref(),
         before: asked.before.as_deref(),
     };
-    let (messages, next, problem) = match api::page(access.services(), access.scope(), &wanted).await {
-        Ok(found) => (found.messages, found.next, None),
-        Err(error) if error.status().is_client_error() => (Vec::new(), None, Some(error)),
-        Err(error) => return Err(error),
+    let (messages, next, problem) = match (
+        problem,
+        api::page(access.services(), access.scope(), &wanted).await,
+    ) {
+        (Some(problem), _) => (Vec::new(), None, Some(problem)),
+        (None, Ok(found)) => (found.messages, found.next, None),
+        (None, Err(error)) if error.status().is_client_error() => {
+            (Vec::new(), None, Some(error.message().to_owned()))
+        }
+        (None, Err(error)) => return Err(error),
     };
     let id = access.scope().device;
     let own = format!("{}/devices/{id}/history", visitor.base());
-    let more = next.map(|next| {
-        let filter = filter.map(|filter| format!("&filter={}", text::escaped(filter)));
-        format!("{own}?before={next}{}", filter.unwrap_or_default())
-    });
+    let more = next.map(|next| format!("{own}?before={next}&filter={}", text::escaped(text)));
     let content = html! {
-        form.filter role="search" action=(own) {
-            div.filter-box {
-                (icon(Icon::Filter))
-                label.sr for="f" { "Filter" }
-                input #f name="filter" value=(filter.unwrap_or_default()) placeholder=r#"{"payload.temperature": {"$gt": 30}}"# autocomplete="off" spellcheck="false"
-                    aria-invalid=[problem.as_ref().map(|_| "true")] aria-describedby="f-note";
-                button data-kind="plain" { "Apply" }
-            }
-            p.filter-note #f-note {
-                @match &problem { Some(error) => span.problem role="alert" { (error.message()) }, None => span { b { (messages.len()) " messages" } } }
-            }
-        }
+        (filter_box(&FilterBox {
+            action: &own,
+            text,
+            placeholder: "temperature>30 at>2026-11-26",
+            result: html! { b { (messages.len()) " messages" @if more.is_some() { ", and older ones" } } },
+            json: json.as_deref(),
+            problem: problem.as_deref(),
+            examples: MESSAGES.suggestions("").collect(),
+        }))
         section.card data-flush {
-            @if messages.is_empty() {
-                (empty("No messages", if filter.is_some() { "No stored message matches the filter." } else { "The device has sent nothing yet." },
-                    &html! { @if filter.is_some() { a.button href=(own) { "Show all messages" } } }))
+            @if messages.is_empty() && problem.is_none() && more.is_none() {
+                @if text.is_empty() { (empty("No messages", "The device has sent nothing yet.", &html! {})) }
+                @else { (empty("No message matches", "None of the stored messages of this device matches the filter.", &html! { a.button href=(own) { "Show all messages" } })) }
             } @else {
                 ol.stream { @for stored in &messages { (message(stored, None)) } }
             }

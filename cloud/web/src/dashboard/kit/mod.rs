@@ -3,6 +3,7 @@
 
 pub(super) mod empty;
 pub(super) mod figure;
+pub(super) mod filter;
 pub(super) mod icons;
 pub(super) mod notice;
 pub(super) mod presence;

@@ -1,0 +1,333 @@
+//! The short form of filters, such as `group:demo temperature>30 offline>1h`, and its translation to the filter
+//! language of the API. Pure.
+//!
+//! A space means "and", the word `or` separates alternatives, and `-` before a condition negates it. A text that
+//! begins with `{` is a filter of the API already and stays as it is.
+
+mod devices;
+mod terms;
+mod value;
+
+use serde_json::{Map, Value, json};
+
+pub use devices::{DEVICES, DeviceFacts, document as device_document};
+
+use terms::{Term, Words};
+use value::Kind;
+
+/// Maximum length of a short form, in bytes.
+pub const MAX_BYTES: usize = 2048;
+/// Maximum number of conditions in a short form.
+pub const MAX_TERMS: usize = 32;
+
+/// Fields that a short form may name.
+#[derive(Debug)]
+pub struct Language {
+    fields: &'static [Field],
+    /// Path that a lone word is searched in; none if a lone word is no condition.
+    word: Option<&'static str>,
+    /// True if other names than those of the fields are paths in the document.
+    open: bool,
+}
+
+/// A field of a language.
+#[derive(Debug)]
+struct Field {
+    name: &'static str,
+    path: &'static str,
+    kind: Kind,
+    /// Example of a condition, for suggestions.
+    example: &'static str,
+}
+
+/// Fields of stored messages; other names are paths in the payload.
+pub static MESSAGES: Language = Language {
+    fields: &[
+        Field {
+            name: "type",
+            path: "type",
+            kind: Kind::Text,
+            example: "type:userdefined",
+        },
+        Field {
+            name: "channel",
+            path: "channel",
+            kind: Kind::Text,
+            example: "channel:alarms",
+        },
+        Field {
+            name: "at",
+            path: "timestamp",
+            kind: Kind::Time,
+            example: "at>2026-11-26T14:00",
+        },
+        Field {
+            name: "timestamp",
+            path: "timestamp",
+            kind: Kind::Time,
+            example: "timestamp<2026-11-27",
+        },
+    ],
+    word: None,
+    open: true,
+};
+
+/// Reason for which a text is no short form.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ShortFormError {
+    /// The text is longer than [`MAX_BYTES`].
+    #[error("the filter is longer than {MAX_BYTES} bytes")]
+    TooLong,
+    /// The text has more than [`MAX_TERMS`] conditions.
+    #[error("the filter has more than {MAX_TERMS} conditions")]
+    TooMany,
+    /// A quotation mark has no end.
+    #[error("the text after {0} has no closing quotation mark")]
+    Unclosed(String),
+    /// A condition has no value or no name.
+    #[error("{0:?} is no condition; a condition is a name, one of : = != > >= < <=, and a value")]
+    Incomplete(String),
+    /// The word `or` or the sign `-` stands without a condition.
+    #[error("{0:?} stands without a condition")]
+    Dangling(String),
+    /// The language has no such field.
+    #[error("{name:?} is no field here; the fields are {known}")]
+    UnknownField {
+        /// Name of the condition.
+        name: String,
+        /// Fields of the language.
+        known: String,
+    },
+    /// The value does not fit the field.
+    #[error("{value:?} is not {expected} for {name}")]
+    Value {
+        /// Name of the condition.
+        name: String,
+        /// Value of the condition.
+        value: String,
+        /// Kind of value that the field takes, with an example.
+        expected: &'static str,
+    },
+}
+
+impl Language {
+    /// Translates a text to a filter of the API, as JSON text. An empty text is the filter `{}`.
+    ///
+    /// # Errors
+    /// If the text is no short form of the language.
+    pub fn translate(&self, text: &str) -> Result<String, ShortFormError> {
+        if text.len() > MAX_BYTES {
+            return Err(ShortFormError::TooLong);
+        }
+        if text.trim_start().starts_with('{') {
+            return Ok(text.to_owned());
+        }
+        let mut alternatives = vec![Vec::new()];
+        let mut count = 0;
+        for word in Words::of(text) {
+            let word = word?;
+            if word.is_or() {
+                let last = alternatives.last().expect("there is always one");
+                if last.is_empty() {
+                    return Err(ShortFormError::Dangling("or".to_owned()));
+                }
+                alternatives.push(Vec::new());
+                continue;
+            }
+            count += 1;
+            if count > MAX_TERMS {
+                return Err(ShortFormError::TooMany);
+            }
+            let condition = self.condition(&Term::parse(&word)?)?;
+            alternatives
+                .last_mut()
+                .expect("there is always one")
+                .push(condition);
+        }
+        if alternatives.len() > 1 && alternatives.last().is_some_and(Vec::is_empty) {
+            return Err(ShortFormError::Dangling("or".to_owned()));
+        }
+        let mut all: Vec<Value> = alternatives.into_iter().map(joined).collect();
+        let filter = if all.len() == 1 {
+            all.remove(0)
+        } else {
+            json!({ "$or": all })
+        };
+        Ok(filter.to_string())
+    }
+
+    /// Returns examples of conditions whose field begins with a text, for suggestions.
+    pub fn suggestions(&self, begun: &str) -> impl Iterator<Item = &'static str> {
+        self.fields
+            .iter()
+            .filter(move |field| field.name.starts_with(begun))
+            .map(|field| field.example)
+    }
+
+    fn condition(&self, term: &Term) -> Result<Value, ShortFormError> {
+        let (path, test) = match &term.name {
+            None => {
+                let path = self
+                    .word
+                    .ok_or_else(|| ShortFormError::Incomplete(term.value.text.clone()))?;
+                (path, value::contains(&term.value.text))
+            }
+            Some(name) => {
+                let (path, kind) = self.field(name)?;
+                (path, value::test(name, kind, term.operator, &term.value)?)
+            }
+        };
+        let mut condition = Map::new();
+        if term.negated && test.is_object() {
+            condition.insert(path.to_owned(), json!({ "$not": test }));
+        } else if term.negated {
+            condition.insert(path.to_owned(), json!({ "$ne": test }));
+        } else {
+            condition.insert(path.to_owned(), test);
+        }
+        Ok(Value::Object(condition))
+    }
+
+    fn field<'a>(&'a self, name: &'a str) -> Result<(&'a str, Kind), ShortFormError> {
+        if let Some(field) = self.fields.iter().find(|field| field.name == name) {
+            return Ok((field.path, field.kind));
+        }
+        // A name with a dollar sign would be an operator of the filter language.
+        if self.open && !name.starts_with('$') {
+            return Ok((name, Kind::Any));
+        }
+        let known: Vec<_> = self.fields.iter().map(|field| field.name).collect();
+        Err(ShortFormError::UnknownField {
+            name: name.to_owned(),
+            known: known.join(", "),
+        })
+    }
+}
+
+/// Joins the conditions of an alternative: in one object if each path occurs once.
+fn joined(conditions: Vec<Value>) -> Value {
+    let mut together = Map::new();
+    let distinct = conditions.iter().filter_map(Value::as_object).all(|condition| {
+        condition
+            .iter()
+            .all(|(path, test)| together.insert(path.clone(), test.clone()).is_none())
+    });
+    if distinct {
+        Value::Object(together)
+    } else {
+        json!({ "$and": conditions })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(text: &str) -> Value {
+        serde_json::from_str(text).expect("JSON")
+    }
+
+    fn devices(text: &str) -> String {
+        DEVICES.translate(text).expect("a short form")
+    }
+
+    #[test]
+    fn conditions_become_a_filter() {
+        for (text, filter) in [
+            ("", "{}"),
+            ("  group:demo ", r#"{"group":"demo"}"#),
+            ("group:demo,field", r#"{"group":{"$in":["demo","field"]}}"#),
+            ("group!=demo", r#"{"group":{"$ne":"demo"}}"#),
+            ("-group:demo", r#"{"group":{"$ne":"demo"}}"#),
+            ("offline>1h", r#"{"offline":{"$gt":3600000}}"#),
+            ("offline>=90", r#"{"offline":{"$gte":90000}}"#),
+            (r#"group:"two words""#, r#"{"group":"two words"}"#),
+            (
+                "tag:attic presence:online",
+                r#"{"tags":"attic","presence":"online"}"#,
+            ),
+            ("name:cold-*", r#"{"name":{"$regex":"^cold\\-.*$"}}"#),
+            ("legacy:true", r#"{"legacy":true}"#),
+            ("porch", r#"{"name":{"$options":"i","$regex":"porch"}}"#),
+            (
+                "offline>1h offline<2d",
+                r#"{"$and":[{"offline":{"$gt":3600000}},{"offline":{"$lt":172800000}}]}"#,
+            ),
+            (
+                "group:a or group:b tag:c",
+                r#"{"$or":[{"group":"a"},{"group":"b","tags":"c"}]}"#,
+            ),
+            (r#"{"group": "demo"}"#, r#"{"group": "demo"}"#),
+        ] {
+            assert_eq!(json(&devices(text)), json(filter), "{text}");
+        }
+    }
+
+    #[test]
+    fn paths_of_payloads_are_fields_of_messages() {
+        for (text, filter) in [
+            ("temperature>-15", r#"{"temperature":{"$gt":-15}}"#),
+            ("temperature>=1.5", r#"{"temperature":{"$gte":1.5}}"#),
+            ("door:open", r#"{"door":"open"}"#),
+            ("door:null", r#"{"door":null}"#),
+            ("a.b:7,true", r#"{"a.b":{"$in":[7,true]}}"#),
+            (
+                "at>2026-11-26",
+                r#"{"timestamp":{"$gt":{"$date":1795651200000}}}"#,
+            ),
+        ] {
+            let found = MESSAGES.translate(text).expect("a short form");
+            assert_eq!(json(&found), json(filter), "{text}");
+        }
+        for text in [
+            "temperature>-15",
+            "door:*x* or at>2026-11-26",
+            "-door:open a:1,2",
+            r#"x:"a\"b""#,
+        ] {
+            let filter = MESSAGES.translate(text).expect("a short form");
+            crate::history::filter(&filter).unwrap_or_else(|error| panic!("{text}: {filter}: {error}"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_condition_is_named() {
+        for (text, reason) in [
+            ("temp>30", "\"temp\" is no field here; the fields are name,"),
+            ("group:", "\"group:\" is no condition"),
+            (":x", "\":x\" is no condition"),
+            ("or group:a", "\"or\" stands without a condition"),
+            ("group:a or", "\"or\" stands without a condition"),
+            ("-", "\"-\" stands without a condition"),
+            (
+                "offline>soon",
+                "\"soon\" is not a duration such as 30s, 5m, 2h or 1d for offline",
+            ),
+            (r#"group:"a"#, "no closing quotation mark"),
+            ("legacy:maybe", "\"maybe\" is not true or false"),
+            ("group>a,b", "a list"),
+        ] {
+            let error = DEVICES.translate(text).expect_err(text).to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+        assert!(MESSAGES.translate("$where:1").is_err());
+        assert!(MESSAGES.translate("word").is_err());
+        let many = "group:a ".repeat(MAX_TERMS + 1);
+        assert_eq!(DEVICES.translate(&many), Err(ShortFormError::TooMany));
+        assert_eq!(
+            DEVICES.translate(&"a".repeat(MAX_BYTES + 1)),
+            Err(ShortFormError::TooLong)
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_filter_or_refused(text in "\\PC{0,60}") {
+            if let Ok(filter) = MESSAGES.translate(&text) && !text.trim_start().starts_with('{') {
+                let value: Value = serde_json::from_str(&filter).expect("JSON");
+                proptest::prop_assert!(value.is_object());
+            }
+            let _ = DEVICES.translate(&text);
+        }
+    }
+}

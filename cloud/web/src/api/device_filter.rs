@@ -1,0 +1,79 @@
+//! Devices selected by a filter: the short form, or the filter language of histories.
+
+use std::collections::HashMap;
+
+use iottly_cloud::clock;
+use iottly_core::model::{Device, UnixMs};
+use iottly_core::short_form::{DEVICES, DeviceFacts, device_document};
+use iottly_filter::{Budget, Filter, Undecided};
+use iottly_protocol::GroupId;
+use tokio::sync::Semaphore;
+
+use crate::auth::ProjectAccess;
+use crate::error::ApiError;
+
+/// Maximum number of steps for which a filter examines the devices of a project: about a fifth of a second.
+const MAX_STEPS: u64 = 20_000_000;
+/// Number of filters that are evaluated at the same time; others wait, so that requests keep a processor.
+static TURNS: Semaphore = Semaphore::const_new(1);
+
+/// A valid filter over the devices of a project.
+pub(crate) struct DeviceFilter {
+    /// The filter as JSON text of the filter language.
+    pub(crate) json: String,
+    filter: Filter,
+    groups: HashMap<GroupId, String>,
+    now: UnixMs,
+}
+
+impl DeviceFilter {
+    /// Reads a filter.
+    ///
+    /// # Errors
+    /// 400 with the reason when the text is no filter, 500 when the store fails.
+    pub(crate) async fn of(access: &ProjectAccess, text: &str) -> Result<Self, ApiError> {
+        let invalid = |reason: String| ApiError::invalid("invalid_filter", reason);
+        let json = DEVICES
+            .translate(text)
+            .map_err(|error| invalid(error.to_string()))?;
+        let filter = Filter::parse(&json).map_err(|error| invalid(error.to_string()))?;
+        let groups = access.groups().await?.into_iter();
+        Ok(Self {
+            json,
+            filter,
+            groups: groups.map(|group| (group.id, group.name)).collect(),
+            now: clock::now(),
+        })
+    }
+
+    /// Returns the devices that match, in their order.
+    ///
+    /// # Errors
+    /// 400 when the filter needs too many steps for that many devices.
+    pub(crate) async fn select(self, devices: Vec<Device>) -> Result<Vec<Device>, ApiError> {
+        let turn = TURNS.acquire().await.expect("the semaphore is never closed");
+        let selected = tokio::task::spawn_blocking(move || {
+            let mut budget = Budget::steps(MAX_STEPS);
+            let mut selected = Vec::new();
+            for device in devices {
+                if self.matches(&device, &mut budget)? {
+                    selected.push(device);
+                }
+            }
+            Ok(selected)
+        });
+        let selected = selected.await.expect("evaluation does not panic");
+        drop(turn);
+        selected.map_err(|error: Undecided| {
+            ApiError::invalid("invalid_filter", format!("the filter was stopped: {error}"))
+        })
+    }
+
+    fn matches(&self, device: &Device, budget: &mut Budget<'_>) -> Result<bool, Undecided> {
+        let facts = DeviceFacts {
+            group: self.groups.get(&device.group).map_or("", String::as_str),
+            now: self.now,
+        };
+        self.filter.matches(&device_document(device, facts), budget)
+    }
+}

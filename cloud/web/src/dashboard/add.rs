@@ -1,0 +1,177 @@
+//! The way in for devices: a line to paste on a board, or the approval of a board that waits.
+
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use iottly_cloud::enrolment::ShownBoard;
+use iottly_core::model::Scopes;
+use maud::{Markup, html};
+
+use super::forms::Fields;
+use super::kit::empty::empty;
+use super::kit::notice::{Tone, notice};
+use super::kit::script::{script, snippet};
+use super::layout::failure;
+use super::shell::{Screen, Section};
+use super::visitor::Visitor;
+use super::{copies, text};
+use crate::api::body::JsonBody;
+use crate::api::device as rest;
+use crate::api::dto::{CreatedDevice, NewDeviceBody};
+use crate::error::ApiError;
+
+/// Shows both ways to add a device.
+pub(super) async fn show(visitor: Visitor) -> Response {
+    page(&visitor, None).await.unwrap_or_else(|error| failure(&error))
+}
+
+async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response, ApiError> {
+    let access = &visitor.project;
+    let (groups, boards) = (
+        access.groups().await?,
+        access.services().enrolment.waiting(access.id()),
+    );
+    let base = visitor.base();
+    let content = html! {
+        div.head { div { h1 { "Add devices" } p.lede { "Paste one line on the board, or let the board show a code and approve it here." } } }
+        @if let Some(problem) = problem { (notice(Tone::Bad, &html! { (problem.message()) })) }
+        @if !visitor.may(Scopes::WRITE) { (notice(Tone::Warn, &html! { "This login may not add devices. An owner of the organisation can grant it." })) }
+        div.ways {
+            form.card.way method="post" action={ (base) "/devices/add" } {
+                h2 { "Install on a board" }
+                div.field { label for="name" { "Name" } input #name name="name" required maxlength="128" placeholder="porch"; }
+                div.field { label for="group" { "Group" } select #group name="group" { @for group in &groups { option value=(group.id) { (group.name) } } } }
+                div.actions { button data-kind="main" { "Get the line" } }
+            }
+            (approval(&boards))
+        }
+        section.card.stack { h2 { "No board at hand?" }
+            p { "Virtual devices run the same agent on this machine." }
+            (snippet("iottly demo"))
+        }
+        (script("iottly device enroll --name porch", ("POST", "/device", Some(r#"{"name":"porch"}"#))))
+    };
+    screen(visitor, "Add devices", None, content).await
+}
+
+async fn screen(
+    visitor: &Visitor,
+    title: &str,
+    events: Option<String>,
+    content: Markup,
+) -> Result<Response, ApiError> {
+    let screen = Screen {
+        section: Section::Devices,
+        title,
+        crumbs: &[("Devices", format!("{}/devices", visitor.base()))],
+        events,
+        scripts: &["presence.js", "arrival.js"],
+        content,
+    };
+    screen.respond(visitor).await
+}
+
+fn approval(boards: &[ShownBoard]) -> Markup {
+    html! {
+        section.card.way aria-labelledby="approve" {
+            h2 #approve { "Approve a board that waits" }
+            p.soft { "A board started with " code { "iottly-agent enroll --url" } " shows a code of eight digits and letters." }
+            form.actions method="get" action="/enroll" {
+                label.sr for="code" { "Code on the board's screen" }
+                input #code name="code" placeholder="7K3M-9PQX" autocomplete="off" autocapitalize="characters" spellcheck="false" required;
+                button { "Continue" }
+            }
+            (waiting_table(boards))
+        }
+    }
+}
+
+fn waiting_table(boards: &[ShownBoard]) -> Markup {
+    html! {
+        @if !boards.is_empty() {
+            table.table data-fold {
+                thead { tr { th { "Code" } th { "Board" } th.p2 { "Asks from" } th { span.sr { "Action" } } } }
+                tbody { @for shown in boards { @let board = shown.request.board(); tr {
+                    td { b.mono { (shown.code) } }
+                    td { span.break { (board.name.as_deref().unwrap_or("without a name")) } span.sub.break { (board.profile) " · " (board.mac.as_deref().unwrap_or("no MAC address")) } }
+                    td.p2 { code { (shown.from) } }
+                    td { span.actions { a.button data-size="s" href={ "/enroll?code=" (shown.code) } { "Compare…" } } }
+                } } }
+            }
+        }
+    }
+}
+
+/// Lists the boards that wait for approval, and copies of devices that wait for a choice.
+pub(super) async fn waiting(visitor: Visitor) -> Response {
+    let shown = async {
+        let access = &visitor.project;
+        let boards = access.services().enrolment.waiting(access.id());
+        let copies = copies::of(access).await?;
+        let content = html! {
+            div.head { div { h1 { "Waiting" } p.lede { "Boards that ask to become devices, and boards that log in as one device." } } }
+            @if boards.is_empty() && copies.is_empty() {
+                section.card data-flush { (empty("No board waits", "A board that was started with an enrolment key, or with a code, appears here.", &html! {
+                    a.button href={ (visitor.base()) "/devices/add" } { "Add devices" }
+                })) }
+            }
+            @if !boards.is_empty() { section.card data-flush { (waiting_table(&boards)) } }
+            (copies::panel(&copies, &visitor.base()))
+            (script("iottly device waiting", ("GET", "/waiting", None)))
+        };
+        screen(&visitor, "Waiting", None, content).await
+    };
+    shown.await.unwrap_or_else(|error| failure(&error))
+}
+
+/// Creates the device of the form and shows the line for its board.
+pub(super) async fn create(visitor: Visitor, headers: HeaderMap, fields: Fields) -> Response {
+    let made = async {
+        let group = fields.get("group").map(str::parse).transpose();
+        let body = NewDeviceBody {
+            name: fields.get("name").unwrap_or_default().trim().to_owned(),
+            deployment_group: group.map_err(|_| ApiError::invalid("invalid_form", "group is not an id"))?,
+        };
+        match rest::create(visitor.project.clone(), headers, JsonBody(body)).await {
+            Ok(made) => line_page(&visitor, &made.0).await,
+            Err(error) if error.status().is_client_error() => {
+                let status = error.status();
+                Ok((status, page(&visitor, Some(&error)).await?).into_response())
+            }
+            Err(error) => Err(error),
+        }
+    };
+    made.await.unwrap_or_else(|error| failure(&error))
+}
+
+async fn line_page(visitor: &Visitor, made: &CreatedDevice) -> Result<Response, ApiError> {
+    let (base, id) = (visitor.base(), made.id);
+    let content = html! {
+        div.head { div { h1 { "Add " (made.name) } p.lede { "The line works once, until " (text::iso(made.expires.at())) "." } } }
+        device-arrival.card.stack data-device=(id) {
+            @match &made.url {
+                Some(url) => {
+                    p.label { "Paste this on the board" }
+                    (snippet(&format!("sudo iottly-agent enroll '{url}' && sudo systemctl restart iottly-agent")))
+                }
+                None => (notice(Tone::Warn, &html! { "This cloud has no TLS, so boards cannot enrol. Start it with " code { "iottly serve" } "; the demo's own devices need no line." })),
+            }
+            @if let Some(code) = &made.short_code {
+                p { "Or type the code " b.mono { (code) } " on the board, within ten minutes: " code { "iottly-agent enroll --pair-code " (code) } }
+            }
+            ol.steps {
+                li data-state="done" { "The device is created" }
+                li data-state="now" data-step="online" { span { "Waiting for its board" } " " span.presence data-presence=(id) data-state="offline" { span.word { "offline" } } }
+                li data-step="message" { span { "First message" } " " span.clockwork data-seconds role="status" {} }
+            }
+            div.actions { a.button href={ (base) "/devices/" (id) } { "Open the device" } }
+        }
+        (script(&format!("iottly device show {id}"), ("GET", &format!("/device/{id}/props"), None)))
+    };
+    screen(
+        visitor,
+        &made.name,
+        Some(format!("{base}/events?device={id}")),
+        content,
+    )
+    .await
+}

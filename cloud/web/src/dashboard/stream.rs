@@ -1,0 +1,80 @@
+//! The live messages of all devices of a project, with a filter.
+
+use axum::extract::Query;
+use axum::response::Response;
+use iottly_core::short_form::MESSAGES;
+use maud::html;
+use serde::Deserialize;
+
+use super::kit::filter::{FilterBox, filter_box};
+use super::kit::icons::{Icon, icon};
+use super::kit::script::script;
+use super::layout::failure;
+use super::shell::{Screen, Section};
+use super::text;
+use super::visitor::Visitor;
+use crate::error::ApiError;
+
+/// What the page shows.
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    filter: Option<String>,
+}
+
+pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Response {
+    page(&visitor, &asked)
+        .await
+        .unwrap_or_else(|error| failure(&error))
+}
+
+async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
+    let base = visitor.base();
+    let text = asked.filter.as_deref().unwrap_or_default().trim();
+    let (json, problem) = match text {
+        "" => (None, None),
+        text => match MESSAGES
+            .translate(text)
+            .map(|json| (iottly_core::history::filter(&json), json))
+        {
+            Ok((Ok(_), json)) => (Some(json), None),
+            Ok((Err(error), _)) => (None, Some(error.to_string())),
+            Err(error) => (None, Some(error.to_string())),
+        },
+    };
+    let own = format!("{base}/stream");
+    let content = html! {
+        div.head { div { h1 { "Stream" } p.lede { "Messages of all devices as they are stored. A device's history has the older ones." } } }
+        (filter_box(&FilterBox {
+            action: &own,
+            text,
+            placeholder: "temperature>-15 or door:open",
+            result: html! { @if json.is_some() { b { "Messages that match" } } @else { b { "All messages" } } },
+            json: json.as_deref(),
+            problem: problem.as_deref(),
+            examples: MESSAGES.suggestions("").collect(),
+        }))
+        live-feed.card data-flush {
+            div.card-head {
+                span.actions { button type="button" data-size="s" data-pause aria-pressed="false" hidden { (icon(Icon::Pause)) "Pause " kbd { "p" } } }
+                span.soft.small data-counts role="status" {}
+            }
+            ol.stream data-with="device" aria-label="Messages of all devices" {}
+            div.empty { p { "Messages appear here as devices send them. Without JavaScript, a device's history shows them after a reload." } }
+            div.card-foot { span data-skipped role="status" {} span { "Newest first, times in UTC" } }
+        }
+        (script("iottly tail", ("GET", "/events", None)))
+    };
+    let events = match &json {
+        Some(_) => format!("{base}/events?filter={}", text::escaped(text)),
+        None => format!("{base}/events"),
+    };
+    let screen = Screen {
+        section: Section::Stream,
+        title: "Stream",
+        crumbs: &[],
+        events: problem.is_none().then_some(events),
+        scripts: &["feed.js"],
+        content,
+    };
+    screen.respond(visitor).await
+}
