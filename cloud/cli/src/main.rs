@@ -8,6 +8,7 @@ mod call;
 mod check;
 mod cloud_builder;
 mod cmd;
+mod code;
 mod compiled;
 mod demo;
 mod dev;
@@ -99,6 +100,8 @@ enum Command {
     Key(release::KeyOptions),
     /// Creates releases and directs devices to run them
     Release(release::ReleaseOptions),
+    /// Reads, checks and saves the code of a branch
+    Code(code::Options),
     /// Builds the firmware in a folder and saves it as the next revision of a branch
     Push(push::Options),
     /// Deploys branches to deployment groups
@@ -177,6 +180,7 @@ fn main() -> ExitCode {
         Command::Whoami(options) => exit::report(whoami::run(&options)),
         Command::Completions { shell } => exit::report(completions(shell)),
         Command::EnrolmentKey(options) => exit::report(enrolment_key::run(&options)),
+        Command::Code(options) => exit::report(code::run(&options)),
         Command::Lease(options) => exit::report(lease::run(&options)),
         Command::Token(options) => exit::report(token::run(&options)),
         Command::Audit(options) => exit::report(audit::run(&options)),

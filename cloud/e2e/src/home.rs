@@ -13,6 +13,8 @@ pub struct CloudHome {
     /// Folder with the cloud's data and its devices' folders.
     pub dir: TempDir,
     data: PathBuf,
+    /// Address of a PostgreSQL database in place of a file in the folder.
+    server: Option<String>,
     http: u16,
     mqtt: u16,
 }
@@ -34,6 +36,7 @@ impl CloudHome {
         let dir = tempfile::tempdir().expect("folder");
         Self {
             data: dir.path().join("cloud"),
+            server: None,
             dir,
             http: free_port(),
             mqtt: free_port(),
@@ -42,6 +45,17 @@ impl CloudHome {
 
     fn data(&self) -> PathBuf {
         self.data.clone()
+    }
+
+    /// Sets a PostgreSQL database for the next commands; without one the database is a file in the data folder.
+    pub fn on_server(&mut self, url: Option<String>) {
+        self.server = url;
+    }
+
+    /// Returns the options of the database.
+    fn server(&self) -> Vec<&str> {
+        let url = self.server.as_deref();
+        url.map_or_else(Vec::new, |url| vec!["--database-url", url])
     }
 
     /// Sets another data folder for the next start, as if the cloud had moved to another machine with the same address.
@@ -103,6 +117,7 @@ impl CloudHome {
         command
             .args(["serve", "--json", "--http", &http, "--mqtt", &mqtt, "--data"])
             .arg(self.data())
+            .args(self.server())
             .args(args);
         kind(&mut command);
         let process = Process::start_until_ready("the cloud", &mut command).0;
@@ -143,7 +158,7 @@ impl CloudHome {
             "--out",
             &out,
         ];
-        let (code, stdout, stderr) = iottly(&[&args[..], more].concat(), "");
+        let (code, stdout, stderr) = iottly(&[&args[..], &self.server(), more].concat(), "");
         assert_eq!(code, Some(0), "{stderr}");
         let made: Value = serde_json::from_str(&stdout).expect("json");
         secrets::remember_device(&path);

@@ -85,10 +85,11 @@ impl Presences {
         self.known(scope, now).boots.hello(seen, now_ms)
     }
 
-    /// Returns the presence of devices whose postponed change is due.
-    pub(super) fn due(&mut self, now: Instant) -> Vec<(Scope, bool)> {
+    /// Returns the presence of devices whose postponed change is due, at most `most` of them.
+    pub(super) fn due(&mut self, now: Instant, most: usize) -> Vec<(Scope, bool)> {
         let mut due = Vec::new();
-        while let Some(&(at, scope)) = self.late.first()
+        while due.len() < most
+            && let Some(&(at, scope)) = self.late.first()
             && at <= now
         {
             self.late.pop_first();
@@ -196,12 +197,12 @@ mod tests {
             now += Duration::from_millis(50);
             written.extend(presences.handle(scope(1), up(), now));
             written.extend(presences.handle(scope(1), Event::Disconnected, now));
-            written.extend(presences.due(now).into_iter().map(|(_, online)| online));
+            written.extend(presences.due(now, 9).into_iter().map(|(_, online)| online));
         }
         written.extend(presences.handle(scope(1), up(), now));
         assert!((10..=14).contains(&written.len()), "{written:?}");
         while let Some(at) = presences.next_due() {
-            written.extend(presences.due(at).into_iter().map(|(_, online)| online));
+            written.extend(presences.due(at, 9).into_iter().map(|(_, online)| online));
         }
         assert!(
             written.windows(2).all(|pair| pair[0] != pair[1]) && written.last() == Some(&true),

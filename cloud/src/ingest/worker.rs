@@ -19,7 +19,7 @@ use super::actor::IngestParts;
 use super::commit::Committer;
 use super::notice::Notices;
 use super::presences::Presences;
-use super::queue::{Job, Queue, What};
+use super::queue::{Job, OWN_STATEMENTS, Queue, What};
 use super::resend::Resends;
 use crate::broker::Broker;
 use crate::clock;
@@ -39,6 +39,8 @@ use iottly_store::Store;
 
 /// Maximum number of records per transaction, unless a single publish holds more.
 const GROUP_ROWS: usize = 1000;
+/// Maximum number of changes of devices per transaction: a fleet that comes or goes at once must not delay a command.
+const GROUP_DEVICES: usize = GROUP_ROWS / OWN_STATEMENTS;
 /// Maximum bytes of publishes per transaction, unless a single publish is larger.
 const GROUP_BYTES: usize = 4 << 20;
 /// Number of jobs of separately committed devices (see [`Committer`]) between two groups of all other jobs.
@@ -245,9 +247,9 @@ impl Worker {
 
     /// Commits waiting jobs, as many as fit in one transaction. Returns false when none waited.
     async fn round(&mut self) -> bool {
-        let (mut group, mut rows, mut bytes) = (Group::default(), 0, 0);
+        let (mut group, mut bytes) = (Group::default(), 0);
         let (now, at) = (Instant::now(), self.time.received());
-        for (scope, online) in self.presences.due(now) {
+        for (scope, online) in self.presences.due(now, GROUP_DEVICES) {
             group.writes.push(Write::Device {
                 scope,
                 at,
@@ -256,6 +258,7 @@ impl Worker {
                 agent_version: None,
             });
         }
+        let mut rows = OWN_STATEMENTS * group.writes.len();
         while rows < GROUP_ROWS && bytes < GROUP_BYTES {
             let Some(job) = self.late.take_due(now).or_else(|| self.queue.pop()) else {
                 break;
@@ -397,7 +400,7 @@ impl Worker {
             if !self.broker.is_connected(scope.device).await {
                 self.presence(scope, Event::Disconnected, at, &mut group);
             }
-            if group.writes.len() >= GROUP_ROWS {
+            if group.writes.len() >= GROUP_DEVICES {
                 self.commit(std::mem::take(&mut group)).await;
             }
         }

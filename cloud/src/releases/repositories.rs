@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use iottly_protocol::ProjectId;
 use iottly_protocol::release::{Directive, Release};
-use iottly_protocol::tuf::Instant;
+use iottly_protocol::tuf::{Instant, Root};
 
 use crate::key_places::KeyPlaces;
 
@@ -224,6 +224,15 @@ impl ReleaseRepositories {
             }
         })?;
         Ok(names)
+    }
+
+    /// Returns the newest root of a project. Creates the project's keys and repository, unless they exist.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written.
+    pub fn current_root(&self, project: ProjectId, now: Instant) -> Result<Root, ReleaseError> {
+        self.ensure(project, now)?;
+        self.repository(project).root()
     }
 
     /// Returns the release that would be published, without publishing it.

@@ -63,7 +63,7 @@ impl Rollouts {
     }
 
     /// Returns the component of this name; an error if its code failed to build recently.
-    async fn known(&self, project: ProjectId, name: &str) -> Result<Option<Vec<u8>>, FlashError> {
+    pub(super) async fn known(&self, project: ProjectId, name: &str) -> Result<Option<Vec<u8>>, FlashError> {
         if let Some(reason) = self.work.failure(project, name) {
             return Err(FlashError::Code(reason));
         }
@@ -142,7 +142,7 @@ impl Rollouts {
     }
 }
 
-fn within_bounds(built: Vec<u8>) -> Result<Vec<u8>, BuildFailure> {
+pub(super) fn within_bounds(built: Vec<u8>) -> Result<Vec<u8>, BuildFailure> {
     if built.len() <= MAX_COMPONENT_BYTES {
         return Ok(built);
     }
@@ -162,7 +162,7 @@ pub(super) fn sha256(content: &[u8]) -> String {
 
 /// Returns the code with its snippets in the order in which a firmware is assembled, without handlers whose
 /// command was removed.
-fn in_order(mut code: BranchCode) -> BranchCode {
+pub(super) fn in_order(mut code: BranchCode) -> BranchCode {
     code.snippets.retain(|snippet| !snippet.name.starts_with('_'));
     code.snippets
         .sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));

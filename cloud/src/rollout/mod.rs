@@ -7,6 +7,7 @@
 
 mod builder;
 mod builds;
+mod check;
 mod component;
 mod executor;
 mod files;
@@ -19,6 +20,7 @@ mod upkeep;
 mod watch;
 
 pub use builder::{Build, BuildFailure, Builder, Capabilities};
+pub use check::BuiltCode;
 pub use executor::StepError;
 pub use flash_request::{FlashError, FlashRequest, Flashed};
 pub use steady_clock::SteadyClock;
@@ -27,7 +29,7 @@ pub use watch::Watched;
 use std::sync::Arc;
 
 use iottly_protocol::ProjectId;
-use iottly_protocol::tuf::Instant;
+use iottly_protocol::tuf::{Instant, Root};
 use tokio::sync::Notify;
 
 use crate::broker::Broker;
@@ -119,6 +121,15 @@ impl Rollouts {
             std::fs::read_to_string(&path).map_err(|error| ReleaseError::file(&path, error))
         })
         .await
+    }
+
+    /// Returns the newest root of a project's releases, with the keys that it names.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written.
+    pub async fn current_root(&self, project: ProjectId) -> Result<Root, ReleaseError> {
+        self.with_repositories(move |repositories, now| repositories.current_root(project, now))
+            .await
     }
 
     /// Creates a project's keys and repository, unless they exist.

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Rollouts;
 use iottly_core::model::{Rollout, RolloutId};
-use iottly_core::rollout::mark;
+use iottly_core::rollout::{Places, mark};
 use iottly_store::StoreError;
 
 /// Number of events that a slow reader may lag behind; then it reads the rows without them.
@@ -57,6 +57,8 @@ pub struct Watched {
     pub rollout: Rollout,
     /// Mark of the progress of the rollout and its devices.
     pub mark: String,
+    /// Numbers of its devices at each place.
+    pub places: Places,
 }
 
 impl Rollouts {
@@ -99,7 +101,11 @@ impl Rollouts {
         };
         let members = self.store.rollout_members(project, &rollout).await?;
         let mark = mark(&rollout, &members);
-        Ok(Some(Watched { rollout, mark }))
+        Ok(Some(Watched {
+            rollout,
+            mark,
+            places: Places::of(&members),
+        }))
     }
 }
 

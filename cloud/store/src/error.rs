@@ -35,6 +35,14 @@ pub enum StoreError {
     /// The state of the thing does not allow the operation.
     #[error("{0}")]
     Refused(String),
+    /// An edit is based on another text than the present one.
+    #[error("{what} {name:?} was changed by someone else since this edit began")]
+    Stale {
+        /// Kind of thing.
+        what: &'static str,
+        /// Name of the thing.
+        name: String,
+    },
     /// A limit is reached.
     #[error("{what} have reached their limit of {max}")]
     Full {

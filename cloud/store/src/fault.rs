@@ -25,6 +25,7 @@ impl StoreError {
             | Self::Exists { .. }
             | Self::Missing { .. }
             | Self::Refused(_)
+            | Self::Stale { .. }
             | Self::Full { .. }
             | Self::TooOften { .. } => Fault::Rows,
         }

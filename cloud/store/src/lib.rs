@@ -10,6 +10,7 @@ mod changes;
 mod code;
 mod commands;
 mod devices;
+mod drafts;
 mod enrolment;
 mod erasure;
 mod error;
@@ -47,6 +48,7 @@ pub use changes::ChangeStore;
 pub use code::CodeStore;
 pub use commands::{CommandQuery, CommandRoom, CommandStore, OpenTotals, PAGE_COMMANDS, Submitted};
 pub use devices::{DeviceStore, NewDevice};
+pub use drafts::DraftStore;
 pub use enrolment::{Enrolment, EnrolmentStore, Grant, NewSecret};
 pub use erasure::ErasureStore;
 pub use error::{Result, StoreError};
@@ -80,6 +82,7 @@ pub trait Store:
     + ErasureStore
     + CommandStore
     + CodeStore
+    + DraftStore
     + ReleaseStore
     + RolloutStore
     + LeaseStore

@@ -155,6 +155,16 @@ impl ApiError {
         self.status
     }
 
+    /// Returns true if an edit was refused because it is based on an older text.
+    pub(crate) fn is_stale(&self) -> bool {
+        self.code == "stale"
+    }
+
+    /// Returns true if a `firmware.toml` is at fault.
+    pub(crate) fn is_manifest(&self) -> bool {
+        self.code == "invalid_manifest"
+    }
+
     /// Returns the message for people.
     #[must_use]
     pub fn message(&self) -> &str {
@@ -200,6 +210,7 @@ impl From<StoreError> for ApiError {
             StoreError::Exists { .. } => Self::new(StatusCode::CONFLICT, "exists", error.to_string()),
             StoreError::Missing { .. } => Self::missing(error.to_string()),
             StoreError::Refused(_) => Self::new(StatusCode::CONFLICT, "refused", error.to_string()),
+            StoreError::Stale { .. } => Self::new(StatusCode::CONFLICT, "stale", error.to_string()),
             StoreError::Full { .. } => Self::new(StatusCode::CONFLICT, "limit_reached", error.to_string()),
             StoreError::TooOften { .. } => Self::too_many("too_many_changes", error.to_string()),
             _ => Self::internal(&error),

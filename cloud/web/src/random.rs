@@ -1,6 +1,7 @@
 //! Random secrets and codes as text.
 
 use iottly_cloud::random;
+use iottly_protocol::Secret;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -10,9 +11,10 @@ pub(crate) fn secret() -> Result<String, getrandom::Error> {
 }
 
 /// Returns 16 random bytes as 32 hex digits.
-pub(crate) fn hex_code() -> Result<String, getrandom::Error> {
+pub(crate) fn hex_code() -> Result<Secret, getrandom::Error> {
     let bytes: [u8; 16] = random::bytes()?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(text.into())
 }
 
 /// Returns the bytes, read as a big-endian number, with at least `width` base62 digits.

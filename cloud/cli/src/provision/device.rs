@@ -90,7 +90,7 @@ impl Board<'_> {
             name: self.name.to_owned(),
             group: None,
             secret: SecretHash::NONE,
-            code: code.to_string(),
+            code: code.to_string().into(),
             expires: now + PAIR_CODE_MS,
         };
         store.change(project, &by, change, now).await?;

@@ -2,12 +2,18 @@
 //! diffs.
 
 mod diff;
+mod file;
 mod handlers;
 mod manifest;
+mod problem;
+mod three_way;
 
 pub use diff::{CodeDiff, Difference, ManifestDiff, SnippetDiff, diff};
+pub use file::{CodeFile, MANIFEST_FILE, version};
 pub use handlers::{HandlerChange, adapt, complete, fresh};
 pub use manifest::{ManifestRefused, check_manifest};
+pub use problem::{Problem, problem};
+pub use three_way::{Side, compare, merge};
 
 use crate::model::BranchCode;
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use iottly_protocol::enroll::DeviceKey;
 use iottly_protocol::release::LeaseId;
 use iottly_protocol::tuf::Instant;
-use iottly_protocol::{DeviceId, GroupId};
+use iottly_protocol::{DeviceId, GroupId, Secret};
 use serde_json::value::RawValue;
 
 use super::{
@@ -54,7 +54,7 @@ pub enum Change {
         /// Hash of the broker secret.
         secret: SecretHash,
         /// Pair code: 32 hex digits.
-        code: String,
+        code: Secret,
         /// Expiry of the pair code.
         expires: UnixMs,
     },
@@ -63,7 +63,7 @@ pub enum Change {
         /// Device id.
         device: DeviceId,
         /// Pair code: 32 hex digits.
-        code: String,
+        code: Secret,
         /// Expiry of the pair code.
         expires: UnixMs,
     },
@@ -140,6 +140,8 @@ pub enum Change {
         branch: String,
         /// Text that [`check_manifest`](crate::code::check_manifest) accepts.
         manifest: Option<String>,
+        /// Version of the text that the edit is based on; none to write over whatever there is.
+        base: Option<String>,
     },
     /// Removes a handler that no command calls.
     DeleteSnippet(String, SnippetId),
@@ -409,7 +411,7 @@ impl Change {
             Self::SaveSnippets(branch, edits) => {
                 entry("branch.save", branch, &format!("{} snippets", edits.len()))
             }
-            Self::SaveManifest { branch, manifest } => entry(
+            Self::SaveManifest { branch, manifest, .. } => entry(
                 "branch.save_manifest",
                 branch,
                 &manifest

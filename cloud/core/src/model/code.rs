@@ -110,4 +110,6 @@ pub struct SnippetEdit {
     pub code: Option<String>,
     /// New description; none keeps the old.
     pub description: Option<String>,
+    /// Version of the code that the edit is based on; none to write over whatever there is.
+    pub base: Option<String>,
 }

@@ -18,6 +18,7 @@ mod code_room;
 mod copies;
 mod definition;
 mod device_settings;
+mod draft;
 mod enrolment;
 mod ids;
 mod lease;
@@ -45,6 +46,7 @@ pub use definition::{
     Definition, DefinitionOption, Direction, InvalidDefinition, MAX_DEFINITIONS, OptionKind, normalised,
 };
 pub use device_settings::{AcknowledgedSettings, SettingsState};
+pub use draft::{DRAFT_KEPT_MS, Draft, MAX_DRAFTS, MAX_PROJECT_DRAFT_BYTES};
 pub use enrolment::{Approval, DeviceIdentity, EnrolmentKey, MAX_ENROLMENT_KEYS, NewEnrolmentKey};
 pub use ids::{
     AlertId, AlertRuleId, EnrolmentKeyId, OrganizationId, RolloutId, SnippetId, TokenId, UserId, WebhookId,

@@ -8,9 +8,11 @@ mod mark;
 mod plan;
 mod preflight;
 mod steer;
+mod summary;
 
 pub use decide::{Decision, decide, seconds};
 pub use mark::mark;
 pub use plan::{DeviceProgress, Evidence, Member, Plan, Step, plan, rank};
 pub use preflight::{Preflight, preflight};
 pub use steer::{BY_OWNER, Steered, abandon, steer};
+pub use summary::{Place, Places, place};

@@ -11,21 +11,21 @@ use tempfile::TempDir;
 use crate::webdriver::{Browser, is_installed};
 
 /// A demo, and the text that it prints.
-struct Demo {
+pub(crate) struct Demo {
     process: Process,
     printed: String,
     _folder: TempDir,
 }
 
 impl Demo {
-    fn start() -> Self {
+    pub(crate) fn start(devices: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let out = folder.path().join("printed");
         let mut command = Command::new(program());
         command.args([
             "demo",
             "--devices",
-            "1",
+            &devices.to_string(),
             "--http",
             "127.0.0.1:0",
             "--mqtt",
@@ -48,7 +48,7 @@ impl Demo {
     }
 
     /// Returns the rest of the line that begins with a word.
-    fn says(&self, word: &str) -> &str {
+    pub(crate) fn says(&self, word: &str) -> &str {
         let line = self
             .printed
             .lines()
@@ -57,12 +57,17 @@ impl Demo {
             .trim()
     }
 
+    /// Ends the demo.
+    pub(crate) fn end(self) {
+        self.process.terminate();
+    }
+
     /// Returns the one-time link.
     fn link(&self) -> &str {
         self.says("Dashboard")
     }
 
-    fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         self.says("REST API").trim_end_matches("/v1.0")
     }
 }
@@ -74,7 +79,7 @@ fn a_person_logs_in_sends_a_command_and_sees_the_answer() {
         eprintln!("not tried: chromium and chromedriver are not installed");
         return;
     }
-    let demo = Demo::start();
+    let demo = Demo::start(1);
     for javascript in [false, true] {
         let browser = Browser::start(javascript);
         let name = if javascript { "with" } else { "without" };

@@ -110,7 +110,7 @@ fn a_board_waits_while_no_place_is_free_to_wait_for_approval_and_comes_back() {
         let (status, answer) = site.api.post("/enroll", &waiting_board(code, number));
         assert_eq!(status, 200, "{number}: {answer}");
     }
-    // One more is told how long to wait.
+    // One more is refused, with the time to wait.
     let (_, host) = site.api.url.split_once("://").expect("an address");
     let body = waiting_board(code, WAITING).to_string();
     let mut stream = TcpStream::connect(host).expect("connected");

@@ -3,6 +3,7 @@
 mod api;
 mod approval;
 mod browser;
+mod browser_build;
 mod clocks;
 mod clones;
 #[path = "../../../store/tests/it/cluster.rs"]

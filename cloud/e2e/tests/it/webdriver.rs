@@ -124,6 +124,12 @@ impl Browser {
         found[ELEMENT].as_str().map(|id| Element(id.to_owned()))
     }
 
+    /// Returns the element that has the focus.
+    pub(crate) fn focused(&self) -> Element {
+        let found = self.get("/element/active");
+        Element(found[ELEMENT].as_str().expect("an element").to_owned())
+    }
+
     pub(crate) fn click(&self, element: &Element) {
         self.post(&format!("/element/{}/click", element.0), &json!({}));
     }

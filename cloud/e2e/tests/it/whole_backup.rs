@@ -10,6 +10,8 @@ use iottly_e2e::{
 };
 use serde_json::{Value, json};
 
+use crate::cluster;
+
 const COUNTER: &str = r"
 let n = 0;
 function loop() {
@@ -73,6 +75,11 @@ fn deploy(api: &Api, folder: &Path, group: &str, script: &str) {
     assert_eq!(code, Some(0), "{out}{errors}");
 }
 
+/// Returns the options of a database.
+fn server(url: Option<&str>) -> Vec<&str> {
+    url.map_or_else(Vec::new, |url| vec!["--database-url", url])
+}
+
 fn count(history: &[Value], key: &str) -> usize {
     history
         .iter()
@@ -83,8 +90,30 @@ fn count(history: &[Value], key: &str) -> usize {
 #[test]
 fn a_whole_cloud_moves_to_an_empty_machine_and_its_board_goes_on() {
     let _turn = beside_others();
+    moves(None);
+}
+
+#[test]
+fn a_whole_cloud_on_postgresql_moves_to_an_empty_machine_and_an_empty_database() {
+    let _turn = beside_others();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let databases =
+        runtime.block_on(async { Some([cluster::database().await?, cluster::database().await?]) });
+    if let Some(databases) = databases {
+        moves(Some(databases));
+    }
+}
+
+/// Backs up a cloud that runs, loses its machine, and restores it. `databases` are the addresses of the old and of the new
+/// one; without them both are files.
+fn moves(databases: Option<[String; 2]>) {
     secrets::remember(PASSPHRASE);
+    let [old_database, new_database] = databases.map_or([None, None], |both| both.map(Some));
     let mut home = CloudHome::new();
+    home.on_server(old_database.clone());
     let listen = format!("127.0.0.1:{}", free_port());
     let args = ["--listen", &listen, "--webhook-allow", "127.0.0.0/8"];
     let cloud: Process = home.start_with(&args);
@@ -127,18 +156,13 @@ fn a_whole_cloud_moves_to_an_empty_machine_and_its_board_goes_on() {
     std::fs::write(&phrase, format!("{PASSPHRASE}\n")).expect("a passphrase");
     let old = folder.join("cloud");
     let backup = |file: &Path| {
-        iottly(
-            &[
-                "backup",
-                "--all",
-                text(file),
-                "--data",
-                text(&old),
-                "--passphrase-file",
-                text(&phrase),
-            ],
-            "",
-        )
+        let words = ["backup", "--all", text(file), "--data", text(&old)];
+        let words = [
+            &words[..],
+            &server(old_database.as_deref()),
+            &["--passphrase-file", text(&phrase)],
+        ];
+        iottly(&words.concat(), "")
     };
     let (code, _, errors) = backup(&file);
     assert_eq!(code, Some(0), "{errors}");
@@ -156,17 +180,13 @@ fn a_whole_cloud_moves_to_an_empty_machine_and_its_board_goes_on() {
 
     let new = folder.join("new machine");
     let restore = |file: &Path, phrase: &Path| {
-        iottly(
-            &[
-                "restore",
-                text(file),
-                "--data",
-                text(&new),
-                "--passphrase-file",
-                text(phrase),
-            ],
-            "",
-        )
+        let words = ["restore", text(file), "--data", text(&new)];
+        let words = [
+            &words[..],
+            &server(new_database.as_deref()),
+            &["--passphrase-file", text(phrase)],
+        ];
+        iottly(&words.concat(), "")
     };
     refuses_what_is_not_whole(&bytes, &folder, &phrase, &restore);
     let (code, _, errors) = restore(&file, &phrase);
@@ -175,6 +195,7 @@ fn a_whole_cloud_moves_to_an_empty_machine_and_its_board_goes_on() {
     assert!(code == Some(1) && errors.contains("is not empty"), "{errors}");
 
     home.move_to(new.clone());
+    home.on_server(new_database.clone());
     let cloud = home.start_with(&args);
     assert_eq!(device.history(), before, "the history is as it was");
     let agent = device.start();

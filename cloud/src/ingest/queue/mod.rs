@@ -27,6 +27,10 @@ const PERMIT_BYTES: usize = 1 << 10;
 /// Number of unused budgets of devices and projects above which they are deleted.
 const SPARE_BUDGETS: usize = 1024;
 
+/// Rows that a change of a device, or a stream that a hello announces, counts as. Such a write takes statements of its own,
+/// where records share theirs; everything else that writes waits for the transaction.
+pub(super) const OWN_STATEMENTS: usize = 10;
+
 /// A job for the worker.
 pub(super) struct Job {
     pub(super) scope: Scope,
@@ -88,12 +92,12 @@ struct Budgets {
 }
 
 impl Job {
-    /// Returns the approximate number of rows that the job writes.
+    /// Returns the approximate number of rows that can be written in the time that the job's writes take.
     pub(super) fn rows(&self) -> usize {
         match &self.what {
             What::Publish(Ok(Decoded::Upload(_, UploadBody::Records { records, .. }))) => records.len(),
-            What::Publish(Ok(Decoded::Hello(hello))) => hello.streams.len() + 1,
-            _ => 1,
+            What::Publish(Ok(Decoded::Hello(hello))) => OWN_STATEMENTS * (hello.streams.len() + 1),
+            _ => OWN_STATEMENTS,
         }
     }
 

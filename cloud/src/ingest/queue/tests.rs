@@ -149,3 +149,12 @@ async fn a_closed_queue_takes_nothing_and_ends_when_it_is_empty() {
     assert_eq!(order(&queue), [(1, 1, 1)]);
     assert!(!queue.ready().await);
 }
+
+#[tokio::test]
+async fn a_change_of_a_device_counts_as_several_records() {
+    let queue = Queue::default();
+    push(&queue, scope(1, 1), 1, hello()).await;
+    push(&queue, scope(1, 1), 2, What::Disconnected).await;
+    let rows: Vec<usize> = std::iter::from_fn(|| queue.pop()).map(|job| job.rows()).collect();
+    assert_eq!(rows, [OWN_STATEMENTS, OWN_STATEMENTS]);
+}

@@ -26,7 +26,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 20] = [
+const STEPS: [(i64, &str, &str); 21] = [
     (
         1,
         "initial",
@@ -120,13 +120,18 @@ const STEPS: [(i64, &str, &str); 20] = [
     ),
     (
         21,
-        "presence",
-        include_str!("../../migrations/postgres/0021_presence.sql"),
+        "code_drafts",
+        include_str!("../../migrations/postgres/0021_code_drafts.sql"),
     ),
     (
-        22,
+        24,
+        "presence",
+        include_str!("../../migrations/postgres/0024_presence.sql"),
+    ),
+    (
+        25,
         "alerts",
-        include_str!("../../migrations/postgres/0022_alerts.sql"),
+        include_str!("../../migrations/postgres/0025_alerts.sql"),
     ),
 ];
 

@@ -117,6 +117,7 @@ pub(super) async fn delete(tx: &mut Conn, project: ProjectId, name: &str) -> Res
     for sql in [
         "DELETE FROM snippets WHERE project = $1 AND branch = $2",
         "DELETE FROM revisions WHERE project = $1 AND branch = $2",
+        "DELETE FROM code_drafts WHERE project = $1 AND branch = $2",
     ] {
         sqlx::query(sql)
             .bind(codec::id(&project))
@@ -148,6 +149,7 @@ pub(super) async fn save(
             what: "snippet",
             name: edit.id.to_string(),
         })?;
+        based_on(edit.base.as_deref(), &snippet.code, "snippet", &snippet.name)?;
         if let Some(code) = &edit.code {
             snippet.code.clone_from(code);
         }
@@ -217,17 +219,34 @@ pub(super) async fn adapt_all(
     Ok(())
 }
 
+/// Refuses an edit that is based on another text than the present one.
+fn based_on(base: Option<&str>, present: &str, what: &'static str, name: &str) -> Result<()> {
+    match base {
+        Some(base) if base != code::version(present) => Err(StoreError::Stale {
+            what,
+            name: name.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// Sets the manifest of a working copy; none removes it.
 pub(super) async fn save_manifest(
     tx: &mut Conn,
     project: ProjectId,
     branch: &str,
-    manifest: Option<&str>,
+    (manifest, base): (Option<&str>, Option<&str>),
     now: UnixMs,
 ) -> Result<u64> {
     let old = manifest_of(tx, project, branch)
         .await?
         .ok_or_else(|| unknown(branch))?;
+    based_on(
+        base,
+        old.as_deref().unwrap_or_default(),
+        "file",
+        code::MANIFEST_FILE,
+    )?;
     let more = code_usage::manifest_weight(manifest) - code_usage::manifest_weight(old.as_deref());
     code_usage::admit(tx, project, more).await?;
     put_manifest(tx, project, branch, old.as_deref(), manifest, now).await

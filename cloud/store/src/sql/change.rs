@@ -86,7 +86,7 @@ async fn run(
         } => {
             let group = groups::or_orphaned(tx, project, group).await?;
             let pair_code = devices::NewPairCode {
-                code: &code,
+                code: code.expose(),
                 created: now,
                 expires,
             };
@@ -98,7 +98,7 @@ async fn run(
             expires,
         } => {
             let pair_code = devices::NewPairCode {
-                code: &code,
+                code: code.expose(),
                 created: now,
                 expires,
             };
@@ -143,8 +143,13 @@ async fn run(
         }
         Change::DeleteBranch(name) => branches::delete(tx, project, &name).await?,
         Change::SaveSnippets(branch, edits) => branches::save(tx, project, &branch, &edits, now).await?,
-        Change::SaveManifest { branch, manifest } => {
-            branches::save_manifest(tx, project, &branch, manifest.as_deref(), now).await?
+        Change::SaveManifest {
+            branch,
+            manifest,
+            base,
+        } => {
+            let edit = (manifest.as_deref(), base.as_deref());
+            branches::save_manifest(tx, project, &branch, edit, now).await?
         }
         Change::DeleteSnippet(branch, id) => branches::delete_snippet(tx, project, &branch, id, now).await?,
         Change::SaveVersion { branch, message } => {

@@ -128,6 +128,7 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
         "DELETE FROM snippets WHERE project = $1",
         "DELETE FROM revisions WHERE project = $1",
         "DELETE FROM branches WHERE project = $1",
+        "DELETE FROM code_drafts WHERE project = $1",
         "DELETE FROM rollout_devices WHERE project = $1",
         "DELETE FROM rollouts WHERE project = $1",
         "DELETE FROM developer_lease_devices WHERE project = $1",

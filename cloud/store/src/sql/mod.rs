@@ -19,6 +19,7 @@ mod definitions;
 mod device_secrets;
 mod device_settings;
 mod devices;
+mod drafts;
 mod enrolment;
 mod enrolment_keys;
 mod erase;

@@ -27,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 22] = [
+const STEPS: [(i64, &str, &str); 23] = [
     (
         1,
         "initial",
@@ -126,13 +126,18 @@ const STEPS: [(i64, &str, &str); 22] = [
     ),
     (
         21,
-        "presence",
-        include_str!("../../migrations/sqlite/0021_presence.sql"),
+        "code_drafts",
+        include_str!("../../migrations/sqlite/0021_code_drafts.sql"),
     ),
     (
-        22,
+        24,
+        "presence",
+        include_str!("../../migrations/sqlite/0024_presence.sql"),
+    ),
+    (
+        25,
         "alerts",
-        include_str!("../../migrations/sqlite/0022_alerts.sql"),
+        include_str!("../../migrations/sqlite/0025_alerts.sql"),
     ),
 ];
 

@@ -119,6 +119,10 @@ suites! {
     code:
         code_is_counted_and_refused_over_its_limit,
         a_branch_carries_its_manifest_through_revisions_and_copies;
+    drafts:
+        a_draft_is_its_author_s_and_goes_with_its_branch,
+        drafts_have_bounds,
+        an_edit_of_an_older_text_is_refused;
     model:
         histories_are_what_a_model_in_memory_says;
 }

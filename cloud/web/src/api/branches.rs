@@ -1,9 +1,11 @@
 //! Endpoints for branches: a working copy that is edited, and its saved revisions.
 
 use axum::extract::Path;
+use axum::http::{HeaderMap, header};
 
 use super::Answer;
 use super::body::JsonBody;
+use super::code_files::{self, branch as find, working_copy};
 use super::dto::{
     BranchList, Code, Differences, Done, Edit, Edits, ManifestEdit, NewBranch, NewVersion, OK, OneBranch,
     OneRevision, Restore, RevisionDto, RevisionList, SavedVersion,
@@ -17,9 +19,7 @@ use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_cloud::rollout::FlashError;
 use iottly_core::code;
-use iottly_core::model::{
-    Branch, BranchCode, Change, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Snippet, SnippetEdit,
-};
+use iottly_core::model::{BranchCode, Change, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Snippet, SnippetEdit};
 
 /// Default and largest number of revisions in a response.
 const DEFAULT_REVISIONS: usize = 20;
@@ -92,24 +92,30 @@ pub(super) async fn delete(access: ProjectAccess, Path((_, name)): Path<(String,
 }
 
 /// Saves the named snippets to the working copy.
+///
+/// With `If-Match: "<digest>"`, the digest of the working copy that the caller has read, or with a `base` in an edit, the
+/// request is refused with 409 and the code `stale` if someone else has saved meanwhile.
 #[utoipa::path(
     put,
     path = "/branches/{branch}/snippets",
     tag = "branches",
+    params(("If-Match" = Option<String>, Header, description = "`digest` of the working copy that the request is based on, in quotation marks")),
     request_body = Edits,
     responses((status = 200, description = "The branch with the saved working copy", body = OneBranch))
 )]
 pub(super) async fn save(
     access: ProjectAccess,
     Path((_, name)): Path<(String, String)>,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<Edits>,
 ) -> Answer<OneBranch> {
     access.services().rollouts.spare_disk().await?;
-    let snippets = working_copy(&access, &name).await?.snippets;
+    let code = working_copy(&access, &name).await?;
+    let matched = matches(&headers, &code)?;
     let edits = body
         .snippets
         .into_iter()
-        .map(|edit| resolve(edit, &snippets))
+        .map(|edit| resolve(edit, &code.snippets, matched))
         .collect::<Result<_, _>>()?;
     access
         .change(Change::SaveSnippets(name.clone(), edits), clock::now())
@@ -117,7 +123,25 @@ pub(super) async fn save(
     answer(&access, &name).await
 }
 
-fn resolve(edit: Edit, snippets: &[Snippet]) -> Result<SnippetEdit, ApiError> {
+/// Returns true if a request names the working copy that it is based on, and that is the present one.
+///
+/// # Errors
+/// 409 if it names another one.
+fn matches(headers: &HeaderMap, code: &BranchCode) -> Result<bool, ApiError> {
+    let Some(named) = headers.get(header::IF_MATCH) else {
+        return Ok(false);
+    };
+    let named = named.to_str().unwrap_or_default().trim();
+    if named == "*" || named.trim_matches('"') == code::digest(code) {
+        return Ok(named != "*");
+    }
+    Err(ApiError::conflict(
+        "stale",
+        "the working copy was changed by someone else since this edit began",
+    ))
+}
+
+fn resolve(edit: Edit, snippets: &[Snippet], matched: bool) -> Result<SnippetEdit, ApiError> {
     let id = match (edit.snippetid, edit.name) {
         (Some(id), None) => id,
         (None, Some(name)) => {
@@ -146,10 +170,19 @@ fn resolve(edit: Edit, snippets: &[Snippet]) -> Result<SnippetEdit, ApiError> {
         .description
         .map(|text| names::bounded("description", text, MAX_DESCRIPTION_BYTES))
         .transpose()?;
+    // The change itself then refuses what was saved between the check of `If-Match` and now.
+    let present = || snippets.iter().find(|snippet| snippet.id == id);
+    let base = edit.base.or_else(|| {
+        matched
+            .then(present)
+            .flatten()
+            .map(|found| code::version(&found.code))
+    });
     Ok(SnippetEdit {
         id,
         code,
         description,
+        base,
     })
 }
 
@@ -161,20 +194,21 @@ fn resolve(edit: Edit, snippets: &[Snippet]) -> Result<SnippetEdit, ApiError> {
     put,
     path = "/branches/{branch}/manifest",
     tag = "branches",
+    params(("If-Match" = Option<String>, Header, description = "`digest` of the working copy that the request is based on, in quotation marks")),
     request_body = ManifestEdit,
     responses((status = 200, description = "The branch with the saved working copy", body = OneBranch))
 )]
 pub(super) async fn save_manifest(
     access: ProjectAccess,
     Path((_, branch)): Path<(String, String)>,
+    headers: HeaderMap,
     JsonBody(body): JsonBody<ManifestEdit>,
 ) -> Answer<OneBranch> {
     if let Some(text) = &body.manifest {
-        code::check_manifest(text)
-            .map_err(|refused| ApiError::invalid("invalid_manifest", refused.to_string()))?;
+        code_files::check_manifest(text)?;
     }
     access.services().rollouts.spare_disk().await?;
-    set_manifest(&access, branch, body.manifest).await
+    set_manifest(&access, branch, body.manifest, (body.base, headers)).await
 }
 
 /// Removes the `firmware.toml` of the working copy; the code then uses nothing of a board.
@@ -182,19 +216,31 @@ pub(super) async fn save_manifest(
     delete,
     path = "/branches/{branch}/manifest",
     tag = "branches",
+    params(("If-Match" = Option<String>, Header, description = "`digest` of the working copy that the request is based on, in quotation marks")),
     responses((status = 200, description = "The branch with the saved working copy", body = OneBranch))
 )]
 pub(super) async fn delete_manifest(
     access: ProjectAccess,
     Path((_, branch)): Path<(String, String)>,
+    headers: HeaderMap,
 ) -> Answer<OneBranch> {
-    set_manifest(&access, branch, None).await
+    set_manifest(&access, branch, None, (None, headers)).await
 }
 
-async fn set_manifest(access: &ProjectAccess, branch: String, manifest: Option<String>) -> Answer<OneBranch> {
+async fn set_manifest(
+    access: &ProjectAccess,
+    branch: String,
+    manifest: Option<String>,
+    (base, headers): (Option<String>, HeaderMap),
+) -> Answer<OneBranch> {
+    let code = working_copy(access, &branch).await?;
+    let matched = matches(&headers, &code)?;
+    let present = || code::version(code.manifest.as_deref().unwrap_or_default());
+    let base = base.or_else(|| matched.then(present));
     let change = Change::SaveManifest {
         branch: branch.clone(),
         manifest,
+        base,
     };
     access.change(change, clock::now()).await?;
     answer(access, &branch).await
@@ -378,27 +424,6 @@ pub(super) async fn diff(
     }))
 }
 
-fn unknown() -> ApiError {
-    ApiError::missing("branch is unknown in this project")
-}
-
-async fn find(access: &ProjectAccess, name: &str) -> Result<Branch, ApiError> {
-    let branches = access.services().store.branches(access.id()).await?;
-    branches
-        .into_iter()
-        .find(|branch| branch.name == name)
-        .ok_or_else(unknown)
-}
-
-async fn working_copy(access: &ProjectAccess, name: &str) -> Result<BranchCode, ApiError> {
-    access
-        .services()
-        .store
-        .working_copy(access.id(), name)
-        .await?
-        .ok_or_else(unknown)
-}
-
 async fn saved(
     access: &ProjectAccess,
     branch: &str,
@@ -423,10 +448,12 @@ async fn answer(access: &ProjectAccess, name: &str) -> Answer<OneBranch> {
         .store
         .revisions(access.id(), name, None, 1)
         .await?;
-    let unsaved = head.first().is_none_or(|head| head.digest != code::digest(&code));
+    let digest = code::digest(&code);
+    let unsaved = head.first().is_none_or(|head| head.digest != digest);
     Ok(Spaced(OneBranch {
         branch: branch.into(),
         code: Code::new(code),
+        digest,
         unsaved,
         status: OK,
     }))

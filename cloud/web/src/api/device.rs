@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axum::http::HeaderMap;
 use iottly_cloud::enrolment::EnrolmentError;
 use iottly_protocol::enroll::ShortCode;
-use iottly_protocol::{DeviceId, ProjectId};
+use iottly_protocol::{DeviceId, ProjectId, Secret};
 
 use super::Answer;
 use super::body::JsonBody;
@@ -183,17 +183,19 @@ pub(crate) async fn create(
 }
 
 /// Returns the URL that enrols a board with a code; none if the cloud has no TLS.
-fn url(services: &WebServices, headers: &HeaderMap, code: &str) -> Option<String> {
-    services.enrol_url(headers, code.parse().ok()?)
+fn url(services: &WebServices, headers: &HeaderMap, code: &Secret) -> Option<Secret> {
+    services
+        .enrol_url(headers, code.expose().parse().ok()?)
+        .map(Secret::new)
 }
 
 /// Returns a short code that stands for a pair code.
 fn short_code(
     services: &WebServices,
     project: ProjectId,
-    code: &str,
+    code: &Secret,
 ) -> Result<Option<ShortCode>, EnrolmentError> {
-    match code.parse() {
+    match code.expose().parse() {
         Ok(code) => services.enrolment.short_code(project, code),
         Err(_) => Ok(None),
     }

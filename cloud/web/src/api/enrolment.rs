@@ -116,7 +116,7 @@ pub(super) async fn short_code(
         .parse()
         .map_err(|error| ApiError::invalid("invalid_body", format!("short_code: {error}")))?;
     Ok(Spaced(PairCodeDto {
-        pair_code: app.services.enrolment.pair_code(code, from)?.to_string(),
+        pair_code: app.services.enrolment.pair_code(code, from)?.to_string().into(),
         status: OK,
     }))
 }

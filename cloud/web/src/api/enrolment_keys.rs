@@ -73,7 +73,7 @@ pub(super) async fn create(
     let key = EnrolmentKey {
         id: EnrolmentKeyId::random(),
         name: names::name("name", &body.name)?,
-        prefix: text[..PREFIX].to_owned(),
+        prefix: text.expose()[..PREFIX].to_owned(),
         created: now,
         expires: body.expires,
         uses: 0,
@@ -84,16 +84,19 @@ pub(super) async fn create(
         waiting: body.waiting,
     };
     let new = NewEnrolmentKey {
-        hash: hash_secret(text.as_bytes()),
+        hash: hash_secret(text.expose().as_bytes()),
         key: key.clone(),
     };
     access
         .change(Change::CreateEnrolmentKey(Box::new(new)), now)
         .await?;
-    let code: PairCode = text.parse().map_err(|error| ApiError::internal(&error))?;
+    let code: PairCode = text
+        .expose()
+        .parse()
+        .map_err(|error| ApiError::internal(&error))?;
     Ok(Spaced(CreatedEnrolmentKey {
-        url: access.services().enrol_url(&headers, code),
-        enrolment_key: text.into(),
+        url: access.services().enrol_url(&headers, code).map(Into::into),
+        enrolment_key: text,
         about: key.into(),
         status: OK,
     }))

@@ -5,7 +5,8 @@ use iottly_protocol::release::{LeaseId, MAX_ORDER_SCRIPT_BYTES};
 
 use super::Answer;
 use super::body::{JsonBody, read_within};
-use super::dto::{LeaseKey, LeaseList, NewLeaseBody, OK, OneLease};
+use super::code_files;
+use super::dto::{LeaseBranch, LeaseKey, LeaseList, NewLeaseBody, OK, OneLease};
 use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
@@ -101,6 +102,28 @@ pub(super) async fn run(
     let component = read_within(request, MAX_ORDER_SCRIPT_BYTES).await?;
     let leases = &access.services().leases;
     answer(leases.run(access.principal(), lease.id, component).await?)
+}
+
+/// Builds the working copy of a branch and runs it on the devices of an open developer lease.
+///
+/// As if the component had been built elsewhere and sent to `/leases/{lease}/script`. No revision is saved.
+#[utoipa::path(
+    put,
+    path = "/leases/{lease}/branch",
+    tag = "developer leases",
+    request_body = LeaseBranch,
+    responses((status = 200, description = "The lease with the order to its devices", body = OneLease))
+)]
+pub(super) async fn run_branch(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+    JsonBody(body): JsonBody<LeaseBranch>,
+) -> Answer<OneLease> {
+    let lease = named(&access, &id).await?;
+    let code = code_files::working_copy(&access, &body.branch).await?;
+    let (rollouts, leases) = (&access.services().rollouts, &access.services().leases);
+    let built = rollouts.try_build(access.id(), code).await?;
+    answer(leases.run(access.principal(), lease.id, built.content).await?)
 }
 
 /// Ends a developer lease: its devices return to their releases.

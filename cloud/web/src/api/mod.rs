@@ -6,6 +6,8 @@ pub(crate) mod alerts;
 mod audit;
 pub(crate) mod body;
 mod branches;
+mod checks;
+pub(crate) mod code_files;
 mod command;
 mod components;
 pub(crate) mod copies;
@@ -14,6 +16,7 @@ pub(crate) mod device;
 mod device_filter;
 mod device_search;
 pub(crate) mod device_settings;
+mod drafts;
 pub(crate) mod dto;
 mod enrolment;
 mod enrolment_keys;
@@ -35,6 +38,7 @@ mod pair_codes;
 mod ping;
 mod projects;
 pub(crate) mod query;
+pub(crate) mod release_keys;
 mod releases;
 mod rollouts;
 pub(crate) mod spaced;
@@ -54,7 +58,7 @@ use crate::error::ApiError;
 
 pub(crate) use device_filter::DeviceFilter;
 pub(crate) use history::{Page, page};
-pub(crate) use names::device_name;
+pub(crate) use names::{device_name, name as checked_name, word as checked_word};
 
 /// Maximum size of a request's body, in bytes.
 pub(crate) const MAX_BODY_BYTES: usize = 256 << 10;
@@ -141,9 +145,11 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(rollouts::end))
         .routes(routes!(releases::all))
         .routes(routes!(releases::show))
+        .routes(routes!(release_keys::all))
         .routes(routes!(leases::all, leases::open))
         .routes(routes!(leases::show, leases::end))
         .routes(routes!(leases::run))
+        .routes(routes!(leases::run_branch))
         .routes(routes!(lease_events::events))
         .routes(routes!(leases::allow))
 }
@@ -176,6 +182,9 @@ fn code_routes() -> OpenApiRouter<App> {
         .routes(routes!(branches::all, branches::create))
         .routes(routes!(branches::show, branches::delete))
         .routes(routes!(branches::save))
+        .routes(routes!(drafts::all))
+        .routes(routes!(drafts::show, drafts::keep, drafts::delete))
+        .routes(routes!(checks::check))
         .routes(routes!(branches::save_manifest, branches::delete_manifest))
         .routes(routes!(branches::delete_snippet))
         .routes(routes!(branches::revisions, branches::save_version))

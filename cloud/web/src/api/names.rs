@@ -10,7 +10,7 @@ const MAX_NAME_BYTES: usize = 128;
 const MAX_WORD_BYTES: usize = 64;
 
 /// Returns a name without surrounding white space. It has 1 to 128 bytes and no control characters.
-pub(super) fn name(what: &str, given: &str) -> Result<String, ApiError> {
+pub(crate) fn name(what: &str, given: &str) -> Result<String, ApiError> {
     let name = given.trim();
     if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
         return Err(invalid(format!(
@@ -27,7 +27,7 @@ pub(crate) fn device_name(given: &str) -> Result<String, ApiError> {
 
 /// Checks a word that is usable in URLs and file names: 1 to 64 ASCII letters, digits, `.`, `_` or `-`, not
 /// starting with a dot or a dash.
-pub(super) fn word(what: &str, given: &str) -> Result<String, ApiError> {
+pub(crate) fn word(what: &str, given: &str) -> Result<String, ApiError> {
     let plain = given
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));

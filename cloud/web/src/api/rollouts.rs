@@ -76,6 +76,7 @@ pub(super) async fn show(
         .ok_or_else(unknown)?;
     Ok(Spaced(OneRollout {
         rollout: watched.rollout.into(),
+        counts: watched.places.into(),
         mark: watched.mark,
         status: OK,
     }))

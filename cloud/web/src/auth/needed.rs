@@ -23,7 +23,8 @@ pub(crate) fn needed(method: &Method, route: &str) -> Scopes {
     }
     let deploys = DEPLOY.iter().any(|part| route.contains(part))
         || ((route.contains("/deploymentgroups/") || route.contains("/groups/{group}/"))
-            && DEPLOY_ENDINGS.iter().any(|ending| route.ends_with(ending)));
+            && DEPLOY_ENDINGS.iter().any(|ending| route.ends_with(ending)))
+        || (route.contains("/code/{branch}/{file}/") && route.ends_with("/run"));
     if deploys { Scopes::DEPLOY } else { Scopes::WRITE }
 }
 
@@ -43,6 +44,8 @@ mod tests {
                 Scopes::COMMAND,
             ),
             (Method::POST, "/leasekey", Scopes::DEPLOY),
+            (Method::POST, "/code/{branch}/{file}/run", Scopes::DEPLOY),
+            (Method::POST, "/code/{branch}/{file}/check", Scopes::WRITE),
             (Method::POST, "/deploymentgroups/{group}/flashfw", Scopes::DEPLOY),
             (Method::POST, "/deploymentgroups/{group}/pause", Scopes::DEPLOY),
             (Method::PUT, "/deploymentgroups/{group}/policy", Scopes::DEPLOY),

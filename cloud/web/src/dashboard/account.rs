@@ -108,15 +108,10 @@ async fn changed(app: &App, person: &LoggedIn, fields: &Fields) -> Result<Respon
         .map_err(|_| ApiError::unauthenticated())?;
     let known = services.store.credentials(&name).await?;
     let (_, hash) = known.ok_or_else(ApiError::unauthenticated)?;
-    let old = fields.get("old").unwrap_or_default();
-    if !services.passwords.matches(old, hash).await? {
+    if !services.passwords.matches(&fields.secret("old"), hash).await? {
         return refused("The present password is another one.").await;
     }
-    let new = match services
-        .passwords
-        .hash(fields.get("password").unwrap_or_default())
-        .await
-    {
+    let new = match services.passwords.hash(&fields.secret("password")).await {
         Ok(hash) => hash,
         Err(error @ PasswordError::Length) => return refused(&error.to_string()).await,
         Err(error) => return Err(error.into()),

@@ -151,7 +151,7 @@ async fn line_page(visitor: &Visitor, made: &CreatedDevice) -> Result<Response, 
             @match &made.url {
                 Some(url) => {
                     p.label { "Paste this on the board" }
-                    (snippet(&format!("sudo iottly-agent enroll '{url}' && sudo systemctl restart iottly-agent")))
+                    (snippet(&format!("sudo iottly-agent enroll '{}' && sudo systemctl restart iottly-agent", url.expose())))
                 }
                 None => (notice(Tone::Warn, &html! { "This cloud has no TLS, so boards cannot enrol. Start it with " code { "iottly serve" } "; the demo's own devices need no line." })),
             }

@@ -20,10 +20,14 @@ const ASSETS: &[(&str, &str)] = embedded![
     "icon.svg",
     "arrival.js",
     "copy.js",
+    "editor.js",
     "events.js",
     "feed.js",
     "keys.js",
+    "lease.js",
+    "paint.js",
     "presence.js",
+    "rollout.js",
     "selection.js",
 ];
 

@@ -2,10 +2,31 @@
 
 use axum::extract::{Form, FromRequest, Request};
 use axum::response::Response;
+use iottly_protocol::Secret;
 
 use super::layout;
 use crate::app::App;
 use crate::error::ApiError;
+
+/// Fields of a form that carries code and what it is based on; at most 1.5 MiB, since a browser writes a character of code
+/// as up to three.
+pub(super) struct CodeFields(Fields);
+
+const MAX_CODE_FORM_BYTES: usize = 3 << 19;
+
+impl FromRequest<App> for CodeFields {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
+        read(request, app, MAX_CODE_FORM_BYTES).await.map(Self)
+    }
+}
+
+impl CodeFields {
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name)
+    }
+}
 
 /// Fields of a form in the order of the page; at most 64 KiB.
 pub(super) struct Fields(pub(super) Vec<(String, String)>);
@@ -16,16 +37,20 @@ impl FromRequest<App> for Fields {
     type Rejection = Response;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
-        let (parts, body) = request.into_parts();
-        let refused = |error: ApiError| layout::failure(&error);
-        let bytes = axum::body::to_bytes(body, MAX_FORM_BYTES)
-            .await
-            .map_err(|_| refused(ApiError::too_large(MAX_FORM_BYTES)))?;
-        let request = Request::from_parts(parts, bytes.into());
-        match Form::<Vec<(String, String)>>::from_request(request, app).await {
-            Ok(Form(fields)) => Ok(Self(fields)),
-            Err(error) => Err(refused(ApiError::invalid("invalid_form", error.to_string()))),
-        }
+        read(request, app, MAX_FORM_BYTES).await
+    }
+}
+
+async fn read(request: Request, app: &App, max: usize) -> Result<Fields, Response> {
+    let (parts, body) = request.into_parts();
+    let refused = |error: ApiError| layout::failure(&error);
+    let bytes = axum::body::to_bytes(body, max)
+        .await
+        .map_err(|_| refused(ApiError::too_large(max)))?;
+    let request = Request::from_parts(parts, bytes.into());
+    match Form::<Vec<(String, String)>>::from_request(request, app).await {
+        Ok(Form(fields)) => Ok(Fields(fields)),
+        Err(error) => Err(refused(ApiError::invalid("invalid_form", error.to_string()))),
     }
 }
 
@@ -35,6 +60,11 @@ impl Fields {
             .iter()
             .find(|(key, _)| key == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the password in a field; an empty one if the field is missing.
+    pub(super) fn secret(&self, name: &str) -> Secret {
+        Secret::new(self.get(name).unwrap_or_default())
     }
 
     /// Returns all values of a field that may occur several times, such as a list of check boxes.

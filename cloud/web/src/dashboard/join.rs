@@ -134,11 +134,11 @@ async fn accept(
         (Err(error), None) => return again(&error.to_string()),
         (name, _) => name.ok(),
     };
-    let password = fields.get("password").unwrap_or_default();
-    if fields.get("again") != Some(password) {
+    let password = fields.secret("password");
+    if fields.secret("again") != password {
         return again("The two passwords differ.");
     }
-    let password = match app.services.passwords.hash(password).await {
+    let password = match app.services.passwords.hash(&password).await {
         Ok(hash) => hash,
         Err(error @ PasswordError::Length) => return again(&error.to_string()),
         Err(error) => return Err(error.into()),

@@ -23,6 +23,7 @@ use crate::sessions::{Holder, Login};
 use iottly_cloud::clock;
 use iottly_core::model::{Actor, UserName};
 use iottly_core::rate::Verdict;
+use iottly_protocol::Secret;
 
 /// Message above the login form after an invalid link.
 const SPENT: &str = "This link was used already or is too old.";
@@ -116,15 +117,7 @@ pub(super) async fn log_in(
     }
     let entered = match (fields.get("key"), fields.get("name")) {
         (Some(key), _) => by_key(&app, &headers, key).await,
-        (None, Some(name)) => {
-            by_name(
-                &app,
-                &extensions,
-                name,
-                fields.get("password").unwrap_or_default(),
-            )
-            .await
-        }
+        (None, Some(name)) => by_name(&app, &extensions, name, &fields.secret("password")).await,
         (None, None) => by_token(&app, &extensions, fields.get("token").unwrap_or_default().trim()).await,
     };
     entered.unwrap_or_else(|error| failure(&error))
@@ -147,7 +140,7 @@ async fn by_name(
     app: &App,
     extensions: &Extensions,
     name: &str,
-    password: &str,
+    password: &Secret,
 ) -> Result<Response, ApiError> {
     let services = &app.services;
     let wrong = || Ok((StatusCode::FORBIDDEN, form(app, Some(WRONG))).into_response());

@@ -8,6 +8,7 @@ mod account;
 mod add;
 mod assets;
 mod audit;
+mod code;
 mod copies;
 mod definitions;
 mod device;
@@ -15,6 +16,7 @@ mod devices;
 mod enroll;
 mod events;
 mod forms;
+mod groups;
 mod join;
 mod kit;
 mod layout;
@@ -23,6 +25,7 @@ mod members;
 mod overview;
 mod person;
 mod provider;
+mod releases;
 mod shell;
 mod stream;
 mod text;
@@ -104,6 +107,37 @@ fn screens() -> Router<App> {
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{token}/revoke", post(tokens::revoke))
         .route("/audit", get(audit::of_project))
+        .merge(build_screens())
+}
+
+/// Returns the routes of the screens for code, releases and deployment groups.
+fn build_screens() -> Router<App> {
+    let group = Router::new()
+        .route("/", get(groups::show).post(groups::update))
+        .route("/policy", post(groups::set_policy))
+        .route("/flash", get(groups::ask))
+        .route("/flashfw", post(groups::flash))
+        .route("/pause", post(groups::pause))
+        .route("/resume", post(groups::resume))
+        .route("/cancel", get(groups::ask_cancel).post(groups::cancel))
+        .route("/rollback", get(groups::ask_roll_back).post(groups::roll_back))
+        .route("/delete", get(groups::ask_delete).post(groups::delete))
+        .route("/rollouts/{rollout}", get(groups::of_rollout));
+    let file = Router::new()
+        .route("/", get(code::show).post(code::save))
+        .route("/check", post(code::check))
+        .route("/revision", post(code::revision))
+        .route("/run", post(code::run))
+        .route("/discard", post(code::discard));
+    Router::new()
+        .route("/code", get(code::home).post(code::create_branch))
+        .route("/code/{branch}", get(code::branch))
+        .route("/code/{branch}/restore", post(code::restore))
+        .nest("/code/{branch}/{file}", file)
+        .route("/leases/{lease}/end", post(code::end_lease))
+        .route("/groups", get(groups::list).post(groups::create))
+        .nest("/groups/{group}", group)
+        .route("/releases", get(releases::show))
 }
 
 /// Returns the routes of event streams, which last until the browser disconnects.

@@ -19,6 +19,9 @@ const SCRIPTS: [&str; 3] = ["events.js", "keys.js", "copy.js"];
 pub(super) enum Section {
     Overview,
     Devices,
+    Code,
+    Releases,
+    Groups,
     Definitions,
     Stream,
     Logs,
@@ -34,9 +37,17 @@ const SECTIONS: [(&str, &[(Section, &str, &str)]); 4] = [
         &[
             (Section::Overview, "Overview", "/"),
             (Section::Devices, "Devices", "/devices"),
+            (Section::Groups, "Groups", "/groups"),
         ],
     ),
-    ("Build", &[(Section::Definitions, "Definitions", "/definitions")]),
+    (
+        "Build",
+        &[
+            (Section::Code, "Code", "/code"),
+            (Section::Releases, "Releases and keys", "/releases"),
+            (Section::Definitions, "Definitions", "/definitions"),
+        ],
+    ),
     (
         "Observe",
         &[

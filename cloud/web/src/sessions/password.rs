@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
+use iottly_protocol::Secret;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
@@ -52,17 +53,17 @@ impl Passwords {
     ///
     /// # Errors
     /// See [`PasswordError`].
-    pub(crate) async fn hash(&self, password: &str) -> Result<String, PasswordError> {
-        if !(LENGTH.0..=LENGTH.1).contains(&password.len()) {
+    pub(crate) async fn hash(&self, password: &Secret) -> Result<String, PasswordError> {
+        if !(LENGTH.0..=LENGTH.1).contains(&password.expose().len()) {
             return Err(PasswordError::Length);
         }
-        let password = password.to_owned();
+        let password = password.clone();
         self.compute(move |argon| {
             let mut salt = [0; 16];
             getrandom::fill(&mut salt).map_err(|error| PasswordError::Hash(error.to_string()))?;
             let salt =
                 SaltString::encode_b64(&salt).map_err(|error| PasswordError::Hash(error.to_string()))?;
-            let hash = argon.hash_password(password.as_bytes(), &salt);
+            let hash = argon.hash_password(password.expose().as_bytes(), &salt);
             hash.map(|hash| hash.to_string())
                 .map_err(|error| PasswordError::Hash(error.to_string()))
         })
@@ -74,21 +75,25 @@ impl Passwords {
     ///
     /// # Errors
     /// See [`PasswordError`]; a hash that cannot be read is one.
-    pub(crate) async fn matches(&self, password: &str, hash: Option<String>) -> Result<bool, PasswordError> {
-        if password.len() > LENGTH.1 {
+    pub(crate) async fn matches(
+        &self,
+        password: &Secret,
+        hash: Option<String>,
+    ) -> Result<bool, PasswordError> {
+        if password.expose().len() > LENGTH.1 {
             return Ok(false);
         }
-        let password = password.to_owned();
+        let password = password.clone();
         self.compute(move |argon| {
             let Some(hash) = hash else {
                 let mut out = [0; 32];
-                let spent = argon.hash_password_into(password.as_bytes(), &[0; 16], &mut out);
+                let spent = argon.hash_password_into(password.expose().as_bytes(), &[0; 16], &mut out);
                 return spent
                     .map(|()| false)
                     .map_err(|error| PasswordError::Hash(error.to_string()));
             };
             let hash = PasswordHash::new(&hash).map_err(|error| PasswordError::Hash(error.to_string()))?;
-            Ok(argon.verify_password(password.as_bytes(), &hash).is_ok())
+            Ok(argon.verify_password(password.expose().as_bytes(), &hash).is_ok())
         })
         .await
     }
@@ -120,13 +125,19 @@ mod tests {
     #[tokio::test]
     async fn a_password_matches_its_own_hash_only() {
         let passwords = Passwords::default();
-        let hash = passwords.hash("correct horse").await.expect("a hash");
+        let hash = passwords
+            .hash(&Secret::new("correct horse"))
+            .await
+            .expect("a hash");
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        let again = passwords.hash("correct horse").await.expect("a hash");
+        let again = passwords
+            .hash(&Secret::new("correct horse"))
+            .await
+            .expect("a hash");
         assert_ne!(hash, again, "each has a salt of its own");
         let is = async |text: &str| {
             passwords
-                .matches(text, Some(hash.clone()))
+                .matches(&Secret::new(text), Some(hash.clone()))
                 .await
                 .expect("checked")
         };
@@ -134,7 +145,12 @@ mod tests {
         for other in ["", "correct hors", "correct horse ", &"x".repeat(4096)] {
             assert!(!is(other).await, "{other}");
         }
-        assert!(!passwords.matches("correct horse", None).await.expect("checked"));
+        assert!(
+            !passwords
+                .matches(&Secret::new("correct horse"), None)
+                .await
+                .expect("checked")
+        );
     }
 
     #[tokio::test]
@@ -142,12 +158,15 @@ mod tests {
         let passwords = Passwords::default();
         for bad in ["", "123456789", &"x".repeat(513)] {
             assert!(
-                matches!(passwords.hash(bad).await, Err(PasswordError::Length)),
+                matches!(
+                    passwords.hash(&Secret::new(bad)).await,
+                    Err(PasswordError::Length)
+                ),
                 "{bad}"
             );
         }
         let damaged = passwords
-            .matches("1234567890", Some("$argon2id$".to_owned()))
+            .matches(&Secret::new("1234567890"), Some("$argon2id$".to_owned()))
             .await;
         assert!(matches!(damaged, Err(PasswordError::Hash(_))));
     }
@@ -155,7 +174,8 @@ mod tests {
     #[tokio::test]
     async fn a_flood_of_logins_is_refused_and_not_queued() {
         let passwords = Passwords::default();
-        let tries = (0..100).map(|_| passwords.matches("1234567890", None));
+        let password = Secret::new("1234567890");
+        let tries = (0..100).map(|_| passwords.matches(&password, None));
         let results = futures_util::future::join_all(tries).await;
         let busy = results
             .iter()

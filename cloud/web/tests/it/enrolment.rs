@@ -158,7 +158,7 @@ async fn a_board_gets_its_place_with_a_pair_code_once() {
     let (other, wrong) = (tenant(&cloud.services, "other").await, "0".repeat(32));
     let foreign = Change::ReplaceDevice {
         device: other.scope.device,
-        code: "f".repeat(32),
+        code: "f".repeat(32).into(),
         expires: i64::MAX,
     };
     let by = Principal::system(other.scope.project, "test");

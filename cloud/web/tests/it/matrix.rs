@@ -158,7 +158,7 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         name: SECRET.into(),
         group: None,
         secret: SecretHash([1; 32]),
-        code: code.clone(),
+        code: code.clone().into(),
         expires: i64::MAX,
     };
     let rule = AlertRuleId::random();
@@ -208,6 +208,7 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         id: snippet,
         code: Some(format!("// {SECRET}")),
         description: None,
+        base: None,
     };
     let save = Change::SaveVersion {
         branch: branch.clone(),
@@ -216,6 +217,7 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
     let manifest = Change::SaveManifest {
         branch: branch.clone(),
         manifest: Some(format!("name = \"a\" # {SECRET}")),
+        base: None,
     };
     for change in [Change::SaveSnippets(branch.clone(), vec![edit]), manifest, save] {
         store
@@ -323,6 +325,7 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         ("licence", code),
         ("type", cmd_type),
         ("branch", branch),
+        ("file", "firmware.toml".to_owned()),
         ("revision", "1".to_owned()),
         ("release", "1".to_owned()),
         ("rollout", rollout.to_string()),

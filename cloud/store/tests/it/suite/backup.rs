@@ -59,6 +59,7 @@ pub(crate) async fn a_backup_holds_everything_and_fits_into_either_database(setu
         Change::SaveManifest {
             branch: "main".into(),
             manifest: Some("name = \"a\"\n".into()),
+            base: None,
         },
         Change::SaveVersion {
             branch: "main".into(),

@@ -34,6 +34,7 @@ pub(crate) async fn code_is_counted_and_refused_over_its_limit(setup: Setup) {
             id: global,
             code: Some("x".repeat(bytes)),
             description: None,
+            base: None,
         };
         Change::SaveSnippets(MAIN_BRANCH.into(), vec![edit])
     };
@@ -68,6 +69,7 @@ pub(crate) async fn code_is_counted_and_refused_over_its_limit(setup: Setup) {
     let manifest = |bytes: Option<usize>| Change::SaveManifest {
         branch: MAIN_BRANCH.into(),
         manifest: bytes.map(|bytes| "#".repeat(bytes)),
+        base: None,
     };
     change(manifest(Some(500))).await.expect("saves");
     assert_eq!(used().await, saved + 500);
@@ -158,6 +160,7 @@ pub(crate) async fn a_branch_carries_its_manifest_through_revisions_and_copies(s
     let write = |branch: &str, text: Option<&str>| Change::SaveManifest {
         branch: branch.into(),
         manifest: text.map(str::to_owned),
+        base: None,
     };
     let save = || Change::SaveVersion {
         branch: MAIN_BRANCH.into(),

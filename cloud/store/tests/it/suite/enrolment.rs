@@ -81,7 +81,7 @@ async fn logs_in(store: &dyn Store, device: DeviceId, byte: u8, now: UnixMs) -> 
 async fn with_code(store: &dyn Store, scope: Scope, given: PairCode, expires: UnixMs) {
     let change = Change::ReplaceDevice {
         device: scope.device,
-        code: given.to_string(),
+        code: given.to_string().into(),
         expires,
     };
     store

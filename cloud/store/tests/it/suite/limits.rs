@@ -207,7 +207,7 @@ pub(crate) async fn a_replaced_board_gets_a_code_of_its_own(setup: Setup) {
     let replace = async |code: &str| {
         let change = Change::ReplaceDevice {
             device: scope.device,
-            code: code.into(),
+            code: code.to_owned().into(),
             expires: 99,
         };
         store.change(scope.project, &by, change, 7).await

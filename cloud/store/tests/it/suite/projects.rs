@@ -281,7 +281,7 @@ pub(crate) async fn groups_tokens_and_pair_codes(setup: Setup) {
         name: "e".into(),
         group: None,
         secret,
-        code: code.clone(),
+        code: code.clone().into(),
         expires: 99,
     };
     apply(create).await.expect("creates");
@@ -324,6 +324,7 @@ pub(crate) async fn branches_and_definitions(setup: Setup) {
         id: init,
         code: Some(code.into()),
         description: None,
+        base: None,
     };
     apply(Change::SaveSnippets(MAIN_BRANCH.into(), vec![edit("one")]))
         .await

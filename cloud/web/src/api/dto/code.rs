@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Date;
-use iottly_core::code::{Difference, ManifestDiff, SnippetDiff};
+use iottly_core::code::{self, Difference, ManifestDiff, SnippetDiff};
 use iottly_core::model::{Branch, BranchCode, Revision, Snippet, SnippetId, SnippetKind};
 
 /// Branch of firmware code.
@@ -76,6 +76,8 @@ pub(crate) struct Code {
     /// Text of the `firmware.toml`, if there is one: what the code uses of a board, and the sizes that it needs.
     #[serde(skip_serializing_if = "Option::is_none")]
     manifest: Option<String>,
+    /// Version of the `firmware.toml`, by which an edit names what it is based on; that of an empty one without it.
+    manifest_version: String,
 }
 
 /// Section of the code.
@@ -108,6 +110,8 @@ struct SnippetDto {
     description: String,
     /// The code: 196,608 bytes at most.
     code: String,
+    /// Version of the code, by which an edit names what it is based on.
+    version: String,
 }
 
 impl Code {
@@ -130,6 +134,7 @@ impl Code {
         Self {
             codesections: codesections.into(),
             snippets: snippets.into_iter().map(Into::into).collect(),
+            manifest_version: code::version(manifest.as_deref().unwrap_or_default()),
             manifest,
         }
     }
@@ -143,6 +148,7 @@ impl From<Snippet> for SnippetDto {
             kind: snippet.kind,
             name: snippet.name,
             description: snippet.description,
+            version: code::version(&snippet.code),
             code: snippet.code,
         }
     }
@@ -210,6 +216,8 @@ pub(crate) struct OneBranch {
     /// Code of the working copy.
     #[serde(flatten)]
     pub(crate) code: Code,
+    /// Digest of the working copy, for `If-Match`.
+    pub(crate) digest: String,
     /// True if the working copy differs from the newest revision.
     pub(crate) unsaved: bool,
     /// HTTP status: always 200.
@@ -247,6 +255,9 @@ pub(crate) struct Edit {
     pub(crate) code: Option<String>,
     /// New description, 2,048 bytes at most; unchanged by default.
     pub(crate) description: Option<String>,
+    /// Version of the code that the edit is based on: the edit is refused with 409 if the working copy has another one.
+    /// Without it the edit is written over whatever there is.
+    pub(crate) base: Option<String>,
 }
 
 /// Manifest of a working copy.
@@ -257,6 +268,9 @@ pub(crate) struct ManifestEdit {
     #[serde(deserialize_with = "Deserialize::deserialize")]
     #[schema(required = true)]
     pub(crate) manifest: Option<String>,
+    /// Version of the text that the edit is based on: the edit is refused with 409 if the working copy has another one.
+    #[serde(default)]
+    pub(crate) base: Option<String>,
 }
 
 /// Page of the revisions of a branch.

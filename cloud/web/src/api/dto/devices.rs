@@ -1,7 +1,7 @@
 //! JSON types for devices.
 
 use iottly_protocol::enroll::ShortCode;
-use iottly_protocol::{DeviceId, GroupId};
+use iottly_protocol::{DeviceId, GroupId, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -69,7 +69,8 @@ pub(crate) struct CreatedDevice {
     /// Name of the device.
     pub(crate) name: String,
     /// Code with which a board becomes this device, once: 32 hex digits.
-    pub(crate) pair_code: String,
+    #[schema(value_type = String)]
+    pub(crate) pair_code: Secret,
     /// Code that people type on a board in place of the pair code, valid for ten minutes: eight digits such as `7K3M-9PQX`.
     /// Left out while the project has too many of them.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,7 +78,8 @@ pub(crate) struct CreatedDevice {
     pub(crate) short_code: Option<ShortCode>,
     /// Address, pair code and fingerprint in one string, for `iottly-agent enroll`; left out if the cloud has no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) url: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) url: Option<Secret>,
     /// Time at which the unused pair code expires.
     pub(crate) expires: Date,
     /// HTTP status: always 200.

@@ -45,7 +45,8 @@ pub(crate) struct ShortCodeBody {
 #[schema(as = PairCodeOfShortCode)]
 pub(crate) struct PairCodeDto {
     /// The code: 32 hex digits.
-    pub(crate) pair_code: String,
+    #[schema(value_type = String)]
+    pub(crate) pair_code: Secret,
     /// HTTP status: always 200.
     pub(crate) status: u16,
 }
@@ -365,7 +366,8 @@ pub(crate) struct CreatedEnrolmentKey {
     pub(crate) enrolment_key: Secret,
     /// Address, key and fingerprint in one string, for `iottly-agent enroll`; left out if the cloud has no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) url: Option<String>,
+    #[schema(value_type = Option<String>)]
+    pub(crate) url: Option<Secret>,
     /// The key.
     #[serde(flatten)]
     pub(crate) about: EnrolmentKeyDto,

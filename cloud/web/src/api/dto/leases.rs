@@ -26,6 +26,14 @@ pub(crate) struct NewLeaseBody {
     pub(crate) approve: Vec<String>,
 }
 
+/// Branch whose working copy runs on the devices of a lease.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LeaseBranch {
+    /// Name of the branch.
+    pub(crate) branch: String,
+}
+
 const fn longest() -> u32 {
     iottly_core::lease::MAX_HOURS
 }

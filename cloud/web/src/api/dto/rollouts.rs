@@ -10,7 +10,7 @@ use super::{Date, OK};
 use iottly_cloud::rollout::{FlashRequest, Flashed};
 use iottly_core::model::Policy;
 use iottly_core::model::{Rollout, RolloutId, RolloutKind, RolloutMember, StoredRelease};
-use iottly_core::rollout::Preflight;
+use iottly_core::rollout::{Place, Places, Preflight, place};
 
 /// Signed release.
 #[derive(Debug, Serialize, ToSchema)]
@@ -127,6 +127,10 @@ pub(crate) struct RolloutDeviceDto {
     /// `untold` before the device is notified, `directive` until it reports, then the state that it reports.
     #[schema(value_type = String)]
     state: &'static str,
+    /// `waiting`, `deferred`, `updating`, `trial`, `committed`, `cancelled`, `failed` or `rolled_back`: the state in one of
+    /// few words, as in `counts` of the rollout.
+    #[schema(value_type = String)]
+    place: Place,
     /// Id of the directive that the device was sent; left out before.
     #[serde(skip_serializing_if = "Option::is_none")]
     directive: Option<String>,
@@ -154,6 +158,42 @@ pub(crate) struct RolloutDeviceDto {
     steps: Vec<StepDto>,
 }
 
+/// Numbers of the devices of a rollout, by how far they are.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CountsDto {
+    /// Not notified yet.
+    waiting: u64,
+    /// The update waits on the device; its reason names for what.
+    deferred: u64,
+    /// The device fetches and checks the release.
+    updating: u64,
+    /// The release runs and is watched.
+    trial: u64,
+    /// The release runs and is healthy.
+    committed: u64,
+    /// The update was withdrawn.
+    cancelled: u64,
+    /// The device did not accept the release, or abandoned the update.
+    failed: u64,
+    /// The release was tried, and the former one runs again.
+    rolled_back: u64,
+}
+
+impl From<Places> for CountsDto {
+    fn from(places: Places) -> Self {
+        Self {
+            waiting: places.at(Place::Waiting),
+            deferred: places.at(Place::Deferred),
+            updating: places.at(Place::Updating),
+            trial: places.at(Place::Trial),
+            committed: places.at(Place::Committed),
+            cancelled: places.at(Place::Cancelled),
+            failed: places.at(Place::Failed),
+            rolled_back: places.at(Place::RolledBack),
+        }
+    }
+}
+
 /// State that an update went through.
 #[derive(Debug, Serialize, ToSchema)]
 struct StepDto {
@@ -175,6 +215,7 @@ impl From<RolloutMember> for RolloutDeviceDto {
             .map(|directive| directive.steps.as_slice())
             .unwrap_or_default();
         Self {
+            place: place(&member),
             device: member.device,
             online: member.online,
             state,
@@ -233,6 +274,8 @@ pub(crate) struct RolloutList {
 pub(crate) struct OneRollout {
     /// The rollout.
     pub(crate) rollout: RolloutDto,
+    /// Numbers of its devices, by how far they are.
+    pub(crate) counts: CountsDto,
     /// Mark of the progress of the rollout and its devices, for `seen`.
     pub(crate) mark: String,
     /// HTTP status: always 200.

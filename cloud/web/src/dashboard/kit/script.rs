@@ -4,12 +4,21 @@ use maud::{Markup, html};
 
 use super::icons::{Icon, icon};
 
+/// Returns the box of one of several actions of a page, which its heading names.
+pub(in super::super) fn script_for(action: &str, command: &str, rest: (&str, &str, Option<&str>)) -> Markup {
+    titled(&format!("From a script: {action}"), command, rest)
+}
+
 /// Returns the box; `rest` is a method, a path below the project, and a body or `None`.
-pub(in super::super) fn script(command: &str, (method, path, body): (&str, &str, Option<&str>)) -> Markup {
+pub(in super::super) fn script(command: &str, rest: (&str, &str, Option<&str>)) -> Markup {
+    titled("Do this from a script", command, rest)
+}
+
+fn titled(title: &str, command: &str, (method, path, body): (&str, &str, Option<&str>)) -> Markup {
     let curl = curl(method, path, body);
     html! {
         details.script {
-            summary { (icon(Icon::Script)) "Do this from a script" }
+            summary { (icon(Icon::Script)) (title) }
             div {
                 p.label { "Command line" }
                 (snippet(command))

@@ -1,0 +1,359 @@
+//! `iottly code …`: reads, writes, checks and saves the files of a branch over the REST API.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::exit::Failure;
+use crate::remote::{Api, escaped};
+
+/// Name of the manifest among the files of a branch.
+const MANIFEST: &str = "firmware.toml";
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Branch of a command.
+#[derive(Args)]
+struct OfBranch {
+    /// Branch
+    #[arg(long, default_value = "main")]
+    branch: String,
+    #[command(flatten)]
+    call: Call,
+}
+
+/// File of a branch.
+#[derive(Args)]
+struct OfFile {
+    /// Name of a section or of a command's handler, or firmware.toml
+    file: String,
+    #[command(flatten)]
+    of: OfBranch,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists the files of a branch, with the versions by which an edit names what it is based on
+    Files(OfBranch),
+    /// Prints a file of the working copy
+    Get(OfFile),
+    /// Saves a file to the working copy
+    Put {
+        #[command(flatten)]
+        file: OfFile,
+        /// File with the text; - for standard input
+        path: PathBuf,
+        /// Version that the text is based on: the edit is refused if someone else has saved meanwhile
+        #[arg(long, value_name = "VERSION")]
+        base: Option<String>,
+    },
+    /// Builds the working copy, and shows the line of a problem
+    Check(OfBranch),
+    /// Saves the working copy as the next revision
+    Save {
+        /// Description of this revision
+        #[arg(long, short, default_value = "")]
+        message: String,
+        #[command(flatten)]
+        of: OfBranch,
+    },
+    /// Replaces the working copy by a revision
+    Restore {
+        /// Number of the revision
+        revision: u64,
+        #[command(flatten)]
+        of: OfBranch,
+    },
+    /// Creates a branch from the working copy of another
+    Branch {
+        /// Name of the new branch
+        name: String,
+        #[command(flatten)]
+        of: OfBranch,
+    },
+    /// Lists the revisions of a branch
+    Revisions(OfBranch),
+    /// Lists the signed releases of the project
+    Releases {
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Shows the public keys that the project's devices trust
+    Keys {
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Lists texts that you have typed in the browser and not saved
+    Drafts(OfBranch),
+    /// Deletes such a text
+    Drop(OfFile),
+    /// Runs the working copy on the devices of a developer lease
+    Run {
+        /// Id of the lease
+        lease: String,
+        #[command(flatten)]
+        of: OfBranch,
+    },
+}
+
+impl OfBranch {
+    /// Returns the path of the branch, below the project.
+    fn path(&self) -> String {
+        format!("/branches/{}", escaped(&self.branch))
+    }
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    match &options.command {
+        Command::Files(of) => {
+            let answer = of.call.api().get(&of.path())?;
+            of.call.print_list("snippets", &answer, files)
+        }
+        Command::Get(file) => {
+            let answer = file.of.call.api().get(&file.of.path())?;
+            let text = text_of(&answer, &file.file)?;
+            file.of
+                .call
+                .print(&json!({"file": file.file, "text": text}), |_| text.to_owned())
+        }
+        Command::Put { file, path, base } => put(file, path, base.as_deref()),
+        Command::Check(of) => {
+            let answer = of.call.api().post(&format!("{}/check", of.path()), &json!({}))?;
+            of.call.print(&answer, checked)?;
+            match answer["problems"].as_array() {
+                Some(problems) if !problems.is_empty() => {
+                    Err(Failure::Invalid("the code has a problem".to_owned()))
+                }
+                _ => Ok(()),
+            }
+        }
+        Command::Save { message, of } => {
+            let body = json!({"message": message});
+            let answer = of.call.api().post(&format!("{}/revisions", of.path()), &body)?;
+            of.call.print(&answer, saved)
+        }
+        Command::Restore { revision, of } => {
+            let body = json!({"revision": revision});
+            let answer = of.call.api().post(&format!("{}/restore", of.path()), &body)?;
+            of.call.print(&answer, files)
+        }
+        Command::Branch { name, of } => {
+            let body = json!({"name": name, "from": of.branch});
+            let answer = of.call.api().post("/branches", &body)?;
+            of.call.print(&answer, files)
+        }
+        Command::Revisions(of) => {
+            let answer = of.call.api().get(&format!("{}/revisions", of.path()))?;
+            of.call.print_list("revisions", &answer, |answer| {
+                list(&answer["revisions"], &["revision", "author", "message"])
+            })
+        }
+        Command::Releases { call } => {
+            let answer = call.api().get("/releases")?;
+            call.print_list("releases", &answer, |answer| {
+                list(
+                    &answer["releases"],
+                    &["release", "branch", "revision", "sha256", "author"],
+                )
+            })
+        }
+        Command::Keys { call } => {
+            let answer = call.api().get("/keys")?;
+            call.print(&answer, |answer| {
+                list(&answer["root"]["keys"], &["key", "scheme", "roles"])
+            })
+        }
+        Command::Drafts(of) => {
+            let answer = of.call.api().get(&format!("{}/drafts", of.path()))?;
+            of.call.print_list("drafts", &answer, drafts)
+        }
+        Command::Drop(file) => {
+            let path = format!("{}/drafts/{}", file.of.path(), escaped(&file.file));
+            let answer = file.of.call.api().delete(&path)?;
+            file.of
+                .call
+                .print(&answer, |_| format!("deleted the draft of {}\n", file.file))
+        }
+        Command::Run { lease, of } => {
+            let path = format!("/leases/{}/branch", escaped(lease));
+            let answer = put_json(&of.call.api(), &path, &json!({"branch": of.branch}))?;
+            of.call.print(&answer, |answer| {
+                let sha256 = answer["lease"]["order"]["sha256"].as_str().unwrap_or_default();
+                format!(
+                    "sent {} to the devices of the lease\n",
+                    sha256.get(..16).unwrap_or(sha256)
+                )
+            })
+        }
+    }
+}
+
+fn put(file: &OfFile, path: &Path, base: Option<&str>) -> Result<(), Failure> {
+    let text = if path == Path::new("-") {
+        let mut text = String::new();
+        let read = std::io::stdin().lock().read_to_string(&mut text);
+        read.context("cannot read standard input")?;
+        text
+    } else {
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
+    };
+    let (end, mut body) = if file.file == MANIFEST {
+        ("manifest", json!({"manifest": text}))
+    } else {
+        ("snippets", json!({"name": file.file, "code": text}))
+    };
+    if let Some(base) = base {
+        body["base"] = base.into();
+    }
+    let body = if file.file == MANIFEST {
+        body
+    } else {
+        json!({"snippets": [body]})
+    };
+    let call = &file.of.call;
+    let answer = put_json(&call.api(), &format!("{}/{end}", file.of.path()), &body)?;
+    call.print(&answer, files)
+}
+
+fn put_json(api: &Api, path: &str, body: &Value) -> Result<Value, Failure> {
+    api.put(path, "application/json", body.to_string().as_bytes())
+}
+
+/// Returns the text of a file in the answer about a branch.
+fn text_of<'a>(answer: &'a Value, name: &str) -> Result<&'a str, Failure> {
+    let text = if name == MANIFEST {
+        answer["manifest"].as_str()
+    } else {
+        let snippets = answer["snippets"].as_array().into_iter().flatten();
+        let mut named = snippets.filter(|one| one["name"] == name);
+        named.next().and_then(|one| one["code"].as_str())
+    };
+    text.ok_or_else(|| Failure::NotFound(format!("the branch has no file {name:?}")))
+}
+
+fn files(answer: &Value) -> String {
+    let mut out = String::new();
+    let mut line = |name: &str, version: &Value, text: &Value| {
+        let bytes = text.as_str().map_or(0, str::len);
+        writeln!(
+            out,
+            "{}  {bytes:>7} B  {name}",
+            version.as_str().unwrap_or_default()
+        )
+        .expect("a string takes all");
+    };
+    for snippet in answer["snippets"].as_array().into_iter().flatten() {
+        line(
+            snippet["name"].as_str().unwrap_or_default(),
+            &snippet["version"],
+            &snippet["code"],
+        );
+    }
+    line(MANIFEST, &answer["manifest_version"], &answer["manifest"]);
+    if answer["unsaved"] == true {
+        out.push_str("the working copy differs from the newest revision: `iottly code save`\n");
+    }
+    out
+}
+
+fn checked(answer: &Value) -> String {
+    let mut out = String::new();
+    for problem in answer["problems"].as_array().into_iter().flatten() {
+        let place: String = ["file", "line", "column"]
+            .iter()
+            .filter_map(|part| match &problem[part] {
+                Value::String(text) => Some(format!("{text}:")),
+                Value::Number(number) => Some(format!("{number}:")),
+                _ => None,
+            })
+            .collect();
+        writeln!(out, "{place} {}", problem["message"].as_str().unwrap_or_default())
+            .expect("a string takes all");
+    }
+    if let Some(size) = answer["size"].as_u64() {
+        writeln!(out, "builds: {size} bytes").expect("a string takes all");
+    }
+    out
+}
+
+fn saved(answer: &Value) -> String {
+    let revision = &answer["revision"];
+    let what = if answer["created"] == true {
+        "saved"
+    } else {
+        "is saved already"
+    };
+    format!(
+        "revision {} of {} {what}\n",
+        revision["revision"],
+        revision["branch"].as_str().unwrap_or_default()
+    )
+}
+
+/// Returns entries, each as a line of the named fields.
+fn list(entries: &Value, fields: &[&str]) -> String {
+    let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let line = |entry: &Value| {
+        fields
+            .iter()
+            .map(|field| shown(&entry[field]))
+            .collect::<Vec<_>>()
+            .join("  ")
+            + "\n"
+    };
+    entries.as_array().into_iter().flatten().map(line).collect()
+}
+
+fn drafts(answer: &Value) -> String {
+    let mut out = String::new();
+    for draft in answer["drafts"].as_array().into_iter().flatten() {
+        let stale = if draft["stale"] == true {
+            "  the working copy was changed since"
+        } else {
+            ""
+        };
+        writeln!(
+            out,
+            "{}  {} B{stale}",
+            draft["name"].as_str().unwrap_or_default(),
+            draft["bytes"]
+        )
+        .expect("a string takes all");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_is_shown_with_its_place() {
+        let answer = json!({"problems": [{"file": "loop", "line": 3, "column": 5, "message": "no"}, {"message": "too large"}]});
+        assert_eq!(checked(&answer), "loop:3:5: no\n too large\n");
+        assert_eq!(
+            checked(&json!({"problems": [], "size": 12})),
+            "builds: 12 bytes\n"
+        );
+    }
+
+    #[test]
+    fn files_are_found_by_their_names() {
+        let answer = json!({"snippets": [{"name": "loop", "version": "00aa", "code": "x"}], "manifest_version": "11bb", "unsaved": true});
+        assert_eq!(text_of(&answer, "loop").expect("is there"), "x");
+        assert!(text_of(&answer, MANIFEST).is_err());
+        assert!(
+            files(&answer)
+                .starts_with("00aa        1 B  loop\n11bb        0 B  firmware.toml\nthe working copy")
+        );
+    }
+}

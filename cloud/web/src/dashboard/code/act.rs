@@ -1,0 +1,91 @@
+//! Smaller forms of the code screen: drop a draft, end a lease, create a branch, restore a revision.
+
+use axum::extract::Path;
+use axum::response::{IntoResponse, Redirect, Response};
+use iottly_core::model::Change;
+use iottly_protocol::release::LeaseId;
+
+use super::super::forms::Fields;
+use super::super::layout::failure;
+use super::super::visitor::Visitor;
+use super::{FIRST_FILE, address, address_of};
+use crate::api::{checked_word, code_files};
+use crate::error::ApiError;
+use iottly_cloud::clock;
+
+/// Deletes the visitor's draft of a file.
+pub(in super::super) async fn discard(
+    visitor: Visitor,
+    Path((_, branch, name)): Path<(String, String, String)>,
+) -> Response {
+    let dropped = async {
+        let open = code_files::open(&visitor.project, &branch, &name).await?;
+        code_files::drop_draft(&visitor.project, &open).await?;
+        Ok(Redirect::to(&format!("{}?done=discarded", address_of(&visitor, &open))).into_response())
+    };
+    dropped.await.unwrap_or_else(|error: ApiError| failure(&error))
+}
+
+/// Ends a developer lease.
+pub(in super::super) async fn end_lease(
+    visitor: Visitor,
+    Path((_, id)): Path<(String, String)>,
+    fields: Fields,
+) -> Response {
+    let Ok(id) = id.parse::<LeaseId>() else {
+        return failure(&ApiError::missing("developer lease is unknown in this project"));
+    };
+    let access = &visitor.project;
+    if let Err(error) = access.services().leases.end(access.principal(), id).await {
+        return failure(&error.into());
+    }
+    // Only an address of the code screen of this project is followed.
+    let home = format!("{}/code", visitor.base());
+    let back = fields
+        .get("back")
+        .filter(|back| back.starts_with(&format!("{home}/")));
+    Redirect::to(&format!("{}?done=ended", back.unwrap_or(&home))).into_response()
+}
+
+/// Creates a branch from the working copy of another, and shows it.
+pub(in super::super) async fn create_branch(visitor: Visitor, fields: Fields) -> Response {
+    let created = async {
+        let name = checked_word("branch", fields.get("name").unwrap_or_default().trim())?;
+        let from = fields
+            .get("from")
+            .filter(|from| !from.is_empty())
+            .map(str::to_owned);
+        visitor.project.services().rollouts.spare_disk().await?;
+        let change = Change::CreateBranch {
+            name: name.clone(),
+            from,
+        };
+        visitor.project.change(change, clock::now()).await?;
+        Ok(Redirect::to(&address(&visitor, &name, FIRST_FILE)).into_response())
+    };
+    created.await.unwrap_or_else(|error: ApiError| failure(&error))
+}
+
+/// Replaces the working copy of a branch by a revision.
+pub(in super::super) async fn restore(
+    visitor: Visitor,
+    Path((_, branch)): Path<(String, String)>,
+    fields: Fields,
+) -> Response {
+    let restored = async {
+        let number = fields.get("revision").and_then(|number| number.parse().ok());
+        let number = number.ok_or_else(|| ApiError::invalid("invalid_form", "revision is not a number"))?;
+        visitor.project.services().rollouts.spare_disk().await?;
+        let change = Change::RestoreRevision {
+            branch: branch.clone(),
+            number,
+        };
+        visitor.project.change(change, clock::now()).await?;
+        Ok(Redirect::to(&format!(
+            "{}?done=restored",
+            address(&visitor, &branch, FIRST_FILE)
+        ))
+        .into_response())
+    };
+    restored.await.unwrap_or_else(|error: ApiError| failure(&error))
+}

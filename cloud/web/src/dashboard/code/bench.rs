@@ -1,0 +1,92 @@
+//! The pane of the test device: a developer lease runs the working copy, and what its devices send stands beside the code.
+
+use iottly_core::model::Lease;
+use maud::{Markup, html};
+
+use super::super::kit::presence::presence;
+use super::super::text;
+use super::page::{Facts, Shown};
+
+/// Maximum number of devices in the choice of a test device.
+const MAX_CHOICE: usize = 500;
+
+/// Returns the pane.
+pub(super) fn pane(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
+    let open: Vec<_> = facts
+        .leases
+        .iter()
+        .filter(|lease| lease.is_open(facts.now))
+        .collect();
+    let wanted = shown.lease.as_deref();
+    let lease = open
+        .iter()
+        .find(|lease| Some(lease.id.to_string().as_str()) == wanted)
+        .or(open.first());
+    html! {
+        div.pane-head { "Test device" @if let Some(lease) = lease { (state(facts, lease)) span.link data-link data-state="wait" role="status" { "not live" } } }
+        @if facts.may_deploy && facts.may_write { (choice(facts, lease.copied(), here)) }
+        @match lease {
+            Some(lease) => (running(facts, lease, here)),
+            None => div.empty {
+                h3 { "No script runs on a test device" }
+                p { "“Save and run” sends this code to one device for an hour, without a release. The device returns to its release by itself." }
+            },
+        }
+    }
+}
+
+fn choice(facts: &Facts<'_>, lease: Option<&Lease>, here: &str) -> Markup {
+    let leased = |device| lease.is_some_and(|lease| lease.devices.iter().any(|known| known.device == device));
+    let mut devices: Vec<_> = facts.devices.iter().collect();
+    devices.sort_by_key(|device| (!leased(device.scope.device), !device.online));
+    html! {
+        div.bench {
+            div.field {
+                label for="device" { "Device" }
+                select #device name="device" {
+                    @for device in devices.iter().take(MAX_CHOICE) {
+                        option value=(device.scope.device) selected[leased(device.scope.device)] {
+                            (device.name) @if !device.online { " (offline)" }
+                        }
+                    }
+                }
+            }
+            button formaction={ (here) "/run" } data-key="run" disabled[devices.is_empty()] { "Save and run" }
+        }
+    }
+}
+
+fn state(facts: &Facts<'_>, lease: &Lease) -> Markup {
+    let mut known = lease.devices.iter();
+    let device = known.next().and_then(|known| {
+        facts
+            .devices
+            .iter()
+            .find(|device| device.scope.device == known.device)
+    });
+    html! {
+        @if let Some(device) = device { span.break { (device.name) } (presence(device, facts.now)) }
+        @if lease.devices.len() > 1 { span.soft { "and " (lease.devices.len() - 1) " more" } }
+        @if let Some(order) = &lease.order { span.end.mono.soft data-sha256=(order.sha256) { (order.sha256.get(..8).unwrap_or_default()) } }
+    }
+}
+
+fn running(facts: &Facts<'_>, lease: &Lease, here: &str) -> Markup {
+    html! {
+        lease-feed data-src={ "/v1.0/project/" (facts.visitor.project.id()) "/leases/" (lease.id) "/events" } {
+            p.soft.small.bench {
+                "Until " (text::iso(lease.expires)) ", by " (lease.author) ". "
+                span role="status" data-report {
+                    @for known in &lease.devices {
+                        @if let Some(report) = &known.report { (report.state.as_str()) @if let Some(detail) = &report.detail { ": " (detail) } " " }
+                    }
+                }
+            }
+            ol.stream aria-label="Live messages of the test device" {}
+            p.soft.small.bench data-empty { "What the device sends and logs from now on appears here." }
+        }
+        @if facts.may_deploy {
+            p.bench { button formaction={ (facts.visitor.base()) "/leases/" (lease.id) "/end" } formnovalidate name="back" value=(here) data-size="s" { "End the lease" } }
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Composes the page of a file.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use iottly_core::code::{self, MANIFEST_FILE, Problem};
+use iottly_core::model::{Branch, Device, Group, Lease, Revision, Scopes, SnippetKind, UnixMs};
+use maud::{Markup, html};
+
+use super::super::kit::notice::{Tone, notice};
+use super::super::kit::script::script_for;
+use super::super::shell::{Screen, Section};
+use super::super::text::{self, escaped};
+use super::super::visitor::Visitor;
+use super::bench;
+use super::editor::editor;
+use super::stale::{Clash, differences};
+use crate::api::code_files::OpenFile;
+use crate::error::ApiError;
+use iottly_cloud::clock;
+
+/// Largest total size of two versions whose differences are drawn on the page, in bytes.
+const MAX_COMPARED_BYTES: usize = 512 << 10;
+
+/// State of the form on the page.
+pub(super) struct Shown {
+    pub(super) text: String,
+    /// Version that the text is based on, and the text of that version.
+    pub(super) base: String,
+    pub(super) base_text: String,
+    /// Time at which the shown text was kept as a draft; none if it is the saved one.
+    pub(super) drafted: Option<UnixMs>,
+    pub(super) problems: Vec<Problem>,
+    /// Sentence about a check that found no problem.
+    pub(super) checked: Option<String>,
+    /// Reason why the form was refused, beside what the code itself is at fault for.
+    pub(super) refused: Option<ApiError>,
+    pub(super) clash: Option<Clash>,
+    pub(super) lease: Option<String>,
+    pub(super) done: Option<String>,
+}
+
+impl Shown {
+    /// Returns the form with the saved text.
+    pub(super) fn of(open: &OpenFile) -> Self {
+        Self {
+            text: open.text().to_owned(),
+            base: open.version(),
+            base_text: open.text().to_owned(),
+            drafted: None,
+            problems: Vec::new(),
+            checked: None,
+            refused: None,
+            clash: None,
+            lease: None,
+            done: None,
+        }
+    }
+
+    /// Returns the form after another author has saved: based on their text, with both changes or with what was typed.
+    pub(super) fn clashing(self, clash: Clash) -> Self {
+        Self {
+            text: clash.text().to_owned(),
+            clash: Some(clash),
+            ..self
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match (&self.clash, &self.refused) {
+            (_, Some(error)) => error.status(),
+            // Only a form that was posted gets here with a clash and no draft.
+            (Some(_), None) if self.drafted.is_none() && self.done.as_deref() == Some("stale") => {
+                StatusCode::CONFLICT
+            }
+            _ => StatusCode::OK,
+        }
+    }
+}
+
+/// Facts that the parts of the page read.
+pub(super) struct Facts<'a> {
+    pub(super) visitor: &'a Visitor,
+    pub(super) open: &'a OpenFile,
+    pub(super) may_write: bool,
+    pub(super) may_deploy: bool,
+    branches: Vec<Branch>,
+    groups: Vec<Group>,
+    newest: Option<Revision>,
+    pub(super) devices: Vec<Device>,
+    pub(super) leases: Vec<Lease>,
+    pub(super) now: UnixMs,
+}
+
+impl<'a> Facts<'a> {
+    async fn of(visitor: &'a Visitor, open: &'a OpenFile) -> Result<Self, ApiError> {
+        let (access, store) = (&visitor.project, &visitor.project.services().store);
+        let newest = store
+            .revisions(access.id(), &open.branch.name, None, 1)
+            .await?
+            .pop();
+        Ok(Self {
+            may_write: visitor.may(Scopes::WRITE),
+            may_deploy: visitor.may(Scopes::DEPLOY),
+            branches: store.branches(access.id()).await?,
+            groups: access.groups().await?,
+            newest,
+            devices: access.devices().await?,
+            leases: store.leases(access.id()).await?,
+            now: clock::now(),
+            visitor,
+            open,
+        })
+    }
+
+    /// Returns the address of a file of the branch.
+    pub(super) fn address(&self, file: &str) -> String {
+        super::address(self.visitor, &self.open.branch.name, file)
+    }
+
+    /// Returns true if the working copy differs from the newest revision.
+    fn unsaved(&self) -> bool {
+        let digest = code::digest(&self.open.code);
+        self.newest.as_ref().is_none_or(|newest| newest.digest != digest)
+    }
+
+    fn followers(&self) -> impl Iterator<Item = &Group> {
+        let branch = Some(self.open.branch.name.as_str());
+        self.groups
+            .iter()
+            .filter(move |group| group.branch.as_deref() == branch)
+    }
+}
+
+/// Returns the page of a file.
+pub(super) async fn page(visitor: &Visitor, open: &OpenFile, shown: Shown) -> Result<Response, ApiError> {
+    let facts = Facts::of(visitor, open).await?;
+    let here = super::address_of(visitor, open);
+    let content = html! {
+        (head(&facts, &shown))
+        (notices(&facts, &shown, &here))
+        @if let Some(clash) = &shown.clash { (clash.view()) }
+        form.stack #code method="post" action=(here) {
+            (actions(&facts, &shown, &here))
+            div.workbench {
+                (tree(&facts))
+                div { (editor(&facts, &shown)) }
+                div { (bench::pane(&facts, &shown, &here)) }
+            }
+        }
+        (deployed(&facts).await)
+        (scripts(&facts))
+    };
+    let status = shown.status();
+    let crumbs = [
+        ("Code", format!("{}/code", visitor.base())),
+        (
+            open.branch.name.as_str(),
+            format!("{}/code/{}", visitor.base(), escaped(&open.branch.name)),
+        ),
+    ];
+    let screen = Screen {
+        section: Section::Code,
+        title: open.name(),
+        crumbs: &crumbs,
+        events: None,
+        scripts: &["editor.js", "lease.js"],
+        content,
+    };
+    Ok((status, screen.respond(visitor).await?).into_response())
+}
+
+fn head(facts: &Facts<'_>, shown: &Shown) -> Markup {
+    let open = facts.open;
+    html! {
+        div.head { div {
+            h1 { "Code " span.tag.mono.break { (open.branch.name) } }
+            ul.meta {
+                li { "working copy changed " b { (text::iso(open.branch.changed)) } }
+                @match &facts.newest {
+                    Some(newest) => {
+                        li { "newest revision " b.mono { "r" (newest.number) } " by " b.break { (newest.author) } }
+                        li { @if facts.unsaved() { b { "not saved as a revision" } } @else { "the same as r" (newest.number) } }
+                    }
+                    None => li { "no revision yet" }
+                }
+                @if shown.drafted.is_some() { li { b { "this file has a draft of yours" } } }
+            }
+        } }
+    }
+}
+
+fn notices(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
+    let done = match shown.done.as_deref() {
+        Some("saved") => Some("Saved to the working copy."),
+        Some("revision") => Some("Saved as a revision."),
+        Some("discarded") => Some("The draft is deleted. This is the saved text."),
+        Some("restored") => Some("The working copy is the restored revision."),
+        Some("run") => Some("Sent to the test device. What it does is shown beside the code."),
+        Some("ended") => Some("The lease has ended: its devices return to their releases."),
+        _ => None,
+    };
+    html! {
+        @if let Some(text) = done { (notice(Tone::Good, &html! { p { (text) } })) }
+        @if let Some(error) = &shown.refused { (notice(Tone::Bad, &html! { p.break { (error.message()) } })) }
+        @if let Some(clash) = &shown.clash { (notice(Tone::Warn, &html! { (clash.notice()) (discard(here, "Take theirs, drop mine")) })) }
+        @else if let Some(at) = shown.drafted {
+            (notice(Tone::Warn, &html! {
+                p { "This is your draft of " (text::iso(at)) ". Only you see it until you save." }
+                (discard(here, "Drop the draft"))
+            }))
+        }
+        @if let Some(problem) = shown.problems.first() {
+            (notice(Tone::Bad, &html! {
+                p {
+                    b { "The code does not build" }
+                    @if let Some(file) = &problem.file { " at " (file) @if let Some(line) = problem.line { ", line " (line) } }
+                    ". Nothing was sent to a device."
+                }
+            }))
+        }
+        @if let Some(text) = &shown.checked { (notice(Tone::Good, &html! { p { (text) } })) }
+        @if !facts.may_write {
+            (notice(Tone::Warn, &html! { p { "You can read this code. To change it you need the right “write”, which an owner of the organisation grants." } }))
+        }
+    }
+}
+
+/// Returns the form that drops the visitor's draft.
+fn discard(here: &str, text: &str) -> Markup {
+    html! { form.actions method="post" action={ (here) "/discard" } { button data-size="s" { (text) } } }
+}
+
+fn actions(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
+    let wait =
+        if facts.newest.is_none() || facts.unsaved() || shown.drafted.is_some() || shown.clash.is_some() {
+            Some("Flash waits until this is saved as a revision.")
+        } else if facts.followers().next().is_none() {
+            Some("No deployment group follows this branch.")
+        } else {
+            None
+        };
+    let number = facts.newest.as_ref().map_or(0, |newest| newest.number);
+    html! {
+        div.actions {
+            @if facts.may_write {
+                button data-kind=[wait.is_some().then_some("main")] data-key="save" { "Save" }
+                button formaction={ (here) "/check" } data-key="check" { "Check" }
+                button formaction={ (here) "/revision" } { "Save as revision" }
+            }
+            @if facts.may_deploy {
+                @match wait {
+                    Some(_) => button type="button" disabled aria-describedby="why-not" { "Flash…" },
+                    None => @for group in facts.followers() {
+                        a.button data-kind="main" href={ (facts.visitor.base()) "/groups/" (group.id) "/flash?revision=" (number) } {
+                            "Flash " (group.devices.len()) " devices of " (group.name) "…"
+                        }
+                    },
+                }
+            }
+            span.soft.small #why-not { @if let Some(wait) = wait { (wait) } }
+        }
+        @if facts.may_write {
+            div.field { label for="message" { "Message of the revision" } input #message name="message" maxlength="2048" placeholder="What changes for the devices"; }
+        }
+    }
+}
+
+fn tree(facts: &Facts<'_>) -> Markup {
+    let open = facts.open;
+    let mut snippets: Vec<_> = open.code.snippets.iter().collect();
+    snippets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+    let entry = |snippet: &iottly_core::model::Snippet| {
+        let here = open.file == code::CodeFile::Snippet(snippet.id);
+        let named =
+            code::CodeFile::named(&open.code, &snippet.name) == Some(code::CodeFile::Snippet(snippet.id));
+        let name = if named {
+            snippet.name.clone()
+        } else {
+            snippet.id.to_string()
+        };
+        html! { li { a.break href=(facts.address(&name)) aria-current=[here.then_some("true")] { (snippet.name) } } }
+    };
+    let handlers = || {
+        snippets
+            .iter()
+            .filter(|snippet| snippet.kind == SnippetKind::Handler)
+    };
+    html! {
+        div {
+            div.pane-head { "Files" }
+            nav.tree aria-label="Files" {
+                ul {
+                    @for snippet in snippets.iter().filter(|snippet| snippet.kind != SnippetKind::Handler) { (entry(snippet)) }
+                    li { a href=(facts.address(MANIFEST_FILE)) aria-current=[(open.file == code::CodeFile::Manifest).then_some("true")] { (MANIFEST_FILE) } }
+                }
+                h3 { "Command handlers" }
+                ul { @for snippet in handlers() { (entry(snippet)) } }
+                h3 { "Branches" }
+                ul {
+                    @for branch in &facts.branches {
+                        li { a.break href={ (facts.visitor.base()) "/code/" (escaped(&branch.name)) } aria-current=[(branch.name == open.branch.name).then_some("true")] {
+                            (branch.name) span.end { "r" (branch.head) }
+                        } }
+                    }
+                    li { a href={ (facts.visitor.base()) "/releases?branch=" (escaped(&open.branch.name)) } { "Revisions and new branch" } }
+                }
+            }
+        }
+    }
+}
+
+/// Returns what differs between the working copy and what a group runs.
+async fn deployed(facts: &Facts<'_>) -> Markup {
+    let (access, branch) = (&facts.visitor.project, &facts.open.branch.name);
+    let Some(group) = facts.followers().next() else {
+        return html! {};
+    };
+    let number = group
+        .current_revision
+        .as_ref()
+        .and_then(|number| number.parse().ok());
+    let Some(number) = number else {
+        return html! {
+            section.card aria-labelledby="diff" { h2 #diff { "Against what " (group.name) " runs" } p.soft { "Nothing was deployed to it yet." } }
+        };
+    };
+    let content = match access
+        .services()
+        .store
+        .revision(access.id(), branch, number)
+        .await
+    {
+        Ok(Some((revision, _))) if revision.component.is_some() => {
+            html! { p.soft { "It runs a component that was built elsewhere; its code is not here." } }
+        }
+        Ok(Some((_, old))) => {
+            let (old, new) = (facts.open.file.text(&old).unwrap_or_default(), facts.open.text());
+            if old.len() + new.len() > MAX_COMPARED_BYTES {
+                html! { p.soft { "Both versions are too long to compare here; " code { "GET …/diff" } " compares them." } }
+            } else {
+                differences(old, new)
+            }
+        }
+        Ok(None) => html! { p.soft { "That revision is of another branch, or is not kept any more." } },
+        Err(_) => {
+            super::super::kit::empty::broken("The differences could not be read", "The store did not answer.")
+        }
+    };
+    html! {
+        section.card data-flush aria-labelledby="diff" {
+            div.card-head { h2 #diff { (facts.open.name()) " against what " (group.name) " runs " span.tag.mono { "r" (number) } } }
+            (content)
+        }
+    }
+}
+
+fn scripts(facts: &Facts<'_>) -> Markup {
+    let (branch, name) = (&facts.open.branch.name, facts.open.name());
+    let path = format!("/branches/{}", escaped(branch));
+    let base = facts.open.version();
+    let put = if name == MANIFEST_FILE {
+        (
+            format!("{path}/manifest"),
+            format!("{{\"manifest\":\"…\",\"base\":\"{base}\"}}"),
+        )
+    } else {
+        let edit = serde_json::json!({"snippets": [{"name": name, "code": "…", "base": base}]});
+        (format!("{path}/snippets"), edit.to_string())
+    };
+    html! {
+        (script_for(
+            "save this file",
+            &format!("iottly code put --branch {branch} --base {base} {name} FILE"),
+            ("PUT", &put.0, Some(&put.1)),
+        ))
+        (script_for("check the code", &format!("iottly code check --branch {branch}"), ("POST", &format!("{path}/check"), Some("{}"))))
+        (script_for("save a revision", &format!("iottly code save --branch {branch} --message TEXT"),
+            ("POST", &format!("{path}/revisions"), Some("{\"message\":\"…\"}")),
+        ))
+        (script_for(
+            "run on a test device",
+            &format!("iottly code run --branch {branch} LEASE"),
+            ("PUT", "/leases/LEASE/branch", Some(&serde_json::json!({"branch": branch}).to_string())),
+        ))
+        (script_for("drop a draft", &format!("iottly code drop --branch {branch} {name}"), ("DELETE", &format!("{path}/drafts/{}", escaped(name)), None)))
+    }
+}

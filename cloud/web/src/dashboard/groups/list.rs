@@ -1,0 +1,98 @@
+//! The list of deployment groups, and the form that creates one.
+
+use axum::response::Response;
+use iottly_core::model::{Group, ORPHANED, RolloutStatus, Scopes};
+use maud::{Markup, html};
+
+use super::super::kit::empty::empty;
+use super::super::kit::script::script;
+use super::super::layout::failure;
+use super::super::shell::{Screen, Section};
+use super::super::visitor::Visitor;
+use super::{address, devices, of_devices};
+use crate::error::ApiError;
+
+pub(in super::super) async fn list(visitor: Visitor) -> Response {
+    page(&visitor).await.unwrap_or_else(|error| failure(&error))
+}
+
+async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
+    let access = &visitor.project;
+    let groups = access.groups().await?;
+    let branches = access.services().store.branches(access.id()).await?;
+    let content = html! {
+        div.head { div { h1 { "Deployment groups" } p.lede { "A device is in one group and runs what the group's branch deploys." } } }
+        @if groups.iter().all(|group| group.name == ORPHANED) {
+            section.card data-flush {
+                (empty(
+                    "No group yet",
+                    "Devices in no other group are in _orphaned. A group of your own follows a branch and gets its releases in steps.",
+                    &html! { @if visitor.may(Scopes::WRITE) { a.button data-kind="main" href="#name" { "Create a group" } } },
+                ))
+            }
+        }
+        section.card data-flush aria-label="Deployment groups" {
+            table.table data-rows="link" {
+                thead { tr { th { "Group" } th { "State" } th.p2 { "Branch" } th.p2 { "Revision" } th.num { "Devices" } } }
+                tbody { @for group in &groups { (row(visitor, group)) } }
+            }
+        }
+        @if visitor.may(Scopes::WRITE) {
+            section.card aria-labelledby="new" {
+                h2 #new { "New group" }
+                form.stack method="post" action={ (visitor.base()) "/groups" } {
+                    div.fields {
+                        div.field { label for="name" { "Name" } input #name name="name" required maxlength="128"; }
+                        div.field {
+                            label for="branch" { "Branch that it follows" }
+                            select #branch name="branch" {
+                                @for branch in &branches { option { (branch.name) } }
+                                option value="" { "none" }
+                            }
+                        }
+                    }
+                    div.actions { button { "Create the group" } }
+                }
+            }
+        }
+        (script(
+            "curl -H \"Authorization: Bearer $IOTTLY_TOKEN\" \"$IOTTLY_URL/v1.0/project/$IOTTLY_PROJECT/deploymentgroups\"",
+            ("POST", "/deploymentgroups", Some("{\"name\":\"turin\",\"branch\":\"main\"}")),
+        ))
+    };
+    let screen = Screen {
+        section: Section::Groups,
+        title: "Groups",
+        crumbs: &[],
+        events: None,
+        scripts: &[],
+        content,
+    };
+    screen.respond(visitor).await
+}
+
+fn row(visitor: &Visitor, group: &Group) -> Markup {
+    html! {
+        tr {
+            td { a.row-link href=(address(visitor, group)) { (group.name) } span.sub.only-phone { (group.branch.as_deref().unwrap_or("no branch")) } }
+            td { (status(group.status)) }
+            td.p2.mono.break { (group.branch.as_deref().unwrap_or("–")) }
+            td.p2.mono { @match &group.current_revision { Some(number) => { "r" (number) }, None => "–" } }
+            td.num { a href=(devices(visitor, group)) { (of_devices(group.devices.len() as u64)) } }
+        }
+    }
+}
+
+/// Returns the status of a rollout as a word with its tone.
+pub(super) fn status(status: Option<RolloutStatus>) -> Markup {
+    let (word, tone) = match status {
+        None => ("nothing deployed", "idle"),
+        Some(RolloutStatus::Deploying) => ("deploying", "busy"),
+        Some(RolloutStatus::Deployed) => ("deployed", "good"),
+        Some(RolloutStatus::Paused) => ("paused", "warn"),
+        Some(RolloutStatus::Halted) => ("halted", "bad"),
+        Some(RolloutStatus::Cancelled) => ("cancelled", "idle"),
+        Some(RolloutStatus::RolledBack) => ("rolled back", "warn"),
+    };
+    html! { span.tag data-tone=(tone) { (word) } }
+}

@@ -1,0 +1,54 @@
+//! Deployment groups: their list, the page of a group with its rollout, and the forms that steer them.
+
+mod act;
+mod flash;
+mod list;
+mod page;
+mod policy;
+mod rollout;
+
+pub(super) use act::{cancel, create, delete, pause, resume, roll_back, set_policy, update};
+pub(super) use flash::{ask, ask_cancel, ask_delete, ask_roll_back, flash};
+pub(super) use list::list;
+pub(super) use page::{of_rollout, show};
+
+use iottly_core::model::Group;
+
+use super::text::escaped;
+use super::visitor::Visitor;
+use crate::error::ApiError;
+
+/// Returns a group of the visitor's project by its id.
+async fn find(visitor: &Visitor, id: &str) -> Result<Group, ApiError> {
+    let unknown = || ApiError::missing("deployment group is unknown in this project");
+    let id = id.parse().map_err(|_| unknown())?;
+    let groups = visitor.project.groups().await?;
+    groups
+        .into_iter()
+        .find(|group| group.id == id)
+        .ok_or_else(unknown)
+}
+
+/// Returns the address of a group's page.
+fn address(visitor: &Visitor, group: &Group) -> String {
+    format!("{}/groups/{}", visitor.base(), group.id)
+}
+
+/// Returns the address of the list of a group's devices.
+fn devices(visitor: &Visitor, group: &Group) -> String {
+    let name = if group.name.contains(char::is_whitespace) {
+        format!("group:\"{}\"", group.name)
+    } else {
+        format!("group:{}", group.name)
+    };
+    format!("{}/devices?filter={}", visitor.base(), escaped(&name))
+}
+
+/// Returns a number of devices with its noun.
+fn of_devices(count: u64) -> String {
+    if count == 1 {
+        "1 device".to_owned()
+    } else {
+        format!("{count} devices")
+    }
+}

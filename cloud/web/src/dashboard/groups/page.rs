@@ -1,0 +1,279 @@
+//! The page of a group: its rollout, what its devices run, its branch and its policy.
+
+use std::collections::BTreeMap;
+
+use axum::extract::Path;
+use axum::response::Response;
+use iottly_core::model::{Device, Group, ORPHANED, Rollout, RolloutStatus, Scopes, StoredRelease};
+use maud::{Markup, html};
+
+use super::super::kit::empty::{broken, empty};
+use super::super::kit::icons::{Icon, icon};
+use super::super::kit::script::script_for;
+use super::super::layout::failure;
+use super::super::shell::{Screen, Section};
+use super::super::text;
+use super::super::visitor::Visitor;
+use super::flash::quoted;
+use super::list::status;
+use super::{address, devices, find, of_devices, policy, rollout};
+use crate::error::ApiError;
+
+/// Number of earlier rollouts that the page lists, and of releases whose devices it names.
+const SHOWN: usize = 20;
+
+type OfGroup = Path<(String, String)>;
+type OfRollout = Path<(String, String, String)>;
+
+/// Shows a group with its newest rollout.
+pub(in super::super) async fn show(visitor: Visitor, Path((_, id)): OfGroup) -> Response {
+    let page = async {
+        let group = find(&visitor, &id).await?;
+        let rollouts = rollouts(&visitor, &group).await?;
+        let newest = rollouts.first().cloned();
+        page(&visitor, &group, newest, &rollouts).await
+    };
+    page.await.unwrap_or_else(|error: ApiError| failure(&error))
+}
+
+/// Shows a group with one of its rollouts.
+pub(in super::super) async fn of_rollout(visitor: Visitor, Path((_, id, rollout)): OfRollout) -> Response {
+    let page = async {
+        let unknown = || ApiError::missing("rollout is unknown in this group");
+        let group = find(&visitor, &id).await?;
+        let access = &visitor.project;
+        let rollout = rollout.parse().map_err(|_| unknown())?;
+        let found = access.services().store.rollout(access.id(), rollout).await?;
+        let found = found
+            .filter(|found| found.group == group.id)
+            .ok_or_else(unknown)?;
+        let rollouts = rollouts(&visitor, &group).await?;
+        page(&visitor, &group, Some(found), &rollouts).await
+    };
+    page.await.unwrap_or_else(|error: ApiError| failure(&error))
+}
+
+async fn rollouts(visitor: &Visitor, group: &Group) -> Result<Vec<Rollout>, ApiError> {
+    let access = &visitor.project;
+    Ok(access
+        .services()
+        .store
+        .rollouts(access.id(), Some(group.id), SHOWN)
+        .await?)
+}
+
+async fn page(
+    visitor: &Visitor,
+    group: &Group,
+    rollout: Option<Rollout>,
+    rollouts: &[Rollout],
+) -> Result<Response, ApiError> {
+    let (access, store) = (&visitor.project, &visitor.project.services().store);
+    let all = access.devices().await?;
+    let members: Vec<_> = all.iter().filter(|device| device.group == group.id).collect();
+    let releases = store.releases(access.id(), None, 100).await?;
+    let release = match &rollout {
+        Some(rollout) => store.one_release(access.id(), rollout.release).await?,
+        None => None,
+    };
+    let progress = match &rollout {
+        Some(rollout) => match store.rollout_members(access.id(), rollout).await {
+            Ok(members) => rollout::progress(visitor, group, rollout, release.as_ref(), &members),
+            Err(_) => broken(
+                "The devices of the rollout could not be read",
+                "The store did not answer. Load the page again.",
+            ),
+        },
+        None => html! {
+            section.card data-flush {
+                (empty(
+                    "Nothing was deployed yet",
+                    "Save a revision of the group's branch, then flash it: the devices get it in steps, and go back by themselves if it fails.",
+                    &html! { a.button data-kind="main" href={ (visitor.base()) "/code/" (group.branch.as_deref().unwrap_or("main")) } { "Open the code" } },
+                ))
+            }
+        },
+    };
+    let content = html! {
+        (head(visitor, group, rollout.as_ref(), release.as_ref(), members.len()))
+        (progress)
+        (by_release(visitor, group, &members, &releases))
+        (settings(visitor, group).await?)
+        (history(visitor, group, rollouts))
+        (script_for("flash", &format!("iottly group flash {} --watch", quoted(&group.name)),
+            ("POST", &format!("/deploymentgroups/{}/flashfw", group.id), Some("{}")),
+        ))
+        (script_for("pause", &format!("iottly group pause {}", quoted(&group.name)), ("POST", &format!("/deploymentgroups/{}/pause", group.id), None)))
+        (script_for("resume", &format!("iottly group resume {}", quoted(&group.name)), ("POST", &format!("/deploymentgroups/{}/resume", group.id), None)))
+    };
+    let crumbs = [("Groups", format!("{}/groups", visitor.base()))];
+    let screen = Screen {
+        section: Section::Groups,
+        title: &group.name,
+        crumbs: &crumbs,
+        events: Some(format!("{}/events", visitor.base())),
+        scripts: &["rollout.js", "presence.js"],
+        content,
+    };
+    screen.respond(visitor).await
+}
+
+fn head(
+    visitor: &Visitor,
+    group: &Group,
+    rollout: Option<&Rollout>,
+    release: Option<&StoredRelease>,
+    count: usize,
+) -> Markup {
+    let here = address(visitor, group);
+    let current = rollout.map(|rollout| rollout.status);
+    html! {
+        div.head {
+            div {
+                h1 { span.break { (group.name) } " " span data-rollout-status { (status(current)) } }
+                ul.meta {
+                    li { @match &group.branch { Some(branch) => { "follows " a.mono.break href={ (visitor.base()) "/code/" (text::escaped(branch)) } { (branch) } }, None => "follows no branch" } }
+                    li { a href=(devices(visitor, group)) { (of_devices(count as u64)) } }
+                    @if let Some(rollout) = rollout { li { "started " b { (text::iso(rollout.created)) } " by " b.break { (rollout.author) } } }
+                    @if let Some(release) = release {
+                        li { "r" (release.revision) ", release " (release.seq) ", digest " b.mono data-digest=(release.sha256) { (release.sha256.get(..8).unwrap_or_default()) } }
+                    }
+                }
+            }
+            @if visitor.may(Scopes::DEPLOY) { (acts(group, rollout, &here, count)) }
+        }
+    }
+}
+
+fn acts(group: &Group, rollout: Option<&Rollout>, here: &str, count: usize) -> Markup {
+    let active = rollout
+        .filter(|rollout| rollout.active)
+        .map(|rollout| rollout.status);
+    html! {
+        div.actions {
+            @match active {
+                Some(RolloutStatus::Deploying) => form method="post" action={ (here) "/pause" } { button { (icon(Icon::Pause)) "Pause" } },
+                Some(RolloutStatus::Paused | RolloutStatus::Halted) => form method="post" action={ (here) "/resume" } { button { "Resume" } },
+                _ => {}
+            }
+            @if active.is_some() { a.button data-kind="danger" href={ (here) "/cancel" } { "Cancel…" } }
+            @if rollout.is_some() { a.button data-kind="danger" href={ (here) "/rollback" } { "Roll back " (of_devices(count as u64)) "…" } }
+            @if group.branch.is_some() { a.button data-kind="main" href={ (here) "/flash" } { "Flash " (of_devices(count as u64)) "…" } }
+        }
+    }
+}
+
+/// Returns what the group's devices run now, by what they have reported.
+fn by_release(visitor: &Visitor, group: &Group, members: &[&Device], releases: &[StoredRelease]) -> Markup {
+    let mut running: BTreeMap<&str, u64> = BTreeMap::new();
+    for device in members {
+        let digest = device
+            .firmware
+            .as_ref()
+            .map_or("", |report| report.digest.as_str());
+        *running.entry(digest).or_default() += 1;
+    }
+    let known = |digest: &str| {
+        releases
+            .iter()
+            .find(|release| !digest.is_empty() && release.sha256 == digest)
+    };
+    let mut rows: Vec<_> = running
+        .into_iter()
+        .map(|(digest, count)| (known(digest), digest, count))
+        .collect();
+    rows.sort_by_key(|(release, ..)| std::cmp::Reverse(release.map(|release| release.seq)));
+    html! {
+        section.card data-flush aria-labelledby="by" {
+            div.card-head { h2 #by { "By revision" } }
+            @if rows.is_empty() { p.soft.pad { "The group has no device." } }
+            table.table {
+                thead.sr { tr { th { "Revision" } th { "Devices" } } }
+                tbody { @for (release, digest, count) in rows {
+                    tr {
+                        td {
+                            @match release {
+                                Some(release) => {
+                                    b.mono { "r" (release.revision) } " of " (release.branch) " " span.mono.soft { (digest.get(..8).unwrap_or_default()) }
+                                    span.sub { "release " (release.seq) " by " (release.author) ", " (text::iso(release.created)) }
+                                }
+                                None if digest.is_empty() => "nothing reported",
+                                None => { "a release that is not kept any more " span.mono.soft { (digest.get(..8).unwrap_or_default()) } }
+                            }
+                        }
+                        td.num { a href=(devices(visitor, group)) { (of_devices(count)) } }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+async fn settings(visitor: &Visitor, group: &Group) -> Result<Markup, ApiError> {
+    let access = &visitor.project;
+    let branches = access.services().store.branches(access.id()).await?;
+    let here = address(visitor, group);
+    Ok(html! {
+        @if visitor.may(Scopes::DEPLOY) {
+            details.card { summary { "Rules of the next rollout" }
+                form.stack method="post" action={ (here) "/policy" } {
+                    (policy::fields(&group.policy))
+                    div.actions { button { "Save the rules" } }
+                }
+                (script_for("set the rules", &format!("iottly group flash {} --canary {} --failure-percent {}", quoted(&group.name), group.policy.canary, group.policy.failure_percent),
+                    ("PUT", &format!("/deploymentgroups/{}/policy", group.id), Some(&serde_json::json!(group.policy).to_string())),
+                ))
+            }
+        } @else {
+            section.card { p.soft { "You may look at this group. To deploy to it you need the right “deploy”, which an owner of the organisation grants." } }
+        }
+        @if visitor.may(Scopes::WRITE) {
+            details.card { summary { "Name and branch" }
+                form.stack method="post" action=(here) {
+                    div.fields {
+                        @if group.name != ORPHANED {
+                            div.field { label for="name" { "Name" } input #name name="name" required maxlength="128" value=(group.name); }
+                        }
+                        div.field {
+                            label for="branch" { "Branch that it follows" }
+                            select #branch name="branch" {
+                                @for branch in &branches { option selected[group.branch.as_ref() == Some(&branch.name)] { (branch.name) } }
+                                option value="" selected[group.branch.is_none()] { "none" }
+                            }
+                        }
+                    }
+                    div.actions {
+                        button { "Save" }
+                        @if group.name != ORPHANED { a.button data-kind="danger" href={ (here) "/delete" } { "Delete the group…" } }
+                    }
+                }
+                (script_for("change the group", "curl, as below",
+                    ("PUT", &format!("/deploymentgroups/{}", group.id), Some(&serde_json::json!({"name": group.name, "branch": group.branch}).to_string())),
+                ))
+            }
+        }
+    })
+}
+
+fn history(visitor: &Visitor, group: &Group, rollouts: &[Rollout]) -> Markup {
+    let here = address(visitor, group);
+    html! {
+        @if !rollouts.is_empty() {
+            section.card data-flush aria-labelledby="rollouts" {
+                div.card-head { h2 #rollouts { "Rollouts" } }
+                table.table data-rows="link" {
+                    thead { tr { th { "Started" } th { "State" } th.p2 { "Release" } th.p2 { "By" } th.num { "Devices" } } }
+                    tbody { @for rollout in rollouts {
+                        tr {
+                            td { a.row-link href={ (here) "/rollouts/" (rollout.id) } { (text::iso(rollout.created)) } }
+                            td { (status(Some(rollout.status))) }
+                            td.p2.mono { (rollout.release) }
+                            td.p2.break { (rollout.author) }
+                            td.num { (rollout.devices) }
+                        }
+                    } }
+                }
+            }
+        }
+    }
+}
