@@ -53,7 +53,7 @@ pub use enrolment::{Enrolment, EnrolmentStore, Grant, NewSecret};
 pub use erasure::ErasureStore;
 pub use error::{Result, StoreError};
 pub use fault::Fault;
-pub use history::{EntrySize, HistoryStore, PageQuery, ScanBounds};
+pub use history::{EntrySize, HistoryStore, LogQuery, PageQuery, SEARCHED_LINES, ScanBounds};
 pub use ingest::IngestStore;
 pub use leases::{LeaseStore, OpenOrder};
 pub use pending_webhooks::PendingWebhooks;

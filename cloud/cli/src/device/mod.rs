@@ -112,6 +112,9 @@ struct ListOptions {
     /// Connection of the devices: connected or disconnected
     #[arg(long, value_parser = ["connected", "disconnected"])]
     state: Option<String>,
+    /// Conditions such as `group:demo offline>1h`, or a filter as JSON
+    #[arg(long, value_name = "CONDITIONS")]
+    filter: Option<String>,
 }
 
 #[derive(Args)]
@@ -231,6 +234,7 @@ fn listed(options: &ListOptions) -> Result<(), Failure> {
     };
     let asked = [
         ("search", options.search.as_deref()),
+        ("filter", options.filter.as_deref()),
         ("tag", options.tag.as_deref()),
         ("deployment_group", group.as_deref()),
         ("operatingstatus", options.state.as_deref()),

@@ -26,7 +26,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 21] = [
+const STEPS: [(i64, &str, &str); 22] = [
     (
         1,
         "initial",
@@ -122,6 +122,11 @@ const STEPS: [(i64, &str, &str); 21] = [
         21,
         "code_drafts",
         include_str!("../../migrations/postgres/0021_code_drafts.sql"),
+    ),
+    (
+        22,
+        "logs_by_time",
+        include_str!("../../migrations/postgres/0022_logs_by_time.sql"),
     ),
     (
         24,

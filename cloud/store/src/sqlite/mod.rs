@@ -27,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 23] = [
+const STEPS: [(i64, &str, &str); 24] = [
     (
         1,
         "initial",
@@ -128,6 +128,11 @@ const STEPS: [(i64, &str, &str); 23] = [
         21,
         "code_drafts",
         include_str!("../../migrations/sqlite/0021_code_drafts.sql"),
+    ),
+    (
+        22,
+        "logs_by_time",
+        include_str!("../../migrations/sqlite/0022_logs_by_time.sql"),
     ),
     (
         24,

@@ -34,7 +34,8 @@ suites! {
         forgotten_streams_are_the_oldest,
         two_processes_store_each_number_once,
         months_have_room,
-        logs_keep_the_newest_lines;
+        logs_keep_the_newest_lines,
+        logs_of_a_project_are_searched;
     projects:
         names_and_ids_are_taken_once,
         a_device_id_belongs_to_one_project,

@@ -29,7 +29,7 @@ mod inspect;
 mod lease_events;
 mod leases;
 mod limits;
-mod logs;
+pub(crate) mod logs;
 mod names;
 pub(crate) mod openapi;
 mod organizations;
@@ -111,6 +111,7 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(whoami::whoami))
         .routes(routes!(inspect::inspect))
         .routes(routes!(events::of_project))
+        .routes(routes!(logs::of_project))
         .routes(routes!(pair_codes::all))
         .routes(routes!(pair_codes::one))
         .routes(routes!(enrolment_keys::all, enrolment_keys::create))

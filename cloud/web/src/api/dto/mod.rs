@@ -348,11 +348,44 @@ impl From<CommandRecord> for CommandEntry {
 pub(crate) struct LogDto {
     /// `trace`, `debug`, `info`, `warn` or `error`.
     #[schema(value_type = String)]
-    level: Level,
+    pub(crate) level: Level,
     /// Text of the line.
-    text: String,
+    pub(crate) text: String,
     /// Time at which the device wrote the line, by its own clock.
-    devicetimestamp: Date,
+    pub(crate) devicetimestamp: Date,
+}
+
+/// Line of a firmware log with its device.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeviceLogLine)]
+pub(crate) struct DeviceLogDto {
+    /// Id of the device.
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) device: DeviceId,
+    /// Name of the device.
+    pub(crate) name: String,
+    /// The line.
+    #[serde(flatten)]
+    pub(crate) line: LogDto,
+}
+
+impl DeviceLogDto {
+    pub(crate) fn new(device: DeviceId, name: String, line: StoredLog) -> Self {
+        Self {
+            device,
+            name,
+            line: line.into(),
+        }
+    }
+}
+
+/// Lines of the firmware logs of a project.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProjectLogs {
+    /// Lines, newest first.
+    pub(crate) logs: Vec<DeviceLogDto>,
+    /// HTTP status: always 200.
+    pub(crate) status: u16,
 }
 
 impl From<StoredLog> for LogDto {
