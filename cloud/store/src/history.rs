@@ -82,6 +82,9 @@ pub trait HistoryStore: Send + Sync + 'static {
     async fn entries(&self, scope: Scope, keys: &[Cursor]) -> Result<Vec<StoredMessage>>;
     /// Returns a page of a device's history by its offset.
     async fn page(&self, scope: Scope, query: &PageQuery) -> Result<Vec<StoredMessage>>;
+    /// Returns the times of the newest messages of a device's firmware, newest first; looks at the newest `limit` entries
+    /// of its history.
+    async fn sent_times(&self, scope: Scope, limit: usize) -> Result<Vec<UnixMs>>;
     /// Returns the newest lines of a device's log, newest first, at most `limit`.
     async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>>;
     /// Returns log lines of all devices of a project, newest first by the devices' clocks. A text is searched in the

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use iottly_core::MessageIds;
 
+mod alerts;
 mod backend;
 mod backup;
 mod changes;
@@ -41,6 +42,7 @@ mod webhook_cache;
 pub mod webhooks;
 mod write_turns;
 
+pub use alerts::AlertStore;
 pub use backend::{Database, open};
 pub use backup::{backup, restore};
 pub use changes::ChangeStore;
@@ -88,6 +90,7 @@ pub trait Store:
     + LeaseStore
     + SeriesStore
     + WebhookStore
+    + AlertStore
 {
     /// Waits for the current write and closes the database; every later call fails.
     async fn close(&self);

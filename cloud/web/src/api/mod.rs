@@ -1,6 +1,8 @@
 //! REST API under `/v1.0`. Handlers extract parameters, call a service and form the response; authorisation
 //! is part of extracting.
 
+mod absence;
+pub(crate) mod alerts;
 mod audit;
 pub(crate) mod body;
 mod branches;
@@ -166,6 +168,7 @@ fn device_routes() -> OpenApiRouter<App> {
         .routes(routes!(device::replace))
         .routes(routes!(copies::keep))
         .routes(routes!(device::props, device::set_props))
+        .routes(routes!(absence::plan, absence::end))
         .routes(routes!(device_settings::show, device_settings::set))
         .routes(routes!(command::send))
         .routes(routes!(command::list))
@@ -200,6 +203,12 @@ fn webhook_routes() -> OpenApiRouter<App> {
         .routes(routes!(webhooks::all, webhooks::create))
         .routes(routes!(webhooks::show, webhooks::update, webhooks::delete))
         .routes(routes!(webhooks::rotate))
+        .routes(routes!(alerts::all))
+        .routes(routes!(alerts::rules, alerts::create))
+        .routes(routes!(alerts::delete))
+        .routes(routes!(alerts::mute_rule, alerts::unmute_rule))
+        .routes(routes!(alerts::show))
+        .routes(routes!(alerts::mute, alerts::unmute))
         .routes(routes!(webhook_deliveries::log))
         .routes(routes!(webhook_deliveries::test))
         .routes(routes!(webhook_deliveries::replay))

@@ -12,7 +12,9 @@ use super::spaced::Spaced;
 use iottly_core::model::{
     CommandRecord, CommandStatus, Device, Group, MessageId, RolloutStatus, StoredLog, StoredMessage, UnixMs,
 };
+use iottly_core::presence::View;
 
+mod alerts;
 mod code;
 mod commands;
 mod copies;
@@ -24,6 +26,7 @@ mod groups;
 mod leases;
 mod messages;
 mod people;
+mod presence;
 mod projects;
 mod rollouts;
 mod series;
@@ -31,6 +34,7 @@ mod tokens;
 mod waiting;
 mod webhooks;
 
+pub(crate) use alerts::*;
 pub(crate) use code::*;
 pub(crate) use commands::*;
 pub(crate) use copies::*;
@@ -42,6 +46,7 @@ pub(crate) use groups::*;
 pub(crate) use leases::*;
 pub(crate) use messages::*;
 pub(crate) use people::*;
+pub(crate) use presence::*;
 pub(crate) use projects::*;
 pub(crate) use rollouts::*;
 pub(super) use series::*;
@@ -197,11 +202,14 @@ pub(crate) struct Props {
     /// True for a device without a key, as in release 0.1: its secret does not expire. Left out for others.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     legacy: bool,
+    /// Presence, with the last proof of the link; more exact than `operatingstatus`.
+    presence: PresenceDto,
 }
 
-impl From<Device> for Props {
-    fn from(device: Device) -> Self {
+impl Props {
+    pub(super) fn new(device: Device, presence: View) -> Self {
         Self {
+            presence: presence.into(),
             id: device.scope.device,
             name: device.name,
             macaddress: device.mac_address.unwrap_or_default(),
