@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, MqttEntrance, StoreLogin};
+use crate::alerts::{CertificateEnd, Evaluator};
+use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, MqttEntrance, StoreLogin, Uplink};
 use crate::clock;
 use crate::clock::Clock;
 use crate::command::CommandService;
@@ -24,8 +25,10 @@ use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::key_places::KeyPlaces;
 use crate::leases::Leases;
+use crate::links::Book;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
+use crate::presence::PresenceService;
 use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
@@ -151,6 +154,10 @@ pub struct Services {
     pub holds: Arc<Holds>,
     /// Hub of messages as they are stored.
     pub live: Arc<LiveHub>,
+    /// Presence of devices.
+    pub presence: Arc<PresenceService>,
+    /// End of the cloud's certificate.
+    pub certificate: Arc<CertificateEnd>,
     /// Offer to devices without a key; empty while the cloud has no TLS.
     pub enroll_offer: Arc<OnceLock<EnrollOffer>>,
     /// MQTT broker.
@@ -211,6 +218,8 @@ pub struct Cloud {
     deliverer: Deliverer,
     housekeeping: JoinHandle<()>,
     executor: JoinHandle<()>,
+    watching: JoinHandle<()>,
+    evaluator: JoinHandle<()>,
     critical_tasks: CriticalTasks,
     _lock: DataLock,
 }
@@ -261,9 +270,11 @@ impl Cloud {
             listen: config.mqtt,
             edge: config.edge.clone(),
         };
-        let broker = Arc::new(
-            EmbeddedBroker::start_watched(&listen, login, Arc::new(handle.clone()), &critical).await?,
-        );
+        let book = Arc::new(Book::default());
+        let uplink: Arc<dyn Uplink> = Arc::new(handle.clone());
+        let broker =
+            EmbeddedBroker::start_watched(&listen, login, Arc::clone(&uplink), Arc::clone(&book), &critical);
+        let broker = Arc::new(broker.await?);
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
         let commands = Arc::new(CommandService::new(
             Arc::clone(&store),
@@ -295,6 +306,13 @@ impl Cloud {
             Arc::clone(&holds),
         ));
         let live = Arc::new(LiveHub::default());
+        let (presence, changes) = PresenceService::new(
+            Arc::clone(&store),
+            Arc::clone(&live),
+            Arc::clone(&time),
+            Arc::clone(&book),
+        );
+        let presence = Arc::new(presence);
         let enroll_offer = Arc::new(OnceLock::new());
         let parts = IngestParts {
             store: Arc::clone(&store),
@@ -308,12 +326,25 @@ impl Cloud {
             metrics: Arc::clone(&metrics),
             time: Arc::clone(&time),
             enroll_offer: Arc::clone(&enroll_offer),
+            presence: Arc::clone(&presence),
+            book,
         };
         let ingest = Ingest::start(queue, parts, config.presence_grace, &critical);
         let housekeeping = tokio::spawn(critical.watch(
             "housekeeping",
             housekeeping::keep_house(Arc::clone(&store), Arc::clone(&time)),
         ));
+        let watching = Arc::clone(&presence).run(changes, Arc::clone(&shared), uplink);
+        let watching = tokio::spawn(critical.watch("presence", watching));
+        let certificate = Arc::new(CertificateEnd::default());
+        let evaluator = Evaluator {
+            store: Arc::clone(&store),
+            live: Arc::clone(&live),
+            presence: Arc::clone(&presence),
+            time: Arc::clone(&time),
+            certificate: Arc::clone(&certificate),
+        };
+        let evaluator = tokio::spawn(critical.watch("alerts", evaluator.run(config.presence_grace)));
         let executor = tokio::spawn(critical.watch("rollouts", Arc::clone(&rollouts).run()));
         let services = Services {
             store,
@@ -325,6 +356,8 @@ impl Cloud {
             holds,
             enroll_offer,
             live,
+            presence,
+            certificate,
             broker: shared,
             mqtt: broker.entrance(),
             ids,
@@ -348,6 +381,8 @@ impl Cloud {
             deliverer,
             housekeeping,
             executor,
+            watching,
+            evaluator,
             critical_tasks: critical,
             _lock: lock,
         })
@@ -376,6 +411,8 @@ impl Cloud {
     pub async fn shutdown(self) {
         self.housekeeping.abort();
         self.executor.abort();
+        self.watching.abort();
+        self.evaluator.abort();
         self.broker.shutdown().await;
         self.ingest.finish(FINISH).await;
         self.deliverer.finish(RECORD).await;

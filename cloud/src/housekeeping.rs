@@ -9,8 +9,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock;
 use crate::guarded_clock::GuardedClock;
-use iottly_core::model::{Change, HourUsage, Principal, Project, Scope, UnixMs};
-use iottly_store::{CommandStore, ErasureStore, Result, Store, StoreError, WebhookStore};
+use iottly_core::model::{Change, HourUsage, NO_DEVICE, Principal, Project, Scope, UnixMs};
+use iottly_store::{AlertStore, CommandStore, ErasureStore, Result, Store, StoreError, WebhookStore};
 
 /// Number of rounds between two deletions of old webhook data: a minute.
 const WEBHOOK_ROUNDS: u32 = 6;
@@ -18,6 +18,10 @@ const WEBHOOK_ROUNDS: u32 = 6;
 const WEBHOOK_STEP: usize = 10_000;
 /// Maximum number of transactions for old webhook data in one round.
 const WEBHOOK_STEPS: usize = 20;
+/// Maximum number of transactions for old alerts in one round.
+const ALERT_STEPS: usize = 20;
+/// Time after which a mail that no process sends is deleted, in milliseconds: three days.
+const MAIL_MS: UnixMs = 3 * DAY_MS;
 /// Interval of rounds. Commands are checked for expiry in each: devices apply the exact time, the check
 /// settles commands that they never reported.
 const EVERY: Duration = Duration::from_secs(10);
@@ -69,6 +73,10 @@ pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<GuardedClock>) {
             log(
                 "failed to delete old webhook data",
                 tidy_webhooks(store.as_ref(), clock::now()).await,
+            );
+            log(
+                "failed to delete old alerts",
+                tidy_alerts(store.as_ref(), clock::now()).await,
             );
         }
         if unfinished || round.is_multiple_of(RETENTION_ROUNDS) {
@@ -146,6 +154,15 @@ async fn tidy_webhooks(store: &dyn WebhookStore, now: UnixMs) -> Result<()> {
     Ok(())
 }
 
+async fn tidy_alerts(store: &dyn AlertStore, now: UnixMs) -> Result<()> {
+    for _ in 0..ALERT_STEPS {
+        if store.tidy_alerts(now.saturating_sub(MAIL_MS), STEP).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Devices of a project whose old messages are deleted, in the order of their turns.
 struct Turns {
     before: UnixMs,
@@ -178,12 +195,12 @@ pub async fn retain_for(store: &dyn Store, now: UnixMs, time: Duration) -> Resul
             None => None,
         };
         if let Some(before) = kept_since(&project, now).max(by_bytes) {
-            let devices = store
-                .devices(project.id)
-                .await?
-                .into_iter()
-                .map(|device| device.scope)
-                .collect();
+            let own = Scope {
+                project: project.id,
+                device: NO_DEVICE,
+            };
+            let devices = store.devices(project.id).await?.into_iter();
+            let devices = devices.map(|device| device.scope).chain([own]).collect();
             projects.push_back(Turns { before, devices });
         }
     }

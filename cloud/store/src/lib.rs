@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use iottly_core::MessageIds;
 
+mod alerts;
 mod backend;
 mod backup;
 mod changes;
@@ -40,6 +41,7 @@ mod webhook_cache;
 pub mod webhooks;
 mod write_turns;
 
+pub use alerts::AlertStore;
 pub use backend::{Database, open};
 pub use backup::{backup, restore};
 pub use changes::ChangeStore;
@@ -51,7 +53,7 @@ pub use enrolment::{Enrolment, EnrolmentStore, Grant, NewSecret};
 pub use erasure::ErasureStore;
 pub use error::{Result, StoreError};
 pub use fault::Fault;
-pub use history::{EntrySize, HistoryStore, PageQuery, ScanBounds};
+pub use history::{EntrySize, HistoryStore, LogQuery, PageQuery, SEARCHED_LINES, ScanBounds};
 pub use ingest::IngestStore;
 pub use leases::{LeaseStore, OpenOrder};
 pub use pending_webhooks::PendingWebhooks;
@@ -85,6 +87,7 @@ pub trait Store:
     + RolloutStore
     + LeaseStore
     + WebhookStore
+    + AlertStore
 {
     /// Waits for the current write and closes the database; every later call fails.
     async fn close(&self);

@@ -6,7 +6,7 @@ use iottly_protocol::{DeviceId, ProjectId};
 use super::db::{self, Conn};
 use super::{Backend, codec, missing, usage};
 use crate::{ErasureStore, Result};
-use iottly_core::model::{Scope, UnixMs};
+use iottly_core::model::{NO_DEVICE, Scope, UnixMs};
 
 /// Time after a deletion during which records in transit may still be committed; the erasure mark stays until
 /// then.
@@ -102,7 +102,19 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
     .bind(now)
     .execute(&mut *tx)
     .await?;
+    // Entries about the project itself are in a history of no device.
+    sqlx::query(
+        "INSERT INTO erasures (project, device, requested, due) SELECT id, $2, $3, $3 FROM projects WHERE id = $1 AND alert_changes > 0",
+    )
+    .bind(codec::id(&project))
+    .bind(&NO_DEVICE.as_bytes()[..])
+    .bind(now)
+    .execute(&mut *tx)
+    .await?;
     for sql in [
+        "DELETE FROM alert_mails WHERE project = $1",
+        "DELETE FROM alerts WHERE project = $1",
+        "DELETE FROM alert_rules WHERE project = $1",
         "DELETE FROM licences WHERE project = $1",
         "DELETE FROM device_keys WHERE project = $1",
         "DELETE FROM device_copies WHERE project = $1",

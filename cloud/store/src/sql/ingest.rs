@@ -13,7 +13,7 @@ use super::gaps::{self, GapEntry, Merge};
 use super::streams::{self, Known};
 use super::usage::Rooms;
 use super::{
-    Backend, commands, device_settings, devices, leases, logs, messages, own_entries, rollout_devices,
+    Backend, alerts, commands, device_settings, devices, leases, logs, messages, own_entries, rollout_devices,
 };
 use crate::{IngestStore, Result};
 use iottly_core::ingest::stream::Effect;
@@ -59,8 +59,12 @@ impl IngestStore for Backend {
                     scope,
                     at,
                     online,
+                    proof,
                     agent_version,
                 } => {
+                    if let Some(proof) = proof {
+                        devices::set_proof(&mut tx, scope, proof).await?;
+                    }
                     work.device(&mut tx, scope, at, online, agent_version.as_deref())
                         .await?
                 }
@@ -72,7 +76,17 @@ impl IngestStore for Backend {
         }
         // Insert all messages of the group together, so that they share long statements.
         let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
-        let enqueued = messages::insert(&mut tx, &self.webhook_cache, &stored).await?;
+        let mut enqueued = messages::insert(&mut tx, &self.webhook_cache, &stored).await?;
+        let alerts = (&self.alert_cache, &*self.ids);
+        let versions = std::mem::take(&mut enqueued.alert_versions);
+        let entries = alerts::observe(&mut tx, alerts, &mut work.rooms, &versions, &stored, now).await?;
+        if !entries.is_empty() {
+            let entries: Vec<_> = entries.iter().collect();
+            enqueued.extend(messages::insert(&mut tx, &self.webhook_cache, &entries).await?);
+        }
+        if let Some(last) = outcomes.last_mut() {
+            last.stored.extend(entries);
+        }
         gaps::merge(&mut tx, &work.merges).await?;
         for ((scope, stream), known) in &work.streams {
             if known.is_to_save(now) {

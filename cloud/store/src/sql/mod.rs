@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use super::{Backend, STEPS, db};
 use crate::{Result, Store, StoreError};
 
+mod alerts;
 mod audit;
 mod branches;
 mod change;

@@ -34,7 +34,8 @@ suites! {
         forgotten_streams_are_the_oldest,
         two_processes_store_each_number_once,
         months_have_room,
-        logs_keep_the_newest_lines;
+        logs_keep_the_newest_lines,
+        logs_of_a_project_are_searched;
     projects:
         names_and_ids_are_taken_once,
         a_device_id_belongs_to_one_project,
@@ -44,6 +45,13 @@ suites! {
         groups_tokens_and_pair_codes,
         branches_and_definitions,
         names_sort_by_their_bytes;
+    alerts:
+        a_value_raises_once_and_clears_once,
+        a_rule_of_a_group_watches_its_devices_only,
+        effects_of_several_processes_raise_one_alert,
+        mutes_are_silent_and_a_removed_rule_clears,
+        alerts_are_bounded_and_leave_with_their_project,
+        a_planned_absence_is_kept_and_found_at_its_end;
     audit:
         a_flood_of_one_change_drops_nothing_of_another,
         a_change_is_made_so_often_in_an_hour,

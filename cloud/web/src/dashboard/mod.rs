@@ -21,6 +21,7 @@ mod join;
 mod kit;
 mod layout;
 mod login;
+mod logs;
 mod members;
 mod overview;
 mod person;
@@ -101,6 +102,7 @@ fn screens() -> Router<App> {
             "/definitions/{type}",
             get(definitions::show).post(definitions::update),
         )
+        .route("/logs", get(logs::show))
         .route("/stream", get(stream::show))
         .route("/webhooks", get(webhooks::list).post(webhooks::create))
         .route("/webhooks/{webhook}", get(webhooks::show).post(webhooks::act))

@@ -9,6 +9,7 @@ mod support;
 mod two_tenants;
 
 mod addresses;
+mod alerts;
 mod api;
 mod approval;
 mod bound;
@@ -37,6 +38,7 @@ mod names;
 mod one_port;
 mod pages;
 mod people;
+mod presence;
 mod refusals;
 mod release_readers;
 mod release_size;
