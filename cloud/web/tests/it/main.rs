@@ -44,6 +44,7 @@ mod release_readers;
 mod release_size;
 mod rollout_ends;
 mod rollouts;
+mod screens;
 mod service;
 mod sign_in;
 mod webhooks;
