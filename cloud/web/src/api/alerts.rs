@@ -112,7 +112,7 @@ async fn one(access: &ProjectAccess, id: AlertId) -> Answer<OneAlert> {
     request_body = MuteBody,
     responses((status = 200, description = "The alert after the change", body = OneAlert))
 )]
-pub(super) async fn mute(
+pub(crate) async fn mute(
     access: ProjectAccess,
     Path((_, id)): Path<(String, String)>,
     JsonBody(body): JsonBody<MuteBody>,
@@ -131,7 +131,7 @@ pub(super) async fn mute(
     tag = "alerts",
     responses((status = 200, description = "The alert after the change", body = OneAlert))
 )]
-pub(super) async fn unmute(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OneAlert> {
+pub(crate) async fn unmute(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OneAlert> {
     let id = alert_id(&id)?;
     access.change(Change::MuteAlert(id, None), clock::now()).await?;
     one(&access, id).await
@@ -151,7 +151,7 @@ fn muted_until(body: &MuteBody, now: UnixMs) -> Result<UnixMs, ApiError> {
     tag = "alerts",
     responses((status = 200, description = "The rules", body = AlertRuleList))
 )]
-pub(super) async fn rules(access: ProjectAccess) -> Answer<AlertRuleList> {
+pub(crate) async fn rules(access: ProjectAccess) -> Answer<AlertRuleList> {
     let now = clock::now();
     let rules = access.services().store.alert_rules(access.id()).await?;
     Ok(Spaced(AlertRuleList {
@@ -175,7 +175,7 @@ pub(super) async fn rules(access: ProjectAccess) -> Answer<AlertRuleList> {
     request_body = AlertRuleBody,
     responses((status = 200, description = "The new rule", body = OneAlertRule))
 )]
-pub(super) async fn create(
+pub(crate) async fn create(
     access: ProjectAccess,
     JsonBody(body): JsonBody<AlertRuleBody>,
 ) -> Answer<OneAlertRule> {
@@ -241,7 +241,7 @@ fn rule_id(id: &str) -> Result<AlertRuleId, ApiError> {
     tag = "alerts",
     responses((status = 200, description = "The rule was removed", body = Done))
 )]
-pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
+pub(crate) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<Done> {
     access
         .change(Change::DeleteAlertRule(rule_id(&id)?), clock::now())
         .await?;
@@ -256,7 +256,7 @@ pub(super) async fn delete(access: ProjectAccess, Path((_, id)): Path<(String, S
     request_body = MuteBody,
     responses((status = 200, description = "The rule is mute", body = Done))
 )]
-pub(super) async fn mute_rule(
+pub(crate) async fn mute_rule(
     access: ProjectAccess,
     Path((_, id)): Path<(String, String)>,
     JsonBody(body): JsonBody<MuteBody>,
@@ -278,7 +278,7 @@ pub(super) async fn mute_rule(
     tag = "alerts",
     responses((status = 200, description = "The rule is not mute any more", body = Done))
 )]
-pub(super) async fn unmute_rule(
+pub(crate) async fn unmute_rule(
     access: ProjectAccess,
     Path((_, id)): Path<(String, String)>,
 ) -> Answer<Done> {

@@ -6,6 +6,7 @@
 
 mod account;
 mod add;
+mod alerts;
 mod assets;
 mod audit;
 mod code;
@@ -113,6 +114,10 @@ fn screens() -> Router<App> {
         .route("/webhooks/{webhook}", get(webhooks::show).post(webhooks::act))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{token}/revoke", post(tokens::revoke))
+        .route("/alerts", get(alerts::list))
+        .route("/alerts/rules", post(alerts::add))
+        .route("/alerts/rules/{rule}/{action}", post(alerts::act_on_rule))
+        .route("/alerts/{alert}/{action}", post(alerts::act))
         .route("/audit", get(audit::of_project))
         .merge(build_screens())
 }

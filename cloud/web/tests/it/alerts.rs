@@ -241,3 +241,38 @@ async fn a_restart_raises_nothing_again() {
     again.shutdown().await;
     drop(folder);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_adds_mutes_and_removes_rules_without_scripts() {
+    let cloud = quick().await;
+    let cookie = cloud.login(&cloud.tenant.token).await;
+    let base = cloud.path("/p/<project id>/alerts");
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let page = cloud.request("GET", &base, &[&cookie], b"").await;
+    assert!(page.text.contains("Nothing is watched yet"), "{}", page.text);
+    let post = async |path: &str, body: &str| {
+        cloud
+            .request(
+                "POST",
+                &format!("{base}{path}"),
+                &[&cookie, form],
+                body.as_bytes(),
+            )
+            .await
+    };
+    let refused = post("/rules", "name=away&condition=offline").await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert!(refused.text.contains("after_ms"));
+    let added = post("/rules", "name=%3Cb%3Eaway&condition=offline&after=1").await;
+    assert_eq!(added.status, 303, "{}", added.text);
+    let page = cloud.request("GET", &base, &[&cookie], b"").await;
+    assert!(page.text.contains("&lt;b&gt;away") && page.text.contains("Nothing is raised"));
+    let rules = send(&cloud, "GET", "/rules", &Value::Null).await.ok();
+    let id = rules["rules"][0]["id"].as_str().expect("an id");
+    assert_eq!(post(&format!("/rules/{id}/mute"), "").await.status, 303);
+    let rules = send(&cloud, "GET", "/rules", &Value::Null).await.ok();
+    assert!(rules["rules"][0]["muted_until"].is_object());
+    assert_eq!(post(&format!("/rules/{id}/remove"), "").await.status, 303);
+    assert_eq!(post(&format!("/rules/{id}/remove"), "").await.status, 404);
+    cloud.shutdown().await;
+}
