@@ -31,6 +31,7 @@ use crate::metrics::Metrics;
 use crate::presence::PresenceService;
 use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
+use crate::series::SeriesService;
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
 use iottly_core::MessageIds;
 use iottly_core::model::UnixMs;
@@ -178,6 +179,8 @@ pub struct Services {
     pub queue: IngestHandle,
     /// Limits of reading histories.
     pub history_reader: Arc<HistoryReader>,
+    /// Plots of series.
+    pub series: Arc<SeriesService>,
     /// Limits of connections, and trusted proxies.
     pub edge: EdgeConfig,
     /// Watcher of critical tasks.
@@ -346,6 +349,11 @@ impl Cloud {
         };
         let evaluator = tokio::spawn(critical.watch("alerts", evaluator.run(config.presence_grace)));
         let executor = tokio::spawn(critical.watch("rollouts", Arc::clone(&rollouts).run()));
+        let history_reader: Arc<HistoryReader> = Arc::default();
+        let series = Arc::new(SeriesService::new(
+            Arc::clone(&store),
+            Arc::clone(&history_reader),
+        ));
         let services = Services {
             store,
             commands,
@@ -368,7 +376,8 @@ impl Cloud {
             metrics,
             webhooks,
             queue: handle,
-            history_reader: Arc::default(),
+            history_reader,
+            series,
             edge: config.edge,
             critical_tasks: critical.clone(),
             started: clock::now(),

@@ -30,6 +30,7 @@ pub mod random;
 pub mod releases;
 pub mod rollout;
 pub mod seal_file;
+pub mod series;
 pub mod webhooks;
 
 pub use alerts::CertificateEnd;

@@ -16,6 +16,7 @@ pub mod rate;
 mod rate_limited_log;
 pub mod rollout;
 mod seal;
+pub mod series;
 pub mod short_form;
 pub mod vault;
 pub mod webhooks;

@@ -28,6 +28,7 @@ mod postgres;
 mod projects;
 mod releases;
 mod rollouts;
+mod series;
 #[allow(
     clippy::duplicate_mod,
     reason = "the shared SQL is compiled once for each database, under its types"
@@ -62,6 +63,7 @@ pub use postgres::PostgresStore;
 pub use projects::ProjectStore;
 pub use releases::ReleaseStore;
 pub use rollouts::RolloutStore;
+pub use series::{LinesQuery, Selection, SeriesList, SeriesPath, SeriesStore};
 pub use sqlite::SqliteStore;
 pub use tokens::TokenStore;
 pub use usage::UsageStore;
@@ -86,6 +88,7 @@ pub trait Store:
     + ReleaseStore
     + RolloutStore
     + LeaseStore
+    + SeriesStore
     + WebhookStore
     + AlertStore
 {

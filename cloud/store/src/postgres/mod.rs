@@ -26,7 +26,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 22] = [
+const STEPS: [(i64, &str, &str); 23] = [
     (
         1,
         "initial",
@@ -127,6 +127,11 @@ const STEPS: [(i64, &str, &str); 22] = [
         22,
         "logs_by_time",
         include_str!("../../migrations/postgres/0022_logs_by_time.sql"),
+    ),
+    (
+        23,
+        "series",
+        include_str!("../../migrations/postgres/0023_series.sql"),
     ),
     (
         24,

@@ -13,7 +13,8 @@ use super::gaps::{self, GapEntry, Merge};
 use super::streams::{self, Known};
 use super::usage::Rooms;
 use super::{
-    Backend, alerts, commands, device_settings, devices, leases, logs, messages, own_entries, rollout_devices,
+    Backend, alerts, commands, device_settings, devices, leases, logs, messages, own_entries,
+    rollout_devices, rollups,
 };
 use crate::{IngestStore, Result};
 use iottly_core::ingest::stream::Effect;
@@ -30,6 +31,7 @@ struct Work<'a> {
     streams: HashMap<(Scope, StreamId), Known>,
     rooms: Rooms,
     merges: Vec<Merge>,
+    rollups: rollups::Batch,
 }
 
 #[async_trait]
@@ -50,6 +52,7 @@ impl IngestStore for Backend {
             streams: HashMap::new(),
             rooms,
             merges: Vec::new(),
+            rollups: rollups::Batch::default(),
         };
         let mut outcomes = Vec::with_capacity(writes.len());
         for write in writes {
@@ -84,6 +87,8 @@ impl IngestStore for Backend {
             let entries: Vec<_> = entries.iter().collect();
             enqueued.extend(messages::insert(&mut tx, &self.webhook_cache, &entries).await?);
         }
+        work.rollups.messages(&mut tx, &stored).await?;
+        work.rollups.write(&mut tx).await?;
         if let Some(last) = outcomes.last_mut() {
             last.stored.extend(entries);
         }
@@ -226,6 +231,7 @@ impl Work<'_> {
         gap: GapEntry,
     ) -> Result<Option<StoredMessage>> {
         let used = self.rooms.is_used(scope.project);
+        self.rollups.missing(scope, now, gap.to - gap.from + 1);
         let known = self
             .streams
             .get_mut(&(scope, stream))

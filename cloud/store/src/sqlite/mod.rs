@@ -27,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 24] = [
+const STEPS: [(i64, &str, &str); 25] = [
     (
         1,
         "initial",
@@ -133,6 +133,11 @@ const STEPS: [(i64, &str, &str); 24] = [
         22,
         "logs_by_time",
         include_str!("../../migrations/sqlite/0022_logs_by_time.sql"),
+    ),
+    (
+        23,
+        "series",
+        include_str!("../../migrations/sqlite/0023_series.sql"),
     ),
     (
         24,

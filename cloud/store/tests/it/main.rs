@@ -72,6 +72,15 @@ suites! {
         a_newer_schema_is_not_touched,
         a_populated_first_schema_is_brought_up_to_date,
         a_status_that_was_presumed_by_its_text_stays_presumed;
+    series:
+        each_value_counts_once_in_its_minute_and_its_hour,
+        percentiles_of_many_commits_are_within_one_percent,
+        devices_and_groups_have_lines_of_their_own,
+        missing_messages_are_counted_beside_the_values,
+        what_exceeds_the_bounds_of_series_is_counted_and_stored,
+        rollups_go_with_their_messages,
+        older_histories_are_filled_once_in_steps,
+        a_damaged_distribution_keeps_no_message_away;
     leases:
         a_lease_goes_its_way,
         orders_have_rising_counters_and_are_stored_while_the_lease_is_open,

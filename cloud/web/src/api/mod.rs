@@ -41,6 +41,7 @@ pub(crate) mod query;
 pub(crate) mod release_keys;
 mod releases;
 mod rollouts;
+pub(crate) mod series;
 pub(crate) mod spaced;
 pub(crate) mod tokens;
 pub(crate) mod waiting;
@@ -146,6 +147,8 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(rollouts::end))
         .routes(routes!(releases::all))
         .routes(routes!(releases::show))
+        .routes(routes!(series::all))
+        .routes(routes!(series::points))
         .routes(routes!(release_keys::all))
         .routes(routes!(leases::all, leases::open))
         .routes(routes!(leases::show, leases::end))

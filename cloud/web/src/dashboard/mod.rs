@@ -26,6 +26,7 @@ mod logs;
 mod members;
 mod overview;
 mod person;
+mod plots;
 mod provider;
 mod releases;
 mod shell;
@@ -96,7 +97,11 @@ fn screens() -> Router<App> {
             "/devices/{device}/settings",
             get(device::settings::show).post(device::settings::act),
         )
+        .route("/devices/{device}/plots", get(plots::of_device))
         .route("/devices/{device}/keep", post(copies::keep))
+        .route("/plots", get(plots::show))
+        .route("/plots/data", get(plots::data))
+        .route("/plots/csv", get(plots::csv))
         .route("/definitions", get(definitions::list).post(definitions::create))
         .route("/definitions/new", get(definitions::new))
         .route(

@@ -24,6 +24,7 @@ pub(super) enum Section {
     Groups,
     Definitions,
     Stream,
+    Plots,
     Logs,
     Alerts,
     Webhooks,
@@ -53,6 +54,7 @@ const SECTIONS: [(&str, &[(Section, &str, &str)]); 4] = [
         "Observe",
         &[
             (Section::Stream, "Stream", "/stream"),
+            (Section::Plots, "Plots", "/plots"),
             (Section::Logs, "Logs", "/logs"),
             (Section::Alerts, "Alerts", "/alerts"),
         ],

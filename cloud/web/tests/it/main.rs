@@ -45,6 +45,7 @@ mod release_size;
 mod rollout_ends;
 mod rollouts;
 mod screens;
+mod series;
 mod service;
 mod sign_in;
 mod webhooks;

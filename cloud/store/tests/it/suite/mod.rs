@@ -31,6 +31,7 @@ pub(crate) mod people;
 pub(crate) mod projects;
 pub(crate) mod rollouts;
 pub(crate) mod schema;
+pub(crate) mod series;
 pub(crate) mod steady;
 pub(crate) mod upkeep;
 
