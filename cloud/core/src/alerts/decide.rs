@@ -196,7 +196,10 @@ impl Known<'_> {
     fn certificate(&self, end: UnixMs, now: UnixMs) -> Vec<Effect> {
         let concerned = |condition: &Condition| matches!(condition, Condition::Certificate(_));
         let holds = self.rules.iter().filter_map(|rule| match rule.condition {
-            Condition::Certificate(before) if end.saturating_sub(now) < before => {
+            Condition::Certificate(before) => {
+                if end.saturating_sub(now) >= before {
+                    return None;
+                }
                 let detail = if end <= now {
                     "the cloud's certificate has ended".to_owned()
                 } else {
@@ -204,7 +207,13 @@ impl Known<'_> {
                 };
                 Some((rule, AlertSubject::Project, detail))
             }
-            _ => None,
+            Condition::Offline(_)
+            | Condition::NoData(_)
+            | Condition::Gap
+            | Condition::QueueAge(_)
+            | Condition::Trap
+            | Condition::RolloutHalted
+            | Condition::Value { .. } => None,
         });
         self.settle(concerned, holds.collect())
     }
@@ -215,7 +224,11 @@ impl Known<'_> {
             .iter()
             .filter(|rule| match &rule.condition {
                 Condition::Value { clear, .. } => clear.is_none(),
-                other => other.is_of_messages(),
+                Condition::Offline(_)
+                | Condition::NoData(_)
+                | Condition::RolloutHalted
+                | Condition::Certificate(_) => false,
+                Condition::Gap | Condition::QueueAge(_) | Condition::Trap => true,
             })
             .map(|rule| rule.id)
             .collect();
@@ -241,7 +254,8 @@ fn targets(target: AlertTarget, device: &DeviceFacts) -> bool {
 /// Returns the description of a condition over time if it holds.
 fn lasting(condition: &Condition, device: &DeviceFacts, now: UnixMs) -> Option<String> {
     match *condition {
-        Condition::Offline(after) if !device.online => {
+        Condition::Offline(_) if device.online => None,
+        Condition::Offline(after) => {
             let lasts = now.saturating_sub(device.changed?);
             (lasts >= after).then(|| format!("offline for longer than {}", length(after)))
         }
@@ -249,7 +263,12 @@ fn lasting(condition: &Condition, device: &DeviceFacts, now: UnixMs) -> Option<S
             let lasts = now.saturating_sub(device.sent?);
             (lasts >= after).then(|| format!("no message for longer than {}", length(after)))
         }
-        _ => None,
+        Condition::Gap
+        | Condition::QueueAge(_)
+        | Condition::Trap
+        | Condition::RolloutHalted
+        | Condition::Certificate(_)
+        | Condition::Value { .. } => None,
     }
 }
 

@@ -157,7 +157,10 @@ fn a_device_without_data_a_halted_rollout_and_an_old_certificate_raise() {
         online: true,
         ..off(0)
     };
-    assert_eq!(known.handle(&Event::Devices(&[silent.clone()]), MINUTE - 1), []);
+    assert_eq!(
+        known.handle(&Event::Devices(std::slice::from_ref(&silent)), MINUTE - 1),
+        []
+    );
     assert_eq!(known.handle(&Event::Devices(&[silent]), MINUTE).len(), 1);
     assert_eq!(known.handle(&Event::Halted(&[GROUP]), 0).len(), 1);
     assert_eq!(known.handle(&Event::Halted(&[]), 0), []);
