@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, MqttEntrance, StoreLogin};
+use crate::alerts::{CertificateEnd, Evaluator};
+use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, MqttEntrance, StoreLogin, Uplink};
 use crate::clock;
 use crate::clock::Clock;
 use crate::command::CommandService;
@@ -24,10 +25,13 @@ use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
 use crate::key_places::KeyPlaces;
 use crate::leases::Leases;
+use crate::links::Book;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
+use crate::presence::PresenceService;
 use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
+use crate::series::SeriesService;
 use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
 use iottly_core::MessageIds;
 use iottly_core::model::UnixMs;
@@ -151,6 +155,10 @@ pub struct Services {
     pub holds: Arc<Holds>,
     /// Hub of messages as they are stored.
     pub live: Arc<LiveHub>,
+    /// Presence of devices.
+    pub presence: Arc<PresenceService>,
+    /// End of the cloud's certificate.
+    pub certificate: Arc<CertificateEnd>,
     /// Offer to devices without a key; empty while the cloud has no TLS.
     pub enroll_offer: Arc<OnceLock<EnrollOffer>>,
     /// MQTT broker.
@@ -171,6 +179,8 @@ pub struct Services {
     pub queue: IngestHandle,
     /// Limits of reading histories.
     pub history_reader: Arc<HistoryReader>,
+    /// Plots of series.
+    pub series: Arc<SeriesService>,
     /// Limits of connections, and trusted proxies.
     pub edge: EdgeConfig,
     /// Watcher of critical tasks.
@@ -211,6 +221,8 @@ pub struct Cloud {
     deliverer: Deliverer,
     housekeeping: JoinHandle<()>,
     executor: JoinHandle<()>,
+    watching: JoinHandle<()>,
+    evaluator: JoinHandle<()>,
     critical_tasks: CriticalTasks,
     _lock: DataLock,
 }
@@ -261,9 +273,11 @@ impl Cloud {
             listen: config.mqtt,
             edge: config.edge.clone(),
         };
-        let broker = Arc::new(
-            EmbeddedBroker::start_watched(&listen, login, Arc::new(handle.clone()), &critical).await?,
-        );
+        let book = Arc::new(Book::default());
+        let uplink: Arc<dyn Uplink> = Arc::new(handle.clone());
+        let broker =
+            EmbeddedBroker::start_watched(&listen, login, Arc::clone(&uplink), Arc::clone(&book), &critical);
+        let broker = Arc::new(broker.await?);
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
         let commands = Arc::new(CommandService::new(
             Arc::clone(&store),
@@ -295,6 +309,13 @@ impl Cloud {
             Arc::clone(&holds),
         ));
         let live = Arc::new(LiveHub::default());
+        let (presence, changes) = PresenceService::new(
+            Arc::clone(&store),
+            Arc::clone(&live),
+            Arc::clone(&time),
+            Arc::clone(&book),
+        );
+        let presence = Arc::new(presence);
         let enroll_offer = Arc::new(OnceLock::new());
         let parts = IngestParts {
             store: Arc::clone(&store),
@@ -308,13 +329,31 @@ impl Cloud {
             metrics: Arc::clone(&metrics),
             time: Arc::clone(&time),
             enroll_offer: Arc::clone(&enroll_offer),
+            presence: Arc::clone(&presence),
+            book,
         };
         let ingest = Ingest::start(queue, parts, config.presence_grace, &critical);
         let housekeeping = tokio::spawn(critical.watch(
             "housekeeping",
             housekeeping::keep_house(Arc::clone(&store), Arc::clone(&time)),
         ));
+        let watching = Arc::clone(&presence).run(changes, Arc::clone(&shared), uplink);
+        let watching = tokio::spawn(critical.watch("presence", watching));
+        let certificate = Arc::new(CertificateEnd::default());
+        let evaluator = Evaluator {
+            store: Arc::clone(&store),
+            live: Arc::clone(&live),
+            presence: Arc::clone(&presence),
+            time: Arc::clone(&time),
+            certificate: Arc::clone(&certificate),
+        };
+        let evaluator = tokio::spawn(critical.watch("alerts", evaluator.run(config.presence_grace)));
         let executor = tokio::spawn(critical.watch("rollouts", Arc::clone(&rollouts).run()));
+        let history_reader: Arc<HistoryReader> = Arc::default();
+        let series = Arc::new(SeriesService::new(
+            Arc::clone(&store),
+            Arc::clone(&history_reader),
+        ));
         let services = Services {
             store,
             commands,
@@ -325,6 +364,8 @@ impl Cloud {
             holds,
             enroll_offer,
             live,
+            presence,
+            certificate,
             broker: shared,
             mqtt: broker.entrance(),
             ids,
@@ -335,7 +376,8 @@ impl Cloud {
             metrics,
             webhooks,
             queue: handle,
-            history_reader: Arc::default(),
+            history_reader,
+            series,
             edge: config.edge,
             critical_tasks: critical.clone(),
             started: clock::now(),
@@ -348,6 +390,8 @@ impl Cloud {
             deliverer,
             housekeeping,
             executor,
+            watching,
+            evaluator,
             critical_tasks: critical,
             _lock: lock,
         })
@@ -376,6 +420,8 @@ impl Cloud {
     pub async fn shutdown(self) {
         self.housekeeping.abort();
         self.executor.abort();
+        self.watching.abort();
+        self.evaluator.abort();
         self.broker.shutdown().await;
         self.ingest.finish(FINISH).await;
         self.deliverer.finish(RECORD).await;

@@ -9,8 +9,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::clock;
 use crate::guarded_clock::GuardedClock;
-use iottly_core::model::{Change, HourUsage, Principal, Project, Scope, UnixMs};
-use iottly_store::{CommandStore, ErasureStore, Result, Store, StoreError, WebhookStore};
+use crate::series;
+use iottly_core::model::{Change, HourUsage, NO_DEVICE, Principal, Project, Scope, UnixMs};
+use iottly_store::{AlertStore, CommandStore, ErasureStore, Result, Store, StoreError, WebhookStore};
 
 /// Number of rounds between two deletions of old webhook data: a minute.
 const WEBHOOK_ROUNDS: u32 = 6;
@@ -18,6 +19,10 @@ const WEBHOOK_ROUNDS: u32 = 6;
 const WEBHOOK_STEP: usize = 10_000;
 /// Maximum number of transactions for old webhook data in one round.
 const WEBHOOK_STEPS: usize = 20;
+/// Maximum number of transactions for old alerts in one round.
+const ALERT_STEPS: usize = 20;
+/// Time after which a mail that no process sends is deleted, in milliseconds: three days.
+const MAIL_MS: UnixMs = 3 * DAY_MS;
 /// Interval of rounds. Commands are checked for expiry in each: devices apply the exact time, the check
 /// settles commands that they never reported.
 const EVERY: Duration = Duration::from_secs(10);
@@ -43,7 +48,7 @@ const LOOKS: usize = 100;
 pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<GuardedClock>) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut round, mut unfinished) = (0u32, false);
+    let (mut round, mut unfinished, mut pruned) = (0u32, false, None);
     loop {
         tick.tick().await;
         // Retention is a matter of durations, which steps of the system's clock do not change.
@@ -65,10 +70,22 @@ pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<GuardedClock>) {
             "failed to delete abandoned devices of ephemeral enrolment keys",
             delete_abandoned(store.as_ref(), clock::now().min(time.received())).await,
         );
+        log(
+            "failed to roll up older messages",
+            series::upkeep::fill(store.as_ref()).await,
+        );
+        // Old by both clocks, as messages.
+        let looked = series::upkeep::prune(store.as_ref(), pruned, now.min(time.received())).await;
+        pruned = looked.as_ref().ok().copied().flatten();
+        log("failed to delete old roll-ups", looked.map(|_| ()));
         if round.is_multiple_of(WEBHOOK_ROUNDS) {
             log(
                 "failed to delete old webhook data",
                 tidy_webhooks(store.as_ref(), clock::now()).await,
+            );
+            log(
+                "failed to delete old alerts",
+                tidy_alerts(store.as_ref(), clock::now()).await,
             );
         }
         if unfinished || round.is_multiple_of(RETENTION_ROUNDS) {
@@ -146,6 +163,15 @@ async fn tidy_webhooks(store: &dyn WebhookStore, now: UnixMs) -> Result<()> {
     Ok(())
 }
 
+async fn tidy_alerts(store: &dyn AlertStore, now: UnixMs) -> Result<()> {
+    for _ in 0..ALERT_STEPS {
+        if store.tidy_alerts(now.saturating_sub(MAIL_MS), STEP).await? == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Devices of a project whose old messages are deleted, in the order of their turns.
 struct Turns {
     before: UnixMs,
@@ -178,12 +204,12 @@ pub async fn retain_for(store: &dyn Store, now: UnixMs, time: Duration) -> Resul
             None => None,
         };
         if let Some(before) = kept_since(&project, now).max(by_bytes) {
-            let devices = store
-                .devices(project.id)
-                .await?
-                .into_iter()
-                .map(|device| device.scope)
-                .collect();
+            let own = Scope {
+                project: project.id,
+                device: NO_DEVICE,
+            };
+            let devices = store.devices(project.id).await?.into_iter();
+            let devices = devices.map(|device| device.scope).chain([own]).collect();
             projects.push_back(Turns { before, devices });
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! [`Cloud::start`] assembles the parts; request handlers use them through [`Services`].
 
+mod alerts;
 pub mod backup;
 pub mod broker;
 pub mod clock;
@@ -20,15 +21,19 @@ pub mod housekeeping;
 pub mod ingest;
 mod key_places;
 pub mod leases;
+mod links;
 pub mod live;
 mod metrics;
 pub mod outbound;
+mod presence;
 pub mod random;
 pub mod releases;
 pub mod rollout;
 pub mod seal_file;
+pub mod series;
 pub mod webhooks;
 
+pub use alerts::CertificateEnd;
 pub use cloud::{Cloud, CloudConfig, PRESENCE_GRACE, Services, StartError, database_path, restore};
 pub use critical_tasks::CriticalTasks;
 pub use device_settings::DeviceSettingsService;
@@ -36,3 +41,4 @@ pub use fair_queue::Turn;
 pub use guarded_clock::GuardedClock;
 pub use key_places::KeyPlaces;
 pub use metrics::Metrics;
+pub use presence::PresenceService;

@@ -71,10 +71,16 @@ pub(crate) fn history(options: &HistoryOptions) -> Result<(), Failure> {
 
 #[derive(Args)]
 pub(crate) struct LogsOptions {
-    /// Device, by name or id
-    device: String,
+    /// Device, by name or id; without it, the lines of all devices
+    device: Option<String>,
     #[command(flatten)]
     call: Call,
+    /// Least severe level of the lines; only without a device
+    #[arg(long, value_parser = ["trace", "debug", "info", "warn", "error"], conflicts_with = "device")]
+    level: Option<String>,
+    /// Text that the lines contain; only without a device
+    #[arg(long, conflicts_with = "device")]
+    search: Option<String>,
     /// Number of lines, the newest last; 1,000 at most
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     last: u32,
@@ -82,12 +88,17 @@ pub(crate) struct LogsOptions {
 
 pub(crate) fn logs(options: &LogsOptions) -> Result<(), Failure> {
     let api = options.call.api();
-    let id = device_id(&api, &options.device)?;
-    let mut answer = api.get(&format!(
-        "/device/{}/logs?numLines={}",
-        escaped(&id),
-        options.last
-    ))?;
+    let mut path = match &options.device {
+        Some(device) => format!("/device/{}/logs", escaped(&device_id(&api, device)?)),
+        None => "/logs".to_owned(),
+    };
+    path += &format!("?numLines={}", options.last);
+    for (name, value) in [("level", &options.level), ("search", &options.search)] {
+        if let Some(value) = value {
+            path += &format!("&{name}={}", escaped(value));
+        }
+    }
+    let mut answer = api.get(&path)?;
     let mut lines = match answer["logs"].take() {
         Value::Array(lines) => lines,
         _ => Vec::new(),
@@ -99,12 +110,11 @@ pub(crate) fn logs(options: &LogsOptions) -> Result<(), Failure> {
         .print_list("logs", &json!({"logs": lines}), |answer| {
             rows(&answer["logs"], |line| {
                 let text = |key: &str| line[key].as_str().unwrap_or_default();
-                format!(
-                    "{}  {:5}  {}",
-                    time(&line["devicetimestamp"]),
-                    text("level"),
-                    text("text")
-                )
+                let at = time(&line["devicetimestamp"]);
+                match line["name"].as_str() {
+                    Some(name) => format!("{at}  {name:16}  {:5}  {}", text("level"), text("text")),
+                    None => format!("{at}  {:5}  {}", text("level"), text("text")),
+                }
             })
         })
 }

@@ -1,5 +1,6 @@
 //! `iottly`: the cloud, the demo, and the commands of developers and operators.
 
+mod alert;
 mod audit;
 mod backup;
 mod build;
@@ -34,6 +35,7 @@ mod run;
 mod say;
 mod script_check;
 mod seal;
+mod series;
 mod serve;
 mod subprocess;
 mod tail;
@@ -127,6 +129,8 @@ enum Command {
     Token(token::Options),
     /// Shows who changed what in the project, when, and from where
     Audit(audit::Options),
+    /// Numbers in messages over time: paths, points, CSV
+    Series(series::Options),
     /// Shows the project, and what the token may do there
     Whoami(whoami::Options),
     /// Prints the completions of a shell
@@ -134,6 +138,8 @@ enum Command {
         /// Shell that reads them
         shell: clap_complete::Shell,
     },
+    /// Lists and mutes alerts, and manages the rules that raise them
+    Alert(alert::Options),
     /// Manages webhooks, which send messages to addresses of your choice
     Webhook(webhook::Options),
     /// Compiles firmware to machine code; this program starts it
@@ -181,6 +187,8 @@ fn main() -> ExitCode {
         Command::Lease(options) => exit::report(lease::run(&options)),
         Command::Token(options) => exit::report(token::run(&options)),
         Command::Audit(options) => exit::report(audit::run(&options)),
+        Command::Series(options) => exit::report(series::run(&options)),
+        Command::Alert(options) => exit::report(alert::run(&options)),
         Command::Webhook(options) => exit::report(webhook::run(&options)),
         Command::Dev(options) => exit::report(async_main(dev::run(options))),
         Command::Run(options) => exit::report(async_main(run::run(options))),

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
+pub mod alerts;
 pub mod clones;
 pub mod code;
 pub mod command;
@@ -15,6 +16,7 @@ pub mod rate;
 mod rate_limited_log;
 pub mod rollout;
 mod seal;
+pub mod series;
 pub mod short_form;
 pub mod vault;
 pub mod webhooks;

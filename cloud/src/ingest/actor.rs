@@ -24,8 +24,10 @@ use crate::device_settings::DeviceSettingsService;
 use crate::guarded_clock::GuardedClock;
 use crate::holds::Holds;
 use crate::leases::Leases;
+use crate::links::Book;
 use crate::live::LiveHub;
 use crate::metrics::Metrics;
+use crate::presence::PresenceService;
 use crate::rollout::Rollouts;
 use iottly_core::RateLimitedLog;
 use iottly_core::ingest::decode::{Decoded, decode};
@@ -79,6 +81,10 @@ pub struct IngestParts {
     pub time: Arc<GuardedClock>,
     /// Offer to devices without a key.
     pub enroll_offer: Arc<OnceLock<EnrollOffer>>,
+    /// Service notified of changes of presence.
+    pub(crate) presence: Arc<PresenceService>,
+    /// Notes about links and sendings.
+    pub(crate) book: Arc<Book>,
 }
 
 /// The running ingest.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use iottly_protocol::enroll::{CAN_ENROLL, EnrollOffer};
 use iottly_protocol::limits::clip;
 use iottly_protocol::{
-    Ack, DeviceId, Down, Hello, ProjectId, StreamCheck, StreamId, StreamPosition, Welcome,
+    Ack, DeviceId, Down, Hello, MessageKind, ProjectId, StreamCheck, StreamId, StreamPosition, Welcome,
 };
 use serde_json::value::to_raw_value;
 use tokio::sync::oneshot;
@@ -26,7 +26,9 @@ use crate::clock;
 use crate::command::CommandService;
 use crate::guarded_clock::GuardedClock;
 use crate::holds::Holds;
+use crate::links::Book;
 use crate::live::LiveHub;
+use crate::presence::PresenceService;
 use crate::rollout::Rollouts;
 use iottly_core::clones::{Seen, Verdict};
 use iottly_core::ingest::decode::Decoded;
@@ -59,6 +61,8 @@ pub(super) struct Worker {
     time: Arc<GuardedClock>,
     enroll_offer: Arc<OnceLock<EnrollOffer>>,
     committer: Committer,
+    presence: Arc<PresenceService>,
+    book: Arc<Book>,
     presences: Presences,
     notices: Notices,
     resends: Resends,
@@ -86,6 +90,19 @@ impl Group {
             commit.events = self.jobs.len(),
             device.id = device.map(tracing::field::display)
         )
+    }
+}
+
+/// Returns the device of a write that changes its presence, with the time since which it is online.
+fn turned(write: &Write) -> Option<(Scope, Option<UnixMs>)> {
+    match write {
+        Write::Device {
+            scope,
+            at,
+            online: Some(online),
+            ..
+        } => Some((*scope, online.then_some(*at))),
+        Write::Device { .. } | Write::Upload(_) | Write::Notice { .. } => None,
     }
 }
 
@@ -145,6 +162,8 @@ impl Worker {
             metrics,
             time,
             enroll_offer,
+            presence,
+            book,
         } = parts;
         let resends = Resends::new(
             Arc::clone(&commands),
@@ -170,6 +189,8 @@ impl Worker {
             time,
             enroll_offer,
             committer,
+            presence,
+            book,
             presences,
             notices,
             resends,
@@ -208,9 +229,10 @@ impl Worker {
         loop {
             match self.store.online_devices().await {
                 Ok(online) => {
-                    online
-                        .into_iter()
-                        .for_each(|scope| self.presences.assume_online(scope, Instant::now()));
+                    online.into_iter().for_each(|scope| {
+                        self.book.changed(scope, Some(UnixMs::MIN));
+                        self.presences.assume_online(scope, Instant::now());
+                    });
                     return;
                 }
                 Err(error) => {
@@ -232,6 +254,7 @@ impl Worker {
                 scope,
                 at,
                 online: Some(online),
+                proof: self.book.proof(scope, self.presence.moment()),
                 agent_version: None,
             });
         }
@@ -328,6 +351,7 @@ impl Worker {
             scope,
             at,
             online,
+            proof: online.and(self.book.proof(scope, self.presence.moment())),
             agent_version,
         });
         let first = group.writes.len();
@@ -354,6 +378,7 @@ impl Worker {
                 scope,
                 at,
                 online,
+                proof: self.book.proof(scope, self.presence.moment()),
                 agent_version: None,
             });
         }
@@ -397,8 +422,18 @@ impl Worker {
             jobs,
         } = group;
         let projects: Vec<ProjectId> = writes.iter().map(|write| write.scope().project).collect();
+        let turned: Vec<_> = writes.iter().filter_map(turned).collect();
         let outcomes = self.committer.commit(writes).await;
         drop(jobs);
+        for message in outcomes.iter().flatten().flat_map(|outcome| &outcome.stored) {
+            if message.kind == MessageKind::UserDefined {
+                self.book.sent(message.scope, message.timestamp);
+            }
+        }
+        for (scope, online) in turned {
+            self.book.changed(scope, online);
+            self.presence.changed(scope);
+        }
         for message in outcomes.iter().flatten().flat_map(|outcome| &outcome.stored) {
             self.live.publish(message);
         }

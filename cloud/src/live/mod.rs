@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, Weak};
 use iottly_protocol::{DeviceId, ProjectId};
 
 use iottly_core::ingest::Observed;
-use iottly_core::model::StoredMessage;
+use iottly_core::model::{Scope, StoredMessage};
+use iottly_core::presence::View;
 use watcher::{Item, Watcher, lock};
 
 /// Maximum number of watchers; with the limits of their queues, the hub holds at most 256 MiB.
@@ -35,11 +36,24 @@ pub enum LiveEvent {
     Message(Arc<StoredMessage>),
     /// Log line, or answer to a developer order.
     Observed(Arc<Observed>),
+    /// Presence of a device that has changed.
+    Presence(Arc<PresenceChange>),
     /// Number of messages and observed records that were skipped because the watcher was too slow. The messages are in
     /// the history.
     Lagged(u64),
     /// End of the feed: the watcher's place was given to another project.
     Ended,
+}
+
+/// Presence of a device after a change.
+#[derive(Debug, Clone)]
+pub struct PresenceChange {
+    /// The device.
+    pub scope: Scope,
+    /// True if the device is connected.
+    pub online: bool,
+    /// Presence as people are shown it.
+    pub view: View,
 }
 
 /// Refusal of a watcher.
@@ -197,6 +211,23 @@ impl LiveHub {
         }
     }
 
+    /// Returns true if there is a watcher.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
+    /// Hands a change of presence to the watchers of its device and of its project.
+    pub(crate) fn publish_presence(&self, change: PresenceChange) {
+        let (project, change) = (change.scope.project, Arc::new(change));
+        let watchers = lock(&self.watchers);
+        for device in [None, Some(change.scope.device)] {
+            let list = watchers.lists.get(&Watch { project, device });
+            for watcher in list.into_iter().flatten().filter_map(Weak::upgrade) {
+                watcher.push(Item::Presence(Arc::clone(&change)));
+            }
+        }
+    }
+
     /// Hands a log line or an answer to a developer order to the watchers of its device that get them.
     pub fn publish_observed(&self, observed: &Observed) {
         if self.count.load(Ordering::Acquire) == 0 {
@@ -245,7 +276,7 @@ mod tests {
     use super::watcher::QUEUE_MESSAGES;
     use super::*;
     use iottly_core::ingest::ObservedRecord;
-    use iottly_core::model::{MessageId, Scope};
+    use iottly_core::model::MessageId;
 
     fn message(project: u8, device: DeviceId, number: i64) -> StoredMessage {
         StoredMessage {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::LiveEvent;
+use super::{LiveEvent, PresenceChange};
 use iottly_core::ingest::{Observed, ObservedRecord};
 use iottly_core::model::StoredMessage;
 
@@ -38,6 +38,7 @@ struct Queue {
 pub(super) enum Item {
     Message(Arc<StoredMessage>),
     Observed(Arc<Observed>),
+    Presence(Arc<PresenceChange>),
 }
 
 impl Item {
@@ -45,6 +46,8 @@ impl Item {
     fn len(&self) -> usize {
         match self {
             Self::Message(message) => message.payload.get().len(),
+            // A reason of bounded length.
+            Self::Presence(_) => 0,
             Self::Observed(observed) => match &observed.what {
                 ObservedRecord::Log(line) => line.text.len(),
                 ObservedRecord::Developer(report) => report.detail.as_ref().map_or(0, String::len),
@@ -105,6 +108,7 @@ impl Watcher {
         Some(match item {
             Item::Message(message) => LiveEvent::Message(message),
             Item::Observed(observed) => LiveEvent::Observed(observed),
+            Item::Presence(change) => LiveEvent::Presence(change),
         })
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use crate::error::Result;
-use iottly_core::model::{Device, PairCode, Scope, SecretHash, SettingsState};
+use iottly_core::model::{Device, PairCode, Scope, SecretHash, SettingsState, UnixMs};
 
 /// A device to create.
 #[derive(Debug, Clone)]
@@ -35,6 +35,9 @@ pub trait DeviceStore: Send + Sync + 'static {
     async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>>;
     /// Returns the devices of all projects that are recorded as online. For the cloud's own start and checks.
     async fn online_devices(&self) -> Result<Vec<Scope>>;
+    /// Returns devices of all projects whose planned absence ended after `after` and until `until`, at most `limit`. For
+    /// the cloud's own live events.
+    async fn absences_ended(&self, after: UnixMs, until: UnixMs, limit: usize) -> Result<Vec<Scope>>;
     /// Returns the pair codes of a project, oldest first.
     async fn pair_codes(&self, project: ProjectId) -> Result<Vec<PairCode>>;
 }

@@ -2,7 +2,7 @@
 //! [`IngestStore`](crate::IngestStore).
 
 use async_trait::async_trait;
-use iottly_protocol::MessageKind;
+use iottly_protocol::{DeviceId, Level, MessageKind, ProjectId};
 
 use crate::error::Result;
 use iottly_core::model::{Cursor, Scope, StoredLog, StoredMessage, UnixMs};
@@ -44,6 +44,22 @@ pub struct PageQuery {
     pub limit: usize,
 }
 
+/// Query for log lines of all devices of a project.
+#[derive(Debug, Clone)]
+pub struct LogQuery {
+    /// Least severe level of the lines.
+    pub level: Level,
+    /// Text that the lines contain; upper and lower case of ASCII letters are the same. Empty for all lines.
+    pub contains: String,
+    /// Maximum timestamp, included.
+    pub until: Option<UnixMs>,
+    /// Maximum number of lines.
+    pub limit: usize,
+}
+
+/// Maximum number of lines of a project that a search for a text examines, newest first.
+pub const SEARCHED_LINES: usize = 50_000;
+
 /// Store operations that read histories and logs of devices.
 #[async_trait]
 pub trait HistoryStore: Send + Sync + 'static {
@@ -66,6 +82,12 @@ pub trait HistoryStore: Send + Sync + 'static {
     async fn entries(&self, scope: Scope, keys: &[Cursor]) -> Result<Vec<StoredMessage>>;
     /// Returns a page of a device's history by its offset.
     async fn page(&self, scope: Scope, query: &PageQuery) -> Result<Vec<StoredMessage>>;
+    /// Returns the times of the newest messages of a device's firmware, newest first; looks at the newest `limit` entries
+    /// of its history.
+    async fn sent_times(&self, scope: Scope, limit: usize) -> Result<Vec<UnixMs>>;
     /// Returns the newest lines of a device's log, newest first, at most `limit`.
     async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>>;
+    /// Returns log lines of all devices of a project, newest first by the devices' clocks. A text is searched in the
+    /// newest [`SEARCHED_LINES`] lines.
+    async fn project_logs(&self, project: ProjectId, query: &LogQuery) -> Result<Vec<(DeviceId, StoredLog)>>;
 }

@@ -34,6 +34,7 @@ pub trait IngestStore: Send + Sync + 'static {
             scope,
             at: now,
             online: Some(online),
+            proof: None,
             agent_version,
         };
         Ok(self

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use iottly_core::MessageIds;
 
+mod alerts;
 mod backend;
 mod backup;
 mod changes;
@@ -27,6 +28,7 @@ mod postgres;
 mod projects;
 mod releases;
 mod rollouts;
+mod series;
 #[allow(
     clippy::duplicate_mod,
     reason = "the shared SQL is compiled once for each database, under its types"
@@ -40,6 +42,7 @@ mod webhook_cache;
 pub mod webhooks;
 mod write_turns;
 
+pub use alerts::AlertStore;
 pub use backend::{Database, open};
 pub use backup::{backup, restore};
 pub use changes::ChangeStore;
@@ -51,7 +54,7 @@ pub use enrolment::{Enrolment, EnrolmentStore, Grant, NewSecret};
 pub use erasure::ErasureStore;
 pub use error::{Result, StoreError};
 pub use fault::Fault;
-pub use history::{EntrySize, HistoryStore, PageQuery, ScanBounds};
+pub use history::{EntrySize, HistoryStore, LogQuery, PageQuery, SEARCHED_LINES, ScanBounds};
 pub use ingest::IngestStore;
 pub use leases::{LeaseStore, OpenOrder};
 pub use pending_webhooks::PendingWebhooks;
@@ -60,6 +63,7 @@ pub use postgres::PostgresStore;
 pub use projects::ProjectStore;
 pub use releases::ReleaseStore;
 pub use rollouts::RolloutStore;
+pub use series::{LinesQuery, Selection, SeriesList, SeriesPath, SeriesStore};
 pub use sqlite::SqliteStore;
 pub use tokens::TokenStore;
 pub use usage::UsageStore;
@@ -84,7 +88,9 @@ pub trait Store:
     + ReleaseStore
     + RolloutStore
     + LeaseStore
+    + SeriesStore
     + WebhookStore
+    + AlertStore
 {
     /// Waits for the current write and closes the database; every later call fails.
     async fn close(&self);

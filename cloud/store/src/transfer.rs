@@ -21,6 +21,7 @@ enum Kind {
     Text,
     /// Boolean, which SQLite stores as a number.
     Flag,
+    Float,
 }
 
 enum Cell {
@@ -28,6 +29,7 @@ enum Cell {
     Number(Option<i64>),
     Text(Option<String>),
     Flag(Option<bool>),
+    Float(Option<f64>),
 }
 
 struct Table {
@@ -93,6 +95,7 @@ fn kind(table: &str, kind: &str) -> Result<Kind> {
         "bigint" => Ok(Kind::Number),
         "text" => Ok(Kind::Text),
         "boolean" => Ok(Kind::Flag),
+        "double precision" => Ok(Kind::Float),
         other => Err(StoreError::Refused(format!(
             "table {table:?} has a column of the unknown kind {other:?}"
         ))),
@@ -161,6 +164,7 @@ where
     for<'r> i64: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
     for<'r> String: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
     for<'r> bool: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
+    for<'r> f64: sqlx::Decode<'r, R::Database> + sqlx::Type<R::Database>,
 {
     let cell = |(at, (_, kind)): (usize, &(String, Kind))| {
         Ok(match kind {
@@ -168,6 +172,7 @@ where
             Kind::Number => Cell::Number(row.try_get(at)?),
             Kind::Text => Cell::Text(row.try_get(at)?),
             Kind::Flag => Cell::Flag(row.try_get(at)?),
+            Kind::Float => Cell::Float(row.try_get(at)?),
         })
     };
     table.columns.iter().enumerate().map(cell).collect()
@@ -179,6 +184,7 @@ where
     for<'q> Option<i64>: sqlx::Encode<'q, D> + sqlx::Type<D>,
     for<'q> Option<String>: sqlx::Encode<'q, D> + sqlx::Type<D>,
     for<'q> Option<bool>: sqlx::Encode<'q, D> + sqlx::Type<D>,
+    for<'q> Option<f64>: sqlx::Encode<'q, D> + sqlx::Type<D>,
 {
     let mut query = QueryBuilder::new(format!("INSERT INTO {} ({}) ", table.name, table.names()));
     query.push_values(rows, |mut row, cells| {
@@ -188,6 +194,7 @@ where
                 Cell::Number(value) => row.push_bind(value),
                 Cell::Text(value) => row.push_bind(value),
                 Cell::Flag(value) => row.push_bind(value),
+                Cell::Float(value) => row.push_bind(value),
             };
         }
     });

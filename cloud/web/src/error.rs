@@ -10,6 +10,7 @@ use iottly_cloud::history_reader::ReadError;
 use iottly_cloud::leases::LeaseError;
 use iottly_cloud::releases::ReleaseError;
 use iottly_cloud::rollout::FlashError;
+use iottly_cloud::series::PlotError;
 use iottly_core::model::InvalidDefinition;
 use iottly_filter::{FilterError, Undecided};
 use iottly_store::StoreError;
@@ -236,6 +237,18 @@ impl From<ReadError> for ApiError {
             ReadError::Filter(undecided) => undecided.into(),
             ReadError::Store(error) => error.into(),
             ReadError::Evaluation(error) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<PlotError> for ApiError {
+    fn from(error: PlotError) -> Self {
+        match error {
+            PlotError::Plan(_) => Self::invalid("invalid_plot", error.to_string()),
+            PlotError::Queue(_) => Self::too_many("too_many_requests", error.to_string()),
+            PlotError::Slow => Self::unavailable("too_slow", error.to_string()),
+            PlotError::Read(error) => error.into(),
+            PlotError::Store(error) => error.into(),
         }
     }
 }

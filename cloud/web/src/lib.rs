@@ -5,6 +5,7 @@ mod app;
 pub mod auth;
 mod client;
 mod cookies;
+mod csv;
 mod dashboard;
 mod error;
 mod front;

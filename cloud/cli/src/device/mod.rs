@@ -1,5 +1,8 @@
 //! `iottly device …`: enrols and lists the devices of a project over the REST API.
 
+pub(crate) mod absence;
+mod presence_text;
+
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
@@ -69,6 +72,8 @@ enum Command {
         #[command(flatten)]
         call: Call,
     },
+    /// Plans the absence of a device: it is then not taken for a fault, and no alert is raised
+    Absent(absence::AbsentOptions),
     /// Moves devices into a deployment group
     Move(MoveOptions),
     /// Deletes a device with its history; its board cannot log in any more
@@ -107,6 +112,9 @@ struct ListOptions {
     /// Connection of the devices: connected or disconnected
     #[arg(long, value_parser = ["connected", "disconnected"])]
     state: Option<String>,
+    /// Conditions such as `group:demo offline>1h`, or a filter as JSON
+    #[arg(long, value_name = "CONDITIONS")]
+    filter: Option<String>,
 }
 
 #[derive(Args)]
@@ -212,6 +220,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         Command::List(options) => listed(options),
         Command::Show { device, call } => show(device, call),
+        Command::Absent(options) => absence::run(options),
         Command::Move(options) => move_devices(options),
         Command::Remove(options) => remove(options),
     }
@@ -225,6 +234,7 @@ fn listed(options: &ListOptions) -> Result<(), Failure> {
     };
     let asked = [
         ("search", options.search.as_deref()),
+        ("filter", options.filter.as_deref()),
         ("tag", options.tag.as_deref()),
         ("deployment_group", group.as_deref()),
         ("operatingstatus", options.state.as_deref()),
@@ -252,6 +262,7 @@ fn show(device: &str, call: &Call) -> Result<(), Failure> {
             .filter(|(name, _)| *name != "status")
         {
             let value = match value {
+                presence if name == "presence" => presence_text::presence(presence),
                 Value::String(text) => text.clone(),
                 Value::Object(fields) if fields.contains_key("$date") => time(value),
                 other => other.to_string(),
@@ -423,9 +434,12 @@ fn list(answer: &Value) -> String {
         let text = |key: &str| device[key].as_str().unwrap_or_default();
         writeln!(
             out,
-            "{}  {:12}  {}{}",
+            "{}  {:7}  {:24}  {}{}",
             text("ID"),
-            text("operatingstatus"),
+            device["presence"]["state"]
+                .as_str()
+                .unwrap_or(text("operatingstatus")),
+            time(&device["presence"]["since"]),
             text("name"),
             if device["legacy"] == true {
                 "  (legacy)"

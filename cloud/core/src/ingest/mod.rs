@@ -7,7 +7,7 @@ use iottly_protocol::{
 };
 use serde_json::value::RawValue;
 
-use crate::model::{Scope, StoredMessage, UnixMs};
+use crate::model::{Proof, Scope, StoredMessage, UnixMs};
 
 pub mod decode;
 pub mod stream;
@@ -39,6 +39,8 @@ pub enum Write {
         /// True if the device is online from now on; none to leave the state unchanged. A change adds an
         /// entry to the history.
         online: Option<bool>,
+        /// Last packet of the device; none to leave the stored one.
+        proof: Option<Proof>,
         /// Version of the device's agent; none to leave it unchanged.
         agent_version: Option<String>,
     },

@@ -9,9 +9,9 @@ use iottly_protocol::{DeviceId, GroupId, Secret};
 use serde_json::value::RawValue;
 
 use super::{
-    Approval, Definition, EnrolmentKeyId, Limits, NewEnrolmentKey, NewLease, NewRollout, OutgoingOrder,
-    Replay, RolloutCommand, RolloutId, RolloutKind, SecretHash, SnippetEdit, SnippetId, StoredRelease, Token,
-    TokenId, UnixMs, Webhook, WebhookId,
+    Absence, AlertId, AlertRule, AlertRuleId, Approval, Definition, EnrolmentKeyId, Limits, NewEnrolmentKey,
+    NewLease, NewRollout, OutgoingOrder, Replay, RolloutCommand, RolloutId, RolloutKind, SecretHash,
+    SnippetEdit, SnippetId, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
 use crate::seal::Sealed;
@@ -95,6 +95,8 @@ pub enum Change {
     },
     /// Sets the settings that a device's firmware reads: a JSON object.
     SetDeviceSettings(DeviceId, Box<RawValue>),
+    /// Plans the absence of a device; none ends the plan.
+    SetAbsence(DeviceId, Option<Box<Absence>>),
     /// Deletes a device; its data is erased later.
     DeleteDevice(DeviceId),
     /// Deletes a device of an ephemeral enrolment key, unless it has connected since it was found abandoned.
@@ -179,6 +181,14 @@ pub enum Change {
         /// The revision.
         number: u64,
     },
+    /// Adds a rule that raises alerts.
+    CreateAlertRule(Box<AlertRule>),
+    /// Removes a rule and clears its alerts.
+    DeleteAlertRule(AlertRuleId),
+    /// Mutes a rule until a time; none ends that.
+    MuteAlertRule(AlertRuleId, Option<UnixMs>),
+    /// Mutes an alert until a time; none ends that.
+    MuteAlert(AlertId, Option<UnixMs>),
     /// Adds a webhook.
     CreateWebhook(Box<Webhook>),
     /// Replaces the configuration of a webhook, except its secrets.
@@ -211,6 +221,10 @@ pub enum Change {
     OrderLease(Box<OutgoingOrder>),
     /// Ends an open lease; with the signed order for its devices if they were sent any.
     EndLease(LeaseId, Option<Box<OutgoingOrder>>),
+}
+
+fn muted(until: Option<UnixMs>) -> String {
+    until.map_or("ended".to_owned(), |until| format!("until {until}"))
 }
 
 /// Branch that a deployment group is to follow.
@@ -286,6 +300,7 @@ impl Change {
                 | Self::DeleteEnrolmentKey(_)
                 | Self::DeleteProject
                 | Self::DeleteWebhook(_)
+                | Self::DeleteAlertRule(_)
                 | Self::DisableWebhook { .. }
                 | Self::EndLease(..)
                 | Self::SteerRollout(_, RolloutCommand::Pause | RolloutCommand::Cancel)
@@ -364,6 +379,12 @@ impl Change {
             Self::SetDeviceSettings(device, values) => {
                 entry("device.config", device, &format!("{} bytes", values.get().len()))
             }
+            Self::SetAbsence(device, Some(absence)) => entry(
+                "device.absence",
+                device,
+                &format!("until {}: {}", absence.until, absence.reason),
+            ),
+            Self::SetAbsence(device, None) => entry("device.absence", device, &"ended"),
             Self::DeleteDevice(device) | Self::DeleteAbandoned(device) => entry("device.delete", device, &""),
             Self::CreateGroup { id, name, .. } => entry("deploymentgroup.create", id, name),
             Self::UpdateGroup { id, name, branch } => {
@@ -421,6 +442,10 @@ impl Change {
             Self::SteerRollout(group, RolloutCommand::Cancel) => entry("deploymentgroup.cancel", group, &""),
             Self::CancelRollout(id) => entry("rollout.cancel", id, &""),
             Self::RestoreRevision { branch, number } => entry("branch.restore", branch, number),
+            Self::CreateAlertRule(rule) => entry("alertrule.create", &rule.id, &rule.name),
+            Self::DeleteAlertRule(id) => entry("alertrule.delete", id, &""),
+            Self::MuteAlertRule(id, until) => entry("alertrule.mute", id, &muted(*until)),
+            Self::MuteAlert(id, until) => entry("alert.mute", id, &muted(*until)),
             Self::CreateWebhook(hook) => entry("webhook.create", &hook.key.hook, &hook.url),
             Self::UpdateWebhook(hook) => entry("webhook.update", &hook.key.hook, &hook.url),
             Self::DeleteWebhook(id) => entry("webhook.delete", id, &""),

@@ -19,6 +19,14 @@ uuid_id!(
     SnippetId, "snippet"
 );
 uuid_id!(
+    /// Id of a rule that raises alerts.
+    AlertRuleId, "alert rule"
+);
+uuid_id!(
+    /// Id of an alert.
+    AlertId, "alert"
+);
+uuid_id!(
     /// Id of a webhook.
     WebhookId, "webhook"
 );

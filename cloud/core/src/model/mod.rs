@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 mod access;
+mod alert;
 mod change;
 mod code;
 mod code_room;
@@ -24,10 +25,16 @@ mod lease;
 mod limits;
 mod people;
 mod policy;
+mod presence;
 mod rollout;
 mod webhook;
 
 pub use access::{Actor, Principal, Scopes, SecretHash, Token};
+pub use alert::{
+    Alert, AlertFilter, AlertRule, AlertSubject, AlertTarget, Condition, ConditionError, LONGEST_MS,
+    MAX_ALERT_RULES, MAX_KEPT_ALERTS, MAX_MAILS_PER_HOUR, MAX_OPEN_ALERTS, MAX_RECIPIENTS, NO_DEVICE,
+    NewMail, SHORTEST_MS,
+};
 pub use change::{AuditEntry, Change, Changed, FollowedBranch};
 pub use code::{
     Branch, BranchCode, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES,
@@ -41,7 +48,9 @@ pub use definition::{
 pub use device_settings::{AcknowledgedSettings, SettingsState};
 pub use draft::{DRAFT_KEPT_MS, Draft, MAX_DRAFTS, MAX_PROJECT_DRAFT_BYTES};
 pub use enrolment::{Approval, DeviceIdentity, EnrolmentKey, MAX_ENROLMENT_KEYS, NewEnrolmentKey};
-pub use ids::{EnrolmentKeyId, OrganizationId, RolloutId, SnippetId, TokenId, UserId, WebhookId};
+pub use ids::{
+    AlertId, AlertRuleId, EnrolmentKeyId, OrganizationId, RolloutId, SnippetId, TokenId, UserId, WebhookId,
+};
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};
 pub use people::{
@@ -49,6 +58,7 @@ pub use people::{
     User, UserName, UserNameError,
 };
 pub use policy::{Policy, PolicyError, Wave};
+pub use presence::{Absence, MAX_ABSENCE_MS, Packet, Proof};
 pub use rollout::{
     DirectiveStatus, KnownFacts, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutIntent,
     RolloutKind, RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, StoredRelease,
@@ -171,6 +181,10 @@ pub struct Device {
     pub pair_code: Option<String>,
     /// True if the device has no key and logs in with a secret that does not expire, as those of release 0.1 do.
     pub legacy: bool,
+    /// Last packet of the device, as of its last connection or the end of it.
+    pub proof: Option<Proof>,
+    /// Planned absence.
+    pub absence: Option<Absence>,
 }
 
 /// Pair code of a device: works once, until it expires. The API calls it a licence.

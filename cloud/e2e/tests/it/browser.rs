@@ -110,35 +110,36 @@ fn log_in(browser: &Browser, demo: &Demo, name: &str) {
     browser.picture(&format!("{name}-scripts-login"));
     browser.write(&browser.find("input#token"), demo.says("Token"));
     browser.click(&browser.find("form.by-token button"));
-    browser.find(".devices a");
+    browser.find("nav.side");
+    assert!(
+        browser.url().starts_with(&format!("{}/p/", demo.url())),
+        "{}",
+        browser.url()
+    );
+    browser.picture(&format!("{name}-scripts-overview"));
+    browser.open(&format!("{}devices", browser.url()));
     browser.shows("device-1");
-    assert_eq!(browser.url().trim_end_matches('/'), demo.url());
     browser.picture(&format!("{name}-scripts-devices"));
 }
 
-/// Sends the command `echo` with the form on the device's page. With scripts another tab, which shows the
-/// device already, shows the answer at once; without, the page shows it when it is loaded again.
+/// Sends the command `echo` with the form of the device's commands. With scripts another tab, which shows the device's
+/// messages already, shows the answer at once; without, the page shows it when it is loaded again.
 fn send_a_command(browser: &Browser, javascript: bool, name: &str) {
-    browser.click(&browser.find(".devices a"));
-    let field = browser.find("input[name='echo.content']");
+    browser.click(&browser.find("a.row-link"));
+    browser.find("nav.tabs");
     let device = browser.url();
     let (watching, text) = (browser.tab(), format!("hello {name} scripts"));
     if javascript {
-        browser.find("#link[data-state='live']");
+        browser.find(".link[data-state='live']");
         browser.run("window.stays = true");
         browser.another_tab();
-        browser.open(&device);
     }
-    let field = if javascript {
-        browser.find("input[name='echo.content']")
-    } else {
-        field
-    };
-    browser.write(&field, &text);
+    browser.open(&format!("{device}/commands"));
+    browser.write(&browser.find("input[name='echo.content']"), &text);
     browser.click(&browser.find("details[open] form button"));
     browser.shows("Accepted as command");
     assert!(
-        browser.url().starts_with(&format!("{device}?sent=")),
+        browser.url().starts_with(&format!("{device}/commands?sent=")),
         "{}",
         browser.url()
     );
@@ -146,19 +147,20 @@ fn send_a_command(browser: &Browser, javascript: bool, name: &str) {
     if javascript {
         browser.look_at_tab(&watching);
         browser.shows(&text);
-        browser.find("live-feed li.new");
+        browser.find("live-feed li[data-new]");
         assert_eq!(
             browser.run("return window.stays"),
             true,
             "the page was not loaded again"
         );
     } else {
-        browser.find("#link[data-state='off']");
+        browser.open(&device);
+        browser.find(".link[data-state='wait']");
         wait_for("the answer", || {
             browser.reload();
             browser.text().contains(&text).then_some(())
         });
-        assert!(browser.try_find("li.new").is_none(), "no script has run");
+        assert!(browser.try_find("li[data-new]").is_none(), "no script has run");
     }
     browser.picture(&format!("{name}-scripts-answer"));
 }
@@ -182,7 +184,7 @@ fn forms_of_other_sites_do_nothing(browser: &Browser, demo: &Demo) {
                 browser.shows("the request comes from another site");
             }
             browser.open(demo.url());
-            browser.find(".devices a");
+            browser.find("nav.side");
         }
     }
 }
@@ -211,7 +213,7 @@ fn one_click_away(demo: &Demo) {
     }
     browser.picture("link");
     browser.click(&browser.find("form[action='/login'] button"));
-    browser.find(".devices a");
+    browser.find("nav.side");
     let stranger = Browser::start(true);
     stranger.open(demo.link());
     stranger.shows("used already");

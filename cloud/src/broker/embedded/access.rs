@@ -18,6 +18,7 @@ use super::rates::{Cost, Rates};
 use super::seat::Seat;
 use crate::broker::Authenticator;
 use crate::edge::Places;
+use crate::links::{Book, Link};
 
 /// Maximum length of a secret that is checked, in bytes.
 const MAX_SECRET: usize = 256;
@@ -29,6 +30,7 @@ pub(super) struct Access {
     rates: Arc<Rates>,
     devices: Arc<Places<ProjectId>>,
     peers: Arc<Peers>,
+    book: Arc<Book>,
 }
 
 impl Access {
@@ -38,6 +40,7 @@ impl Access {
         rates: Arc<Rates>,
         devices: Arc<Places<ProjectId>>,
         peers: Arc<Peers>,
+        book: Arc<Book>,
     ) -> Self {
         Self {
             authenticator,
@@ -45,6 +48,7 @@ impl Access {
             rates,
             devices,
             peers,
+            book,
         }
     }
 
@@ -53,6 +57,7 @@ impl Access {
         connect: &ConnectPacket,
         from: SocketAddr,
         seat: &Seat,
+        link: &Arc<Link>,
     ) -> Result<AuthResult, MqttError> {
         let refused = |code| Ok(AuthResult::fail(code));
         let Ok(client) = connect.client_id.parse::<ClientId>() else {
@@ -81,6 +86,9 @@ impl Access {
                     return refused(ReasonCode::ServerBusy);
                 }
                 self.peers.arrived(client, from.ip());
+                if client.copy.is_none() {
+                    self.book.linked(scope, Arc::clone(link));
+                }
                 Ok(AuthResult::success_with_user(device.to_string()))
             }
             Ok(None) => {
@@ -105,6 +113,8 @@ pub(super) struct Visitor {
     pub(super) access: Arc<Access>,
     /// Place of the connection.
     pub(super) seat: Arc<Seat>,
+    /// Notes about its packets.
+    pub(super) link: Arc<Link>,
 }
 
 /// Returns the device of a connection, or the copy of a device; the device in the client id is the user of every admitted
@@ -122,7 +132,7 @@ impl AuthProvider for Visitor {
         connect: &'a ConnectPacket,
         client_addr: SocketAddr,
     ) -> Done<'a, Result<AuthResult, MqttError>> {
-        Box::pin(self.access.admit(connect, client_addr, &self.seat))
+        Box::pin(self.access.admit(connect, client_addr, &self.seat, &self.link))
     }
 
     fn authorize_publish<'a>(

@@ -7,7 +7,7 @@ use std::sync::Weak;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use mqtt5::broker::transport::{BrokerTransport, WebSocketTransport};
+use mqtt5::broker::transport::WebSocketTransport;
 use mqtt5::broker::websocket_server::WebSocketStreamWrapper;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
@@ -56,13 +56,8 @@ impl MqttEntrance {
         };
         match read {
             Ok(Ok((First::Whole, bytes))) => {
-                let stream = Adopted {
-                    stream: Prefixed::new(bytes, stream),
-                    client,
-                };
-                // The crate's only transport for streams of any kind.
-                let transport = BrokerTransport::WebSocket(Box::new(stream));
-                gate.serve(transport, client, Seat::new(key, place)).await;
+                let stream = Prefixed::new(bytes, stream);
+                gate.serve(stream, client, Seat::new(key, place)).await;
             }
             Ok(Ok((refused, _))) => {
                 tracing::debug!(client.address = %client, packet.refusal = ?refused, "refused the first packet; closing the connection");
@@ -135,10 +130,10 @@ async fn first_packet(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(Firs
     }
 }
 
-/// Stream of another listener, as the broker's crate takes it.
-struct Adopted<S> {
-    stream: Prefixed<S>,
-    client: SocketAddr,
+/// Stream of a listener, as the broker's crate takes it.
+pub(super) struct Adopted<S> {
+    pub(super) stream: S,
+    pub(super) client: SocketAddr,
 }
 
 impl<S: ByteStream> WebSocketTransport for Adopted<S> {

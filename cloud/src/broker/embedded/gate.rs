@@ -16,9 +16,12 @@ use tokio::net::TcpStream;
 use tokio::sync::{broadcast, mpsc};
 
 use super::access::{Access, Visitor};
+use super::entrance::Adopted;
+use super::entrance::ByteStream;
 use super::first::{self, First};
 use super::seat::Seat;
 use crate::edge::{Acceptor, AddressKey, Peek, Places, Trusted, peek_until, read_client_address};
+use crate::links::Watched;
 
 /// Maximum time until a client's CONNECT is complete. The broker's crate allows the same time for the login
 /// itself.
@@ -92,8 +95,7 @@ impl Gate {
                     } else {
                         Some(AddressKey::of(client.ip()))
                     };
-                    gate.serve(BrokerTransport::tcp(stream), client, Seat::new(address, place))
-                        .await;
+                    gate.serve(stream, client, Seat::new(address, place)).await;
                 }
                 Ok(Ok((client, refused))) => {
                     tracing::debug!(client.address = %client, packet.refusal = ?refused, "refused the first packet; closing the connection")
@@ -108,11 +110,15 @@ impl Gate {
 
     /// Serves a connection of `client` until it ends. Its CONNECT is complete, or limited in another way. All
     /// kinds of streams are served by this function.
-    pub(super) async fn serve(&self, transport: BrokerTransport, client: SocketAddr, seat: Seat) {
+    pub(super) async fn serve(&self, stream: impl ByteStream, client: SocketAddr, seat: Seat) {
         let seat = Arc::new(seat);
+        let (stream, link) = Watched::new(stream);
+        // The crate's only transport for streams of any kind.
+        let transport = BrokerTransport::WebSocket(Box::new(Adopted { stream, client }));
         let visitor = Visitor {
             access: Arc::clone(&self.access),
             seat: Arc::clone(&seat),
+            link,
         };
         let handler = ClientHandler::new(
             transport,

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::{Authenticator, Broker, BrokerError, Uplink};
 use crate::critical_tasks::CriticalTasks;
 use crate::edge::{Acceptor, EdgeConfig, Places, Trusted};
+use crate::links::Book;
 
 mod access;
 mod entrance;
@@ -93,10 +94,11 @@ impl EmbeddedBroker {
         authenticator: Arc<dyn Authenticator>,
         uplink: Arc<dyn Uplink>,
     ) -> Result<Self, BrokerError> {
-        Self::start_watched(config, authenticator, uplink, &CriticalTasks::default()).await
+        let book = Arc::default();
+        Self::start_watched(config, authenticator, uplink, book, &CriticalTasks::default()).await
     }
 
-    /// Starts as [`start`](Self::start) does; reports to `critical` when the listener fails.
+    /// Starts as [`start`](Self::start) does; notes links in `book`, and reports to `critical` when the listener fails.
     ///
     /// # Errors
     /// When the address cannot be bound.
@@ -104,6 +106,7 @@ impl EmbeddedBroker {
         config: &EmbeddedConfig,
         authenticator: Arc<dyn Authenticator>,
         uplink: Arc<dyn Uplink>,
+        book: Arc<Book>,
         critical: &CriticalTasks,
     ) -> Result<Self, BrokerError> {
         let failed = |reason: String| BrokerError::Listen {
@@ -150,6 +153,7 @@ impl EmbeddedBroker {
                 rates,
                 devices,
                 Arc::clone(&peers),
+                book,
             )),
             waiting: Places::new(bounds.logins, bounds.logins_per_address),
             trusted: Trusted::new(&config.edge.trusted_proxies),

@@ -8,6 +8,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Executor, Postgres};
 
+use super::alerts::AlertCache;
 use super::token_cache::TokenCache;
 use super::webhook_cache::WebhookCache;
 use super::write_turns::WriteTurns;
@@ -25,7 +26,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 19] = [
+const STEPS: [(i64, &str, &str); 23] = [
     (
         1,
         "initial",
@@ -122,6 +123,26 @@ const STEPS: [(i64, &str, &str); 19] = [
         "code_drafts",
         include_str!("../../migrations/postgres/0021_code_drafts.sql"),
     ),
+    (
+        22,
+        "logs_by_time",
+        include_str!("../../migrations/postgres/0022_logs_by_time.sql"),
+    ),
+    (
+        23,
+        "series",
+        include_str!("../../migrations/postgres/0023_series.sql"),
+    ),
+    (
+        24,
+        "presence",
+        include_str!("../../migrations/postgres/0024_presence.sql"),
+    ),
+    (
+        25,
+        "alerts",
+        include_str!("../../migrations/postgres/0025_alerts.sql"),
+    ),
 ];
 
 /// Maximum number of connections to the server.
@@ -136,6 +157,7 @@ pub struct PostgresStore {
     readers: PgPool,
     ids: Arc<MessageIds>,
     webhook_cache: WebhookCache,
+    alert_cache: AlertCache,
     token_cache: TokenCache,
     turns: WriteTurns,
 }
@@ -166,6 +188,7 @@ impl PostgresStore {
             readers,
             ids: Arc::new(ids),
             webhook_cache: WebhookCache::default(),
+            alert_cache: AlertCache::default(),
             token_cache: TokenCache::default(),
             turns: WriteTurns::new(TURNS),
         })

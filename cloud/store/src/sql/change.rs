@@ -6,8 +6,8 @@ use iottly_protocol::ProjectId;
 use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
-    Backend, audit, branches, code_usage, codec, copies, definitions, device_settings, devices, enrolment,
-    enrolment_keys, erase, groups, leases, releases, revisions, rollouts, tokens, usage,
+    Backend, alerts, audit, branches, code_usage, codec, copies, definitions, device_settings, devices,
+    enrolment, enrolment_keys, erase, groups, leases, releases, revisions, rollouts, tokens, usage,
 };
 use crate::write_turns::Lane;
 use crate::{ChangeStore, Result, StoreError};
@@ -119,6 +119,9 @@ async fn run(
         Change::SetDeviceSettings(device, values) => {
             device_settings::set(tx, project, device, &values, now).await?
         }
+        Change::SetAbsence(device, absence) => {
+            devices::set_absence(tx, project, device, absence.as_deref()).await?
+        }
         Change::DeleteDevice(device) => erase::device(tx, project, device, now).await?,
         Change::DeleteAbandoned(device) => {
             if enrolment::is_abandoned(tx, Scope { project, device }, now).await? {
@@ -170,6 +173,10 @@ async fn run(
         Change::RestoreRevision { branch, number } => {
             revisions::restore(tx, project, &branch, number, now).await?
         }
+        Change::CreateAlertRule(rule) => alerts::create(tx, &rule).await?,
+        Change::DeleteAlertRule(id) => alerts::delete(tx, project, id, now).await?,
+        Change::MuteAlertRule(id, until) => alerts::mute(tx, project, id, until).await?,
+        Change::MuteAlert(id, until) => alerts::mute_alert(tx, project, id, until).await?,
         Change::CreateWebhook(hook) => webhooks::create(tx, &hook).await?,
         Change::UpdateWebhook(hook) => webhooks::update(tx, &hook).await?,
         Change::DeleteWebhook(id) => webhooks::delete(tx, project, id).await?,

@@ -14,8 +14,8 @@ use super::db::{Db, Row};
 use crate::{Result, StoreError};
 use iottly_core::command::CloudStep;
 use iottly_core::model::{
-    CommandStatus, EnrolmentKeyId, OrganizationId, Role, RolloutId, Scope, SnippetId, SnippetKind, TokenId,
-    UserId, WebhookId,
+    AlertId, AlertRuleId, CommandStatus, EnrolmentKeyId, OrganizationId, Role, RolloutId, Scope, SnippetId,
+    SnippetKind, TokenId, UserId, WebhookId,
 };
 
 /// An id that is stored as its bytes.
@@ -35,6 +35,8 @@ macro_rules! ids {
 }
 
 ids!(
+    AlertId,
+    AlertRuleId,
     CommandId,
     DeviceId,
     EnrolmentKeyId,

@@ -7,7 +7,9 @@ use super::db::{Conn, Row};
 use super::device_secrets::NONE;
 use super::{Backend, codec, device_settings, full, groups, missing, taken, usage};
 use crate::{DeviceStore, NewDevice, Result};
-use iottly_core::model::{Device, PairCode, Scope, SecretHash, SettingsState, UnixMs};
+use iottly_core::model::{
+    Absence, Device, Packet, PairCode, Proof, Scope, SecretHash, SettingsState, UnixMs,
+};
 
 /// Maximum number of devices of a project.
 const MAX_DEVICES: i64 = 100_000;
@@ -16,7 +18,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT d.project, d.id, d.group_id, d.name, d.mac, d.online, d.online_since, d.agent_version, d.firmware, d.tags, l.code, \
-             d.secret, k.device AS keyed FROM devices d LEFT JOIN device_keys k ON k.project = d.project AND k.device = d.id LEFT JOIN licences l ON l.project = d.project AND l.device = d.id AND l.paired IS NOT NULL WHERE ",
+             d.proof_packet, d.proof_at, d.absent_from, d.absent_until, d.absent_reason, d.secret, k.device AS keyed FROM devices d LEFT JOIN device_keys k ON k.project = d.project AND k.device = d.id LEFT JOIN licences l ON l.project = d.project AND l.device = d.id AND l.paired IS NOT NULL WHERE ",
             $rest
         )
     };
@@ -65,6 +67,20 @@ impl DeviceStore for Backend {
         let rows = sqlx::query("SELECT project, id FROM devices WHERE online = true")
             .fetch_all(&self.readers)
             .await?;
+        rows.iter()
+            .map(|row| codec::scope(row, "devices", "id"))
+            .collect()
+    }
+
+    async fn absences_ended(&self, after: UnixMs, until: UnixMs, limit: usize) -> Result<Vec<Scope>> {
+        let query = sqlx::query(
+            "SELECT project, id FROM devices WHERE absent_until IS NOT NULL AND absent_until > $1 AND absent_until <= $2 \
+             ORDER BY absent_until LIMIT $3",
+        )
+        .bind(after)
+        .bind(until)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = query.fetch_all(&self.readers).await?;
         rows.iter()
             .map(|row| codec::scope(row, "devices", "id"))
             .collect()
@@ -242,7 +258,60 @@ fn device(row: &Row) -> Result<Device> {
         tags: codec::json(codec::get(row, "tags")?, "devices", "tags")?,
         pair_code: codec::get(row, "code")?,
         legacy: keyed.is_none() && SecretHash(codec::bytes(row, "devices", "secret")?) != NONE,
+        proof: proof(row)?,
+        absence: absence(row)?,
     })
+}
+
+fn proof(row: &Row) -> Result<Option<Proof>> {
+    let packet: Option<&str> = codec::get(row, "proof_packet")?;
+    let at: Option<UnixMs> = codec::get(row, "proof_at")?;
+    Ok(packet
+        .and_then(Packet::named)
+        .zip(at)
+        .map(|(packet, at)| Proof { packet, at }))
+}
+
+/// Reads the planned absence of a device.
+pub(super) fn absence(row: &Row) -> Result<Option<Absence>> {
+    let from: Option<UnixMs> = codec::get(row, "absent_from")?;
+    let until: Option<UnixMs> = codec::get(row, "absent_until")?;
+    let reason: Option<&str> = codec::get(row, "absent_reason")?;
+    Ok(from.zip(until).map(|(from, until)| Absence {
+        from,
+        until,
+        reason: reason.unwrap_or_default().to_owned(),
+    }))
+}
+
+/// Plans the absence of a device, or ends the plan.
+pub(super) async fn set_absence(
+    tx: &mut Conn,
+    project: ProjectId,
+    device: DeviceId,
+    absence: Option<&Absence>,
+) -> Result<u64> {
+    let query = sqlx::query(
+        "UPDATE devices SET absent_from = $3, absent_until = $4, absent_reason = $5 WHERE project = $1 AND id = $2",
+    )
+    .bind(codec::id(&project))
+    .bind(codec::id(&device))
+    .bind(absence.map(|absence| absence.from))
+    .bind(absence.map(|absence| absence.until))
+    .bind(absence.map(|absence| codec::text(&absence.reason)));
+    missing(query.execute(tx).await?.rows_affected(), "device", &device)
+}
+
+/// Records the last packet of a device.
+pub(super) async fn set_proof(connection: &mut Conn, scope: Scope, proof: Proof) -> Result<()> {
+    sqlx::query("UPDATE devices SET proof_packet = $3, proof_at = $4 WHERE project = $1 AND id = $2")
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
+        .bind(proof.packet.as_str())
+        .bind(proof.at)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// Records the version of a device's agent.

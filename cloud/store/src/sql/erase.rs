@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use iottly_protocol::{DeviceId, ProjectId};
 
 use super::db::{self, Conn};
-use super::{Backend, codec, missing, usage};
+use super::{Backend, codec, missing, rollups, usage};
 use crate::{ErasureStore, Result};
-use iottly_core::model::{Scope, UnixMs};
+use iottly_core::model::{NO_DEVICE, Scope, UnixMs};
 
 /// Time after a deletion during which records in transit may still be committed; the erasure mark stays until
 /// then.
@@ -62,9 +62,11 @@ impl ErasureStore for Backend {
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
         let deleted = delete_messages(&mut tx, scope, before, limit).await?;
+        let rolled = rollups::delete_older(&mut tx, scope, [before; 2], limit).await?;
         usage::forget_empty(&mut tx, scope.project, before).await?;
         tx.commit().await?;
-        Ok(deleted)
+        // The caller comes again while a step was full.
+        Ok(if rolled >= limit as u64 { rolled } else { deleted })
     }
 }
 
@@ -78,6 +80,7 @@ pub(super) async fn device(tx: &mut Conn, project: ProjectId, device: DeviceId, 
     missing(done.rows_affected(), "device", &device)?;
     for sql in [
         "DELETE FROM licences WHERE project = $1 AND device = $2",
+        "DELETE FROM series_fills WHERE project = $1 AND device = $2",
         "DELETE FROM device_keys WHERE project = $1 AND device = $2",
         "DELETE FROM device_copies WHERE project = $1 AND device = $2",
         "DELETE FROM device_secrets WHERE project = $1 AND device = $2",
@@ -102,8 +105,23 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
     .bind(now)
     .execute(&mut *tx)
     .await?;
+    // Entries about the project itself are in a history of no device.
+    sqlx::query(
+        "INSERT INTO erasures (project, device, requested, due) SELECT id, $2, $3, $3 FROM projects WHERE id = $1 AND alert_changes > 0",
+    )
+    .bind(codec::id(&project))
+    .bind(&NO_DEVICE.as_bytes()[..])
+    .bind(now)
+    .execute(&mut *tx)
+    .await?;
     for sql in [
+        "DELETE FROM alert_mails WHERE project = $1",
+        "DELETE FROM alerts WHERE project = $1",
+        "DELETE FROM alert_rules WHERE project = $1",
         "DELETE FROM licences WHERE project = $1",
+        "DELETE FROM series_fills WHERE project = $1",
+        "DELETE FROM series WHERE project = $1",
+        "DELETE FROM series_counts WHERE project = $1",
         "DELETE FROM device_keys WHERE project = $1",
         "DELETE FROM device_copies WHERE project = $1",
         "DELETE FROM device_secrets WHERE project = $1",
@@ -207,6 +225,8 @@ async fn erase(tx: &mut Conn, scope: Scope, limit: usize) -> Result<u64> {
          (SELECT id FROM commands WHERE project = $1 AND device = $2 LIMIT $3)",
         "DELETE FROM idempotency WHERE project = $1 AND device = $2 AND (token, name) IN \
          (SELECT token, name FROM idempotency WHERE project = $1 AND device = $2 LIMIT $3)",
+        "DELETE FROM rollups WHERE project = $1 AND device = $2 AND (path, width, start) IN \
+         (SELECT path, width, start FROM rollups WHERE project = $1 AND device = $2 LIMIT $3)",
         "DELETE FROM device_logs WHERE project = $1 AND device = $2 AND n IN \
          (SELECT n FROM device_logs WHERE project = $1 AND device = $2 LIMIT $3)",
         "DELETE FROM webhook_attempts WHERE project = $1 AND device = $2 AND (hook, n) IN \

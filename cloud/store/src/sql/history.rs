@@ -5,8 +5,9 @@ use sqlx::QueryBuilder;
 
 use super::db::{Db, Row};
 use super::{Backend, codec, logs, messages};
-use crate::{EntrySize, HistoryStore, PageQuery, Result, ScanBounds};
-use iottly_core::model::{Cursor, MessageId, Scope, StoredLog, StoredMessage};
+use crate::{EntrySize, HistoryStore, LogQuery, PageQuery, Result, ScanBounds};
+use iottly_core::model::{Cursor, MessageId, Scope, StoredLog, StoredMessage, UnixMs};
+use iottly_protocol::{DeviceId, MessageKind, ProjectId};
 
 /// Columns of an entry to read, and of an entry whose size is needed.
 const ENTRY: &str = "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body, firmware FROM messages WHERE project = ";
@@ -54,6 +55,22 @@ impl HistoryStore for Backend {
             .collect()
     }
 
+    async fn sent_times(&self, scope: Scope, limit: usize) -> Result<Vec<UnixMs>> {
+        let query = sqlx::query(
+            "SELECT ts, kind FROM messages WHERE project = $1 AND device = $2 ORDER BY ts DESC, id DESC LIMIT $3",
+        )
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let mut times = Vec::new();
+        for row in query.fetch_all(&self.readers).await? {
+            if codec::kind(codec::get(&row, "kind")?)? == MessageKind::UserDefined {
+                times.push(codec::get(&row, "ts")?);
+            }
+        }
+        Ok(times)
+    }
+
     async fn page_sizes(&self, scope: Scope, query: &PageQuery) -> Result<Vec<EntrySize>> {
         paged(SIZE, scope, query)
             .build()
@@ -85,6 +102,10 @@ impl HistoryStore for Backend {
 
     async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>> {
         logs::newest(&self.readers, scope, limit).await
+    }
+
+    async fn project_logs(&self, project: ProjectId, query: &LogQuery) -> Result<Vec<(DeviceId, StoredLog)>> {
+        logs::of_project(&self.readers, project, query).await
     }
 }
 

@@ -13,7 +13,8 @@ use super::gaps::{self, GapEntry, Merge};
 use super::streams::{self, Known};
 use super::usage::Rooms;
 use super::{
-    Backend, commands, device_settings, devices, leases, logs, messages, own_entries, rollout_devices,
+    Backend, alerts, commands, device_settings, devices, leases, logs, messages, own_entries,
+    rollout_devices, rollups,
 };
 use crate::{IngestStore, Result};
 use iottly_core::ingest::stream::Effect;
@@ -30,6 +31,7 @@ struct Work<'a> {
     streams: HashMap<(Scope, StreamId), Known>,
     rooms: Rooms,
     merges: Vec<Merge>,
+    rollups: rollups::Batch,
 }
 
 #[async_trait]
@@ -50,6 +52,7 @@ impl IngestStore for Backend {
             streams: HashMap::new(),
             rooms,
             merges: Vec::new(),
+            rollups: rollups::Batch::default(),
         };
         let mut outcomes = Vec::with_capacity(writes.len());
         for write in writes {
@@ -59,8 +62,12 @@ impl IngestStore for Backend {
                     scope,
                     at,
                     online,
+                    proof,
                     agent_version,
                 } => {
+                    if let Some(proof) = proof {
+                        devices::set_proof(&mut tx, scope, proof).await?;
+                    }
                     work.device(&mut tx, scope, at, online, agent_version.as_deref())
                         .await?
                 }
@@ -72,7 +79,19 @@ impl IngestStore for Backend {
         }
         // Insert all messages of the group together, so that they share long statements.
         let stored: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.stored).collect();
-        let enqueued = messages::insert(&mut tx, &self.webhook_cache, &stored).await?;
+        let mut enqueued = messages::insert(&mut tx, &self.webhook_cache, &stored).await?;
+        let alerts = (&self.alert_cache, &*self.ids);
+        let versions = std::mem::take(&mut enqueued.alert_versions);
+        let entries = alerts::observe(&mut tx, alerts, &mut work.rooms, &versions, &stored, now).await?;
+        if !entries.is_empty() {
+            let entries: Vec<_> = entries.iter().collect();
+            enqueued.extend(messages::insert(&mut tx, &self.webhook_cache, &entries).await?);
+        }
+        work.rollups.messages(&mut tx, &stored).await?;
+        work.rollups.write(&mut tx).await?;
+        if let Some(last) = outcomes.last_mut() {
+            last.stored.extend(entries);
+        }
         gaps::merge(&mut tx, &work.merges).await?;
         for ((scope, stream), known) in &work.streams {
             if known.is_to_save(now) {
@@ -212,6 +231,7 @@ impl Work<'_> {
         gap: GapEntry,
     ) -> Result<Option<StoredMessage>> {
         let used = self.rooms.is_used(scope.project);
+        self.rollups.missing(scope, now, gap.to - gap.from + 1);
         let known = self
             .streams
             .get_mut(&(scope, stream))

@@ -71,7 +71,8 @@ pub(super) fn agent_message(
     }
 }
 
-/// Inserts entries and the deliveries they cause; called once per transaction.
+/// Inserts entries and the deliveries they cause; called once per transaction, and once more for the entries about alerts
+/// that these entries raise.
 pub(super) async fn insert(
     connection: &mut Conn,
     cache: &WebhookCache,
@@ -89,7 +90,9 @@ pub(super) async fn insert(
     for message in chunks.remainder() {
         insert_rows(connection, INSERT_ONE.as_str(), std::slice::from_ref(message)).await?;
     }
-    enqueue(connection, cache, versions, messages).await
+    let mut enqueued = enqueue(connection, cache, versions.hooks, messages).await?;
+    enqueued.alert_versions = versions.alerts;
+    Ok(enqueued)
 }
 
 async fn insert_rows(connection: &mut Conn, sql: &'static str, messages: &[&StoredMessage]) -> Result<()> {

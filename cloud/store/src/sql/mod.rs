@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use super::{Backend, STEPS, db};
 use crate::{Result, Store, StoreError};
 
+mod alerts;
 mod audit;
 mod branches;
 mod change;
@@ -42,6 +43,10 @@ mod revisions;
 mod rollout_devices;
 mod rollout_upkeep;
 mod rollouts;
+mod rollups;
+mod series;
+mod series_fill;
+mod series_paths;
 mod snippets;
 mod streams;
 mod tokens;

@@ -23,7 +23,8 @@ const LIMITS: &str = "SELECT id, max_devices, max_definitions, max_messages_per_
 const COUNT: &str = "INSERT INTO usage (project, hour, received, messages, bytes) VALUES ($1, -1, $3, $3, $4), ($1, $2, $3, $3, $4) \
                      ON CONFLICT (project, hour) DO UPDATE SET received = usage.received + excluded.received, \
                      messages = usage.messages + excluded.messages, bytes = usage.bytes + excluded.bytes \
-                     RETURNING (SELECT hooks FROM projects WHERE id = $1) AS hooks";
+                     RETURNING (SELECT hooks FROM projects WHERE id = $1) AS hooks, \
+                     (SELECT alert_changes FROM projects WHERE id = $1) AS alert_changes";
 
 /// Amounts that a transaction adds to the counts.
 #[derive(Default, Clone, Copy)]
@@ -36,9 +37,15 @@ fn hour(ts: UnixMs) -> i64 {
     ts.div_euclid(HOUR_MS).max(0)
 }
 
-/// Counts messages that are being written. Returns those of their projects that have webhooks, each with the
-/// number of changes to its webhooks.
-pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<Vec<(ProjectId, i64)>> {
+/// Projects with webhooks and projects with alert rules, each with the number of changes to them.
+#[derive(Debug, Default)]
+pub(super) struct Versions {
+    pub(super) hooks: Vec<(ProjectId, i64)>,
+    pub(super) alerts: Vec<(ProjectId, i64)>,
+}
+
+/// Counts messages that are being written. Returns those of their projects that have webhooks or alert rules.
+pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<Versions> {
     // Ordered, so that two transactions never deadlock.
     let mut sums: BTreeMap<(ProjectId, i64), Sum> = BTreeMap::new();
     for message in messages {
@@ -56,13 +63,18 @@ pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<
             .bind(sum.messages)
             .bind(sum.bytes);
         for row in query.fetch_all(&mut *tx).await? {
-            versions.insert(
-                project,
-                codec::get::<Option<i64>>(&row, "hooks")?.unwrap_or_default(),
-            );
+            let number = |field| {
+                Ok::<_, crate::StoreError>(codec::get::<Option<i64>>(&row, field)?.unwrap_or_default())
+            };
+            versions.insert(project, (number("hooks")?, number("alert_changes")?));
         }
     }
-    Ok(versions.into_iter().filter(|(_, version)| *version > 0).collect())
+    let mut found = Versions::default();
+    for (project, (hooks, alerts)) in versions {
+        found.hooks.extend((hooks > 0).then_some((project, hooks)));
+        found.alerts.extend((alerts > 0).then_some((project, alerts)));
+    }
+    Ok(found)
 }
 
 /// Subtracts deleted messages, rows of `ts` and `bytes`, from the counts. Returns their number.

@@ -11,6 +11,7 @@ use sqlx::sqlite::{
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
+use super::alerts::AlertCache;
 use super::token_cache::TokenCache;
 use super::webhook_cache::WebhookCache;
 use super::write_turns::WriteTurns;
@@ -26,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 21] = [
+const STEPS: [(i64, &str, &str); 25] = [
     (
         1,
         "initial",
@@ -128,6 +129,26 @@ const STEPS: [(i64, &str, &str); 21] = [
         "code_drafts",
         include_str!("../../migrations/sqlite/0021_code_drafts.sql"),
     ),
+    (
+        22,
+        "logs_by_time",
+        include_str!("../../migrations/sqlite/0022_logs_by_time.sql"),
+    ),
+    (
+        23,
+        "series",
+        include_str!("../../migrations/sqlite/0023_series.sql"),
+    ),
+    (
+        24,
+        "presence",
+        include_str!("../../migrations/sqlite/0024_presence.sql"),
+    ),
+    (
+        25,
+        "alerts",
+        include_str!("../../migrations/sqlite/0025_alerts.sql"),
+    ),
 ];
 
 /// Number of reading connections; each uses a thread.
@@ -146,6 +167,7 @@ pub struct SqliteStore {
     readers: SqlitePool,
     ids: Arc<MessageIds>,
     webhook_cache: WebhookCache,
+    alert_cache: AlertCache,
     token_cache: TokenCache,
     turns: WriteTurns,
 }
@@ -191,6 +213,7 @@ impl SqliteStore {
             readers,
             ids: Arc::new(ids),
             webhook_cache: WebhookCache::default(),
+            alert_cache: AlertCache::default(),
             token_cache: TokenCache::default(),
             turns: WriteTurns::new(TURNS),
         })

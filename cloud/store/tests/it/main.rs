@@ -34,7 +34,8 @@ suites! {
         forgotten_streams_are_the_oldest,
         two_processes_store_each_number_once,
         months_have_room,
-        logs_keep_the_newest_lines;
+        logs_keep_the_newest_lines,
+        logs_of_a_project_are_searched;
     projects:
         names_and_ids_are_taken_once,
         a_device_id_belongs_to_one_project,
@@ -44,6 +45,13 @@ suites! {
         groups_tokens_and_pair_codes,
         branches_and_definitions,
         names_sort_by_their_bytes;
+    alerts:
+        a_value_raises_once_and_clears_once,
+        a_rule_of_a_group_watches_its_devices_only,
+        effects_of_several_processes_raise_one_alert,
+        mutes_are_silent_and_a_removed_rule_clears,
+        alerts_are_bounded_and_leave_with_their_project,
+        a_planned_absence_is_kept_and_found_at_its_end;
     audit:
         a_flood_of_one_change_drops_nothing_of_another,
         a_change_is_made_so_often_in_an_hour,
@@ -64,6 +72,15 @@ suites! {
         a_newer_schema_is_not_touched,
         a_populated_first_schema_is_brought_up_to_date,
         a_status_that_was_presumed_by_its_text_stays_presumed;
+    series:
+        each_value_counts_once_in_its_minute_and_its_hour,
+        percentiles_of_many_commits_are_within_one_percent,
+        devices_and_groups_have_lines_of_their_own,
+        missing_messages_are_counted_beside_the_values,
+        what_exceeds_the_bounds_of_series_is_counted_and_stored,
+        rollups_go_with_their_messages,
+        older_histories_are_filled_once_in_steps,
+        a_damaged_distribution_keeps_no_message_away;
     leases:
         a_lease_goes_its_way,
         orders_have_rising_counters_and_are_stored_while_the_lease_is_open,

@@ -58,7 +58,14 @@ pub(crate) async fn all_props(access: ProjectAccess, params: Params) -> Answer<A
     if let Some(filter) = filter {
         devices = filter.select(devices).await?;
     }
-    let devices: Vec<Props> = devices.into_iter().map(Into::into).collect();
+    let presence = &access.services().presence;
+    let devices: Vec<Props> = devices
+        .into_iter()
+        .map(|device| {
+            let view = presence.view(&device);
+            Props::new(device, view)
+        })
+        .collect();
     Ok(Spaced(AllProps {
         count: devices.len(),
         errors: None,
@@ -106,11 +113,13 @@ pub(crate) async fn set_props(
     answer(access).await
 }
 
-async fn answer(access: DeviceAccess) -> Answer<OneProps> {
+/// Returns the properties of a device after a change.
+pub(super) async fn answer(access: DeviceAccess) -> Answer<OneProps> {
     let device = access.services().store.device(access.scope()).await?;
     let device = device.ok_or_else(|| ApiError::forbidden("device is unknown in this project"))?;
+    let view = access.services().presence.view(&device);
     Ok(Spaced(OneProps {
-        props: device.into(),
+        props: Props::new(device, view),
         status: OK,
     }))
 }

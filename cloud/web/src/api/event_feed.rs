@@ -12,9 +12,9 @@ use iottly_protocol::{DeviceId, FirmwareMark, Level, MessageKind};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::dto::LeaseReportDto;
+use super::dto::{LeaseReportDto, PresenceDto};
 use crate::error::ApiError;
-use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers};
+use iottly_cloud::live::{LiveEvent, LiveStream, PresenceChange, TooManyWatchers};
 use iottly_core::ingest::{Observed, ObservedRecord};
 use iottly_core::model::{StoredMessage, UnixMs};
 
@@ -53,6 +53,14 @@ struct ReportEvent {
     lease: Option<LeaseId>,
     #[serde(flatten)]
     report: LeaseReportDto,
+}
+
+/// Presence of a device after a change.
+#[derive(Serialize)]
+struct PresenceEvent {
+    device: DeviceId,
+    #[serde(flatten)]
+    presence: PresenceDto,
 }
 
 /// Number of events that were skipped because the caller was too slow.
@@ -116,6 +124,7 @@ fn shown(event: &LiveEvent) -> Option<Event> {
         LiveEvent::Lagged(count) => Some(event_of("lagged", &LaggedEvent { count: *count })),
         LiveEvent::Message(message) => Some(message_event(message)),
         LiveEvent::Observed(observed) => Some(observed_event(observed)),
+        LiveEvent::Presence(change) => Some(presence_event(change)),
     }
 }
 
@@ -129,6 +138,16 @@ fn message_event(message: &StoredMessage) -> Event {
             kind: message.kind,
             channel: message.channel.as_deref(),
             payload: &message.payload,
+        },
+    )
+}
+
+fn presence_event(change: &PresenceChange) -> Event {
+    event_of(
+        "presence",
+        &PresenceEvent {
+            device: change.scope.device,
+            presence: change.view.clone().into(),
         },
     )
 }

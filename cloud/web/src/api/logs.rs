@@ -1,14 +1,23 @@
-//! Endpoint that returns the firmware log of a device.
+//! Endpoints that return the firmware logs of a device and of a project.
+
+use std::collections::HashMap;
+
+use iottly_core::model::UnixMs;
+use iottly_protocol::{DeviceId, Level};
+use iottly_store::LogQuery;
 
 use super::Answer;
-use super::dto::{LogList, OK};
+use super::dto::{DeviceLogDto, LogList, OK, ProjectLogs};
 use super::query::Params;
 use super::spaced::Spaced;
-use crate::auth::DeviceAccess;
+use crate::auth::{DeviceAccess, ProjectAccess};
+use crate::error::ApiError;
 
 /// Default and largest number of lines in a response.
 const DEFAULT_LINES: usize = 100;
 const MAX_LINES: usize = 1000;
+/// Maximum length of a text to search, in bytes.
+const MAX_SEARCH_BYTES: usize = 256;
 
 /// Returns the newest lines of the firmware's log, newest first.
 #[utoipa::path(
@@ -27,4 +36,83 @@ pub(super) async fn logs(access: DeviceAccess, params: Params) -> Answer<LogList
         logs: logs.into_iter().map(Into::into).collect(),
         status: OK,
     }))
+}
+
+/// Returns the newest lines of the firmware logs of all devices, newest first by the clocks of the devices.
+///
+/// A text is searched in the newest 50,000 lines.
+#[utoipa::path(
+    get,
+    path = "/logs",
+    tag = "devices",
+    params(
+        ("level" = Option<String>, Query, pattern = "^(trace|debug|info|warn|error)$", description = "Least severe level of the lines; `trace` by default"),
+        ("search" = Option<String>, Query, description = "Text that the lines contain"),
+        ("until" = Option<i64>, Query, minimum = 1, description = "Latest time of the lines, in Unix milliseconds"),
+        ("numLines" = Option<i64>, Query, minimum = 1, description = "Maximum number of lines; 100 by default, 1000 at most"),
+    ),
+    responses((status = 200, description = "The log lines, newest first", body = ProjectLogs))
+)]
+pub(super) async fn of_project(access: ProjectAccess, params: Params) -> Answer<ProjectLogs> {
+    let until = params.number("until")?;
+    let until = until.map(|until| UnixMs::try_from(until).unwrap_or(UnixMs::MAX));
+    let limit = params.count("numLines", DEFAULT_LINES, MAX_LINES)?;
+    let query = log_query(params.get("level"), params.get("search"), until, limit)?;
+    Ok(Spaced(ProjectLogs {
+        logs: project_logs(&access, &query).await?,
+        status: OK,
+    }))
+}
+
+/// Returns a query for lines of a project's log.
+///
+/// # Errors
+/// 400 when the level is none, or the text is too long.
+pub(crate) fn log_query(
+    level: Option<&str>,
+    contains: Option<&str>,
+    until: Option<UnixMs>,
+    limit: usize,
+) -> Result<LogQuery, ApiError> {
+    let invalid = |message: String| ApiError::invalid("invalid_query", message);
+    let level = match level {
+        None | Some("" | "trace") => Level::Trace,
+        Some("debug") => Level::Debug,
+        Some("info") => Level::Info,
+        Some("warn") => Level::Warn,
+        Some("error") => Level::Error,
+        Some(_) => {
+            return Err(invalid(
+                "level is not trace, debug, info, warn or error".to_owned(),
+            ));
+        }
+    };
+    let contains = contains.unwrap_or_default();
+    if contains.len() > MAX_SEARCH_BYTES {
+        return Err(invalid(format!("search is longer than {MAX_SEARCH_BYTES} bytes")));
+    }
+    Ok(LogQuery {
+        level,
+        contains: contains.to_owned(),
+        until,
+        limit,
+    })
+}
+
+/// Returns lines of a project's log with the names of their devices.
+pub(crate) async fn project_logs(
+    access: &ProjectAccess,
+    query: &LogQuery,
+) -> Result<Vec<DeviceLogDto>, ApiError> {
+    let lines = access.services().store.project_logs(access.id(), query).await?;
+    let devices = access.devices().await?;
+    let names: HashMap<DeviceId, String> = devices
+        .into_iter()
+        .map(|device| (device.scope.device, device.name))
+        .collect();
+    let named = lines.into_iter().filter_map(|(device, line)| {
+        let name = names.get(&device)?.clone();
+        Some(DeviceLogDto::new(device, name, line))
+    });
+    Ok(named.collect())
 }

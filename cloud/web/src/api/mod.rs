@@ -1,6 +1,8 @@
 //! REST API under `/v1.0`. Handlers extract parameters, call a service and form the response; authorisation
 //! is part of extracting.
 
+mod absence;
+pub(crate) mod alerts;
 mod audit;
 pub(crate) mod body;
 mod branches;
@@ -27,7 +29,7 @@ mod inspect;
 mod lease_events;
 mod leases;
 mod limits;
-mod logs;
+pub(crate) mod logs;
 mod names;
 pub(crate) mod openapi;
 mod organizations;
@@ -39,6 +41,7 @@ pub(crate) mod query;
 pub(crate) mod release_keys;
 mod releases;
 mod rollouts;
+pub(crate) mod series;
 pub(crate) mod spaced;
 pub(crate) mod tokens;
 pub(crate) mod waiting;
@@ -109,6 +112,7 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(whoami::whoami))
         .routes(routes!(inspect::inspect))
         .routes(routes!(events::of_project))
+        .routes(routes!(logs::of_project))
         .routes(routes!(pair_codes::all))
         .routes(routes!(pair_codes::one))
         .routes(routes!(enrolment_keys::all, enrolment_keys::create))
@@ -143,6 +147,8 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(rollouts::end))
         .routes(routes!(releases::all))
         .routes(routes!(releases::show))
+        .routes(routes!(series::all))
+        .routes(routes!(series::points))
         .routes(routes!(release_keys::all))
         .routes(routes!(leases::all, leases::open))
         .routes(routes!(leases::show, leases::end))
@@ -162,6 +168,7 @@ fn device_routes() -> OpenApiRouter<App> {
         .routes(routes!(device::replace))
         .routes(routes!(copies::keep))
         .routes(routes!(device::props, device::set_props))
+        .routes(routes!(absence::plan, absence::end))
         .routes(routes!(device_settings::show, device_settings::set))
         .routes(routes!(command::send))
         .routes(routes!(command::list))
@@ -196,6 +203,12 @@ fn webhook_routes() -> OpenApiRouter<App> {
         .routes(routes!(webhooks::all, webhooks::create))
         .routes(routes!(webhooks::show, webhooks::update, webhooks::delete))
         .routes(routes!(webhooks::rotate))
+        .routes(routes!(alerts::all))
+        .routes(routes!(alerts::rules, alerts::create))
+        .routes(routes!(alerts::delete))
+        .routes(routes!(alerts::mute_rule, alerts::unmute_rule))
+        .routes(routes!(alerts::show))
+        .routes(routes!(alerts::mute, alerts::unmute))
         .routes(routes!(webhook_deliveries::log))
         .routes(routes!(webhook_deliveries::test))
         .routes(routes!(webhook_deliveries::replay))

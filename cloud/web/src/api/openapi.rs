@@ -104,6 +104,8 @@ fn parameter(name: &str) -> (Value, &'static str) {
         ),
         "code" => (text, "Code that the board shows, such as 7K3M-9PQX"),
         "enrolmentkey" => (uuid, "Id of the enrolment key"),
+        "alert" => (uuid, "Id of the alert"),
+        "rule" => (uuid, "Id of the alert rule"),
         "webhook" => (uuid, "Id of the webhook"),
         "licence" => (
             json!({"type": "string", "pattern": "^[0-9a-f]{32}$"}),

@@ -6,7 +6,7 @@ use iottly_protocol::enroll::ShortCode;
 
 use super::Answer;
 use super::body::JsonBody;
-use super::dto::{ApprovalBody, Done, OK, OneProps, OneWaitingBoard, WaitingBoardList};
+use super::dto::{ApprovalBody, Done, OK, OneProps, OneWaitingBoard, Props, WaitingBoardList};
 use super::names;
 use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
@@ -73,8 +73,9 @@ pub(crate) async fn approve(
     let device = enrolment
         .approve(access.principal(), parsed(&code)?, placement)
         .await?;
+    let view = access.services().presence.view(&device);
     Ok(Spaced(OneProps {
-        props: device.into(),
+        props: Props::new(device, view),
         status: OK,
     }))
 }

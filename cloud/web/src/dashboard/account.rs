@@ -3,12 +3,13 @@
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use maud::html;
+use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
 use super::person::LoggedIn;
+use super::visitor::{Refusal, Visitor};
 use crate::app::App;
 use crate::error::ApiError;
 use crate::sessions::PasswordError;
@@ -22,11 +23,54 @@ pub(super) struct Notice {
     done: Option<String>,
 }
 
-pub(super) async fn show(person: LoggedIn, State(app): State<App>, Query(notice): Query<Notice>) -> Response {
+pub(super) async fn show(
+    person: Result<LoggedIn, Refusal>,
+    visitor: Result<Visitor, Refusal>,
+    State(app): State<App>,
+    Query(notice): Query<Notice>,
+) -> Response {
     let done = notice.done.is_some();
+    let person = match (person, visitor) {
+        (Ok(person), _) => person,
+        (Err(_), Ok(visitor)) => return of_token(&visitor).await.unwrap_or_else(|error| failure(&error)),
+        (Err(refusal), Err(_)) => return refusal.into_response(),
+    };
     page(&app, &person, done, None)
         .await
         .unwrap_or_else(|error| failure(&error))
+}
+
+/// Shows what a login with a token can see of itself.
+async fn of_token(visitor: &Visitor) -> Result<Response, ApiError> {
+    let principal = visitor.project.principal();
+    let project = visitor.project.project().await?;
+    let scopes: Vec<_> = principal.scopes.names().collect();
+    let content = html! {
+        h1.break { (principal.name) }
+        section.card {
+            h2 { "Login with a token" }
+            p { "This login has the rights of the token " b { (principal.name) } " in the project "
+                a href={ (visitor.base()) "/" } { (project.name) } ": " (scopes.join(", ")) ". It ends with the token." }
+        }
+        (theme())
+    };
+    let page = Page {
+        title: "Account",
+        name: Some(&principal.name),
+        content,
+    };
+    Ok(page.render().into_response_html())
+}
+
+fn theme() -> Markup {
+    html! {
+        section.card {
+            h2 { "Theme" }
+            form.actions method="post" action="/theme" {
+                @for (value, name) in [("system", "As the system"), ("light", "Light"), ("dark", "Dark")] { button name="theme" value=(value) { (name) } }
+            }
+        }
+    }
 }
 
 async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -> Result<Response, ApiError> {
@@ -46,12 +90,7 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
                 }
             }
         }
-        section.card {
-            h2 { "Theme" }
-            form.actions method="post" action="/theme" {
-                @for (value, name) in [("system", "As the system"), ("light", "Light"), ("dark", "Dark")] { button name="theme" value=(value) { (name) } }
-            }
-        }
+        (theme())
         section.card {
             h2 { "Organisations" }
             ul {

@@ -26,6 +26,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "keys.js",
     "lease.js",
     "paint.js",
+    "plot.js",
     "presence.js",
     "rollout.js",
     "selection.js",

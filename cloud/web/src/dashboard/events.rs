@@ -11,8 +11,8 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use iottly_filter::{Budget, Filter};
-use iottly_protocol::{DeviceId, MessageKind, ProjectId};
-use serde::Deserialize;
+use iottly_protocol::{DeviceId, ProjectId};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -22,12 +22,14 @@ use crate::app::WebServices;
 use crate::app::{App, until_true};
 use crate::auth::still_works;
 
+use crate::api::dto::PresenceDto;
 use crate::error::ApiError;
 use crate::sessions::{Holder, Login, Session};
 use iottly_cloud::clock;
 use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers, Watch};
 use iottly_core::history;
 use iottly_core::model::{Cursor, Device, MessageId, Scope, StoredMessage};
+use iottly_core::presence::View;
 use iottly_core::short_form::MESSAGES;
 use iottly_store::{HistoryStore, ScanBounds, Store};
 
@@ -105,7 +107,7 @@ async fn open(
     {
         // A device may have been deleted since the page was made.
         if let Ok(access) = visitor.device(id).await {
-            ready.push_back(presence(access.device()));
+            ready.push_back(known(&app.services, access.device()));
         }
     }
     let scope = device.as_ref().map(|access| access.scope());
@@ -120,7 +122,7 @@ async fn open(
     })?;
     let mut newest = None;
     if let Some(access) = &device {
-        ready.push_back(presence(access.device()));
+        ready.push_back(known(&app.services, access.device()));
         newest = after.as_deref().and_then(parse_event_id);
         if let Some(after) = newest {
             newest = Some(replay(store.as_ref(), access.scope(), after, &mut ready).await?);
@@ -218,6 +220,10 @@ impl Feed {
                 .push_back(event_of("skipped", &json!({ "count": skipped }))),
             // Only watchers of developer leases get these.
             LiveEvent::Observed(_) => {}
+            LiveEvent::Presence(change) => {
+                self.ready
+                    .push_back(presence(change.scope.device, change.online, change.view.clone()))
+            }
             LiveEvent::Message(message) => {
                 let cursor = Cursor {
                     timestamp: message.timestamp,
@@ -225,12 +231,6 @@ impl Feed {
                 };
                 if self.newest.is_some_and(|newest| cursor <= newest) {
                     return Some(());
-                }
-                if let Some(online) = presence_change(&message) {
-                    self.ready.push_back(event_of(
-                        "presence",
-                        &json!({ "device": message.scope.device, "online": online }),
-                    ));
                 }
                 if self.wants(&message) {
                     let name = self.name(message.scope).await;
@@ -317,24 +317,27 @@ fn message_event(message: &StoredMessage, name: Option<&str>) -> Event {
     event_of("entry", &data).id(event_id(message))
 }
 
-fn presence(device: &Device) -> Event {
-    event_of(
-        "presence",
-        &json!({ "device": device.scope.device, "online": device.online }),
-    )
+/// Event about the presence of a device.
+#[derive(Serialize)]
+struct PresenceNow {
+    device: DeviceId,
+    online: bool,
+    #[serde(flatten)]
+    presence: PresenceDto,
 }
 
-/// Returns the presence change that a message records, if it records one.
-fn presence_change(message: &StoredMessage) -> Option<bool> {
-    #[derive(Deserialize)]
-    struct Change<'a> {
-        connectionstatus: &'a str,
-    }
-    if message.kind != MessageKind::IottlyAgent || message.origin.is_some() {
-        return None;
-    }
-    let change: Change<'_> = serde_json::from_str(message.payload.get()).ok()?;
-    Some(change.connectionstatus == "connected")
+/// Returns the event about the presence of a device as it is now.
+fn known(services: &WebServices, device: &Device) -> Event {
+    presence(device.scope.device, device.online, services.presence.view(device))
+}
+
+fn presence(device: DeviceId, online: bool, view: View) -> Event {
+    let now = PresenceNow {
+        device,
+        online,
+        presence: view.into(),
+    };
+    event_of("presence", &json!(now))
 }
 
 fn event_of(name: &str, data: &Value) -> Event {

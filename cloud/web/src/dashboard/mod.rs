@@ -6,6 +6,7 @@
 
 mod account;
 mod add;
+mod alerts;
 mod assets;
 mod audit;
 mod code;
@@ -21,9 +22,11 @@ mod join;
 mod kit;
 mod layout;
 mod login;
+mod logs;
 mod members;
 mod overview;
 mod person;
+mod plots;
 mod provider;
 mod releases;
 mod shell;
@@ -94,18 +97,27 @@ fn screens() -> Router<App> {
             "/devices/{device}/settings",
             get(device::settings::show).post(device::settings::act),
         )
+        .route("/devices/{device}/plots", get(plots::of_device))
         .route("/devices/{device}/keep", post(copies::keep))
+        .route("/plots", get(plots::show))
+        .route("/plots/data", get(plots::data))
+        .route("/plots/csv", get(plots::csv))
         .route("/definitions", get(definitions::list).post(definitions::create))
         .route("/definitions/new", get(definitions::new))
         .route(
             "/definitions/{type}",
             get(definitions::show).post(definitions::update),
         )
+        .route("/logs", get(logs::show))
         .route("/stream", get(stream::show))
         .route("/webhooks", get(webhooks::list).post(webhooks::create))
         .route("/webhooks/{webhook}", get(webhooks::show).post(webhooks::act))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{token}/revoke", post(tokens::revoke))
+        .route("/alerts", get(alerts::list))
+        .route("/alerts/rules", post(alerts::add))
+        .route("/alerts/rules/{rule}/{action}", post(alerts::act_on_rule))
+        .route("/alerts/{alert}/{action}", post(alerts::act))
         .route("/audit", get(audit::of_project))
         .merge(build_screens())
 }

@@ -24,7 +24,9 @@ pub(super) enum Section {
     Groups,
     Definitions,
     Stream,
+    Plots,
     Logs,
+    Alerts,
     Webhooks,
     Tokens,
     Audit,
@@ -52,7 +54,9 @@ const SECTIONS: [(&str, &[(Section, &str, &str)]); 4] = [
         "Observe",
         &[
             (Section::Stream, "Stream", "/stream"),
+            (Section::Plots, "Plots", "/plots"),
             (Section::Logs, "Logs", "/logs"),
+            (Section::Alerts, "Alerts", "/alerts"),
         ],
     ),
     (
@@ -85,6 +89,7 @@ struct Bar {
     /// Numbers beside sections: only of what waits for a person.
     waiting: usize,
     failing: usize,
+    raised: usize,
     name: String,
 }
 
@@ -102,6 +107,7 @@ impl Bar {
             project,
             others,
             waiting: waiting + access.services().holds.of(access.id()).len(),
+            raised: store.raised_alerts(access.id()).await?.len(),
             failing: webhooks.iter().filter(|webhook| is_failing(webhook)).count(),
             name,
         })
@@ -110,6 +116,7 @@ impl Bar {
     fn count(&self, section: Section) -> Option<(usize, &'static str, &'static str)> {
         match section {
             Section::Devices if self.waiting > 0 => Some((self.waiting, "waiting", "warn")),
+            Section::Alerts if self.raised > 0 => Some((self.raised, "raised", "bad")),
             Section::Webhooks if self.failing > 0 => Some((self.failing, "failing", "warn")),
             _ => None,
         }

@@ -20,6 +20,12 @@ pub(super) fn clock(at: UnixMs) -> String {
         .map_or(iso.clone(), |(_, time)| time.trim_end_matches('Z').to_owned())
 }
 
+/// Formats the day of a time as `2017-04-19`.
+pub(super) fn day(at: UnixMs) -> String {
+    let iso = iso(at);
+    iso.split_once('T').map_or(iso.clone(), |(day, _)| day.to_owned())
+}
+
 /// Formats the time since an event, in the largest fitting unit.
 pub(super) fn ago(since: UnixMs, now: UnixMs) -> String {
     let seconds = now.saturating_sub(since).max(0) / 1000;

@@ -15,8 +15,8 @@ use rustls::sign::CertifiedKey;
 
 use super::server::{ALPN_HTTP, ALPN_MQTT};
 use super::validity;
-use iottly_cloud::Metrics;
 use iottly_cloud::clock;
+use iottly_cloud::{CertificateEnd, Metrics};
 use iottly_core::model::UnixMs;
 
 /// Interval at which the files are checked.
@@ -128,11 +128,12 @@ impl Certificate {
     }
 
     /// Checks the files every few seconds, and records when the certificate ends.
-    pub(super) async fn watch(self: Arc<Self>, metrics: Arc<Metrics>) {
+    pub(super) async fn watch(self: Arc<Self>, metrics: Arc<Metrics>, noted: Arc<CertificateEnd>) {
         let mut rounds = tokio::time::interval(LOOK_EVERY);
         loop {
             if let Some(ends) = self.ends() {
                 metrics.certificate_ends(ends);
+                noted.set(ends);
             }
             rounds.tick().await;
             let certificate = Arc::clone(&self);

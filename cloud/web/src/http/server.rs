@@ -170,11 +170,10 @@ impl Server {
             (bounds.http, bounds.http_per_address),
             router,
         );
-        server.certificate = Some(tokio::spawn(
-            services
-                .critical_tasks
-                .watch_end("certificate", certificate.watch(Arc::clone(&services.metrics))),
-        ));
+        server.certificate = Some(tokio::spawn(services.critical_tasks.watch_end(
+            "certificate",
+            certificate.watch(Arc::clone(&services.metrics), Arc::clone(&services.certificate)),
+        )));
         Ok(server)
     }
 

@@ -11,8 +11,9 @@ use crate::support::{TestCloud, start, tenant};
 
 const PROJECT: &str = "/v1.0/project/<project id>";
 /// Operations that a bound token may use for objects of its group; all others are refused, also new ones.
-const ALLOWED: [&str; 32] = [
+const ALLOWED: [&str; 34] = [
     "DELETE /v1.0/project/{project}/device/{device}",
+    "DELETE /v1.0/project/{project}/device/{device}/absence",
     "GET /v1.0/ping",
     "GET /v1.0/project/ping",
     "GET /v1.0/project/{project}/deploymentgroups/{group}",
@@ -39,6 +40,7 @@ const ALLOWED: [&str; 32] = [
     "POST /v1.0/project/{project}/device/{device}/copies/{copy}/keep",
     "POST /v1.0/project/{project}/rollouts/{rollout}/cancel",
     "PUT /v1.0/project/{project}/deploymentgroups/{group}/policy",
+    "PUT /v1.0/project/{project}/device/{device}/absence",
     "PUT /v1.0/project/{project}/device/{device}/config",
     "PUT /v1.0/project/{project}/device/{device}/props",
     "open /v1.0/enroll",

@@ -7,11 +7,13 @@ use std::net::Ipv4Addr;
 
 use iottly_cloud::command::CommandRequest;
 use iottly_cloud::random;
+use iottly_core::alerts::Effect;
 use iottly_core::model::Policy;
 use iottly_core::model::{
-    Actor, Change, Definition, DefinitionOption, Direction, EnrolmentKey, EnrolmentKeyId, Invitation,
-    NewEnrolmentKey, NewRollout, OptionKind, OrganizationId, Principal, Role, RolloutId, RolloutKind, Scope,
-    Scopes, SecretHash, SnippetEdit, StoredRelease, UserId, Webhook, WebhookId, WebhookKey, WebhookKind,
+    Actor, AlertFilter, AlertRule, AlertRuleId, AlertSubject, AlertTarget, Change, Condition, Definition,
+    DefinitionOption, Direction, EnrolmentKey, EnrolmentKeyId, Invitation, NewEnrolmentKey, NewRollout,
+    OptionKind, OrganizationId, Principal, Role, RolloutId, RolloutKind, Scope, Scopes, SecretHash,
+    SnippetEdit, StoredRelease, UserId, Webhook, WebhookId, WebhookKey, WebhookKind,
 };
 use iottly_core::webhooks::sign::Secret;
 use iottly_core::webhooks::{sealed_headers, sealed_secret};
@@ -159,10 +161,22 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         code: code.clone().into(),
         expires: i64::MAX,
     };
+    let rule = AlertRuleId::random();
+    let alert_rule = AlertRule {
+        id: rule,
+        project: scope.project,
+        name: SECRET.into(),
+        condition: Condition::Offline(1000),
+        target: AlertTarget::Project,
+        mails: vec![format!("{SECRET}@example.org")],
+        muted_until: Some(i64::MAX),
+        created: 1,
+    };
     let hook = webhook(cloud, scope);
     let hook_id = hook.key.hook;
     let changes = [
         Change::CreateWebhook(Box::new(hook)),
+        Change::CreateAlertRule(Box::new(alert_rule)),
         Change::CreateToken(minted.hash, minted.token.clone()),
         Change::CreateDefinition(definition),
         Change::CreateBranch {
@@ -283,8 +297,21 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         .await
         .expect("accepted")
         .id;
+    let raise = Effect::Raise {
+        rule,
+        subject: AlertSubject::Device(scope.device),
+        detail: SECRET.into(),
+    };
+    store
+        .apply_alerts(scope.project, vec![raise], 1)
+        .await
+        .expect("raised");
+    let filter = AlertFilter::default();
+    let alerts = store.alerts(scope.project, filter, 1).await.expect("reads");
     let (organization, user) = organization(cloud).await;
     BTreeMap::from([
+        ("alert", alerts[0].id.to_string()),
+        ("rule", rule.to_string()),
         ("organization", organization.to_string()),
         ("user", user.to_string()),
         ("project", scope.project.to_string()),
@@ -493,7 +520,10 @@ async fn lists_hold_the_own_project_only() {
     {
         let known = |part: &str| !part.starts_with('{') || mine.contains_key(part.trim_matches(['{', '}']));
         if operation.path.split('/').all(known) {
-            let path = filled(&operation.path, &mine);
+            let mut path = filled(&operation.path, &mine);
+            if path.ends_with("/series/points") {
+                path += "?path=temperature";
+            }
             let answer = ask(&cloud, operation, &path, &[&token]).await;
             // Organisations are listed for people and operators.
             let refused = answer.status == 403 && path == "/v1.0/organizations";

@@ -39,6 +39,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("GET", "/p/{project}/definitions/sesame_type", ""),
     ("POST", "/p/{project}/definitions/sesame_type", "do=delete"),
     ("GET", "/p/{project}/stream", ""),
+    ("GET", "/p/{project}/logs", ""),
     ("GET", "/p/{project}/webhooks", ""),
     ("POST", "/p/{project}/webhooks", "url=https://example.com/"),
     ("GET", "/p/{project}/webhooks/{webhook}", ""),

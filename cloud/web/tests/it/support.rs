@@ -140,6 +140,17 @@ impl TestCloud {
         self.address
     }
 
+    /// Stops the cloud; returns what starts it again on its data.
+    pub(crate) async fn stop(self) -> (CloudConfig, Scope, tempfile::TempDir) {
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        let mut config = CloudConfig::new(self._data.path().to_owned(), any);
+        config.presence_grace = Duration::from_millis(200);
+        let (scope, data) = (self.tenant.scope, self._data);
+        self.server.shutdown().await;
+        self.cloud.shutdown().await;
+        (config, scope, data)
+    }
+
     pub(crate) async fn shutdown(self) {
         self.server.shutdown().await;
         self.cloud.shutdown().await;

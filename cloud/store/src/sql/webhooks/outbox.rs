@@ -47,9 +47,17 @@ static DROP_OLDEST: LazyLock<String> = LazyLock::new(|| {
 pub(in super::super) struct Enqueued {
     hooks: Vec<WebhookKey>,
     dropped: u64,
+    /// Projects of the messages that have alert rules, with the number of changes to them.
+    pub(in super::super) alert_versions: Vec<(ProjectId, i64)>,
 }
 
 impl Enqueued {
+    /// Adds those of further messages.
+    pub(in super::super) fn extend(&mut self, more: Self) {
+        self.hooks.extend(more.hooks);
+        self.dropped += more.dropped;
+    }
+
     pub(in super::super) fn announce(self, cache: &WebhookCache) {
         cache.pending.drop_counted(self.dropped);
         cache.pending.announce(self.hooks);

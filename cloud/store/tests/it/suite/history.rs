@@ -4,7 +4,7 @@ use iottly_core::command::seeded_definitions;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{Cursor, ORPHANED, Scope, Scopes, SecretHash, StoredMessage, UnixMs};
 use iottly_protocol::{FirmwareMark, GroupId, Level, LogLine, MessageKind, ProjectId, StreamId};
-use iottly_store::{EntrySize, PageQuery, ScanBounds};
+use iottly_store::{EntrySize, LogQuery, PageQuery, ScanBounds};
 use iottly_web::auth::mint_token;
 use serde_json::value::RawValue;
 
@@ -462,4 +462,53 @@ pub(crate) async fn logs_keep_the_newest_lines(setup: Setup) {
         (1_000, 1_600, 601)
     );
     assert!(lines[0].text.starts_with("line 1600 "), "{}", lines[0].text);
+}
+
+pub(crate) async fn logs_of_a_project_are_searched(setup: Setup) {
+    let Setup { store, scope, .. } = setup;
+    let line = |at_ms: u64, level, text: &str| {
+        Ok(Entry::Log(LogLine {
+            level,
+            text: text.to_owned(),
+            at_ms,
+            firmware: None,
+        }))
+    };
+    let body = UploadBody::Records {
+        first: 1,
+        records: vec![
+            line(10, Level::Info, "100% of Sensors answer"),
+            line(20, Level::Error, "sensor_7 does not answer"),
+            line(20, Level::Debug, "a second of the same time"),
+        ],
+    };
+    let upload = Upload {
+        scope,
+        stream: StreamId::from_bytes([1; 16]),
+        received: 5,
+        body,
+    };
+    store.ingest(vec![upload]).await.expect("commits");
+    let found = async |project, level, contains: &str, until| {
+        let query = LogQuery {
+            level,
+            contains: contains.to_owned(),
+            until,
+            limit: 10,
+        };
+        let lines = store.project_logs(project, &query).await.expect("reads");
+        assert!(lines.iter().all(|(device, _)| *device == scope.device));
+        lines
+            .into_iter()
+            .map(|(_, line)| line.device_timestamp)
+            .collect::<Vec<_>>()
+    };
+    let own = scope.project;
+    assert_eq!(found(own, Level::Trace, "", None).await, [20, 20, 10]);
+    assert_eq!(found(own, Level::Info, "", None).await, [20, 10]);
+    assert_eq!(found(own, Level::Trace, "SENSOR", None).await, [20, 10]);
+    assert_eq!(found(own, Level::Trace, "sensor_", None).await, [20]);
+    assert_eq!(found(own, Level::Trace, "0%", None).await, [10]);
+    assert_eq!(found(own, Level::Trace, "", Some(19)).await, [10]);
+    assert!(found(super::stranger(), Level::Trace, "", None).await.is_empty());
 }

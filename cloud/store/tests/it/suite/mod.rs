@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::cluster;
 
+pub(crate) mod alerts;
 pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod backup;
@@ -30,6 +31,7 @@ pub(crate) mod people;
 pub(crate) mod projects;
 pub(crate) mod rollouts;
 pub(crate) mod schema;
+pub(crate) mod series;
 pub(crate) mod steady;
 pub(crate) mod upkeep;
 

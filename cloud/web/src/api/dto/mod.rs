@@ -12,7 +12,9 @@ use super::spaced::Spaced;
 use iottly_core::model::{
     CommandRecord, CommandStatus, Device, Group, MessageId, RolloutStatus, StoredLog, StoredMessage, UnixMs,
 };
+use iottly_core::presence::View;
 
+mod alerts;
 mod code;
 mod commands;
 mod copies;
@@ -24,12 +26,15 @@ mod groups;
 mod leases;
 mod messages;
 mod people;
+mod presence;
 mod projects;
 mod rollouts;
+mod series;
 mod tokens;
 mod waiting;
 mod webhooks;
 
+pub(crate) use alerts::*;
 pub(crate) use code::*;
 pub(crate) use commands::*;
 pub(crate) use copies::*;
@@ -41,8 +46,10 @@ pub(crate) use groups::*;
 pub(crate) use leases::*;
 pub(crate) use messages::*;
 pub(crate) use people::*;
+pub(crate) use presence::*;
 pub(crate) use projects::*;
 pub(crate) use rollouts::*;
+pub(super) use series::*;
 pub(crate) use tokens::*;
 pub(crate) use waiting::*;
 pub(crate) use webhooks::*;
@@ -195,11 +202,14 @@ pub(crate) struct Props {
     /// True for a device without a key, as in release 0.1: its secret does not expire. Left out for others.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     legacy: bool,
+    /// Presence, with the last proof of the link; more exact than `operatingstatus`.
+    presence: PresenceDto,
 }
 
-impl From<Device> for Props {
-    fn from(device: Device) -> Self {
+impl Props {
+    pub(super) fn new(device: Device, presence: View) -> Self {
         Self {
+            presence: presence.into(),
             id: device.scope.device,
             name: device.name,
             macaddress: device.mac_address.unwrap_or_default(),
@@ -340,11 +350,44 @@ impl From<CommandRecord> for CommandEntry {
 pub(crate) struct LogDto {
     /// `trace`, `debug`, `info`, `warn` or `error`.
     #[schema(value_type = String)]
-    level: Level,
+    pub(crate) level: Level,
     /// Text of the line.
-    text: String,
+    pub(crate) text: String,
     /// Time at which the device wrote the line, by its own clock.
-    devicetimestamp: Date,
+    pub(crate) devicetimestamp: Date,
+}
+
+/// Line of a firmware log with its device.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeviceLogLine)]
+pub(crate) struct DeviceLogDto {
+    /// Id of the device.
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) device: DeviceId,
+    /// Name of the device.
+    pub(crate) name: String,
+    /// The line.
+    #[serde(flatten)]
+    pub(crate) line: LogDto,
+}
+
+impl DeviceLogDto {
+    pub(crate) fn new(device: DeviceId, name: String, line: StoredLog) -> Self {
+        Self {
+            device,
+            name,
+            line: line.into(),
+        }
+    }
+}
+
+/// Lines of the firmware logs of a project.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProjectLogs {
+    /// Lines, newest first.
+    pub(crate) logs: Vec<DeviceLogDto>,
+    /// HTTP status: always 200.
+    pub(crate) status: u16,
 }
 
 impl From<StoredLog> for LogDto {

@@ -28,6 +28,7 @@ pub(super) fn editor(facts: &Facts<'_>, shown: &Shown) -> Markup {
             span.mono.break { (name) }
             span.soft data-saved role="status" {
                 @match shown.drafted {
+                    _ if shown.clash.is_some() => "not saved",
                     Some(at) => { "draft kept " (text::clock(at)) ", not saved" }
                     None => { "saved " (text::clock(facts.open.branch.changed)) }
                 }

@@ -260,6 +260,7 @@ fn actions(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
             span.soft.small #why-not { @if let Some(wait) = wait { (wait) } }
         }
         @if facts.may_write {
+            p.soft.small { "Any editor of yours works as well: " code { "iottly push" } " saves the firmware of a folder as a revision." }
             div.field { label for="message" { "Message of the revision" } input #message name="message" maxlength="2048" placeholder="What changes for the devices"; }
         }
     }
@@ -299,7 +300,7 @@ fn tree(facts: &Facts<'_>) -> Markup {
                 ul {
                     @for branch in &facts.branches {
                         li { a.break href={ (facts.visitor.base()) "/code/" (escaped(&branch.name)) } aria-current=[(branch.name == open.branch.name).then_some("true")] {
-                            (branch.name) span.end { "r" (branch.head) }
+                            (branch.name) @if branch.head > 0 { span.end { "r" (branch.head) } }
                         } }
                     }
                     li { a href={ (facts.visitor.base()) "/releases?branch=" (escaped(&open.branch.name)) } { "Revisions and new branch" } }

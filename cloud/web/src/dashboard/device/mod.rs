@@ -21,6 +21,7 @@ use iottly_cloud::clock;
 /// Tabs of a device's screens: their names and their paths below the device's.
 pub(super) const TABS: &[(&str, &str)] = &[
     ("Live", ""),
+    ("Plots", "/plots"),
     ("Commands", "/commands"),
     ("Logs", "/logs"),
     ("History", "/history"),

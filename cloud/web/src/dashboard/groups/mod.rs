@@ -36,12 +36,26 @@ fn address(visitor: &Visitor, group: &Group) -> String {
 
 /// Returns the address of the list of a group's devices.
 fn devices(visitor: &Visitor, group: &Group) -> String {
-    let name = if group.name.contains(char::is_whitespace) {
+    list_of(visitor, &in_group(group))
+}
+
+/// Returns the address of the list of a group's devices that run a release.
+fn devices_with(visitor: &Visitor, group: &Group, digest: &str) -> String {
+    let digest = digest.get(..12).unwrap_or(digest);
+    list_of(visitor, &format!("{} digest:{digest}*", in_group(group)))
+}
+
+fn list_of(visitor: &Visitor, filter: &str) -> String {
+    format!("{}/devices?filter={}", visitor.base(), escaped(filter))
+}
+
+/// Returns the filter that a group's devices match.
+fn in_group(group: &Group) -> String {
+    if group.name.contains(char::is_whitespace) {
         format!("group:\"{}\"", group.name)
     } else {
         format!("group:{}", group.name)
-    };
-    format!("{}/devices?filter={}", visitor.base(), escaped(&name))
+    }
 }
 
 /// Returns a number of devices with its noun.

@@ -16,7 +16,7 @@ use super::super::text;
 use super::super::visitor::Visitor;
 use super::flash::quoted;
 use super::list::status;
-use super::{address, devices, find, of_devices, policy, rollout};
+use super::{address, devices, devices_with, find, of_devices, policy, rollout};
 use crate::error::ApiError;
 
 /// Number of earlier rollouts that the page lists, and of releases whose devices it names.
@@ -201,7 +201,9 @@ fn by_release(visitor: &Visitor, group: &Group, members: &[&Device], releases: &
                                 None => { "a release that is not kept any more " span.mono.soft { (digest.get(..8).unwrap_or_default()) } }
                             }
                         }
-                        td.num { a href=(devices(visitor, group)) { (of_devices(count)) } }
+                        td.num {
+                            @if digest.is_empty() { (of_devices(count)) } @else { a href=(devices_with(visitor, group, digest)) { (of_devices(count)) } }
+                        }
                     }
                 } }
             }

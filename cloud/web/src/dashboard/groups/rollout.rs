@@ -159,7 +159,7 @@ const fn words(place: Place) -> &'static str {
 
 fn figures(visitor: &Visitor, group: &Group, places: &Places) -> Markup {
     let tone = |place: Place| match place {
-        Place::Committed => Some("good"),
+        Place::Committed if places.at(place) > 0 => Some("good"),
         Place::Deferred if places.at(place) > 0 => Some("warn"),
         Place::Failed | Place::RolledBack if places.at(place) > 0 => Some("bad"),
         _ => None,
@@ -169,7 +169,6 @@ fn figures(visitor: &Visitor, group: &Group, places: &Places) -> Markup {
         (Place::Updating, "Updating"),
         (Place::Waiting, "Waiting"),
         (Place::Deferred, "Deferred"),
-        (Place::Failed, "Failed"),
         (Place::RolledBack, "Rolled back"),
     ];
     html! {
@@ -179,6 +178,7 @@ fn figures(visitor: &Visitor, group: &Group, places: &Places) -> Markup {
                     span.name { (name) }
                     span.value { span data-place=(place.as_str()) { (places.at(place)) } " " small { "of " span data-total { (places.total()) } } }
                     @if place == Place::Updating { span.aside { span data-place="trial" { (places.at(Place::Trial)) } " more in trial" } }
+                    @if place == Place::RolledBack { span.aside { span data-place="failed" { (places.at(Place::Failed)) } " more failed before their trial" } }
                 }
             }
         }

@@ -24,12 +24,7 @@ pub(in super::super) fn message(message: &StoredMessage, name: Option<(&str, &st
 
 /// Returns one log line as a row; `name` is that of its device, on pages with several devices.
 pub(in super::super) fn log_line(log: &StoredLog, name: Option<(&str, &str)>) -> Markup {
-    let level = level(log.level);
-    let tone = match log.level {
-        Level::Error => Some("bad"),
-        Level::Warn => Some("warn"),
-        Level::Trace | Level::Debug | Level::Info => None,
-    };
+    let (level, tone) = (level_name(log.level), level_tone(log.level));
     html! {
         li data-level=(level) {
             time datetime=(text::iso(log.device_timestamp)) { (text::clock(log.device_timestamp)) }
@@ -39,7 +34,17 @@ pub(in super::super) fn log_line(log: &StoredLog, name: Option<(&str, &str)>) ->
     }
 }
 
-fn level(level: Level) -> &'static str {
+/// Returns the colour of a level's mark; none for levels that are no exception.
+pub(in super::super) fn level_tone(level: Level) -> Option<&'static str> {
+    match level {
+        Level::Error => Some("bad"),
+        Level::Warn => Some("warn"),
+        Level::Trace | Level::Debug | Level::Info => None,
+    }
+}
+
+/// Returns the name of a level.
+pub(in super::super) fn level_name(level: Level) -> &'static str {
     match level {
         Level::Trace => "trace",
         Level::Debug => "debug",

@@ -60,7 +60,7 @@ pub(super) fn fields(known: Option<&WebhookDto>, typed: Option<&Fields>) -> Mark
             @for row in 0..HEADERS {
                 @let (name, mask) = headers.get(row).copied().unwrap_or_default();
                 div.fields {
-                    input name={ "header" (row) } aria-label={ "Name of header " (row + 1) } placeholder="Authorization" value=(value(&format!("header{row}"), name.to_owned()));
+                    input name={ "header" (row) } aria-label={ "Name of header " (row + 1) } placeholder=[(row == 0).then_some("Authorization")] value=(value(&format!("header{row}"), name.to_owned()));
                     input name={ "value" (row) } aria-label={ "Value of header " (row + 1) } autocomplete="off" value=(mask);
                 }
             }

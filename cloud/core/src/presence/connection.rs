@@ -1,4 +1,4 @@
-//! Presence of a device, derived from the events of its connections. Pure.
+//! Presence of a device by the events of its connections: connected or not. Pure.
 
 use iottly_protocol::{ConnId, Status};
 

@@ -1,0 +1,250 @@
+//! `iottly alert …`: lists alerts, mutes them, and manages the rules that raise them, over the REST API.
+
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::device::absence::{moment, now};
+use crate::exit::Failure;
+use crate::named_device::device_id;
+use crate::remote::escaped;
+use crate::time_text::time;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists alerts, the newest first
+    List {
+        #[command(flatten)]
+        call: Call,
+        /// Alerts to list: raised, cleared or all
+        #[arg(long, default_value = "raised", value_parser = ["raised", "cleared", "all"])]
+        state: String,
+        /// Device, by name or id
+        #[arg(long)]
+        device: Option<String>,
+    },
+    /// Manages the rules that raise alerts
+    Rule {
+        #[command(subcommand)]
+        command: RuleCommand,
+    },
+    /// Mutes an alert, or a rule with all its alerts: no entry, delivery or mail until then
+    Mute {
+        /// Id of the alert or of the rule
+        id: String,
+        #[command(flatten)]
+        call: Call,
+        /// End of the mute: a time such as 2026-12-24T18:00:00Z, or from now on such as 90m, 2h or 3d
+        #[arg(long, value_name = "TIME")]
+        until: String,
+    },
+    /// Ends the mute of an alert or of a rule
+    Unmute {
+        /// Id of the alert or of the rule
+        id: String,
+        #[command(flatten)]
+        call: Call,
+    },
+}
+
+#[derive(Subcommand)]
+enum RuleCommand {
+    /// Lists the rules
+    List {
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Adds a rule; it watches the whole project unless a device or a group is given
+    Add(AddOptions),
+    /// Removes a rule and clears its alerts
+    Rm {
+        /// Id of the rule
+        id: String,
+        #[command(flatten)]
+        call: Call,
+    },
+}
+
+#[derive(Args)]
+struct AddOptions {
+    /// Name of the rule
+    name: String,
+    #[command(flatten)]
+    call: Call,
+    /// Condition that raises an alert
+    #[arg(long = "when", value_parser = ["offline", "no_data", "gap", "queue_age", "trap", "rollout_halted", "certificate", "value"])]
+    condition: String,
+    /// Length of time of the condition, such as 30s, 5m, 2h or 3d
+    #[arg(long, value_name = "LENGTH")]
+    after: Option<String>,
+    /// MongoDB filter of the condition value, as extended JSON
+    #[arg(long, value_name = "JSON")]
+    filter: Option<String>,
+    /// MongoDB filter that clears an alert of the condition value [default: ten quiet minutes]
+    #[arg(long, value_name = "JSON")]
+    clear: Option<String>,
+    /// Device to watch, by name or id
+    #[arg(long, conflicts_with = "group")]
+    device: Option<String>,
+    /// Deployment group to watch, by name or id
+    #[arg(long)]
+    group: Option<String>,
+    /// Address that gets a mail; may be given several times
+    #[arg(long = "mail", value_name = "ADDRESS")]
+    mails: Vec<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    match &options.command {
+        Command::List { call, state, device } => {
+            let api = call.api();
+            let mut path = format!("/alerts?state={state}");
+            if let Some(device) = device {
+                write!(path, "&device={}", escaped(&device_id(&api, device)?)).expect("a string takes all");
+            }
+            call.print_list("alerts", &api.get(&path)?, alerts)
+        }
+        Command::Rule { command } => rule(command),
+        Command::Mute { id, call, until } => {
+            let until = moment(until, now()).map_err(Failure::Invalid)?;
+            let body = json!({"until": until});
+            let api = call.api();
+            let answer = api.post(&format!("{}/mute", place(call, id)?), &body)?;
+            call.print(&answer, |_| format!("mute until {}\n", time(&json!(until))))
+        }
+        Command::Unmute { id, call } => {
+            let answer = call.api().delete(&format!("{}/mute", place(call, id)?))?;
+            call.print(&answer, |_| "not mute\n".to_owned())
+        }
+    }
+}
+
+/// Returns the path of the rule with an id, or else of the alert.
+fn place(call: &Call, id: &str) -> Result<String, Failure> {
+    let rules = call.api().get("/alerts/rules")?;
+    let known = rules["rules"].as_array().into_iter().flatten();
+    let kind = if known.into_iter().any(|rule| rule["id"] == id) {
+        "/alerts/rules"
+    } else {
+        "/alerts"
+    };
+    Ok(format!("{kind}/{}", escaped(id)))
+}
+
+fn rule(command: &RuleCommand) -> Result<(), Failure> {
+    match command {
+        RuleCommand::List { call } => call.print_list("rules", &call.api().get("/alerts/rules")?, |answer| {
+            let rules = answer["rules"].as_array().into_iter().flatten();
+            rules.map(rule_line).collect()
+        }),
+        RuleCommand::Add(options) => add(options),
+        RuleCommand::Rm { id, call } => {
+            let answer = call.api().delete(&format!("/alerts/rules/{}", escaped(id)))?;
+            call.print(&answer, |_| "removed\n".to_owned())
+        }
+    }
+}
+
+fn add(options: &AddOptions) -> Result<(), Failure> {
+    let api = options.call.api();
+    let mut body = json!({"name": options.name, "condition": options.condition});
+    if let Some(after) = &options.after {
+        let length = moment(after, 0).map_err(|_| {
+            Failure::Invalid(format!(
+                "--after {after:?} is no length of time such as 30s, 5m, 2h or 3d"
+            ))
+        })?;
+        body["after_ms"] = json!(length);
+    }
+    for (name, filter) in [("filter", &options.filter), ("clear", &options.clear)] {
+        if let Some(filter) = filter {
+            body[name] = serde_json::from_str(filter)
+                .map_err(|error| Failure::Invalid(format!("--{name} is not JSON: {error}")))?;
+        }
+    }
+    if let Some(device) = &options.device {
+        body["device"] = json!(device_id(&api, device)?);
+    }
+    if let Some(group) = &options.group {
+        body["deployment_group"] = json!(api.group(group)?.id);
+    }
+    if !options.mails.is_empty() {
+        body["mails"] = json!(options.mails);
+    }
+    let answer = api.post("/alerts/rules", &body)?;
+    options.call.print(&answer, |answer| rule_line(&answer["rule"]))
+}
+
+fn alerts(answer: &Value) -> String {
+    let mut out = String::new();
+    for alert in answer["alerts"].as_array().into_iter().flatten() {
+        let text = |key: &str| alert[key].as_str().unwrap_or("-");
+        let mute = if alert["muted_until"].is_null() {
+            ""
+        } else {
+            " (mute)"
+        };
+        writeln!(
+            out,
+            "{}  {:7}  {}  {}  {}: {}{mute}",
+            text("id"),
+            text("state"),
+            time(&alert["raised"]),
+            text("device"),
+            text("name"),
+            text("detail")
+        )
+        .expect("a string takes all");
+    }
+    out
+}
+
+fn rule_line(rule: &Value) -> String {
+    let text = |key: &str| rule[key].as_str().unwrap_or_default();
+    let after = match rule["after_ms"].as_i64() {
+        Some(after) => format!(" {} s", after / 1000),
+        None => String::new(),
+    };
+    let scope = match (rule["device"].as_str(), rule["deployment_group"].as_str()) {
+        (Some(device), _) => format!("device {device}"),
+        (None, Some(group)) => format!("group {group}"),
+        (None, None) => "project".to_owned(),
+    };
+    let mute = if rule["muted_until"].is_null() {
+        ""
+    } else {
+        "  (mute)"
+    };
+    format!(
+        "{}  {}{after}  {scope}  {}{mute}\n",
+        text("id"),
+        text("condition"),
+        text("name")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_and_alerts_are_one_line_each() {
+        let rule = json!({"id": "1", "name": "away", "condition": "offline", "after_ms": 60_000, "device": null,
+            "deployment_group": "g", "muted_until": {"$date": 1}});
+        assert_eq!(rule_line(&rule), "1  offline 60 s  group g  away  (mute)\n");
+        let listed = json!({"alerts": [{"id": "2", "state": "raised", "raised": {"$date": 0}, "device": "d", "name": "away",
+            "detail": "offline for longer than 60 s", "muted_until": null}]});
+        assert_eq!(
+            alerts(&listed),
+            "2  raised   1970-01-01T00:00:00.000Z  d  away: offline for longer than 60 s\n"
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! `iottly series`: the numbers in devices' messages over time.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use anyhow::Context;
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::exit::Failure;
+use crate::named_device::device_id;
+use crate::remote::{Api, escaped};
+use crate::time_text::time;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List the paths of numbers in the project's messages
+    List {
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Show the points of a series, of one device, of groups, or of all devices
+    Points(PointsOptions),
+}
+
+#[derive(Args)]
+struct PointsOptions {
+    /// Path of the series, such as room.temperature
+    path: String,
+    #[command(flatten)]
+    call: Call,
+    /// Device, by name or id; may be repeated
+    #[arg(long, value_name = "DEVICE")]
+    device: Vec<String>,
+    /// Deployment group, by name or id; may be repeated
+    #[arg(long, value_name = "GROUP")]
+    group: Vec<String>,
+    /// Value of a point
+    #[arg(long, value_enum, default_value_t = Agg::Avg)]
+    agg: Agg,
+    /// Division into lines
+    #[arg(long, value_enum, default_value_t = By::None)]
+    by: By,
+    /// Length of the time before now, such as 15m, 24h or 90d
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    since: String,
+    /// Beginning, in place of --since: ISO 8601 or Unix milliseconds
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// End; now by default
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// Maximum number of points of a line
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(2..=5000))]
+    points: u32,
+    /// Print CSV
+    #[arg(long)]
+    csv: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Agg {
+    Avg,
+    Min,
+    Max,
+    Sum,
+    Count,
+    P95,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum By {
+    None,
+    Device,
+    Group,
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    match &options.command {
+        Command::List { call } => call.print_list("series", &call.api().get("/series")?, list),
+        Command::Points(options) => points(options),
+    }
+}
+
+fn list(answer: &Value) -> String {
+    let mut out = String::new();
+    for series in answer["series"].as_array().into_iter().flatten() {
+        writeln!(
+            out,
+            "{}  {}",
+            time(&series["seen"]),
+            series["path"].as_str().unwrap_or_default()
+        )
+        .expect("a string takes all");
+    }
+    let skipped: u64 = answer["skipped"]
+        .as_object()
+        .into_iter()
+        .flat_map(|skipped| skipped.values())
+        .filter_map(Value::as_u64)
+        .sum();
+    if skipped > 0 {
+        writeln!(out, "{skipped} numbers became no points: {}", answer["skipped"])
+            .expect("a string takes all");
+    }
+    if answer["filling"].as_u64().unwrap_or_default() > 0 {
+        writeln!(
+            out,
+            "older messages of {} devices are still being added",
+            answer["filling"]
+        )
+        .expect("a string takes all");
+    }
+    out
+}
+
+fn points(options: &PointsOptions) -> Result<(), Failure> {
+    let api = options.call.api();
+    let path = address(&api, options)?;
+    if options.csv {
+        let mut body = api.download(&format!("{path}&format=csv"))?;
+        let mut out = std::io::stdout().lock();
+        std::io::copy(&mut body, &mut out)
+            .context("the table is incomplete: the cloud or the network ended it")?;
+        return Ok(out.flush().context("cannot write to standard output")?);
+    }
+    options.call.print_list("lines", &api.get(&path)?, table)
+}
+
+fn address(api: &Api, options: &PointsOptions) -> Result<String, Failure> {
+    let name = |value: &dyn ValueName| value.name();
+    let mut path = format!(
+        "/series/points?path={}&agg={}&by={}&points={}",
+        escaped(&options.path),
+        name(&options.agg),
+        name(&options.by),
+        options.points
+    );
+    let mut add = |key: &str, value: &str| {
+        write!(path, "&{key}={}", escaped(value)).expect("a string takes all");
+    };
+    match &options.from {
+        Some(from) => add("from", from),
+        None => add("since", &options.since),
+    }
+    if let Some(to) = &options.to {
+        add("to", to);
+    }
+    if !options.device.is_empty() {
+        let ids = options.device.iter().map(|device| device_id(api, device));
+        add("device", &ids.collect::<Result<Vec<_>, _>>()?.join(","));
+    }
+    if !options.group.is_empty() {
+        add("group", &options.group.join(","));
+    }
+    Ok(path)
+}
+
+/// A value of an option with its name on the command line, which is its name in requests.
+trait ValueName {
+    fn name(&self) -> String;
+}
+
+impl<T: ValueEnum> ValueName for T {
+    fn name(&self) -> String {
+        self.to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default()
+    }
+}
+
+/// Returns the points as a table: for each line a heading with its numbers, then a row for each point.
+fn table(answer: &Value) -> String {
+    let mut out = String::new();
+    for line in answer["lines"].as_array().into_iter().flatten() {
+        writeln!(
+            out,
+            "{}: {} values, average {}, {} to {}, {} messages missing",
+            line["name"].as_str().unwrap_or_default(),
+            line["count"],
+            line["avg"],
+            line["min"],
+            line["max"],
+            line["missing"]
+        )
+        .expect("a string takes all");
+        for point in line["points"].as_array().into_iter().flatten() {
+            let at = time(&point["at"]);
+            match (point["value"].as_f64(), point["missing"].as_u64()) {
+                (Some(value), _) => writeln!(out, "  {at}  {value}"),
+                (None, Some(missing)) => writeln!(out, "  {at}  pause, {missing} messages missing"),
+                (None, None) => writeln!(out, "  {at}  pause"),
+            }
+            .expect("a string takes all");
+        }
+    }
+    if out.is_empty() {
+        out += "no values in this time\n";
+    }
+    out
+}

@@ -1,0 +1,198 @@
+//! Rules about single messages: finds what a message means for them, as it is stored.
+
+use iottly_filter::{Budget, Filter};
+use iottly_protocol::{DeviceId, MessageKind};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Effect;
+use crate::history;
+use crate::model::{AlertRule, AlertRuleId, AlertSubject, AlertTarget, Condition, StoredMessage, UnixMs};
+use iottly_protocol::limits::clip;
+
+/// Maximum number of steps of the filters of a project's rules for the messages of a transaction; beyond it, the rest is
+/// not looked at by rules about values.
+const STEPS: u64 = 200_000;
+/// Maximum length of a description, in bytes.
+const DETAIL_BYTES: usize = 256;
+
+/// Rules of a project about single messages, compiled.
+#[derive(Debug, Default)]
+pub struct RuleSet(Vec<Compiled>);
+
+#[derive(Debug)]
+struct Compiled {
+    id: AlertRuleId,
+    target: AlertTarget,
+    watch: Watch,
+}
+
+#[derive(Debug)]
+enum Watch {
+    Gap,
+    Trap,
+    QueueAge(UnixMs),
+    Value {
+        raise: Box<Filter>,
+        clear: Option<Box<Filter>>,
+    },
+}
+
+/// What a message means for a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occurrence {
+    /// The rule.
+    pub rule: AlertRuleId,
+    /// Part of the project that the rule watches; the caller knows the device's group.
+    pub target: AlertTarget,
+    /// Description of the condition that holds; none when it does not any more.
+    pub detail: Option<String>,
+}
+
+impl Occurrence {
+    pub(super) fn effect(&self, device: DeviceId) -> Effect {
+        let (rule, subject) = (self.rule, AlertSubject::Device(device));
+        match &self.detail {
+            Some(detail) => Effect::Raise {
+                rule,
+                subject,
+                detail: detail.clone(),
+            },
+            None => Effect::Clear { rule, subject },
+        }
+    }
+}
+
+/// Entry of a history that the agent or the cloud made.
+#[derive(Deserialize)]
+struct AgentEntry<'a> {
+    #[serde(borrow)]
+    gap: Option<&'a RawValue>,
+    process: Option<Process>,
+}
+
+#[derive(Deserialize)]
+struct Process {
+    status: Option<Status>,
+    function: Option<String>,
+    description: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    error: Option<String>,
+}
+
+impl RuleSet {
+    /// Compiles the rules that are about single messages. A filter that is not valid any more matches nothing.
+    #[must_use]
+    pub fn new(rules: &[AlertRule]) -> Self {
+        let compiled = rules.iter().filter_map(|rule| {
+            let watch = match &rule.condition {
+                Condition::Gap => Watch::Gap,
+                Condition::Trap => Watch::Trap,
+                Condition::QueueAge(after) => Watch::QueueAge(*after),
+                Condition::Value { filter, clear } => Watch::Value {
+                    raise: Box::new(history::filter(filter).ok()?),
+                    clear: match clear {
+                        Some(clear) => Some(Box::new(history::filter(clear).ok()?)),
+                        None => None,
+                    },
+                },
+                Condition::Offline(_)
+                | Condition::NoData(_)
+                | Condition::RolloutHalted
+                | Condition::Certificate(_) => return None,
+            };
+            Some(Compiled {
+                id: rule.id,
+                target: rule.target,
+                watch,
+            })
+        });
+        Self(compiled.collect())
+    }
+
+    /// Returns true if no rule is about single messages.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the steps that the messages of a transaction may use.
+    #[must_use]
+    pub fn budget() -> u64 {
+        STEPS
+    }
+
+    /// Returns what a message means for the rules. `steps` are those that are left for filters.
+    #[must_use]
+    pub fn occurrences(&self, message: &StoredMessage, steps: &mut u64) -> Vec<Occurrence> {
+        let agent = (message.kind == MessageKind::IottlyAgent)
+            .then(|| serde_json::from_str::<AgentEntry<'_>>(message.payload.get()).ok())
+            .flatten();
+        let mut document = None;
+        let mut found = Vec::new();
+        for rule in &self.0 {
+            if matches!(rule.target, AlertTarget::Device(device) if device != message.scope.device) {
+                continue;
+            }
+            let detail = match (&rule.watch, &agent, message.kind) {
+                (Watch::Gap, Some(entry), _) if message.origin.is_none() && entry.gap.is_some() => {
+                    let gap = entry.gap.map_or("", RawValue::get);
+                    Some(clip(&format!("records were lost: {gap}"), DETAIL_BYTES).to_owned())
+                }
+                (Watch::Trap, Some(entry), _) if message.origin.is_some() => {
+                    match entry.process.as_ref().and_then(trap) {
+                        Some(detail) => Some(detail),
+                        None => continue,
+                    }
+                }
+                (Watch::QueueAge(after), _, MessageKind::UserDefined) => {
+                    let waited = message.timestamp.saturating_sub(message.device_timestamp);
+                    (waited > *after)
+                        .then(|| format!("a message waited for {} s on the device", waited / 1000))
+                }
+                (Watch::Value { raise, clear }, _, MessageKind::UserDefined) => {
+                    let bytes = message.payload.get().len() as u64;
+                    if *steps < bytes {
+                        continue;
+                    }
+                    let document = document.get_or_insert_with(|| {
+                        *steps -= bytes;
+                        history::document(message)
+                    });
+                    let mut budget = Budget::steps(*steps);
+                    let raised = raise.matches(document, &mut budget);
+                    let cleared = clear.as_ref().map(|clear| clear.matches(document, &mut budget));
+                    *steps = budget.left();
+                    match (raised, cleared) {
+                        (Ok(true), _) => {
+                            let text = format!("a message matches: {}", message.payload.get());
+                            Some(clip(&text, DETAIL_BYTES).to_owned())
+                        }
+                        (Ok(false), Some(Ok(true))) => None,
+                        _ => continue,
+                    }
+                }
+                _ => continue,
+            };
+            found.push(Occurrence {
+                rule: rule.id,
+                target: rule.target,
+                detail,
+            });
+        }
+        found
+    }
+}
+
+fn trap(process: &Process) -> Option<String> {
+    let error = process.status.as_ref()?.error.as_ref()?;
+    let function = process.function.as_deref().unwrap_or("firmware");
+    let text = format!(
+        "{function}: {error}: {}",
+        process.description.as_deref().unwrap_or_default()
+    );
+    Some(clip(&text, DETAIL_BYTES).to_owned())
+}

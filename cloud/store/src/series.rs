@@ -1,0 +1,81 @@
+//! Series: the numbers of devices' messages over time, rolled up by minutes and hours as the messages are stored.
+
+use async_trait::async_trait;
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
+
+use crate::error::Result;
+use iottly_core::model::{Scope, UnixMs};
+use iottly_core::series::{Line, Range, Skipped, Split, Width};
+
+/// Path of numbers in the messages of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeriesPath {
+    /// Keys that lead to the number, joined with `.`.
+    pub path: String,
+    /// Start of the newest hour with a value.
+    pub seen: UnixMs,
+}
+
+/// Series of a project.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SeriesList {
+    /// Paths, sorted.
+    pub paths: Vec<SeriesPath>,
+    /// Numbers that became no points because of their form.
+    pub skipped: Skipped,
+    /// Numbers that became no points because the project has as many paths as it may have.
+    pub refused: u64,
+    /// Number of devices whose older messages are still to be rolled up.
+    pub filling: u64,
+}
+
+/// Devices of a plot; all of the project if both lists are empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// Devices.
+    pub devices: Vec<DeviceId>,
+    /// Deployment groups.
+    pub groups: Vec<GroupId>,
+}
+
+/// Query for the lines of a plot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinesQuery {
+    /// Path of the series.
+    pub path: String,
+    /// Devices.
+    pub selection: Selection,
+    /// Division into lines.
+    pub split: Split,
+    /// Width of the roll-ups to read.
+    pub width: Width,
+    /// Length of a step, in milliseconds: a multiple of the width.
+    pub step_ms: UnixMs,
+    /// Time to read; both ends are multiples of the step.
+    pub range: Range,
+    /// True if the distributions are needed too, for percentiles.
+    pub distributions: bool,
+}
+
+/// Store operations for series.
+#[async_trait]
+pub trait SeriesStore: Send + Sync + 'static {
+    /// Returns the series of a project.
+    async fn series(&self, project: ProjectId) -> Result<SeriesList>;
+    /// Returns the number of devices of a selection, and the number of groups that these devices are in.
+    async fn count_selected(&self, project: ProjectId, selection: &Selection) -> Result<(usize, usize)>;
+    /// Returns the lines of a plot, sorted by their keys. Devices and groups without values have none.
+    async fn lines(&self, project: ProjectId, query: &LinesQuery) -> Result<Vec<Line>>;
+    /// Rolls up at most `limit` messages of one history from before roll-ups were kept, the newest first. Returns false
+    /// when there are none.
+    async fn fill_series(&self, limit: usize) -> Result<bool>;
+    /// Deletes roll-ups that are kept no longer: at most `limit` of each of the next `devices` devices behind `after`.
+    /// Returns the last device that was looked at; none at the end.
+    async fn prune_rollups(
+        &self,
+        after: Option<Scope>,
+        devices: usize,
+        now: UnixMs,
+        limit: usize,
+    ) -> Result<Option<Scope>>;
+}

@@ -1,0 +1,194 @@
+//! Alerts: reading them, and the operations of their family.
+
+use async_trait::async_trait;
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use sqlx::QueryBuilder;
+
+use super::db::{self, Db, Row};
+use super::usage::Rooms;
+use super::{Backend, codec, messages};
+use crate::{AlertStore, Result};
+use iottly_core::alerts::{DeviceFacts, Effect, Raised};
+use iottly_core::model::{
+    Alert, AlertFilter, AlertId, AlertRule, AlertRuleId, AlertSubject, NewMail, StoredMessage, UnixMs,
+};
+
+mod mails;
+mod observe;
+mod raise;
+mod rules;
+
+pub(super) use observe::observe;
+pub(super) use rules::{create, delete, mute, mute_alert};
+
+const ALERT: &str = "SELECT project, id, rule, rule_name, condition, subject_kind, subject, detail, raised, seen, cleared, \
+                     muted_until FROM alerts WHERE project = ";
+
+#[async_trait]
+impl AlertStore for Backend {
+    async fn alert_rules(&self, project: ProjectId) -> Result<Vec<AlertRule>> {
+        rules::all(&self.readers, project).await
+    }
+
+    async fn projects_with_alert_rules(&self) -> Result<Vec<ProjectId>> {
+        let rows = sqlx::query("SELECT DISTINCT project FROM alert_rules ORDER BY project")
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter()
+            .map(|row| codec::project(row, "alert_rules", "project"))
+            .collect()
+    }
+
+    async fn raised_alerts(&self, project: ProjectId) -> Result<Vec<Raised>> {
+        let query = sqlx::query(
+            "SELECT id, rule, subject_kind, subject, seen FROM alerts WHERE project = $1 AND cleared IS NULL",
+        );
+        let rows = query.bind(codec::id(&project)).fetch_all(&self.readers).await?;
+        let raised = |row: &Row| {
+            Ok(Raised {
+                id: AlertId::from_bytes(codec::bytes(row, "alerts", "id")?),
+                rule: AlertRuleId::from_bytes(codec::bytes(row, "alerts", "rule")?),
+                subject: subject(row)?,
+                seen: codec::get(row, "seen")?,
+            })
+        };
+        rows.iter().map(raised).collect()
+    }
+
+    async fn alerts(&self, project: ProjectId, filter: AlertFilter, limit: usize) -> Result<Vec<Alert>> {
+        let mut query = QueryBuilder::<Db>::new(ALERT);
+        query.push_bind(codec::id(&project).to_vec());
+        match filter.raised {
+            Some(true) => query.push(" AND cleared IS NULL"),
+            Some(false) => query.push(" AND cleared IS NOT NULL"),
+            None => &mut query,
+        };
+        if let Some(device) = filter.device {
+            query.push(" AND subject_kind = 2 AND subject = ");
+            query.push_bind(codec::id(&device).to_vec());
+        }
+        if let Some(before) = filter.before {
+            query.push(" AND raised < ");
+            query.push_bind(before);
+        }
+        query.push(" ORDER BY raised DESC, id DESC LIMIT ");
+        query.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = query.build().fetch_all(&self.readers).await?;
+        rows.iter().map(alert).collect()
+    }
+
+    async fn alert(&self, project: ProjectId, id: AlertId) -> Result<Option<Alert>> {
+        let mut query = QueryBuilder::<Db>::new(ALERT);
+        query.push_bind(codec::id(&project).to_vec());
+        query.push(" AND id = ");
+        query.push_bind(codec::id(&id).to_vec());
+        let row = query.build().fetch_optional(&self.readers).await?;
+        row.as_ref().map(alert).transpose()
+    }
+
+    async fn alert_facts(&self, project: ProjectId) -> Result<Vec<DeviceFacts>> {
+        let query = sqlx::query(
+            "SELECT id, group_id, online, online_since, absent_from, absent_until, absent_reason FROM devices WHERE project = $1",
+        );
+        let rows = query.bind(codec::id(&project)).fetch_all(&self.readers).await?;
+        let facts = |row: &Row| {
+            Ok(DeviceFacts {
+                device: DeviceId::from_bytes(codec::bytes(row, "devices", "id")?),
+                group: codec::group(row, "devices", "group_id")?,
+                online: codec::get(row, "online")?,
+                changed: codec::get(row, "online_since")?,
+                absence: super::devices::absence(row)?,
+                sent: None,
+            })
+        };
+        rows.iter().map(facts).collect()
+    }
+
+    async fn halted_groups(&self, project: ProjectId) -> Result<Vec<GroupId>> {
+        let query = sqlx::query(
+            "SELECT DISTINCT group_id FROM rollouts WHERE project = $1 AND active = 1 AND status = 'halted'",
+        );
+        let rows = query.bind(codec::id(&project)).fetch_all(&self.readers).await?;
+        rows.iter()
+            .map(|row| codec::group(row, "rollouts", "group_id"))
+            .collect()
+    }
+
+    async fn apply_alerts(
+        &self,
+        project: ProjectId,
+        effects: Vec<Effect>,
+        now: UnixMs,
+    ) -> Result<Vec<StoredMessage>> {
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut writer).await?;
+        let mut rooms = Rooms::of(&mut tx, [project].into(), now).await?;
+        let rules = rules::within(&mut tx, project).await?;
+        let mut raising = raise::Raising {
+            ids: &self.ids,
+            rooms: &mut rooms,
+            rules: &rules,
+            project,
+            now,
+        };
+        let mut entries = Vec::new();
+        for effect in effects {
+            entries.extend(raising.apply(&mut tx, effect).await?);
+        }
+        let stored: Vec<_> = entries.iter().collect();
+        let enqueued = messages::insert(&mut tx, &self.webhook_cache, &stored).await?;
+        tx.commit().await?;
+        enqueued.announce(&self.webhook_cache);
+        Ok(entries)
+    }
+
+    async fn claim_alert_mails(&self, now: UnixMs, until: UnixMs, limit: usize) -> Result<Vec<NewMail>> {
+        mails::claim(&mut *self.write().await?, now, until, limit).await
+    }
+
+    async fn settle_alert_mail(&self, mail: &NewMail, next: Option<UnixMs>) -> Result<()> {
+        mails::settle(&mut *self.write().await?, mail, next).await
+    }
+
+    async fn tidy_alerts(&self, before: UnixMs, limit: usize) -> Result<u64> {
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut writer).await?;
+        let tidied = raise::tidy(&mut tx, limit).await? + mails::drop_older(&mut tx, before, limit).await?;
+        tx.commit().await?;
+        Ok(tidied)
+    }
+}
+
+fn alert(row: &Row) -> Result<Alert> {
+    Ok(Alert {
+        id: AlertId::from_bytes(codec::bytes(row, "alerts", "id")?),
+        project: codec::project(row, "alerts", "project")?,
+        rule: AlertRuleId::from_bytes(codec::bytes(row, "alerts", "rule")?),
+        rule_name: codec::get(row, "rule_name")?,
+        condition: codec::get(row, "condition")?,
+        subject: subject(row)?,
+        detail: codec::get(row, "detail")?,
+        raised: codec::get(row, "raised")?,
+        seen: codec::get(row, "seen")?,
+        cleared: codec::get(row, "cleared")?,
+        muted_until: codec::get(row, "muted_until")?,
+    })
+}
+
+fn subject(row: &Row) -> Result<AlertSubject> {
+    let kind: i64 = codec::get(row, "subject_kind")?;
+    Ok(match kind {
+        2 => AlertSubject::Device(DeviceId::from_bytes(codec::bytes(row, "alerts", "subject")?)),
+        1 => AlertSubject::Group(codec::group(row, "alerts", "subject")?),
+        _ => AlertSubject::Project,
+    })
+}
+
+/// Returns kind and id of a subject, as the tables hold them.
+fn stored(subject: &AlertSubject) -> (i64, &[u8]) {
+    match subject {
+        AlertSubject::Device(device) => (2, codec::id(device)),
+        AlertSubject::Group(group) => (1, codec::id(group)),
+        AlertSubject::Project => (0, &[]),
+    }
+}

@@ -1,0 +1,278 @@
+//! Alerts over the REST API: rules, raises within seconds and once over restarts, entries, webhooks, mutes.
+
+use std::time::{Duration, Instant};
+
+use iottly_cloud::{Cloud, clock};
+use iottly_core::model::AlertFilter;
+use serde_json::{Value, json};
+
+use crate::presence::Device;
+use crate::support::{TestCloud, eventually, start, start_config};
+
+const ALERTS: &str = "/v1.0/project/<project id>/alerts";
+
+async fn send(cloud: &TestCloud, method: &str, path: &str, body: &Value) -> crate::support::Answer {
+    let path = cloud.path(&format!("{ALERTS}{path}"));
+    let body = if body.is_null() {
+        String::new()
+    } else {
+        body.to_string()
+    };
+    cloud
+        .request(method, &path, &[&cloud.bearer()], body.as_bytes())
+        .await
+}
+
+async fn add(cloud: &TestCloud, rule: &Value) -> String {
+    let answer = send(cloud, "POST", "/rules", rule).await.ok();
+    answer["rule"]["id"].as_str().expect("an id").to_owned()
+}
+
+async fn listed(cloud: &TestCloud, state: &str) -> Vec<Value> {
+    let answer = send(cloud, "GET", &format!("?state={state}"), &Value::Null).await;
+    answer.ok()["alerts"].as_array().expect("alerts").clone()
+}
+
+async fn becomes(cloud: &TestCloud, state: &str, count: usize) -> Vec<Value> {
+    eventually(&format!("{count} {state}"), || async {
+        listed(cloud, state).await.len() == count
+    })
+    .await;
+    listed(cloud, state).await
+}
+
+async fn quick() -> TestCloud {
+    start_config(|config| config.presence_grace = Duration::from_millis(200)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_stays_away_raises_one_alert_and_its_return_clears_it() {
+    let cloud = quick().await;
+    let hook = json!({"url": "https://receiver.example/", "type": "iottly", "filter": {"payload.alert.state": "raised"}});
+    cloud
+        .post("/v1.0/project/<project id>/webhooks", &hook.to_string())
+        .await
+        .ok();
+    let rule = json!({"name": "away", "condition": "offline", "after_ms": 1000});
+    let id = add(&cloud, &rule).await;
+    let mut events = cloud
+        .listen("/v1.0/project/<project id>/events", &[&cloud.bearer()])
+        .await;
+    drop(Device::connect(&cloud, 30).await);
+    let began = Instant::now();
+    let raised = becomes(&cloud, "raised", 1).await;
+    println!(
+        "raised {:?} after the end of the connection, of which 1 s is the condition",
+        began.elapsed()
+    );
+    assert_eq!(raised[0]["rule"], id.as_str());
+    assert_eq!(raised[0]["device"], cloud.tenant.scope.device.to_string());
+    assert_eq!(raised[0]["detail"], "offline for longer than 1 s");
+    events.read_until(r#""alert":{"#).await;
+    // Several evaluations later there is one entry and one delivery.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let hooks = cloud.get("/v1.0/project/<project id>/webhooks").await.ok();
+    let hook = &hooks["webhooks"][0];
+    let deliveries = hook["waiting"].as_u64().expect("a number") + hook["failed"].as_u64().expect("a number");
+    assert_eq!(deliveries, 1, "{hook}");
+    let device = Device::connect(&cloud, 30).await;
+    let cleared = becomes(&cloud, "cleared", 1).await;
+    assert!(listed(&cloud, "raised").await.is_empty());
+    assert_eq!(cleared[0]["id"], raised[0]["id"]);
+    drop(device);
+    cloud.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn absent_and_muted_devices_bother_nobody() {
+    let cloud = quick().await;
+    drop(Device::connect(&cloud, 30).await);
+    let absence = cloud.path("/v1.0/project/<project id>/device/<device id>/absence");
+    let planned = json!({"until": clock::now() + 3_600_000, "reason": "moved"}).to_string();
+    cloud
+        .request("PUT", &absence, &[&cloud.bearer()], planned.as_bytes())
+        .await
+        .ok();
+    let rule = add(
+        &cloud,
+        &json!({"name": "away", "condition": "offline", "after_ms": 1000}),
+    )
+    .await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(listed(&cloud, "all").await.is_empty());
+    let until = json!({"until": clock::now() + 3_600_000});
+    send(&cloud, "POST", &format!("/rules/{rule}/mute"), &until)
+        .await
+        .ok();
+    cloud
+        .request("DELETE", &absence, &[&cloud.bearer()], b"")
+        .await
+        .ok();
+    becomes(&cloud, "raised", 1).await;
+    let history = cloud
+        .get("/v1.0/project/<project id>/messages/<device id>?numMessages=100")
+        .await;
+    assert!(!history.text.contains("\"alert\""), "a mute rule writes nothing");
+    let alert = listed(&cloud, "raised").await[0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let muted = send(&cloud, "POST", &format!("/{alert}/mute"), &until).await.ok();
+    assert!(muted["alert"]["muted_until"].is_object());
+    send(&cloud, "DELETE", &format!("/{alert}/mute"), &Value::Null)
+        .await
+        .ok();
+    send(&cloud, "DELETE", &format!("/rules/{rule}/mute"), &Value::Null)
+        .await
+        .ok();
+    send(&cloud, "DELETE", &format!("/rules/{rule}"), &Value::Null)
+        .await
+        .ok();
+    assert!(listed(&cloud, "raised").await.is_empty(), "its rule is gone");
+    cloud.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_without_data_and_an_old_certificate_raise() {
+    let cloud = quick().await;
+    let scope = cloud.tenant.scope;
+    add(
+        &cloud,
+        &json!({"name": "silent", "condition": "no_data", "after_ms": 2000, "device": scope.device}),
+    )
+    .await;
+    add(
+        &cloud,
+        &json!({"name": "tls", "condition": "certificate", "after_ms": 86_400_000}),
+    )
+    .await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(listed(&cloud, "all").await.is_empty(), "it never sent anything");
+    cloud.services.certificate.set(clock::now() + 3_600_000);
+    let tls = becomes(&cloud, "raised", 1).await;
+    assert_eq!(
+        (&tls[0]["name"], &tls[0]["device"]),
+        (&json!("tls"), &Value::Null)
+    );
+    cloud.services.certificate.set(clock::now() + 90 * 86_400_000);
+    becomes(&cloud, "raised", 0).await;
+    let mut device = Device::connect(&cloud, 30).await;
+    device.send(1).await;
+    let silent = becomes(&cloud, "raised", 1).await;
+    assert_eq!(silent[0]["name"], "silent");
+    device.send(2).await;
+    becomes(&cloud, "raised", 0).await;
+    cloud.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_checked_by_name() {
+    let cloud = start().await;
+    let device = cloud.tenant.scope.device;
+    for (rule, reason) in [
+        (json!({"name": "", "condition": "gap"}), "name"),
+        (json!({"name": "r", "condition": "sunset"}), "none of"),
+        (json!({"name": "r", "condition": "offline"}), "after_ms"),
+        (
+            json!({"name": "r", "condition": "offline", "after_ms": 1}),
+            "after_ms",
+        ),
+        (
+            json!({"name": "r", "condition": "gap", "after_ms": 5000}),
+            "after_ms",
+        ),
+        (json!({"name": "r", "condition": "value"}), "filter"),
+        (
+            json!({"name": "r", "condition": "value", "filter": {"$where": "1"}}),
+            "$where",
+        ),
+        (
+            json!({"name": "r", "condition": "gap", "filter": {"a": 1}}),
+            "filter",
+        ),
+        (
+            json!({"name": "r", "condition": "gap", "device": device, "deployment_group": cloud.tenant.group}),
+            "not both",
+        ),
+        (
+            json!({"name": "r", "condition": "gap", "mails": ["a@example.org"]}),
+            "mails",
+        ),
+    ] {
+        let refused = send(&cloud, "POST", "/rules", &rule).await.error(400);
+        assert!(refused.contains(reason), "{rule}: {refused}");
+    }
+    let strange = json!({"name": "r", "condition": "gap", "device": iottly_protocol::DeviceId::random()});
+    send(&cloud, "POST", "/rules", &strange).await.error(404);
+    let late = json!({"until": 5});
+    let unknown = iottly_core::model::AlertId::random();
+    send(&cloud, "POST", &format!("/{unknown}/mute"), &late)
+        .await
+        .error(404);
+    send(&cloud, "GET", &format!("/{unknown}"), &Value::Null)
+        .await
+        .error(404);
+    let rules = send(&cloud, "GET", "/rules", &Value::Null).await.ok();
+    assert_eq!(rules["rules"], json!([]));
+    cloud.shutdown().await;
+}
+
+/// The condition holds before, during and after the restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_raises_nothing_again() {
+    let cloud = quick().await;
+    add(
+        &cloud,
+        &json!({"name": "away", "condition": "offline", "after_ms": 1000}),
+    )
+    .await;
+    drop(Device::connect(&cloud, 30).await);
+    becomes(&cloud, "raised", 1).await;
+    let (config, scope, folder) = cloud.stop().await;
+    let again = Cloud::start(config).await.expect("starts");
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let alerts = again
+        .services()
+        .store
+        .alerts(scope.project, AlertFilter::default(), 10)
+        .await
+        .expect("reads");
+    assert_eq!(alerts.len(), 1, "{alerts:?}");
+    again.shutdown().await;
+    drop(folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_adds_mutes_and_removes_rules_without_scripts() {
+    let cloud = quick().await;
+    let cookie = cloud.login(&cloud.tenant.token).await;
+    let base = cloud.path("/p/<project id>/alerts");
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let page = cloud.request("GET", &base, &[&cookie], b"").await;
+    assert!(page.text.contains("Nothing is watched yet"), "{}", page.text);
+    let post = async |path: &str, body: &str| {
+        cloud
+            .request(
+                "POST",
+                &format!("{base}{path}"),
+                &[&cookie, form],
+                body.as_bytes(),
+            )
+            .await
+    };
+    let refused = post("/rules", "name=away&condition=offline").await;
+    assert_eq!(refused.status, 400, "{}", refused.text);
+    assert!(refused.text.contains("after_ms"));
+    let added = post("/rules", "name=%3Cb%3Eaway&condition=offline&after=1").await;
+    assert_eq!(added.status, 303, "{}", added.text);
+    let page = cloud.request("GET", &base, &[&cookie], b"").await;
+    assert!(page.text.contains("&lt;b&gt;away") && page.text.contains("Nothing is raised"));
+    let rules = send(&cloud, "GET", "/rules", &Value::Null).await.ok();
+    let id = rules["rules"][0]["id"].as_str().expect("an id");
+    assert_eq!(post(&format!("/rules/{id}/mute"), "").await.status, 303);
+    let rules = send(&cloud, "GET", "/rules", &Value::Null).await.ok();
+    assert!(rules["rules"][0]["muted_until"].is_object());
+    assert_eq!(post(&format!("/rules/{id}/remove"), "").await.status, 303);
+    assert_eq!(post(&format!("/rules/{id}/remove"), "").await.status, 404);
+    cloud.shutdown().await;
+}
