@@ -164,7 +164,8 @@ fn a_person_signs_in_with_a_provider_on_another_site() {
         sites.put("ada", &["owners"]);
         let browser = Browser::start(javascript);
         sites.sign_in(&browser, "ada");
-        browser.find(".devices a");
+        browser.find("nav.side");
+        browser.open(&format!("{}devices", browser.url()));
         browser.shows("porch");
         assert_eq!(browser.url().trim_end_matches('/'), sites.url);
         browser.open(&format!("{}/account", sites.url));
@@ -177,7 +178,7 @@ fn a_person_signs_in_with_a_provider_on_another_site() {
         // The provider remembers the person, whose groups have changed.
         sites.put("ada", &["staff"]);
         browser.click(&browser.find("a.by-provider"));
-        browser.find(".devices a");
+        browser.find("nav.side");
         browser.open(&format!("{}/account", sites.url));
         browser.shows("default, viewer");
         sites.put("ada", &["visitors"]);

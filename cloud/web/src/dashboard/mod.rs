@@ -11,6 +11,7 @@ mod assets;
 mod audit;
 mod code;
 mod copies;
+mod crashes;
 mod definitions;
 mod device;
 mod devices;
@@ -114,6 +115,7 @@ fn screens() -> Router<App> {
         .route("/webhooks/{webhook}", get(webhooks::show).post(webhooks::act))
         .route("/tokens", get(tokens::list).post(tokens::create))
         .route("/tokens/{token}/revoke", post(tokens::revoke))
+        .route("/crashes", get(crashes::list))
         .route("/alerts", get(alerts::list))
         .route("/alerts/rules", post(alerts::add))
         .route("/alerts/rules/{rule}/{action}", post(alerts::act_on_rule))

@@ -27,6 +27,7 @@ pub(super) enum Section {
     Plots,
     Logs,
     Alerts,
+    Crashes,
     Webhooks,
     Tokens,
     Audit,
@@ -60,6 +61,7 @@ const SECTIONS: [(&str, &[Entry]); 4] = [
             (Section::Plots, "Plots", "/plots"),
             (Section::Logs, "Logs", "/logs"),
             (Section::Alerts, "Alerts", "/alerts"),
+            (Section::Crashes, "Crashes", "/crashes"),
         ],
     ),
     (

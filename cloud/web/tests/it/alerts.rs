@@ -276,3 +276,26 @@ async fn the_page_adds_mutes_and_removes_rules_without_scripts() {
     assert_eq!(post(&format!("/rules/{id}/remove"), "").await.status, 404);
     cloud.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_of_firmware_are_grouped_by_place_on_their_page() {
+    let cloud = start().await;
+    let cookie = cloud.login(&cloud.tenant.token).await;
+    let page = cloud.path("/p/<project id>/crashes");
+    let empty = cloud.request("GET", &page, &[&cookie], b"").await;
+    assert!(empty.text.contains("No failures"), "{}", empty.text);
+    let failure = json!({"process": {"name": "MainProcess", "function": "loop", "status": {"error": "trap"},
+        "description": "<i>boom", "firmware": "0123456789abcdef"}});
+    let (scope, kind) = (cloud.tenant.scope, iottly_protocol::MessageKind::IottlyAgent);
+    let text = failure.to_string();
+    cloud
+        .store_as(scope, clock::now(), kind, None, &[&text, &text])
+        .await;
+    let shown = cloud.request("GET", &page, &[&cookie], b"").await.text;
+    assert!(
+        shown.contains("01234567") && shown.contains("&lt;i&gt;boom") && !shown.contains("<i>boom"),
+        "{shown}"
+    );
+    assert!(shown.contains(r#"<td class="num">2</td>"#), "{shown}");
+    cloud.shutdown().await;
+}
