@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::say::say;
 
 /// Reason why a command ends with another code than 0.
+#[derive(Debug)]
 pub(crate) enum Failure {
     /// An operation failed: 1.
     Failed(anyhow::Error),

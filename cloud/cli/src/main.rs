@@ -10,6 +10,7 @@ mod cloud_builder;
 mod cmd;
 mod code;
 mod compiled;
+mod definition;
 mod demo;
 mod dev;
 mod device;
@@ -109,6 +110,8 @@ enum Command {
     Group(group::Options),
     /// Enrols and lists devices
     Device(device::Options),
+    /// Lists and changes message definitions: the commands and events of a project
+    Definition(definition::Options),
     /// Prepares an image so that the board enrols at its first start
     Image(image::Options),
     /// Sends a command to a device
@@ -173,6 +176,7 @@ fn main() -> ExitCode {
         Command::Release(options) => exit::report(release::run_release(&options)),
         Command::Push(options) => exit::report(push::run(&options)),
         Command::Group(options) => exit::report(group::run(&options)),
+        Command::Definition(options) => exit::report(definition::run(&options)),
         Command::Device(options) => exit::report(device::run(&options)),
         Command::Image(options) => exit::report(image::run(&options)),
         Command::Cmd(options) => exit::report(cmd::run(&options)),

@@ -68,9 +68,10 @@ pub(super) fn test(
         };
     }
     let value = one(kind, part).ok_or_else(|| refused(expected(kind)))?;
-    Ok(match operator {
-        Operator::Is => value,
-        other => json!({ other.name(): value }),
+    Ok(if operator == Operator::Is {
+        value
+    } else {
+        json!({ operator.name(): value })
     })
 }
 

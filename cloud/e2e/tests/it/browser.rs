@@ -63,7 +63,7 @@ impl Demo {
     }
 
     /// Returns the one-time link.
-    fn link(&self) -> &str {
+    pub(crate) fn link(&self) -> &str {
         self.says("Dashboard")
     }
 

@@ -45,7 +45,7 @@ pub(super) async fn resolve(
     let used: Vec<Used<'_>> = projects
         .iter()
         .flat_map(|(project, paths)| {
-            let mut places: Vec<_> = paths.places.iter().map(|(path, place)| (path, place)).collect();
+            let mut places: Vec<_> = paths.places.iter().collect();
             places.sort_unstable();
             places
                 .into_iter()

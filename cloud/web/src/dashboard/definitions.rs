@@ -167,7 +167,7 @@ async fn form_page(
                 }
             } @else { p.soft { "This login may read only." } }
         }
-        (script("iottly definition show TYPE", ("POST", "/messagedefinitions", Some(&example(definition)))))
+        (script("iottly definition set definition.json", ("POST", "/messagedefinitions", Some(&example(definition)))))
     };
     let crumbs = [("Definitions", own)];
     let page = screen(title, &crumbs, content).respond(visitor).await?;

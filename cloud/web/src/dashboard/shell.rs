@@ -32,8 +32,11 @@ pub(super) enum Section {
     Audit,
 }
 
-/// Headings of the side bar, each with its sections: their names, and their paths below the project's.
-const SECTIONS: [(&str, &[(Section, &str, &str)]); 4] = [
+/// Entry of the side bar: its section, its name, and its path below the project's.
+type Entry = (Section, &'static str, &'static str);
+
+/// Headings of the side bar, each with its sections.
+const SECTIONS: [(&str, &[Entry]); 4] = [
     (
         "Fleet",
         &[
@@ -186,7 +189,7 @@ impl Screen<'_> {
         }
     }
 
-    fn entry(&self, bar: &Bar, base: &str, (section, name, path): &(Section, &str, &str)) -> Markup {
+    fn entry(&self, bar: &Bar, base: &str, (section, name, path): &Entry) -> Markup {
         let here = (*section == self.section).then_some("page");
         html! {
             li { a href={ (base) (path) } aria-current=[here] {

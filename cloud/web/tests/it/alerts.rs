@@ -61,7 +61,7 @@ async fn a_device_that_stays_away_raises_one_alert_and_its_return_clears_it() {
     drop(Device::connect(&cloud, 30).await);
     let began = Instant::now();
     let raised = becomes(&cloud, "raised", 1).await;
-    println!(
+    eprintln!(
         "raised {:?} after the end of the connection, of which 1 s is the condition",
         began.elapsed()
     );

@@ -111,7 +111,7 @@ async fn a_link_that_dies_without_a_word_is_offline_after_one_and_a_half_keep_al
     .await;
     let cut = Instant::now();
     let offline = becomes(&cloud, "offline").await;
-    println!(
+    eprintln!(
         "noticed {:?} after the cut, with a keep-alive of {KEEP_ALIVE} s",
         cut.elapsed()
     );

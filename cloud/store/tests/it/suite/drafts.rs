@@ -41,7 +41,11 @@ pub(crate) async fn a_draft_is_its_author_s_and_goes_with_its_branch(setup: Setu
     keep(ADA, &newer).await.expect("keeps");
     keep(BOB, &draft("a", "other", 2)).await.expect("keeps");
     let of = async |author| store.drafts(here, "next", author).await.expect("reads");
-    assert_eq!(of(ADA).await, [newer.clone()], "the newer in place of the older");
+    assert_eq!(
+        of(ADA).await,
+        std::slice::from_ref(&newer),
+        "the newer in place of the older"
+    );
     assert_eq!(of(BOB).await[0].text, "other");
     let one = async |file| store.draft(here, "next", ADA, file).await.expect("reads");
     assert_eq!((one("a").await, one("b").await), (Some(newer), None));

@@ -1,0 +1,130 @@
+//! `iottly definition …`: manages a project's message definitions over the REST API.
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use crate::call::Call;
+use crate::exit::Failure;
+use crate::remote::{Api, escaped};
+
+/// Maximum size of a definition's file, in bytes: as much as the API takes.
+const MAX_BYTES: u64 = 256 << 10;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists the definitions: type, direction and format
+    List {
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Shows a definition as JSON, as `set` reads it
+    Show {
+        /// Type of the messages
+        cmd_type: String,
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Adds a definition, or replaces the one of the same type
+    Set {
+        /// File with the definition as JSON; - for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Deletes a definition; its handlers are kept under another name
+    Rm {
+        /// Type of the messages
+        cmd_type: String,
+        #[command(flatten)]
+        call: Call,
+    },
+}
+
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
+    match &options.command {
+        Command::List { call } => {
+            let answer = call.api().get("/messagedefinitions")?;
+            call.print_list("messagedefinitions", &answer, list)
+        }
+        Command::Show { cmd_type, call } => {
+            let answer = call.api().get(&path(cmd_type))?;
+            call.print(&answer, |answer| format!("{:#}\n", answer["messagedefinition"]))
+        }
+        Command::Set { file, call } => set(file, call),
+        Command::Rm { cmd_type, call } => {
+            let answer = call.api().delete(&path(cmd_type))?;
+            call.print(&answer, |_| "deleted\n".to_owned())
+        }
+    }
+}
+
+fn path(cmd_type: &str) -> String {
+    format!("/messagedefinitions/{}", escaped(cmd_type))
+}
+
+fn set(file: &PathBuf, call: &Call) -> Result<(), Failure> {
+    let body = read(file)?;
+    let api = call.api();
+    let cmd_type = body
+        .as_object()
+        .and_then(|fields| fields.keys().find(|key| *key != "metadata"))
+        .ok_or_else(|| Failure::Invalid("the file is not {\"<type>\": {…}, \"metadata\": {…}}".to_owned()))?;
+    let answer = if is_known(&api, cmd_type)? {
+        api.put(&path(cmd_type), "application/json", body.to_string().as_bytes())?
+    } else {
+        api.post("/messagedefinitions", &body)?
+    };
+    call.print(&answer, |answer| {
+        let saved = answer["messagedefinition"]["metadata"]["type"].as_str();
+        format!("saved {}\n", saved.unwrap_or_default())
+    })
+}
+
+fn is_known(api: &Api, cmd_type: &str) -> Result<bool, Failure> {
+    let all = api.get("/messagedefinitions")?;
+    let mut all = all["messagedefinitions"].as_array().into_iter().flatten();
+    Ok(all.any(|known| known["metadata"]["type"] == cmd_type))
+}
+
+fn read(file: &PathBuf) -> Result<Value, Failure> {
+    let mut text = String::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin()
+            .take(MAX_BYTES)
+            .read_to_string(&mut text)
+            .context("cannot read standard input")?;
+    } else {
+        std::fs::File::open(file)
+            .and_then(|opened| opened.take(MAX_BYTES).read_to_string(&mut text))
+            .with_context(|| format!("cannot read {}", file.display()))?;
+    }
+    serde_json::from_str(&text).map_err(|error| Failure::Invalid(format!("{}: {error}", file.display())))
+}
+
+fn list(answer: &Value) -> String {
+    let mut out = String::new();
+    for definition in answer["messagedefinitions"].as_array().into_iter().flatten() {
+        let metadata = &definition["metadata"];
+        let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
+        writeln!(
+            out,
+            "{:24} {:8} {}",
+            text("type"),
+            text("direction"),
+            metadata["jsonfmt"]
+        )
+        .expect("a string takes all");
+    }
+    out
+}
