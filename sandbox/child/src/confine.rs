@@ -39,8 +39,10 @@ pub(crate) fn confine(bounds: Bounds<'_>) -> io::Result<()> {
     limit(Resource::Nofile, OPEN_FILES)?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     group::be_expendable();
+    // As wide as the kernel's: wider ones are passed in other registers on 32-bit processors.
+    let (one, zero): (libc::c_ulong, libc::c_ulong) = (1, 0);
     // SAFETY: a system call on numbers.
-    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1_u64, 0_u64, 0_u64, 0_u64) } != 0 {
+    if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, one, zero, zero, zero) } != 0 {
         return Err(io::Error::last_os_error());
     }
     landlock::restrict(bounds.folder)?;
