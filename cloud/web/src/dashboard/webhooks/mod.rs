@@ -55,7 +55,7 @@ async fn page(
                 }
             }
         }
-        (script("iottly webhook add --url https://example.com/hook", ("POST", "/webhooks", Some(r#"{"url":"https://example.com/hook"}"#))))
+        (script("iottly webhook add https://example.com/hook", ("POST", "/webhooks", Some(r#"{"url":"https://example.com/hook"}"#))))
     };
     screen("Webhooks", &[], content).respond(visitor).await
 }
