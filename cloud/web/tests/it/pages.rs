@@ -46,7 +46,7 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("GET", "/p/<project id>/devices/{device}/plots", ""),
     (
         "GET",
-        "/p/<project id>/plots?path=temperature&device={device}",
+        "/p/<project id>/plots/data?path=temperature&device={device}",
         "",
     ),
     ("GET", "/p/{project}/crashes", ""),

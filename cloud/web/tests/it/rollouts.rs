@@ -384,7 +384,7 @@ async fn the_repository_is_served_in_parts() {
             b"",
         )
         .await
-        .error(404);
+        .error(401);
     cloud.shutdown().await;
 }
 
