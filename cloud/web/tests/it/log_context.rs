@@ -29,7 +29,10 @@ impl Log {
             .with_env_filter(EnvFilter::new(filter))
             .with_writer(move || writer.clone())
             .finish();
-        (log, tracing::subscriber::set_default(subscriber))
+        let guard = tracing::subscriber::set_default(subscriber);
+        // Places that were reached before, on threads without a subscriber, are asked again.
+        tracing::callsite::rebuild_interest_cache();
+        (log, guard)
     }
 
     /// Returns the first line that contains `text`.
