@@ -49,6 +49,8 @@ struct Facts {
     webhooks: Vec<WebhookState>,
     boards: Vec<ShownBoard>,
     copies: Vec<CopyDto>,
+    /// Number of raised alerts.
+    raised: usize,
     now: UnixMs,
 }
 
@@ -60,6 +62,7 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
         webhooks: access.services().store.webhooks(access.id()).await?,
         boards: access.services().enrolment.waiting(access.id()),
         copies: copies::of(access).await?,
+        raised: access.services().store.raised_alerts(access.id()).await?.len(),
         now: clock::now(),
     };
     let base = visitor.base();
@@ -180,6 +183,19 @@ fn needs(facts: &Facts, base: &str) -> Markup {
 
 fn needed(facts: &Facts, base: &str) -> Vec<Need> {
     let mut rows = Vec::new();
+    if facts.raised > 0 {
+        rows.push(Need {
+            tone: "bad",
+            word: "raised",
+            heading: match facts.raised {
+                1 => "1 alert is raised".to_owned(),
+                raised => format!("{raised} alerts are raised"),
+            },
+            detail: String::new(),
+            since: None,
+            link: ("Open the alerts", format!("{base}/alerts")),
+        });
+    }
     for group in &facts.groups {
         if group.status == Some(RolloutStatus::Halted) {
             rows.push(Need {

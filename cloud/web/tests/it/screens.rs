@@ -307,3 +307,24 @@ async fn a_login_that_may_only_read_is_offered_no_action() {
     assert!(tokens.text.contains("may not see the tokens"), "{}", tokens.text);
     visit.cloud.shutdown().await;
 }
+
+#[tokio::test]
+async fn the_overview_names_what_needs_a_person() {
+    let visit = Visit::begin().await;
+    assert!(visit.page("/").await.contains("Nothing needs you."));
+    let made = visit
+        .post(
+            "/alerts/rules",
+            "name=hot&condition=value&filter=%7B%22payload.t%22%3A%7B%22%24gt%22%3A30%7D%7D",
+        )
+        .await;
+    assert_eq!(made.status, 303, "{}", made.text);
+    let scope = visit.cloud.tenant.scope;
+    let now = iottly_cloud::clock::now();
+    visit.cloud.store(scope, now, &[r#"{"t":31}"#]).await;
+    crate::support::eventually("the alert is on the overview", async || {
+        visit.page("/").await.contains("1 alert is raised")
+    })
+    .await;
+    visit.cloud.shutdown().await;
+}
