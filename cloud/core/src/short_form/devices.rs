@@ -5,6 +5,7 @@ use iottly_filter::{Document, Value};
 use super::value::Kind;
 use super::{Field, Language};
 use crate::model::{Device, UnixMs};
+use crate::presence::Shown;
 use iottly_protocol::FirmwareState;
 
 /// Fields of devices.
@@ -18,6 +19,12 @@ pub static DEVICES: Language = Language {
             path: "offline",
             kind: Kind::Duration,
             example: "offline>1h",
+        },
+        Field {
+            name: "silent",
+            path: "silent",
+            kind: Kind::Duration,
+            example: "silent>10m",
         },
         text("tag", "tags", "tag:attic"),
         text("firmware", "firmware", "firmware:quarantined"),
@@ -50,6 +57,8 @@ const fn text(name: &'static str, path: &'static str, example: &'static str) -> 
 pub struct DeviceFacts<'a> {
     /// Name of the device's group.
     pub group: &'a str,
+    /// Presence of the device.
+    pub presence: &'a Shown,
     /// Current time.
     pub now: UnixMs,
 }
@@ -66,12 +75,14 @@ pub fn document(device: &Device, facts: DeviceFacts<'_>) -> Document {
         "tags",
         Value::Array(device.tags.iter().map(|tag| string(tag)).collect()),
     );
-    document.push(
-        "presence",
-        string(if device.online { "online" } else { "offline" }),
-    );
-    if let Some(since) = device.online_since.filter(|_| !device.online) {
-        document.push("offline", Value::integer(facts.now.saturating_sub(since).max(0)));
+    let presence = facts.presence.as_str();
+    document.push("presence", string(presence));
+    // The length of time is a field of its own for each kind, so that `offline>1h` matches no other device.
+    if let (Shown::Offline { .. } | Shown::Silent { .. }, Some(since)) =
+        (facts.presence, facts.presence.since())
+    {
+        let length = facts.now.saturating_sub(since).max(0);
+        document.push(presence, Value::integer(length));
     }
     if let Some(mac) = &device.mac_address {
         document.push("mac", string(mac));

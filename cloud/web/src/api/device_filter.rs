@@ -1,8 +1,9 @@
 //! Devices selected by a filter: the short form, or the filter language of histories.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use iottly_cloud::clock;
+use iottly_cloud::{PresenceService, clock};
 use iottly_core::model::{Device, UnixMs};
 use iottly_core::short_form::{DEVICES, DeviceFacts, device_document};
 use iottly_filter::{Budget, Filter, Undecided};
@@ -23,6 +24,7 @@ pub(crate) struct DeviceFilter {
     pub(crate) json: String,
     filter: Filter,
     groups: HashMap<GroupId, String>,
+    presence: Arc<PresenceService>,
     now: UnixMs,
 }
 
@@ -42,6 +44,7 @@ impl DeviceFilter {
             json,
             filter,
             groups: groups.map(|group| (group.id, group.name)).collect(),
+            presence: Arc::clone(&access.services().presence),
             now: clock::now(),
         })
     }
@@ -70,7 +73,9 @@ impl DeviceFilter {
     }
 
     fn matches(&self, device: &Device, budget: &mut Budget<'_>) -> Result<bool, Undecided> {
+        let view = self.presence.view(device);
         let facts = DeviceFacts {
+            presence: &view.shown,
             group: self.groups.get(&device.group).map_or("", String::as_str),
             now: self.now,
         };

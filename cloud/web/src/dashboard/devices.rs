@@ -15,7 +15,7 @@ use super::forms::Fields;
 use super::kit::empty::{empty, nothing_matches};
 use super::kit::filter::{Chip, FilterBox, chips, filter_box};
 use super::kit::icons::{Icon, icon};
-use super::kit::presence::presence;
+use super::kit::presence::shown;
 use super::kit::question::{Question, question};
 use super::kit::script::script;
 use super::layout::failure;
@@ -25,7 +25,7 @@ use super::{copies, text};
 use crate::api::DeviceFilter;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
-use iottly_cloud::clock;
+use iottly_cloud::{PresenceService, clock};
 
 /// Number of devices of a page.
 const ROWS: usize = 50;
@@ -64,7 +64,7 @@ async fn file(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             id.as_str(),
             &device.name,
             group_name(&groups, device.group),
-            if device.online { "online" } else { "offline" },
+            access.services().presence.view(device).shown.as_str(),
             device.agent_version.as_deref().unwrap_or_default(),
             tags.as_str(),
         ];
@@ -84,7 +84,8 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
     let (access, base, now) = (&visitor.project, visitor.base(), clock::now());
     let text = asked.filter.as_deref().unwrap_or_default().trim();
     let (groups, devices) = (access.groups().await?, access.devices().await?);
-    let counts = counts(&devices);
+    let presence = &access.services().presence;
+    let counts = counts(&devices, presence);
     let total = devices.len();
     let (matching, json, problem) = match filtered(access, text, devices).await {
         Ok((matching, json)) => (matching, json, None),
@@ -97,7 +98,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
     let rows = matching
         .get(start..(start + ROWS).min(matching.len()))
         .unwrap_or_default();
-    let shown: Vec<String> = rows
+    let listed: Vec<String> = rows
         .iter()
         .map(|device| device.scope.device.to_string())
         .collect();
@@ -130,7 +131,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
                 (nothing_matches("device", text, total, &list))
             } @else {
                 @if visitor.may(Scopes::WRITE) { (bulk(&groups, text, matching.len())) }
-                (table(rows, &groups, &base, now))
+                (table(rows, (&groups, presence), &base, now))
                 (foot(rows, start, matching.len(), &list, text))
             }
         }
@@ -140,7 +141,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         section: Section::Devices,
         title: "Devices",
         crumbs: &[],
-        events: Some(format!("{base}/events?devices={}", shown.join(","))),
+        events: Some(format!("{base}/events?devices={}", listed.join(","))),
         scripts: &["presence.js", "selection.js"],
         content,
     };
@@ -174,8 +175,12 @@ fn place(device: &Device) -> &str {
     &device.name
 }
 
-fn counts(devices: &[Device]) -> [Chip<'static>; 5] {
+fn counts(devices: &[Device], presence: &PresenceService) -> [Chip<'static>; 7] {
     let count = |wanted: fn(&Device) -> bool| devices.iter().filter(|device| wanted(device)).count();
+    let state = |wanted: &str| {
+        let is = |device: &&Device| presence.view(device).shown.as_str() == wanted;
+        devices.iter().filter(is).count()
+    };
     let chip = |name, filter, count| Chip { name, filter, count };
     let quarantined = |device: &Device| {
         let report = device.firmware.as_ref();
@@ -183,8 +188,10 @@ fn counts(devices: &[Device]) -> [Chip<'static>; 5] {
     };
     [
         chip("All", "", devices.len()),
-        chip("online", "presence:online", count(|device| device.online)),
-        chip("offline", "presence:offline", count(|device| !device.online)),
+        chip("online", "presence:online", state("online")),
+        chip("silent", "presence:silent", state("silent")),
+        chip("offline", "presence:offline", state("offline")),
+        chip("absent", "presence:absent", state("absent")),
         chip("firmware stopped", "firmware:quarantined", count(quarantined)),
         chip("legacy login", "legacy:true", count(|device| device.legacy)),
     ]
@@ -224,7 +231,12 @@ fn foot(rows: &[Device], start: usize, matching: usize, list: &str, text: &str) 
     }
 }
 
-fn table(rows: &[Device], groups: &[Group], base: &str, now: UnixMs) -> Markup {
+fn table(
+    rows: &[Device],
+    (groups, presence): (&[Group], &PresenceService),
+    base: &str,
+    now: UnixMs,
+) -> Markup {
     html! {
         table.table data-rows="link" {
             caption.sr { "Devices, sorted by name" }
@@ -235,7 +247,7 @@ fn table(rows: &[Device], groups: &[Group], base: &str, now: UnixMs) -> Markup {
             tbody { @for device in rows { tr data-device=(device.scope.device) {
                 td.check { input type="checkbox" name="device" value=(device.scope.device) aria-label={ "Select " (device.name) }; }
                 td { a.row-link href={ (base) "/devices/" (device.scope.device) } { (device.name) } span.sub.only-phone { (group_name(groups, device.group)) } }
-                td { (presence(device, now)) }
+                td { (shown(device, &presence.view(device), now)) }
                 td.p2.break { (group_name(groups, device.group)) }
                 td.p2 { (firmware(device.firmware.as_ref())) }
                 td.p3.soft { (device.agent_version.as_deref().unwrap_or("–")) }

@@ -8,10 +8,11 @@ pub(super) mod settings;
 
 use axum::response::Response;
 use iottly_core::model::{Device, Group};
+use iottly_core::presence::View;
 use maud::{Markup, html};
 
 use super::devices::{firmware, group_name};
-use super::kit::presence::presence;
+use super::kit::presence::shown;
 use super::shell::{Screen, Section};
 use super::visitor::Visitor;
 use crate::auth::DeviceAccess;
@@ -50,7 +51,7 @@ impl Tab<'_> {
         let (base, id) = (visitor.base(), device.scope.device);
         let own = format!("{base}/devices/{id}");
         let content = html! {
-            (head(device, &groups, &own, &base))
+            (head((device, &access.services().presence.view(device)), &groups, &own, &base))
             nav.tabs aria-label="Device" { ul { @for (name, path) in TABS {
                 li { a href={ (own) (path) } aria-current=[(*path == self.path).then_some("page")] { (name) } }
             } } }
@@ -73,13 +74,13 @@ impl Tab<'_> {
     }
 }
 
-fn head(device: &Device, groups: &[Group], own: &str, base: &str) -> Markup {
+fn head((device, view): (&Device, &View), groups: &[Group], own: &str, base: &str) -> Markup {
     let report = device.firmware.as_ref();
     let digest = report.map_or("", |report| report.digest.get(..8).unwrap_or(&report.digest));
     html! {
         div.head {
             div {
-                h1 { (device.name) " " (presence(device, clock::now())) }
+                h1 { (device.name) " " (shown(device, view, clock::now())) }
                 ul.meta {
                     li { "group " a href={ (base) "/groups/" (device.group) } { (group_name(groups, device.group)) } }
                     li { "firmware " (firmware(report)) @if !digest.is_empty() { " " span.mono { (digest) } } }
