@@ -64,7 +64,7 @@ impl PresenceService {
     /// Returns the time of the last message of a device's firmware; none if it never sent one.
     ///
     /// # Errors
-    /// When the store fails.
+    /// If the store fails.
     pub async fn last_sent(&self, scope: Scope) -> iottly_store::Result<Option<UnixMs>> {
         if let Some(known) = self.book.last_sent(scope) {
             return Ok(known);

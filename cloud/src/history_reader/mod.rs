@@ -77,6 +77,14 @@ pub struct Part {
 }
 
 impl HistoryReader {
+    /// Waits for a turn to evaluate a filter of a project over other things than its history. Turns of projects alternate.
+    ///
+    /// # Errors
+    /// [`ReadError::Queue`] when too many requests of the project are waiting.
+    pub async fn filter_turn(&self, project: ProjectId) -> Result<Turn<ProjectId>, ReadError> {
+        Ok(self.filters.take(project).await?)
+    }
+
     /// Waits for the project's turn to evaluate a filter.
     ///
     /// # Errors

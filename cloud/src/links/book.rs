@@ -1,4 +1,4 @@
-//! What the cloud knows of its devices' links and sendings, in memory. Neither reads nor writes the database.
+//! Knowledge of the devices' links and of what they sent, in memory. Neither reads nor writes the database.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

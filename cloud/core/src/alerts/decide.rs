@@ -34,7 +34,7 @@ pub struct Raised {
     pub id: AlertId,
     /// Rule that raised it.
     pub rule: AlertRuleId,
-    /// Its subject.
+    /// Subject of the alert.
     pub subject: AlertSubject,
     /// Time at which its condition was seen last.
     pub seen: UnixMs,

@@ -38,7 +38,7 @@ enum Watch {
     },
 }
 
-/// What a message means for a rule.
+/// Meaning of a message for a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Occurrence {
     /// The rule.

@@ -85,7 +85,7 @@ impl Condition {
     /// Returns the condition of this name.
     ///
     /// # Errors
-    /// When the name is unknown, or what belongs to it is missing or out of range.
+    /// If the name is unknown, or what belongs to it is missing or out of range.
     pub fn new(
         name: &str,
         after: Option<UnixMs>,

@@ -1,4 +1,4 @@
-//! How far the devices of a rollout are, in few words: for counts, for cells of a picture and for programs. Pure.
+//! Progress of the devices of a rollout in few words: for counts, for cells of a picture and for programs. Pure.
 
 use iottly_protocol::release::{Ending, Step, UpdateState};
 use serde::Serialize;

@@ -25,7 +25,7 @@ impl Bucket {
     }
 }
 
-/// One line of a plot.
+/// Line of a plot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Line {
     /// Id of the device or group; none for the line of all.

@@ -88,12 +88,12 @@ impl Aggregate {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Split {
-    /// One line over all devices.
+    /// A single line over all devices.
     #[default]
     None,
-    /// One line for each device.
+    /// A line for each device.
     Device,
-    /// One line for each deployment group.
+    /// A line for each deployment group.
     Group,
 }
 

@@ -109,7 +109,7 @@ pub(super) struct Given {
     pub(super) parts: Vec<Part>,
 }
 
-/// One value of a list.
+/// Value of a list.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) text: String,

@@ -3,20 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use iottly_cloud::{PresenceService, clock};
+use iottly_cloud::{PresenceService, Turn, clock};
 use iottly_core::model::{Device, UnixMs};
 use iottly_core::short_form::{DEVICES, DeviceFacts, device_document};
 use iottly_filter::{Budget, Filter, Undecided};
-use iottly_protocol::GroupId;
-use tokio::sync::Semaphore;
+use iottly_protocol::{GroupId, ProjectId};
 
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 
-/// Maximum number of steps for which a filter examines the devices of a project: about a fifth of a second.
+/// Maximum number of steps for which a filter examines the devices of a project.
 const MAX_STEPS: u64 = 20_000_000;
-/// Number of filters that are evaluated at the same time; others wait, so that requests keep a processor.
-static TURNS: Semaphore = Semaphore::const_new(1);
 
 /// A valid filter over the devices of a project.
 pub(crate) struct DeviceFilter {
@@ -26,13 +23,16 @@ pub(crate) struct DeviceFilter {
     groups: HashMap<GroupId, String>,
     presence: Arc<PresenceService>,
     now: UnixMs,
+    /// Turn of the project among all filters, held until the evaluation has ended.
+    turn: Turn<ProjectId>,
 }
 
 impl DeviceFilter {
-    /// Reads a filter.
+    /// Reads a filter, and waits for the project's turn to evaluate it: before its devices are read.
     ///
     /// # Errors
-    /// 400 with the reason when the text is no filter, 500 when the store fails.
+    /// 400 with the reason when the text is no filter, 429 when too many filters of the project wait, 500 when the store
+    /// fails.
     pub(crate) async fn of(access: &ProjectAccess, text: &str) -> Result<Self, ApiError> {
         let invalid = |reason: String| ApiError::invalid("invalid_filter", reason);
         let json = DEVICES
@@ -46,6 +46,7 @@ impl DeviceFilter {
             groups: groups.map(|group| (group.id, group.name)).collect(),
             presence: Arc::clone(&access.services().presence),
             now: clock::now(),
+            turn: access.services().history_reader.filter_turn(access.id()).await?,
         })
     }
 
@@ -54,7 +55,6 @@ impl DeviceFilter {
     /// # Errors
     /// 400 when the filter needs too many steps for that many devices.
     pub(crate) async fn select(self, devices: Vec<Device>) -> Result<Vec<Device>, ApiError> {
-        let turn = TURNS.acquire().await.expect("the semaphore is never closed");
         let selected = tokio::task::spawn_blocking(move || {
             let mut budget = Budget::steps(MAX_STEPS);
             let mut selected = Vec::new();
@@ -63,10 +63,11 @@ impl DeviceFilter {
                     selected.push(device);
                 }
             }
+            // A caller that goes away does not end the evaluation, so it has the turn.
+            drop(self.turn);
             Ok(selected)
         });
         let selected = selected.await.expect("evaluation does not panic");
-        drop(turn);
         selected.map_err(|error: Undecided| {
             ApiError::invalid("invalid_filter", format!("the filter was stopped: {error}"))
         })

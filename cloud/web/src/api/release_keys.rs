@@ -24,7 +24,7 @@ pub(crate) struct KeyDto {
     pub(crate) key: String,
     /// Signature scheme, such as `ed25519`.
     pub(crate) scheme: String,
-    /// What the key signs: `root`, `targets` (releases), `snapshot`, `timestamp`, `directive` (orders to install) or
+    /// Roles that the key signs for: `root`, `targets` (releases), `snapshot`, `timestamp`, `directive` (orders to install) or
     /// `developer` (orders of developer leases).
     pub(crate) roles: Vec<String>,
 }

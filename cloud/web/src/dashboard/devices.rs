@@ -24,13 +24,14 @@ use super::visitor::Visitor;
 use super::{copies, text};
 use crate::api::DeviceFilter;
 use crate::auth::ProjectAccess;
+use crate::csv::Csv;
 use crate::error::ApiError;
 use iottly_cloud::{PresenceService, clock};
 
 /// Number of devices of a page.
 const ROWS: usize = 50;
 
-/// What a list shows.
+/// Query of the page.
 #[derive(Deserialize)]
 pub(super) struct Asked {
     filter: Option<String>,
@@ -57,7 +58,7 @@ async fn file(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
     );
     let groups = access.groups().await?;
     let (devices, _) = filtered(access, text, access.devices().await?).await?;
-    let mut out = "id,name,group,presence,agent,tags\r\n".to_owned();
+    let mut table = Csv::new(&["id", "name", "group", "presence", "agent", "tags"]);
     for device in &devices {
         let (id, tags) = (device.scope.device.to_string(), device.tags.join(" "));
         let fields = [
@@ -68,16 +69,10 @@ async fn file(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             device.agent_version.as_deref().unwrap_or_default(),
             tags.as_str(),
         ];
-        out += &text::csv_line(&fields);
+        table.row(&fields);
     }
-    let headers = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8"),
-        (
-            header::CONTENT_DISPOSITION,
-            "attachment; filename=\"devices.csv\"",
-        ),
-    ];
-    Ok((headers, out).into_response())
+    let name = "attachment; filename=\"devices.csv\"";
+    Ok(([(header::CONTENT_DISPOSITION, name)], table).into_response())
 }
 
 async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {

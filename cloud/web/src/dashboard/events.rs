@@ -38,9 +38,9 @@ const REPLAY: usize = 200;
 /// Maximum number of devices whose presence is sent when a page connects: as many as a page lists.
 const MAX_DEVICES: usize = 100;
 /// Maximum number of names that a stream remembers.
-const MAX_NAMES: usize = 1000;
+const MAX_NAMES: usize = 10_000;
 /// Maximum number of steps for which a filter examines one message.
-const MAX_STEPS: u64 = 100_000;
+const MAX_STEPS: u64 = 5_000;
 /// Interval of the keep-alive comments on an idle stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Interval at which a stream checks the token or user of its login. A login that ends in this process ends its

@@ -28,7 +28,7 @@ const LEVELS: [(&str, &str); 4] = [
     ("error", "Errors"),
 ];
 
-/// What the page shows.
+/// Query of the page.
 #[derive(Deserialize)]
 pub(super) struct Asked {
     level: Option<String>,

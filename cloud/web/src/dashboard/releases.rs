@@ -18,7 +18,7 @@ use crate::error::ApiError;
 /// Number of releases and of revisions on a page.
 const PAGE: usize = 50;
 
-/// What the address asks for.
+/// Query of the page.
 #[derive(Deserialize)]
 pub(super) struct Wanted {
     /// Branch whose revisions are listed.

@@ -15,7 +15,7 @@ use super::text;
 use super::visitor::Visitor;
 use crate::error::ApiError;
 
-/// What the page shows.
+/// Query of the page.
 #[derive(Deserialize)]
 pub(super) struct Asked {
     filter: Option<String>,

@@ -50,22 +50,6 @@ pub(super) fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Returns fields as a line of comma-separated values. A field that a spreadsheet would take for a formula gets a leading
-/// apostrophe.
-pub(super) fn csv_line(fields: &[&str]) -> String {
-    let field = |text: &&str| {
-        let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && text.parse::<f64>().is_err();
-        let text = format!("{}{text}", if formula { "'" } else { "" });
-        if text.contains([',', '"', '\n', '\r']) {
-            format!("\"{}\"", text.replace('"', "\"\""))
-        } else {
-            text
-        }
-    };
-    let fields: Vec<_> = fields.iter().map(field).collect();
-    fields.join(",") + "\r\n"
-}
-
 /// Returns the payload's text, cut if it is long.
 pub(super) fn payload(json: &str) -> String {
     let cut = clip(json, MAX_SHOWN_BYTES);
@@ -90,10 +74,6 @@ mod tests {
         assert_eq!(ago(0, 3_600_000), "1 h");
         assert_eq!(ago(5, 0), "0 s");
         assert_eq!(escaped("a&b=ü"), "a%26b%3D%C3%BC");
-        assert_eq!(
-            csv_line(&["a", "b,\"c\"", "=1+1", "-17.9"]),
-            "a,\"b,\"\"c\"\"\",'=1+1,-17.9\r\n"
-        );
     }
 
     #[test]

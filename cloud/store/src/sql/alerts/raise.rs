@@ -16,7 +16,7 @@ use iottly_core::model::{
     StoredMessage, UnixMs,
 };
 
-/// What raising needs beside the transaction.
+/// Inputs of a raise beside the transaction.
 pub(super) struct Raising<'a> {
     pub(super) ids: &'a MessageIds,
     pub(super) rooms: &'a mut Rooms,

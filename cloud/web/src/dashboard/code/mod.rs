@@ -26,7 +26,7 @@ use stale::Clash;
 /// File that is shown when the address names none.
 const FIRST_FILE: &str = "loop";
 
-/// What the address asks for, beside the file.
+/// Query of the address, beside the file.
 #[derive(Deserialize)]
 pub(super) struct Wanted {
     /// Id of the developer lease whose devices are shown beside the code.

@@ -22,7 +22,7 @@ const LEASE_HOURS: u32 = 1;
 
 type FilePath = Path<(String, String, String)>;
 
-/// What a form of the editor carries.
+/// Fields of a form of the editor.
 struct Form {
     open: OpenFile,
     text: String,

@@ -20,7 +20,7 @@ use crate::error::ApiError;
 /// Number of messages of a page.
 const MESSAGES_SHOWN: usize = 100;
 
-/// What a page shows.
+/// Query of the page.
 #[derive(Deserialize)]
 pub(in super::super) struct Asked {
     filter: Option<String>,

@@ -25,7 +25,7 @@ const MAX_REFUSALS: usize = 200;
 
 type OfGroup = Path<(String, String)>;
 
-/// What the address of a flash asks for.
+/// Query of the address of a flash.
 #[derive(Deserialize)]
 pub(in super::super) struct Wanted {
     /// Number of the revision; the newest of the branch by default.

@@ -1,4 +1,4 @@
-//! How far a rollout is: counts, waves, devices that went otherwise than planned, and a cell for every device.
+//! Progress of a rollout: counts, waves, devices that went otherwise than planned, and a cell for every device.
 
 use std::collections::HashMap;
 
