@@ -3,6 +3,7 @@
 //! Holds no tests and nothing that runs in production.
 
 mod api;
+mod date;
 mod demo;
 mod dev;
 mod history;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 pub use api::Api;
 pub use demo::demo;
+pub use date::Date;
 pub use dev::{Dev, firmware_folder, save};
 pub use history::every_seq_exactly_once;
 pub use home::{CloudHome, DeviceHome, build};

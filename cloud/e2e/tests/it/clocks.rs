@@ -1,67 +1,14 @@
 //! Wall clocks that jump, on real processes: no message, command, presence, session or rollout suffers.
 //!
-//! The processes run under libfaketime, which reads the offset of the date from a file each time the date is
-//! asked for; the monotonic clock stays real. Without the library (Debian: faketime) the test
-//! passes, except under CI.
+//! Without libfaketime (Debian: faketime) the tests pass, except under CI.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use iottly_e2e::{CloudHome, DeviceHome, Process, beside_others, every_seq_exactly_once, wait_for};
+use iottly_e2e::{CloudHome, Date, DeviceHome, Process, beside_others, every_seq_exactly_once, wait_for};
 use serde_json::{Value, json};
 
 const STEPS: [&str; 4] = ["+3h", "-3h", "+10y", "-10y"];
 const COUNTER: &str = "let n = 0; function loop() { send_msg({ n: n++ }); return 50; }";
-
-/// Date of some processes.
-struct Date {
-    library: PathBuf,
-    file: PathBuf,
-}
-
-impl Date {
-    /// Creates the right date, in a file `name` in `folder`; none where the library is not installed.
-    fn new(folder: &Path, name: &str) -> Option<Self> {
-        let library = std::fs::read_dir("/usr/lib")
-            .ok()?
-            .flatten()
-            .map(|entry| entry.path().join("faketime/libfaketimeMT.so.1"));
-        let Some(library) = library.into_iter().find(|path| path.exists()) else {
-            assert!(
-                std::env::var("CI").is_err(),
-                "libfaketime is not installed: apt-get install faketime"
-            );
-            return None;
-        };
-        let date = Self {
-            library,
-            file: folder.join(name),
-        };
-        date.set("+0");
-        Some(date)
-    }
-
-    /// Moves the date by an offset from the right one.
-    fn set(&self, offset: &str) {
-        let fresh = self.file.with_extension("new");
-        std::fs::write(&fresh, offset).expect("the offset is written");
-        std::fs::rename(fresh, &self.file).expect("the offset is put in place");
-    }
-
-    fn of(&self, command: &mut Command) {
-        command
-            .env("LD_PRELOAD", &self.library)
-            .env("FAKETIME_TIMESTAMP_FILE", &self.file);
-        for flag in [
-            "FAKETIME_NO_CACHE",
-            "FAKETIME_DONT_FAKE_MONOTONIC",
-            "NO_FAKE_STAT",
-        ] {
-            command.env(flag, "1");
-        }
-    }
-}
 
 /// A cloud and a device whose dates move.
 struct World {
