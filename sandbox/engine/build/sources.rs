@@ -16,7 +16,7 @@ struct Patch {
     to: &'static str,
 }
 
-const PATCHES: [Patch; 10] = [
+const PATCHES: [Patch; 16] = [
     // A loop whose time is up knows its line: that of the instruction that it has jumped to, and loops begin with one that
     // has a place. A place is looked up for the byte before the one that is noted.
     Patch {
@@ -91,6 +91,47 @@ const PATCHES: [Patch; 10] = [
         from: "                /* add the line number info */\n                backtrace_flags = 0;\n",
         times: 1,
         to: "                engine_forget_stack(s->ctx);\n                backtrace_flags = 0;\n",
+    },
+    // A scope for which there is no memory, or no number, ends the compilation: its number would be taken for another's.
+    Patch {
+        file: "quickjs.c",
+        from: "        /* XXX: should check for scope overflow */\n",
+        times: 1,
+        to: "        if (unlikely(scope >= UINT16_MAX)) {\n            \
+             js_parse_error(s, \"too many blocks in one function\");\n            return -1;\n        }\n",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "        fd->scope_level = fd->scopes[scope].parent;\n",
+        times: 1,
+        to: "        fd->scope_level = max_int(fd->scopes[scope].parent, 0);\n",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "    err = js_parse_program(s);\n    if (err) {\n",
+        times: 1,
+        to: "    err = js_parse_program(s);\n    if (err || unlikely(JS_HasException(ctx))) {\n",
+    },
+    // A variable for which there is no memory ends the compilation: its index is -1, and was used as one.
+    Patch {
+        file: "quickjs.c",
+        from: "NULL, NULL, pos_next);\n            JS_FreeAtom(ctx, var_name);",
+        times: 1,
+        to: "NULL, NULL, pos_next);\n            if (unlikely(JS_HasException(ctx)))\n                goto fail;\n            \
+             JS_FreeAtom(ctx, var_name);",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "bc_buf, ls, pos_next);\n                JS_FreeAtom(ctx, var_name);",
+        times: 1,
+        to: "bc_buf, ls, pos_next);\n                if (unlikely(JS_HasException(ctx)))\n                    goto fail;\n                \
+             JS_FreeAtom(ctx, var_name);",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "        has_idx:\n            if ((op ==",
+        times: 1,
+        to: "        has_idx:\n            if (unlikely(idx < 0)) goto done;\n            if ((op ==",
     },
 ];
 

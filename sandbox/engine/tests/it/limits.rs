@@ -368,3 +368,19 @@ fn garbage_is_collected_before_memory_runs_out() {
     .output();
     assert_eq!(output, "25000 300000\n");
 }
+
+#[test]
+fn more_blocks_than_the_compiler_can_number_are_an_error() {
+    let blocks = "{;}".repeat(66_000);
+    let output = Setup::new(&blocks).memory(32 << 20).start().output();
+    assert!(
+        output.starts_with("error: SyntaxError: too many blocks in one function\n"),
+        "{output}"
+    );
+    let blocks = "{;}".repeat(60_000);
+    let output = Setup::new(&format!("{blocks} log('done')"))
+        .memory(32 << 20)
+        .start()
+        .output();
+    assert_eq!(output, "done\n");
+}

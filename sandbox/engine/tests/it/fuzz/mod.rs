@@ -143,7 +143,7 @@ impl Laboratory {
                     app.call_handle(&mut store, &Command { name, values }).map(drop)
                 }
             };
-            match end(outcome, memory < PLENTY) {
+            match end(outcome) {
                 End::Returned => {}
                 End::Named(name) => {
                     *ends.entry(name).or_default() += 1;
@@ -157,7 +157,7 @@ impl Laboratory {
     }
 }
 
-fn end(outcome: wasmtime::Result<()>, scarce: bool) -> End {
+fn end(outcome: wasmtime::Result<()>) -> End {
     let Err(error) = outcome else {
         return End::Returned;
     };
@@ -172,9 +172,6 @@ fn end(outcome: wasmtime::Result<()>, scarce: bool) -> End {
     match error.downcast_ref::<Trap>() {
         Some(Trap::Interrupt) => End::Named("time budget, of the host"),
         Some(Trap::MemoryOutOfBounds) if innermost == Some(NO_MEMORY) => End::Named("memory"),
-        // QuickJS's compiler does not check every allocation, and then reads outside of the memory. The sandbox reports this
-        // as memory that is used up.
-        Some(Trap::MemoryOutOfBounds) if scarce => End::Named("memory, not noticed by the engine"),
         _ => End::Wrong(format!("{error:?}")),
     }
 }
