@@ -4,6 +4,7 @@ mod api;
 mod approval;
 mod browser;
 mod browser_build;
+mod browser_screens;
 mod clocks;
 mod clones;
 #[path = "../../../store/tests/it/cluster.rs"]

@@ -1,5 +1,6 @@
 //! Layout of all pages, the error page, and the security headers of the dashboard.
 
+use axum::Extension;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
@@ -71,6 +72,12 @@ pub(super) fn document(
     }
 }
 
+/// Reason of an error page, for the frame that it may get.
+#[derive(Debug, Clone)]
+pub(super) struct Failed {
+    pub(super) message: String,
+}
+
 /// Returns an error as a page.
 pub(super) fn failure(error: &ApiError) -> Response {
     let content = html! {
@@ -78,8 +85,12 @@ pub(super) fn failure(error: &ApiError) -> Response {
         p.break { (error.message()) }
         p { a href="/" { "Back to the overview" } }
     };
+    let failed = Failed {
+        message: error.message().to_owned(),
+    };
     (
         error.status(),
+        Extension(failed),
         notice("Error", content).render().into_response_html(),
     )
         .into_response()

@@ -18,6 +18,7 @@ mod devices;
 mod enroll;
 mod events;
 mod forms;
+mod framed;
 mod groups;
 mod join;
 mod kit;
@@ -58,11 +59,15 @@ use iottly_store::{Author, PeopleChange};
 const FIRST_LINK_MS: UnixMs = 10 * 60 * 1000;
 
 /// Returns the routes of the pages, which respond within the time limit of requests.
-pub(crate) fn pages() -> Router<App> {
-    Router::new()
-        .route("/", get(overview::home))
+pub(crate) fn pages(app: &App) -> Router<App> {
+    let framed = middleware::from_fn_with_state(app.clone(), framed::framed);
+    let screens = Router::new()
         .route("/p/{project}/", get(overview::show))
         .nest("/p/{project}", screens())
+        .route_layer(framed);
+    Router::new()
+        .route("/", get(overview::home))
+        .merge(screens)
         .route("/login", get(login::show).post(login::log_in))
         .route("/login/provider", get(provider::begin))
         .route(CALLBACK, get(provider::end))

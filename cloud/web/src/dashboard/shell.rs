@@ -3,6 +3,7 @@
 
 use axum::response::Response;
 use iottly_core::model::{Project, WebhookState};
+use iottly_store::StoreError;
 use maud::{Markup, html};
 
 use super::kit::icons::{Icon, brand, icon};
@@ -74,6 +75,18 @@ const SECTIONS: [(&str, &[Entry]); 4] = [
     ),
 ];
 
+/// Returns the section of a page's path, and its name; `None` for a path outside of the projects.
+pub(super) fn section_of(path: &str) -> Option<(Section, &'static str)> {
+    let (_, below) = path.strip_prefix("/p/")?.split_once('/')?;
+    let first = below.split('/').next().unwrap_or_default();
+    let entries = SECTIONS.iter().flat_map(|(_, entries)| entries.iter());
+    let mut named = entries.map(|(section, name, path)| (*section, *name, path.trim_start_matches('/')));
+    let found = named.clone().find(|(.., path)| *path == first);
+    found
+        .or_else(|| named.next())
+        .map(|(section, name, _)| (section, name))
+}
+
 /// A page of a project.
 pub(super) struct Screen<'a> {
     pub(super) section: Section,
@@ -106,13 +119,18 @@ impl Bar {
             Holder::Token(principal) => (principal.name.clone(), Vec::new()),
             Holder::Person(person) => (person.name.clone(), store.projects_of(person.id).await?),
         };
-        let webhooks = store.webhooks(access.id()).await?;
+        // Without a number the page still stands, and its own parts say what failed.
+        let webhooks = store.webhooks(access.id()).await.unwrap_or_else(unknown);
         let waiting = access.services().enrolment.waiting(access.id()).len();
         Ok(Self {
             project,
             others,
             waiting: waiting + access.services().holds.of(access.id()).len(),
-            raised: store.raised_alerts(access.id()).await?.len(),
+            raised: store
+                .raised_alerts(access.id())
+                .await
+                .unwrap_or_else(unknown)
+                .len(),
             failing: webhooks.iter().filter(|webhook| is_failing(webhook)).count(),
             name,
         })
@@ -126,6 +144,12 @@ impl Bar {
             _ => None,
         }
     }
+}
+
+/// Returns an empty list in place of one that could not be read.
+fn unknown<T>(error: StoreError) -> Vec<T> {
+    tracing::warn!(error = %error, "failed to read a number of the side bar; the page is shown without it");
+    Vec::new()
 }
 
 /// Returns true if deliveries of a webhook fail at present.

@@ -48,7 +48,7 @@ fn routes(app: App, metrics: Router<App>) -> Router {
     // A device's downloads are limited by the connection's watchdog instead of a time limit. They are signed
     // and already compressed.
     let repositories = axum::Router::new().route("/repo/{project}/{*path}", get(repository::file));
-    let pages = dashboard::pages().layer(middleware::from_fn(layers::rate));
+    let pages = dashboard::pages(&app).layer(middleware::from_fn(layers::rate));
     let streams = dashboard::streams().layer(middleware::from_fn(layers::rate));
     let timed = api.merge(pages).layer(middleware::from_fn(layers::time_limit));
     let devices = Router::new().route(websocket::PATH, get(websocket::mqtt));
