@@ -3,7 +3,7 @@
 //! The kernel maps more of a file than was asked for and keeps it mapped, so long after its start an agent still counts
 //! most of its program as its memory: TLS handshakes, the recovery of the queue, the loading of firmware.
 
-#![allow(unsafe_code, reason = "the kernel is told about ranges of addresses")]
+#![allow(unsafe_code, reason = "the call takes a range of addresses")]
 
 use std::fs;
 use std::io;
