@@ -333,6 +333,7 @@ fn run(path: Option<PathBuf>, data: Option<PathBuf>, compiler: Option<PathBuf>) 
         enroll_environment::forget()?;
         let mut config = read()?;
         separate_compiler(&config);
+        tokio::spawn(iottly_agent::give_back_when_settled());
         let mut no_upgrade_before = Instant::now();
         loop {
             let agent = tokio::select! {

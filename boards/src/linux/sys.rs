@@ -161,7 +161,11 @@ pub(super) fn serial(port: &File, settings: &SerialSettings, speed: libc::speed_
         }
         // Not by the C library's calls: their symbols are versioned, and a static library has no versions.
         terminal.c_cflag = terminal.c_cflag & !libc::CBAUD | speed;
-        (terminal.c_ispeed, terminal.c_ospeed) = (speed, speed);
+        // The kernel reads the speed above; musl has no other place for it.
+        #[cfg(not(target_env = "musl"))]
+        {
+            (terminal.c_ispeed, terminal.c_ospeed) = (speed, speed);
+        }
         done(libc::tcsetattr(
             port.as_raw_fd(),
             libc::TCSANOW,
