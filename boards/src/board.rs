@@ -8,7 +8,7 @@ use embedded_hal::i2c::I2c;
 use embedded_hal::pwm::SetDutyCycle;
 use embedded_hal::spi::SpiDevice;
 
-use crate::{BoardError, I2cError, Part, SpiError, UartError};
+use crate::{BoardError, I2cError, Part, SpiError, UartError, VirtualBoard};
 
 /// Digital output; its level stays when it is dropped.
 pub type OutputPort = Box<dyn StatefulOutputPin<Error = BoardError> + Send>;
@@ -49,6 +49,12 @@ pub trait Board: Send + Sync {
 
     /// Returns the parts, and which of them are free.
     fn parts(&self) -> Vec<Part>;
+
+    /// Returns the board if it exists in memory only: people can see it and touch it from afar. Real hardware never
+    /// is one.
+    fn as_virtual(&self) -> Option<&VirtualBoard> {
+        None
+    }
 
     /// Returns all labels of the device that a label of an interface means, this one among them.
     fn names(&self, _interface: &str, label: &str) -> Vec<String> {
