@@ -1,6 +1,7 @@
 //! Interface of a board: its parts by label, behind the traits of embedded-hal. Implementations are
 //! elsewhere.
 
+use std::any::Any;
 use std::time::Instant;
 
 use embedded_hal::digital::{InputPin, StatefulOutputPin};
@@ -8,7 +9,7 @@ use embedded_hal::i2c::I2c;
 use embedded_hal::pwm::SetDutyCycle;
 use embedded_hal::spi::SpiDevice;
 
-use crate::{BoardError, I2cError, Part, SpiError, UartError, VirtualBoard};
+use crate::{BoardError, I2cError, Part, SpiError, UartError};
 
 /// Digital output; its level stays when it is dropped.
 pub type OutputPort = Box<dyn StatefulOutputPin<Error = BoardError> + Send>;
@@ -52,7 +53,7 @@ pub trait Board: Send + Sync {
 
     /// Returns the board if it exists in memory only: people can see it and touch it from afar. Real hardware never
     /// is one.
-    fn as_virtual(&self) -> Option<&VirtualBoard> {
+    fn in_memory(&self) -> Option<&dyn Any> {
         None
     }
 

@@ -1,4 +1,4 @@
-//! Views of virtual boards: asks devices for their state while somebody watches, shares it among the viewers, and passes on
+//! Views of virtual boards: asks devices for their state while there are viewers, shares it among the viewers, and passes on
 //! what they press and set. In memory only; decides nothing about boards: the rules are in `iottly_core::board`.
 
 use std::collections::{HashMap, HashSet};
@@ -291,7 +291,7 @@ impl BoardViews {
         }
     }
 
-    /// Asks devices for their boards while somebody watches, and takes note of those that do not answer.
+    /// Asks devices for their boards while there are viewers, and takes note of those that do not answer.
     pub(crate) async fn run(self: Arc<Self>) {
         loop {
             let idle = lock(&self.inner).views.is_empty();

@@ -1,4 +1,4 @@
-//! View of a virtual board from the cloud: sends its state while somebody watches, and applies what people press and set.
+//! View of a virtual board from the cloud: sends its state while a person watches, and applies what people press and set.
 //!
 //! States are not messages: none is stored, the newest replaces the ones before it, and without an order of the cloud that is
 //! a few seconds old none is made. Real hardware has no view, and the owner's policy can forbid it.
@@ -41,7 +41,7 @@ pub(crate) struct BoardView {
 impl BoardView {
     /// Returns the view of a board, with the end for the link; none for real hardware.
     pub(crate) fn of(board: &Arc<dyn Board>) -> Option<(Self, BoardPort)> {
-        board.as_virtual()?;
+        VirtualBoard::of(board.as_ref())?;
         let (orders_tx, orders) = mpsc::channel(ORDERS);
         let (states, states_rx) = watch::channel(Vec::new());
         let view = Self {
@@ -70,7 +70,7 @@ impl BoardView {
                 },
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => pace.due(clock.now_ms()),
             };
-            let Some(board) = self.board.as_virtual() else {
+            let Some(board) = VirtualBoard::of(self.board.as_ref()) else {
                 return;
             };
             for touch in touches {
@@ -165,7 +165,7 @@ mod tests {
         let (view, mut port) = BoardView::of(&shared).expect("a virtual board");
         let running = tokio::spawn(view.run());
         sleep(Duration::from_millis(300)).await;
-        assert!(!port.states.has_changed().expect("runs"), "nobody watches");
+        assert!(!port.states.has_changed().expect("runs"), "there is no viewer");
         let press = BoardOrder {
             number: 9,
             watch_ms: 5000,

@@ -114,8 +114,8 @@ fn a_value_of_the_world_reaches_the_sensor() {
 fn no_profile_of_real_hardware_is_seen_or_touched_from_afar() {
     for name in profile::names() {
         let board: Box<dyn Board> = Box::new(LinuxBoard::new(Profile::named(name).unwrap()));
-        assert!(board.as_virtual().is_none(), "{name}");
+        assert!(VirtualBoard::of(board.as_ref()).is_none(), "{name}");
     }
     let board: Box<dyn Board> = Box::new(VirtualBoard::standard());
-    assert!(board.as_virtual().is_some());
+    assert!(VirtualBoard::of(board.as_ref()).is_some());
 }

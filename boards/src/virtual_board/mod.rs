@@ -14,6 +14,7 @@ mod spi;
 mod uart;
 mod view;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -239,7 +240,7 @@ impl Board for VirtualBoard {
         "virtual"
     }
 
-    fn as_virtual(&self) -> Option<&VirtualBoard> {
+    fn in_memory(&self) -> Option<&dyn Any> {
         Some(self)
     }
 

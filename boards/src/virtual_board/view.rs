@@ -1,7 +1,7 @@
 //! View of a virtual board: what a person beside it would see, and would touch.
 
 use super::{Bme280, Climate, VirtualBoard, find};
-use crate::BoardError;
+use crate::{Board, BoardError};
 
 /// Thing that is wired to a pin of a virtual board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -112,6 +112,12 @@ pub(super) const STANDARD_HEADER: [&str; 20] = [
 const MAX_VOLTS: f64 = 3.3;
 
 impl VirtualBoard {
+    /// Returns the virtual board behind the interface; none for real hardware.
+    #[must_use]
+    pub fn of(board: &dyn Board) -> Option<&Self> {
+        board.in_memory()?.downcast_ref()
+    }
+
     /// Wires a thing to a pin, which is added if it does not exist.
     #[must_use]
     pub fn with_fitting(mut self, label: &str, fitting: Fitting) -> Self {

@@ -8,7 +8,7 @@ use iottly_protocol::limits::clip;
 
 /// Time for which a device is asked to send its state.
 pub const LEASE_MS: u64 = 10_000;
-/// Interval at which the cloud repeats that while somebody watches.
+/// Interval at which the cloud repeats that while there is a viewer.
 const RENEW_MS: i64 = 4_000;
 /// Time without a state after which a device counts as silent; devices send one every two seconds.
 const SILENT_MS: i64 = 5_000;
@@ -68,7 +68,7 @@ impl Standing {
 /// What is known of a watched device.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Watched {
-    /// Time at which somebody began to watch, or the device connected after that.
+    /// Time at which the first viewer came, or the device connected after that.
     pub since: i64,
     /// Time of the last order; none before the first.
     pub ordered: Option<i64>,

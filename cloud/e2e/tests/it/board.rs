@@ -29,7 +29,10 @@ fn porch(folder: &Path) -> String {
 }
 
 fn log_in(browser: &Browser, demo: &Demo) {
-    browser.open(demo.link());
+    browser.open(demo.url());
+    browser.click(&browser.find("summary"));
+    browser.write(&browser.find("input#token"), demo.says("Token"));
+    browser.click(&browser.find("form.by-token button"));
     browser.find("nav.side");
     browser.open(&format!("{}devices", browser.url()));
     browser.click(&browser.find("a.row-link"));
@@ -89,7 +92,7 @@ fn a_press_lights_the_led_while_it_lasts_and_everyone_sees_it() {
         let led = pins.into_iter().find(|pin| pin["label"] == "led");
         led.expect("a led")["high"] == json!(true)
     };
-    let board = format!("/device/{device}/board");
+    let board = format!("/project/{}/device/{device}/board", api.project);
     let (status, seen) = api.get(&board);
     assert_eq!((status, &seen["state"]), (200, &json!("live")), "{seen}");
     assert!(!led(&seen));
@@ -137,7 +140,7 @@ fn a_killed_agent_is_seen_again_and_a_policy_hides_the_board() {
     )
     .expect("written");
     let state = || {
-        let (_, seen) = device.api.get(&format!("/device/{}/board", device.id));
+        let (_, seen) = device.api.get(&format!("/project/{}/device/{}/board", device.api.project, device.id));
         seen["state"].as_str().expect("a state").to_owned()
     };
     let agent = device.start();

@@ -1,4 +1,4 @@
-//! View of a virtual board: asked for while somebody watches, shared by viewers, with inputs that the device confirms.
+//! View of a virtual board: asked for while there are viewers, shared by viewers, with inputs that the device confirms.
 
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ async fn orders_within(device: &mut Raw, span: Duration) -> Vec<BoardOrder> {
 const BOARD: &str = "/v1.0/project/<project id>/device/<device id>/board";
 
 #[tokio::test]
-async fn a_device_is_asked_while_somebody_watches_and_once_for_all_viewers() {
+async fn a_device_is_asked_while_there_are_viewers_and_once_for_all_viewers() {
     let cloud = start().await;
     let mut device = device(&cloud, &[CAN_SHOW_BOARD]).await;
     assert_eq!(orders_within(&mut device, Duration::from_millis(1500)).await, []);
@@ -107,7 +107,7 @@ async fn a_device_is_asked_while_somebody_watches_and_once_for_all_viewers() {
     };
     tokio::time::timeout(Duration::from_secs(30), ended)
         .await
-        .expect("the device is told that nobody watches any more");
+        .expect("the device is told that there is no viewer any more");
     let rest = orders_within(&mut device, Duration::from_secs(6)).await;
     assert_eq!(rest, [], "without viewers nothing is asked");
     cloud.shutdown().await;
@@ -119,7 +119,7 @@ async fn an_input_is_confirmed_by_the_device_or_refused_with_the_reason() {
     let mut device = device(&cloud, &[CAN_SHOW_BOARD]).await;
     let press = json!({"inputs": [{"kind": "press", "button": "button"}]}).to_string();
     let inputs = format!("{BOARD}/inputs");
-    // Without it the device would have to answer anew each time.
+    // Without it the device would have to answer each time again.
     let mut viewer = cloud.listen(&format!("{BOARD}/events"), &[&cloud.bearer()]).await;
     order(&mut device).await;
     say(&device, state(0, false)).await;
@@ -158,7 +158,7 @@ async fn an_input_is_confirmed_by_the_device_or_refused_with_the_reason() {
     let unknown = cloud.post(&inputs, r#"{"inputs":[{"kind":"shake"}]}"#).await;
     unknown.error(400);
     let audit = cloud
-        .get("/v1.0/project/<project id>/audit")
+        .get("/v1.0/project/<project id>/auditlog")
         .await
         .ok()
         .to_string();

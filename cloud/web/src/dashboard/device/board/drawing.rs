@@ -98,6 +98,12 @@ fn drawing(state: &BoardState, parts: &[Part<'_>], name: &str, columns: usize, s
         let row = if at.is_multiple_of(2) { PITCH } else { 0 };
         (left + at / 2 * pitch, EDGE + 36 + row)
     };
+    // A wire from the upper row passes between two pins of the lower one.
+    let from = |at: usize| {
+        let (x, y) = place(at);
+        let lower = at.is_multiple_of(2);
+        format!("M{x} {y}H{}", if lower { x } else { x + pitch / 2 })
+    };
     let cell = |index: usize| {
         let x = EDGE + index % columns * CELL.0 + CELL.0 / 2;
         (x, EDGE + HEAD + LANES + index / columns * CELL.1)
@@ -113,7 +119,7 @@ fn drawing(state: &BoardState, parts: &[Part<'_>], name: &str, columns: usize, s
             }
             @for (index, part) in parts.iter().enumerate() {
                 @if let Some(at) = part.pin {
-                    path.copper-line d=(wire(place(at), cell(index), (index, columns))) {}
+                    path.copper-line d=(wire(&from(at), cell(index), (index, columns))) {}
                 }
             }
             @for (at, pin) in state.header.iter().enumerate() {
@@ -126,15 +132,15 @@ fn drawing(state: &BoardState, parts: &[Part<'_>], name: &str, columns: usize, s
     }
 }
 
-/// Returns the way of a wire from a pin to the top of a part: down to a lane of its own, across, and down beside the parts
+/// Returns the way of a wire from its start at a pin to the top of a part: down to a lane of its own, across, and down beside the parts
 /// above it.
-fn wire((px, py): (usize, usize), (x, y): (usize, usize), (index, columns): (usize, usize)) -> String {
+fn wire(start: &str, (x, y): (usize, usize), (index, columns): (usize, usize)) -> String {
     let lane = EDGE + HEAD + 4 + index * 6 % LANES;
     if index < columns {
-        return format!("M{px} {py}V{lane}H{x}V{y}");
+        return format!("{start}V{lane}H{x}V{y}");
     }
     let side = x - CELL.0 / 2 + 6;
-    format!("M{px} {py}V{lane}H{side}V{}H{}", y + 28, x - 48)
+    format!("{start}V{lane}H{side}V{}H{}", y + 28, x - 44)
 }
 
 fn part_at(part: &Part<'_>, (x, y): (usize, usize)) -> Markup {

@@ -86,9 +86,8 @@ async fn page(visitor: &Visitor, access: &DeviceAccess) -> Result<Response, ApiE
     let content = html! {
         board-view data-api={ "/v1.0/project/" (project) "/device/" (id) "/board" } data-drawn[seen.state.is_some()]
             data-stale[seen.standing != Standing::Live] {
-            (board(visitor, &seen, &device.name, &own))
+            (board(visitor, &seen, (&device.name, &own), &live::feed(&messages, &format!("Messages of {}", device.name), &own)))
         }
-        (live::feed(&messages, &format!("Messages of {}", device.name), &own))
         (scripts(&id.to_string(), seen.state.as_deref()))
     };
     let tab = Tab {
@@ -100,7 +99,7 @@ async fn page(visitor: &Visitor, access: &DeviceAccess) -> Result<Response, ApiE
     tab.respond(visitor, access).await
 }
 
-fn board(visitor: &Visitor, seen: &Seen, name: &str, own: &str) -> Markup {
+fn board(visitor: &Visitor, seen: &Seen, (name, own): (&str, &str), messages: &Markup) -> Markup {
     let (mark, text) = match seen.standing {
         Standing::Live => ("live", "live"),
         Standing::Hidden => ("off", "not shown"),
@@ -110,6 +109,7 @@ fn board(visitor: &Visitor, seen: &Seen, name: &str, own: &str) -> Markup {
     let hands = visitor.may(Scopes::COMMAND);
     html! {
         div.split {
+            div.stack {
             section.card data-flush aria-labelledby="board" {
                 div.card-head {
                     h2 #board { "Board" }
@@ -120,6 +120,8 @@ fn board(visitor: &Visitor, seen: &Seen, name: &str, own: &str) -> Markup {
                     None => (empty("No board to show", seen.standing.text(),
                         &html! { a.button href={ (own) "/board" } { "Look again" } })),
                 }
+            }
+            (messages)
             }
             section.card data-flush aria-labelledby="parts" {
                 div.card-head { h2 #parts { "Parts" } span.soft.small { @if hands { "Yours to move" } @else { "Read only" } } }
@@ -139,8 +141,9 @@ fn board(visitor: &Visitor, seen: &Seen, name: &str, own: &str) -> Markup {
 fn parts(state: &BoardState, own: &str, hands: bool) -> Markup {
     html! {
         div.parts {
+            @for pin in state.pins.iter().filter(|pin| is_button(pin)) { (pin_part(pin, own, hands)) }
             @for sensor in &state.sensors { (sensor_part(sensor, own, hands)) }
-            @for pin in &state.pins { (pin_part(pin, own, hands)) }
+            @for pin in state.pins.iter().filter(|pin| !is_button(pin)) { (pin_part(pin, own, hands)) }
             @for output in &state.pwm {
                 div.part data-part=(output.label) data-on=(output.duty > 0) {
                     div.part-head {
@@ -151,6 +154,10 @@ fn parts(state: &BoardState, own: &str, hands: bool) -> Markup {
             }
         }
     }
+}
+
+fn is_button(pin: &BoardPin) -> bool {
+    pin.fitting == PinFitting::Button
 }
 
 fn pin_part(pin: &BoardPin, own: &str, hands: bool) -> Markup {
@@ -173,7 +180,7 @@ fn pin_part(pin: &BoardPin, own: &str, hands: bool) -> Markup {
                 span { b { (pin.label) } " " span.soft { (kind) ", " (used) } }
                 span.tag data-word { (word) }
             }
-            @if hands && pin.fitting == PinFitting::Button {
+            @if hands && is_button(pin) {
                 form method="post" action={ (own) "/board/inputs" } {
                     input type="hidden" name="button" value=(pin.label);
                     button data-size="s" data-hold=(pin.label) aria-label={ "Press " (pin.label) } { "Press for 200 ms" }
@@ -204,7 +211,7 @@ fn sensor_part(sensor: &BoardSensor, own: &str, hands: bool) -> Markup {
                     }
                     div.actions {
                         input #(id) type="number" name="value" min=(sensor.min) max=(sensor.max) step="0.01" value=(value) required;
-                        button data-size="s" { "Set" }
+                        button { "Set" }
                     }
                 }
             }
@@ -213,7 +220,7 @@ fn sensor_part(sensor: &BoardSensor, own: &str, hands: bool) -> Markup {
 }
 
 fn scripts(id: &str, state: Option<&BoardState>) -> Markup {
-    let button = state.and_then(|state| state.pins.iter().find(|pin| pin.fitting == PinFitting::Button));
+    let button = state.and_then(|state| state.pins.iter().find(|pin| is_button(pin)));
     let sensor = state.and_then(|state| state.sensors.first());
     let inputs = format!("/device/{id}/board/inputs");
     html! {
