@@ -12,7 +12,10 @@ class BoardView extends HTMLElement {
     this.problem = this.querySelector("[data-problem]");
     this.stream = new EventSource(`${this.dataset.api}/events`);
     this.stream.addEventListener("board", (event) => this.show(JSON.parse(event.data)));
-    this.stream.addEventListener("error", () => this.stand("away", "reconnecting: the cloud cannot be reached"));
+    this.stream.addEventListener("error", () => {
+      if (this.stream.readyState === EventSource.CLOSED) this.stand("hidden", "not live: reload the page");
+      else this.stand("away", "reconnecting: the cloud cannot be reached");
+    });
     for (const button of this.querySelectorAll("[data-hold]")) this.hold(button, button.dataset.hold);
     for (const shape of this.querySelectorAll("svg [data-press]")) this.point(shape, shape.dataset.press);
     for (const form of this.querySelectorAll("form[data-sensor]")) this.sensor(form);
