@@ -26,6 +26,8 @@ pub struct Policy {
     allow: Option<Grants>,
     /// Labels that firmware may not use, whatever else allows them.
     deny: Grants,
+    /// False forbids that people see a virtual board, and press its buttons, from the cloud.
+    board_view: Option<bool>,
 }
 
 /// Reason why a policy is unusable.
@@ -74,7 +76,14 @@ impl Policy {
         Self {
             allow: Some(Grants::default()),
             deny: Grants::default(),
+            board_view: Some(false),
         }
+    }
+
+    /// Returns true unless the owner forbids that people see a virtual board from the cloud.
+    #[must_use]
+    pub fn allows_view(&self) -> bool {
+        self.board_view != Some(false)
     }
 }
 
@@ -162,6 +171,14 @@ mod tests {
         ] {
             assert_eq!(access.allow(Interface::Gpio, label), allowed, "{label}");
         }
+    }
+
+    #[test]
+    fn the_owner_can_forbid_the_view_of_the_board() {
+        let allows = |text: &str| toml::from_str::<Policy>(text).expect("a policy").allows_view();
+        assert!(allows("") && allows("board_view = true"));
+        assert!(!allows("board_view = false\n[deny]\ngpio = [\"led\"]"));
+        assert!(!Policy::nothing().allows_view());
     }
 
     #[test]

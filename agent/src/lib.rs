@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod access;
+mod board_view;
 mod clock;
 mod config;
 mod datadir;

@@ -1,6 +1,7 @@
 //! Interface of a board: its parts by label, behind the traits of embedded-hal. Implementations are
 //! elsewhere.
 
+use std::any::Any;
 use std::time::Instant;
 
 use embedded_hal::digital::{InputPin, StatefulOutputPin};
@@ -49,6 +50,12 @@ pub trait Board: Send + Sync {
 
     /// Returns the parts, and which of them are free.
     fn parts(&self) -> Vec<Part>;
+
+    /// Returns the board if it exists in memory only: people can see it and touch it from afar. Real hardware never
+    /// is one.
+    fn in_memory(&self) -> Option<&dyn Any> {
+        None
+    }
 
     /// Returns all labels of the device that a label of an interface means, this one among them.
     fn names(&self, _interface: &str, label: &str) -> Vec<String> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 use crate::alerts::{CertificateEnd, Evaluator};
+use crate::boards::BoardViews;
 use crate::broker::{Broker, BrokerError, EmbeddedBroker, EmbeddedConfig, MqttEntrance, StoreLogin, Uplink};
 use crate::clock;
 use crate::clock::Clock;
@@ -153,6 +154,8 @@ pub struct Services {
     pub enrolment: Arc<Enrolment>,
     /// Service of devices with copies.
     pub holds: Arc<Holds>,
+    /// Views of virtual boards.
+    pub boards: Arc<BoardViews>,
     /// Hub of messages as they are stored.
     pub live: Arc<LiveHub>,
     /// Presence of devices.
@@ -222,6 +225,7 @@ pub struct Cloud {
     housekeeping: JoinHandle<()>,
     executor: JoinHandle<()>,
     watching: JoinHandle<()>,
+    viewing: JoinHandle<()>,
     evaluator: JoinHandle<()>,
     critical_tasks: CriticalTasks,
     _lock: DataLock,
@@ -256,7 +260,8 @@ impl Cloud {
         let lock = DataLock::take(&config.data).map_err(unusable)?;
         let (store, ids) = store::open(&config.database()).await?;
         let time = Arc::new(GuardedClock::new(Arc::clone(&config.clock)));
-        let (handle, queue) = Ingest::queue(Arc::clone(&store), Arc::clone(&time));
+        let boards = Arc::new(BoardViews::new(Arc::clone(&store)));
+        let (handle, queue) = Ingest::queue(Arc::clone(&store), Arc::clone(&time), Arc::clone(&boards));
         let metrics = Arc::new(Metrics::default());
         let critical = CriticalTasks::default();
         let keys = config.key_places();
@@ -279,6 +284,7 @@ impl Cloud {
             EmbeddedBroker::start_watched(&listen, login, Arc::clone(&uplink), Arc::clone(&book), &critical);
         let broker = Arc::new(broker.await?);
         let shared = Arc::clone(&broker) as Arc<dyn Broker>;
+        boards.attach(Arc::clone(&shared));
         let commands = Arc::new(CommandService::new(
             Arc::clone(&store),
             Arc::clone(&shared),
@@ -330,6 +336,7 @@ impl Cloud {
             time: Arc::clone(&time),
             enroll_offer: Arc::clone(&enroll_offer),
             presence: Arc::clone(&presence),
+            boards: Arc::clone(&boards),
             book,
         };
         let ingest = Ingest::start(queue, parts, config.presence_grace, &critical);
@@ -348,6 +355,7 @@ impl Cloud {
             certificate: Arc::clone(&certificate),
         };
         let evaluator = tokio::spawn(critical.watch("alerts", evaluator.run(config.presence_grace)));
+        let viewing = tokio::spawn(critical.watch("boards", Arc::clone(&boards).run()));
         let executor = tokio::spawn(critical.watch("rollouts", Arc::clone(&rollouts).run()));
         let history_reader: Arc<HistoryReader> = Arc::default();
         let series = Arc::new(SeriesService::new(
@@ -363,6 +371,7 @@ impl Cloud {
             enrolment,
             holds,
             enroll_offer,
+            boards,
             live,
             presence,
             certificate,
@@ -391,6 +400,7 @@ impl Cloud {
             housekeeping,
             executor,
             watching,
+            viewing,
             evaluator,
             critical_tasks: critical,
             _lock: lock,
@@ -421,6 +431,7 @@ impl Cloud {
         self.housekeeping.abort();
         self.executor.abort();
         self.watching.abort();
+        self.viewing.abort();
         self.evaluator.abort();
         self.broker.shutdown().await;
         self.ingest.finish(FINISH).await;

@@ -4,6 +4,7 @@
 
 mod alerts;
 pub mod backup;
+pub mod boards;
 pub mod broker;
 pub mod clock;
 mod cloud;

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::board::BoardOrder;
 use crate::enroll::EnrollOffer;
 use crate::envelope::envelope;
 use crate::release::MAX_ORDER_SCRIPT_BYTES;
@@ -34,6 +35,9 @@ envelope! {
         Developer(SignedOrder) = "developer",
         /// Verdict on one of several boards that share the keys of one device. Devices that do not know it ignore it.
         Held(Held) = "held",
+        /// Order to show the board, and inputs to it; sent only to devices with the capability
+        /// [`CAN_SHOW_BOARD`](crate::board::CAN_SHOW_BOARD).
+        Board(BoardOrder) = "board",
     }
 }
 

@@ -9,6 +9,7 @@
 
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
+pub mod board;
 mod command;
 pub mod command_name;
 pub mod date;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::{DeviceId, IdError};
 
-/// MQTT topic of a device; all are used at QoS 1.
+/// MQTT topic of a device; all but `board` are used at QoS 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
     /// `v1/{device}/up`: envelopes of [`Up`](crate::Up), device to cloud.
@@ -17,13 +17,15 @@ pub enum Topic {
     Held(DeviceId),
     /// `v1/{device}/status`: retained [`Status`](crate::Status), also the last will.
     Status(DeviceId),
+    /// `v1/{device}/board`: envelopes of [`BoardMessage`](crate::board::BoardMessage), device to cloud, at QoS 0.
+    Board(DeviceId),
 }
 
 /// Reason why a topic is not one of a device's.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
     /// The topic has another shape.
-    #[error("topic {0:?} is not v1/<device>/up, down, held or status")]
+    #[error("topic {0:?} is not v1/<device>/up, down, held, status or board")]
     Shape(String),
     /// The device part is malformed.
     #[error(transparent)]
@@ -35,14 +37,18 @@ impl Topic {
     #[must_use]
     pub const fn device(&self) -> DeviceId {
         match self {
-            Self::Up(device) | Self::Down(device) | Self::Held(device) | Self::Status(device) => *device,
+            Self::Up(device)
+            | Self::Down(device)
+            | Self::Held(device)
+            | Self::Status(device)
+            | Self::Board(device) => *device,
         }
     }
 
     /// Returns true if the device itself may publish to this topic as the device, not as one of its copies.
     #[must_use]
     pub const fn is_from_device(&self) -> bool {
-        matches!(self, Self::Up(_) | Self::Status(_))
+        matches!(self, Self::Up(_) | Self::Status(_) | Self::Board(_))
     }
 }
 
@@ -53,6 +59,7 @@ impl fmt::Display for Topic {
             Self::Down(device) => write!(f, "v1/{device}/down"),
             Self::Held(device) => write!(f, "v1/{device}/held"),
             Self::Status(device) => write!(f, "v1/{device}/status"),
+            Self::Board(device) => write!(f, "v1/{device}/board"),
         }
     }
 }
@@ -69,6 +76,7 @@ impl FromStr for Topic {
             "down" => Self::Down,
             "held" => Self::Held,
             "status" => Self::Status,
+            "board" => Self::Board,
             _ => return Err(shape()),
         };
         Ok(make(device.parse()?))
@@ -87,6 +95,7 @@ mod tests {
             Topic::Down(device),
             Topic::Held(device),
             Topic::Status(device),
+            Topic::Board(device),
         ] {
             assert_eq!(topic.to_string().parse::<Topic>().expect("own text"), topic);
         }

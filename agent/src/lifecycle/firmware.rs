@@ -28,6 +28,7 @@ pub(super) async fn start_guest(
     ports: Ports,
     settings: Settings,
     (mailbox, requests): (guest::Mailbox, guest::MailboxReceiver),
+    (board, policy): (Option<Arc<dyn Board>>, Policy),
     watched: &mut Watched,
 ) -> Result<Option<Guest>, AgentError> {
     // With updates configured, the update's journal determines the firmware.
@@ -41,11 +42,10 @@ pub(super) async fn start_guest(
         let _ = ports.inbox.send(GuestEvent::State(absent)).await;
         return Ok(None);
     };
-    let board = board(config);
     let device = config.device_id.to_string();
     let state = config.data_dir.join("firmware.state");
     let runtime = runtime.clone();
-    let access = Access::new(config.grants.clone(), policy(config), board.clone());
+    let access = Access::new(config.grants.clone(), policy, board.clone());
     let budget = WriteBudget::new(config.queue.firmware_bytes_per_day);
     let source = FirmwareSource {
         installed,
@@ -67,7 +67,7 @@ pub(super) async fn start_guest(
 }
 
 /// Returns the configured board. Without a valid profile firmware runs, and has no board.
-fn board(config: &AgentConfig) -> Option<Arc<dyn Board>> {
+pub(super) fn board(config: &AgentConfig) -> Option<Arc<dyn Board>> {
     let board = config.board.as_ref()?.board();
     board
         .inspect_err(|error| {
@@ -77,7 +77,7 @@ fn board(config: &AgentConfig) -> Option<Arc<dyn Board>> {
 }
 
 /// Returns the owner's policy; one that cannot be read allows nothing.
-fn policy(config: &AgentConfig) -> Policy {
+pub(super) fn policy(config: &AgentConfig) -> Policy {
     let Some(path) = &config.policy else {
         return Policy::default();
     };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{io, thread};
 
+use iottly_protocol::board::CAN_SHOW_BOARD;
 use iottly_protocol::enroll::CAN_ENROLL;
 use iottly_protocol::{BootId, DeviceId, Secret, Versions};
 use iottly_sandbox::Runtime;
@@ -18,8 +19,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use self::engine::{open_cache, warm, warm_in_background, warm_into};
-use self::firmware::{start_guest, start_update};
+use self::firmware::{board, policy, start_guest, start_update};
 use self::open::Opened;
+use crate::board_view::BoardView;
 use crate::config::{AgentConfig, Compiler, ProxyAddress};
 use crate::datadir::DataDir;
 use crate::enroll::PENDING_FILE;
@@ -147,6 +149,11 @@ impl Agent {
         } else {
             None
         };
+        let (board, policy) = (board(&config), policy(&config));
+        let view = board
+            .as_ref()
+            .filter(|_| policy.allows_view())
+            .and_then(BoardView::of);
         let guest = start_guest(
             &config,
             runtime,
@@ -154,6 +161,7 @@ impl Agent {
             ports,
             settings_task.settings(),
             (mailbox.clone(), requests),
+            (board, policy),
             &mut watched,
         )
         .await?;
@@ -208,12 +216,22 @@ impl Agent {
             refused,
             hardware: crate::enroll::hardware(),
             copy_mark: config.data_dir.join(crate::enroll::COPY_FILE),
-            capabilities: (!config.enrolled)
-                .then(|| CAN_ENROLL.to_owned())
-                .into_iter()
-                .collect(),
+            capabilities: [
+                (!config.enrolled).then_some(CAN_ENROLL),
+                view.as_ref().map(|_| CAN_SHOW_BOARD),
+            ]
+            .into_iter()
+            .flatten()
+            .map(str::to_owned)
+            .collect(),
         };
+        let board = view.map(|(view, port)| {
+            // Ends with the link, which holds the other end of the channel.
+            tokio::spawn(view.run());
+            port
+        });
         let links = Links {
+            board,
             outbox: outbox.clone(),
             inbox: delivery_tx,
             status: status.clone(),

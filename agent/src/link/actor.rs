@@ -14,10 +14,11 @@ use super::client::{Connection, Endpoint, Incoming};
 use super::effect::Effect;
 use super::session::{Event, Identity, Session};
 use super::way::Ways;
+use crate::board_view::BoardPort;
 use crate::clock::Monotonic;
 use crate::files;
 use crate::outbox::{Item, Outbox, Page};
-use crate::status::StatusBoard;
+use crate::status::{LinkState, StatusBoard};
 use crate::throttle::{LogLimit, cut};
 use crate::update::Directives;
 use crate::watchdog::{self, IDLE, Part};
@@ -84,6 +85,8 @@ pub(crate) struct Links {
     pub(crate) settings: watch::Sender<Option<DeviceConfig>>,
     /// Receiver of directives, if the device takes releases.
     pub(crate) directives: Option<Directives>,
+    /// View of the board, if the device shows it.
+    pub(crate) board: Option<BoardPort>,
     /// Becomes true when the agent stops.
     pub(crate) stop: watch::Receiver<bool>,
     /// Reports the progress of the task.
@@ -146,6 +149,12 @@ impl Actor {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
                 incoming = receive(&mut self.connection) => self.incoming(incoming),
+                state = board_state(&mut self.links.board) => {
+                    if let (LinkState::Online, Some(connection)) = (self.session.state(), &self.connection) {
+                        connection.publish_board(state);
+                    }
+                    None
+                }
                 Some((class, page)) = self.reads.recv() => Some(Event::Read(class, page.map(|page| self.dated(page)))),
                 Ok(()) = self.streams.changed() => Some(Event::Streams(*self.streams.borrow_and_update())),
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => Some(Event::Timer),
@@ -287,6 +296,17 @@ impl Actor {
             Effect::Config(config) => _ = self.links.settings.send(Some(config)),
             Effect::Directive(directive) => self.forward_directive(&directive),
             Effect::Developer(order) => self.forward_order(order),
+            Effect::Board(order) => {
+                // Without room it is dropped: the cloud repeats its order every few seconds.
+                let sent = self
+                    .links
+                    .board
+                    .as_ref()
+                    .map(|board| board.orders.try_send(order));
+                if let Some(Err(error)) = sent {
+                    tracing::debug!(device.id = %self.endpoint.device, %error, "failed to hand an order to the view of the board; dropping it");
+                }
+            }
             Effect::Cancel(id) => self.deliver(receipt, |receipt| Delivery::Cancel(id, receipt)),
         }
     }
@@ -361,6 +381,16 @@ impl Actor {
         }
         self.connection = None;
     }
+}
+
+/// Waits for a new state of the board.
+async fn board_state(board: &mut Option<BoardPort>) -> Vec<u8> {
+    if let Some(board) = board
+        && board.states.changed().await.is_ok()
+    {
+        return board.states.borrow_and_update().clone();
+    }
+    std::future::pending().await
 }
 
 async fn receive(connection: &mut Option<Connection>) -> Incoming {

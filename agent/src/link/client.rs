@@ -222,6 +222,21 @@ impl Connection {
             .map_err(|_| Congested)
     }
 
+    /// Publishes the state of the board at QoS 0. Without room for it, it is dropped: a newer one follows.
+    pub(super) fn publish_board(&self, payload: Vec<u8>) {
+        if self.is_copy {
+            return;
+        }
+        let topic = Topic::Board(self.device).to_string();
+        if self
+            .client
+            .try_publish(topic, QoS::AtMostOnce, false, payload)
+            .is_err()
+        {
+            tracing::trace!("the MQTT client has no room for the state of the board; dropping it");
+        }
+    }
+
     /// Returns a client that can confirm messages later.
     pub(super) fn client(&self) -> AsyncClient {
         self.client.clone()

@@ -1,5 +1,6 @@
 //! Effects that the link's state machine requests and the link's task performs.
 
+use iottly_protocol::board::BoardOrder;
 use iottly_protocol::enroll::EnrollOffer;
 use iottly_protocol::{Command, CommandId, ConnId, DeviceConfig, SignedDirective, SignedOrder, StreamClass};
 
@@ -43,6 +44,8 @@ pub(super) enum Effect {
     Directive(SignedDirective),
     /// Hand this developer order to the update.
     Developer(SignedOrder),
+    /// Hand this order to the view of the board.
+    Board(BoardOrder),
     /// Note on the disk that another board was kept as the device.
     Leave,
 }

@@ -3,4 +3,5 @@
 #[cfg(target_os = "linux")]
 mod linux_board;
 mod profiles;
+mod view;
 mod virtual_board;

@@ -20,6 +20,10 @@ impl Channel {
         }
     }
 
+    pub(super) fn microvolts(&self) -> i32 {
+        self.microvolts.load(Ordering::Acquire)
+    }
+
     pub(super) fn set(&self, microvolts: i32) {
         self.microvolts.store(microvolts, Ordering::Release);
     }

@@ -12,7 +12,9 @@ mod registers;
 mod script;
 mod spi;
 mod uart;
+mod view;
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -27,6 +29,7 @@ pub use record::{Action, Record, Recorded};
 pub use registers::RegisterMap;
 pub use script::{Input, Script};
 pub use spi::{Loopback, SpiPeripheral};
+pub use view::{Direction, Fitting, PinView, PwmView, SensorView, View};
 
 /// Board in memory. Clones are the same board.
 ///
@@ -42,6 +45,8 @@ pub use spi::{Loopback, SpiPeripheral};
 pub struct VirtualBoard {
     parts: Parts,
     record: Record,
+    sensors: Vec<view::Sensor>,
+    header: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -66,15 +71,18 @@ impl VirtualBoard {
     /// return what is written to them; PWM `fan`; analog input `light`.
     #[must_use]
     pub fn standard() -> Self {
-        ["led", "heater", "relay", "button"]
-            .into_iter()
-            .fold(Self::new(), Self::with_pin)
-            .with_i2c("sensors", 0x76, Bme280::default())
+        Self::new()
+            .with_fitting("led", Fitting::Led)
+            .with_fitting("heater", Fitting::Load)
+            .with_fitting("relay", Fitting::Load)
+            .with_fitting("button", Fitting::Button)
+            .with_climate("sensors", 0x76, &Bme280::default())
             .with_i2c("sensors", 0x50, RegisterMap::new(256))
             .with_spi("loop", Loopback)
             .with_uart("loop", true)
             .with_pwm("fan")
-            .with_analog("light", 1_650_000)
+            .with_volts("light", "light")
+            .with_header(&view::STANDARD_HEADER)
     }
 
     /// Adds a pin, low at first. Firmware may open it in either direction.
@@ -230,6 +238,10 @@ impl Board for VirtualBoard {
 
     fn kind(&self) -> &str {
         "virtual"
+    }
+
+    fn in_memory(&self) -> Option<&dyn Any> {
+        Some(self)
     }
 
     fn output(&self, label: &str, high: bool) -> Result<OutputPort, BoardError> {

@@ -8,6 +8,7 @@ use embedded_hal::digital::{ErrorType, InputPin, OutputPin, StatefulOutputPin};
 use super::claim::{Claim, Owner};
 use super::locked;
 use super::record::{Action, Record};
+use super::view::{Direction, Fitting, PinView};
 use crate::{BoardError, DigitalInput, Edge, InputPort, OutputPort, Pull, Tell, Watch};
 
 /// Pin, seen from the board's side.
@@ -22,6 +23,10 @@ struct State {
     high: bool,
     /// True once the pin was driven from outside; until then pulls decide.
     driven: bool,
+    fitting: Fitting,
+    direction: Direction,
+    /// Pull of the firmware that reads the pin, or last read it.
+    pull: Pull,
     watchers: Vec<Weak<Watcher>>,
 }
 
@@ -33,6 +38,29 @@ struct Watcher {
 impl Pin {
     pub(super) fn level(&self) -> bool {
         locked(&self.state).high
+    }
+
+    pub(super) fn fit(&self, fitting: Fitting) {
+        locked(&self.state).fitting = fitting;
+    }
+
+    pub(super) fn view(&self, label: &str) -> PinView {
+        let state = locked(&self.state);
+        PinView {
+            label: label.to_owned(),
+            fitting: state.fitting,
+            direction: state.direction,
+            high: state.high,
+        }
+    }
+
+    /// Returns true if the pin is high while nothing drives it.
+    pub(super) fn rests_high(&self) -> bool {
+        locked(&self.state).pull == Pull::Up
+    }
+
+    fn turn(&self, direction: Direction) {
+        locked(&self.state).direction = direction;
     }
 
     /// Sets the level from outside.
@@ -70,12 +98,15 @@ impl Pin {
             record: record.clone(),
             _claim: claim,
         };
+        self.turn(Direction::Output);
         output.set(high);
         Ok(Box::new(output))
     }
 
     pub(super) fn input(&self, label: &str, pull: Pull) -> Result<InputPort, BoardError> {
         let claim = self.owner.claim(label)?;
+        self.turn(Direction::Input);
+        locked(&self.state).pull = pull;
         if !locked(&self.state).driven && pull != Pull::None {
             self.change(pull == Pull::Up);
         }
@@ -100,6 +131,12 @@ impl Output {
             label: self.label.clone(),
             high,
         });
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.pin.turn(Direction::Free);
     }
 }
 
@@ -132,6 +169,12 @@ impl StatefulOutputPin for Output {
 struct Input {
     pin: Pin,
     _claim: Claim,
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.pin.turn(Direction::Free);
+    }
 }
 
 impl ErrorType for Input {

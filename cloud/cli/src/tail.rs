@@ -78,7 +78,7 @@ fn text(event: &str, data: &Value) -> String {
 }
 
 /// Reads events until the stream ends or breaks, and hands each to `show` with its name.
-fn read(
+pub(crate) fn read(
     mut stream: impl BufRead,
     show: &mut dyn FnMut(&str, &Value) -> Result<(), Failure>,
 ) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 pub mod alerts;
+pub mod board;
 pub mod clones;
 pub mod code;
 pub mod command;

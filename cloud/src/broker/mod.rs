@@ -61,6 +61,8 @@ pub trait Uplink: Send + Sync + 'static {
     async fn held(&self, device: DeviceId, address: Option<IpAddr>, payload: Bytes);
     /// Takes a status that a device published, or its last will.
     async fn status(&self, device: DeviceId, payload: Bytes);
+    /// Takes a message about its board from a device.
+    async fn board(&self, _device: DeviceId, _payload: Bytes) {}
     /// Reports that a device's state may have changed: the device was deleted, or its connection was closed
     /// for another reason.
     async fn revoked(&self, device: DeviceId);

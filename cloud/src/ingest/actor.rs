@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::queue::{Job, Queue, What};
 use super::worker::Worker;
+use crate::boards::BoardViews;
 use crate::broker::{Broker, Uplink};
 use crate::command::CommandService;
 use crate::critical_tasks::CriticalTasks;
@@ -55,6 +56,7 @@ pub struct IngestHandle {
     store: Arc<dyn Store>,
     time: Arc<GuardedClock>,
     scopes: Arc<Mutex<HashMap<DeviceId, (Scope, Instant)>>>,
+    boards: Arc<BoardViews>,
 }
 
 /// Dependencies of the ingest.
@@ -81,6 +83,8 @@ pub struct IngestParts {
     pub time: Arc<GuardedClock>,
     /// Offer to devices without a key.
     pub enroll_offer: Arc<OnceLock<EnrollOffer>>,
+    /// Views of boards, notified of hellos.
+    pub boards: Arc<BoardViews>,
     /// Service notified of changes of presence.
     pub(crate) presence: Arc<PresenceService>,
     /// Notes about links and sendings.
@@ -99,7 +103,11 @@ pub struct IngestQueue(Arc<Queue>);
 impl Ingest {
     /// Creates the queue over a store.
     #[must_use]
-    pub fn queue(store: Arc<dyn Store>, time: Arc<GuardedClock>) -> (IngestHandle, IngestQueue) {
+    pub fn queue(
+        store: Arc<dyn Store>,
+        time: Arc<GuardedClock>,
+        boards: Arc<BoardViews>,
+    ) -> (IngestHandle, IngestQueue) {
         let queue = Arc::new(Queue::default());
         (
             IngestHandle {
@@ -107,6 +115,7 @@ impl Ingest {
                 store,
                 time,
                 scopes: Arc::default(),
+                boards,
             },
             IngestQueue(queue),
         )
@@ -224,6 +233,11 @@ impl Uplink for IngestHandle {
         self.queue(device, payload.len(), what).await;
     }
 
+    async fn board(&self, device: DeviceId, payload: Bytes) {
+        // Not through the queue: it is not stored, and a newer one follows.
+        self.boards.arrived(device, &payload);
+    }
+
     async fn revoked(&self, device: DeviceId) {
         self.scopes
             .lock()
@@ -272,7 +286,8 @@ mod tests {
         };
         store.create_device(&device).await.expect("created");
         let time = Arc::new(GuardedClock::new(Arc::new(crate::clock::now)));
-        let (handle, queue) = Ingest::queue(Arc::clone(&store), time);
+        let boards = Arc::new(BoardViews::new(Arc::clone(&store)));
+        let (handle, queue) = Ingest::queue(Arc::clone(&store), time, boards);
         for _ in 0..2 {
             handle.message(scope.device, Bytes::from_static(b"{}")).await;
             assert!(queue.0.pop().is_some_and(|job| job.scope == scope));

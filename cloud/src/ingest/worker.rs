@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use iottly_protocol::board::CAN_SHOW_BOARD;
 use iottly_protocol::enroll::{CAN_ENROLL, EnrollOffer};
 use iottly_protocol::limits::clip;
 use iottly_protocol::{
@@ -21,6 +22,7 @@ use super::notice::Notices;
 use super::presences::Presences;
 use super::queue::{Job, OWN_STATEMENTS, Queue, What};
 use super::resend::Resends;
+use crate::boards::BoardViews;
 use crate::broker::Broker;
 use crate::clock;
 use crate::command::CommandService;
@@ -57,6 +59,7 @@ pub(super) struct Worker {
     commands: Arc<CommandService>,
     rollouts: Arc<Rollouts>,
     holds: Arc<Holds>,
+    boards: Arc<BoardViews>,
     live: Arc<LiveHub>,
     time: Arc<GuardedClock>,
     enroll_offer: Arc<OnceLock<EnrollOffer>>,
@@ -158,6 +161,7 @@ impl Worker {
             rollouts,
             leases,
             holds,
+            boards,
             live,
             metrics,
             time,
@@ -185,6 +189,7 @@ impl Worker {
             commands,
             rollouts,
             holds,
+            boards,
             live,
             time,
             enroll_offer,
@@ -346,6 +351,8 @@ impl Worker {
         } else {
             None
         };
+        let can_show = hello.capabilities.iter().any(|name| name == CAN_SHOW_BOARD);
+        self.boards.hello(scope.device, can_show);
         let agent_version = Some(clip(&hello.versions.agent, 64).to_owned());
         group.writes.push(Write::Device {
             scope,

@@ -1,5 +1,6 @@
 //! Tests of the protocol against fixed bytes, published vectors and a repository that misbehaves.
 
+mod board;
 mod golden;
 mod orders;
 mod signatures;

@@ -267,6 +267,7 @@ impl Session {
             Down::Config(config) => effects.push(Effect::Config(config)),
             Down::Directive(directive) => effects.push(Effect::Directive(directive)),
             Down::Developer(order) => effects.push(Effect::Developer(order)),
+            Down::Board(order) => effects.push(Effect::Board(order)),
             Down::Held(held) if held.boot == self.identity.boot => self.verdict(held.kept, now_ms, effects),
             Down::Held(_) => {}
         }

@@ -9,19 +9,19 @@ use sha2::{Digest, Sha256};
 use crate::exit::Failure;
 use crate::run::Target;
 
-const SCRIPT: &str = include_str!("../../../../firmware-examples/thermostat-js/main.js");
-const MANIFEST: &str = include_str!("../../../../firmware-examples/thermostat-js/firmware.toml");
+const SCRIPT: &str = include_str!("../../../../firmware-examples/room-js/main.js");
+const MANIFEST: &str = include_str!("../../../../firmware-examples/room-js/firmware.toml");
 
-/// Puts the thermostat into `dir` unless it is there; returns its path. The file is named after its content, so that a
+/// Puts the example `room-js` into `dir` unless it is there; returns its path. The file is named after its content, so that a
 /// newer program replaces it and a restart does not.
-pub(crate) fn thermostat(dir: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn room(dir: &Path) -> anyhow::Result<PathBuf> {
     let wasm = Source::script(SCRIPT)
         .with_manifest(MANIFEST)
         .and_then(|source| source.component())
-        .context("cannot build the thermostat")?;
+        .context("cannot build the firmware of the room")?;
     let digest = Sha256::digest(&wasm);
     let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    let path = dir.join(format!("thermostat-{name}.wasm"));
+    let path = dir.join(format!("room-{name}.wasm"));
     if !path.exists() {
         put(&path, &wasm)?;
     }

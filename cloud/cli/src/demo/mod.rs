@@ -44,7 +44,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))]
     mqtt: SocketAddr,
     /// Firmware of the devices until a release is committed: a folder, a script (.js) or a component (.wasm)
-    /// [default: the thermostat]
+    /// [default: a heated room on a virtual board]
     #[arg(long, value_name = "PATH")]
     firmware: Option<PathBuf>,
     /// Number of virtual devices; each needs about 12 open files, see ulimit -Hn
@@ -138,8 +138,8 @@ async fn bring_up(
             wasm
         }
         None => {
-            let wasm = firmware::thermostat(&home.firmware())?;
-            announcer.step("firmware", "thermostat, a script");
+            let wasm = firmware::room(&home.firmware())?;
+            announcer.step("firmware", "a heated room, a script");
             wasm
         }
     };

@@ -1,6 +1,7 @@
 //! `iottly device …`: enrols and lists the devices of a project over the REST API.
 
 pub(crate) mod absence;
+mod board;
 mod presence_text;
 
 use std::fmt::Write as _;
@@ -72,6 +73,12 @@ enum Command {
         #[command(flatten)]
         call: Call,
     },
+    /// Shows the board of a virtual device: its pins, outputs and what its sensors measure
+    Board(board::BoardOptions),
+    /// Presses a button of a virtual device's board
+    Press(board::PressOptions),
+    /// Sets a value that a sensor of a virtual device's board measures
+    Sensor(board::SensorOptions),
     /// Plans the absence of a device: it is then not taken for a fault, and no alert is raised
     Absent(absence::AbsentOptions),
     /// Moves devices into a deployment group
@@ -220,6 +227,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         Command::List(options) => listed(options),
         Command::Show { device, call } => show(device, call),
+        Command::Board(options) => board::show(options),
+        Command::Press(options) => board::press(options),
+        Command::Sensor(options) => board::sensor(options),
         Command::Absent(options) => absence::run(options),
         Command::Move(options) => move_devices(options),
         Command::Remove(options) => remove(options),

@@ -1,5 +1,6 @@
 //! Decodes the bytes of a publish to validated uploads. Pure; every refusal names the fault.
 
+use iottly_protocol::board::CAN_SHOW_BOARD;
 use iottly_protocol::enroll::CAN_ENROLL;
 use iottly_protocol::limits::{
     BATCH_RECORDS, MAX_ENGINES, MAX_RECORD_BYTES, MAX_STREAMS, MAX_TEXT_BYTES, clip,
@@ -39,10 +40,17 @@ pub enum Decoded {
 /// The reason for which the publish as a whole is invalid.
 pub fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     match Up::decode(bytes).map_err(|error| clip(&error.to_string(), 256).to_owned())? {
-        // The number of a device's capabilities is unbounded; one is of use here.
+        // The number of a device's capabilities is unbounded; two are of use here.
         Up::Hello(mut hello) => check_hello(&hello).map(|()| {
-            let can_enroll = hello.capabilities.iter().any(|name| name == CAN_ENROLL);
-            hello.capabilities = can_enroll.then(|| CAN_ENROLL.to_owned()).into_iter().collect();
+            let known = [CAN_ENROLL, CAN_SHOW_BOARD];
+            let named = known.map(|name| {
+                hello
+                    .capabilities
+                    .iter()
+                    .any(|own| own == name)
+                    .then(|| name.to_owned())
+            });
+            hello.capabilities = named.into_iter().flatten().collect();
             hello.hardware = hello.hardware.filter(|text| text.len() == 64);
             Decoded::Hello(hello)
         }),

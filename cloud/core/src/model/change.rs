@@ -82,6 +82,8 @@ pub enum Change {
     },
     /// Rejects a board that waits, named by its device key; what remains is the audit entry.
     RejectBoard(DeviceKey),
+    /// Presses buttons or sets sensors of a virtual board; what remains is the audit entry.
+    TouchBoard(DeviceId),
     /// Changes the given properties of a device; the others keep their values.
     UpdateDevice {
         /// The device.
@@ -355,6 +357,7 @@ impl Change {
             ),
             Self::KeepCopy { device, number } => entry("device.keep", device, &format!("copy {number}")),
             Self::RejectBoard(key) => entry("device.reject", &"", &format!("board with the key {key}")),
+            Self::TouchBoard(device) => entry("device.board", device, &"pressed or set by hand"),
             Self::UpdateDevice {
                 device,
                 group,

@@ -89,6 +89,11 @@ impl BrokerEventHandler for Hooks {
                     self.uplink.held(device, address, event.payload).await;
                     PublishAction::Handled
                 }
+                Ok(Topic::Board(device)) => {
+                    self.slow_down(device, Cost::Message, event.payload.len()).await;
+                    self.uplink.board(device, event.payload).await;
+                    PublishAction::Handled
+                }
                 // Not reached: devices may not publish to other topics.
                 Ok(Topic::Down(_)) | Err(_) => PublishAction::Handled,
             }

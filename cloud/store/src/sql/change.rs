@@ -108,7 +108,8 @@ async fn run(
         Change::DeleteEnrolmentKey(id) => enrolment_keys::delete(tx, project, id).await?,
         Change::ApproveBoard(approval) => enrolment::approve(tx, project, &approval, now).await?,
         // The cloud's list of waiting boards is no part of the database; what remains is the audit entry.
-        Change::RejectBoard(_) => 1,
+        // So is a person's hand on a virtual board.
+        Change::RejectBoard(_) | Change::TouchBoard(_) => 1,
         Change::KeepCopy { device, number } => copies::keep(tx, project, device, number).await?,
         Change::UpdateDevice {
             device,

@@ -66,7 +66,8 @@ async fn project_is_over(access: &ProjectAccess) -> iottly_store::Result<bool> {
     Ok(!still_reads(store, access.principal(), clock::now()).await?)
 }
 
-async fn device_is_over(access: &DeviceAccess) -> iottly_store::Result<bool> {
+/// Returns true if the requester may not read the device any more.
+pub(super) async fn device_is_over(access: &DeviceAccess) -> iottly_store::Result<bool> {
     if project_is_over(access.project()).await? {
         return Ok(true);
     }

@@ -4,6 +4,7 @@
 mod absence;
 pub(crate) mod alerts;
 mod audit;
+pub(crate) mod board;
 pub(crate) mod body;
 mod branches;
 mod checks;
@@ -170,6 +171,9 @@ fn device_routes() -> OpenApiRouter<App> {
         .routes(routes!(device::props, device::set_props))
         .routes(routes!(absence::plan, absence::end))
         .routes(routes!(device_settings::show, device_settings::set))
+        .routes(routes!(board::show))
+        .routes(routes!(board::events))
+        .routes(routes!(board::touch))
         .routes(routes!(command::send))
         .routes(routes!(command::list))
         .routes(routes!(command::show))

@@ -3,8 +3,8 @@
 use axum::http::Method;
 use iottly_core::model::Scopes;
 
-/// Endings of routes that send commands.
-const COMMAND: [&str; 2] = ["/command", "/commands/{command}/cancel"];
+/// Endings of routes that send commands, or act on a virtual board.
+const COMMAND: [&str; 3] = ["/command", "/commands/{command}/cancel", "/board/inputs"];
 /// Parts of routes that decide which firmware devices run.
 const DEPLOY: [&str; 4] = ["/flashfw", "/rollout", "/leases", "/leasekey"];
 /// Endings of further routes of that kind.
@@ -43,6 +43,8 @@ mod tests {
                 "/device/{device}/commands/{command}/cancel",
                 Scopes::COMMAND,
             ),
+            (Method::POST, "/device/{device}/board/inputs", Scopes::COMMAND),
+            (Method::GET, "/device/{device}/board", Scopes::READ),
             (Method::POST, "/leasekey", Scopes::DEPLOY),
             (Method::POST, "/code/{branch}/{file}/run", Scopes::DEPLOY),
             (Method::POST, "/code/{branch}/{file}/check", Scopes::WRITE),

@@ -19,6 +19,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "components.css",
     "icon.svg",
     "arrival.js",
+    "board.js",
     "copy.js",
     "editor.js",
     "events.js",

@@ -97,6 +97,8 @@ fn screens() -> Router<App> {
         .route("/devices/{device}", get(device::live::show))
         .route("/devices/{device}/commands", get(device::commands::show))
         .route("/devices/{device}/command", post(device::commands::send))
+        .route("/devices/{device}/board", get(device::board::show))
+        .route("/devices/{device}/board/inputs", post(device::board::touch))
         .route("/devices/{device}/logs", get(device::logs::show))
         .route("/devices/{device}/history", get(device::history::show))
         .route(

@@ -11,13 +11,15 @@ use crate::support::{TestCloud, start, tenant};
 
 const PROJECT: &str = "/v1.0/project/<project id>";
 /// Operations that a bound token may use for objects of its group; all others are refused, also new ones.
-const ALLOWED: [&str; 34] = [
+const ALLOWED: [&str; 37] = [
     "DELETE /v1.0/project/{project}/device/{device}",
     "DELETE /v1.0/project/{project}/device/{device}/absence",
     "GET /v1.0/ping",
     "GET /v1.0/project/ping",
     "GET /v1.0/project/{project}/deploymentgroups/{group}",
     "GET /v1.0/project/{project}/deploymentgroups/{group}/policy",
+    "GET /v1.0/project/{project}/device/{device}/board",
+    "GET /v1.0/project/{project}/device/{device}/board/events",
     "GET /v1.0/project/{project}/device/{device}/commands",
     "GET /v1.0/project/{project}/device/{device}/commands/{command}",
     "GET /v1.0/project/{project}/device/{device}/config",
@@ -35,6 +37,7 @@ const ALLOWED: [&str; 34] = [
     "POST /v1.0/project/{project}/deploymentgroups/{group}/pause",
     "POST /v1.0/project/{project}/deploymentgroups/{group}/resume",
     "POST /v1.0/project/{project}/deploymentgroups/{group}/rollback",
+    "POST /v1.0/project/{project}/device/{device}/board/inputs",
     "POST /v1.0/project/{project}/device/{device}/command",
     "POST /v1.0/project/{project}/device/{device}/commands/{command}/cancel",
     "POST /v1.0/project/{project}/device/{device}/copies/{copy}/keep",

@@ -21,6 +21,7 @@ struct Seen {
     messages: Vec<(DeviceId, Bytes)>,
     statuses: Vec<(DeviceId, Status)>,
     gone: Vec<DeviceId>,
+    boards: Vec<DeviceId>,
 }
 
 #[derive(Default)]
@@ -40,6 +41,10 @@ impl Uplink for Recorder {
     async fn status(&self, device: DeviceId, payload: Bytes) {
         let status = Status::decode(&payload).expect("a status");
         self.0.lock().expect("unpoisoned").statuses.push((device, status));
+    }
+
+    async fn board(&self, device: DeviceId, _: Bytes) {
+        self.0.lock().expect("unpoisoned").boards.push(device);
     }
 
     async fn revoked(&self, _: DeviceId) {}
@@ -159,6 +164,8 @@ async fn devices_publish_to_their_own_topics_only() {
         Topic::Down(setup.b),
         Topic::Down(setup.a),
         Topic::Status(setup.b),
+        Topic::Board(setup.b),
+        Topic::Board(setup.a),
     ] {
         attacker.publish(&topic.to_string(), forged.clone(), true).await;
     }
@@ -197,6 +204,7 @@ async fn devices_publish_to_their_own_topics_only() {
             .all(|(device, status)| *device != setup.b || status.online),
         "no forged status"
     );
+    assert_eq!(seen.boards, [setup.a], "its own board only");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,6 +222,8 @@ async fn devices_subscribe_to_their_own_topic_only() {
         Topic::Up(setup.b).to_string(),
         Topic::Status(setup.b).to_string(),
         Topic::Up(setup.a).to_string(),
+        Topic::Board(setup.b).to_string(),
+        Topic::Board(setup.a).to_string(),
     ];
     for filter in filters {
         spy.client

@@ -156,6 +156,15 @@ impl Raw {
 
     /// Sends a hello and waits for the welcome.
     pub(crate) async fn hello(&mut self, streams: &[(StreamId, StreamClass, u64, u64)]) -> Welcome {
+        self.hello_with(&[], streams).await
+    }
+
+    /// Sends a hello with these capabilities and waits for the welcome.
+    pub(crate) async fn hello_with(
+        &mut self,
+        capabilities: &[&str],
+        streams: &[(StreamId, StreamClass, u64, u64)],
+    ) -> Welcome {
         let streams = streams.iter().map(|&(stream, class, oldest, next)| StreamInfo {
             stream,
             class,
@@ -170,7 +179,7 @@ impl Raw {
                 runtime: "none".into(),
                 firmware_abi: "none".into(),
             },
-            capabilities: Vec::new(),
+            capabilities: capabilities.iter().map(|name| (*name).to_owned()).collect(),
             directive_counter: 0,
             hardware: None,
             streams: streams.collect(),

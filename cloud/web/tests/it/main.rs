@@ -12,6 +12,7 @@ mod addresses;
 mod alerts;
 mod api;
 mod approval;
+mod board_view;
 mod bound;
 mod broker;
 mod build_pages;

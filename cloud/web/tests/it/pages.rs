@@ -73,6 +73,12 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("GET", "/p/{project}/devices/{device}", ""),
     ("GET", "/p/<project id>/devices/{device}", ""),
     ("GET", "/p/<project id>/devices/{device}/commands", ""),
+    ("GET", "/p/<project id>/devices/{device}/board", ""),
+    (
+        "POST",
+        "/p/<project id>/devices/{device}/board/inputs",
+        "button=button",
+    ),
     ("GET", "/p/<project id>/devices/{device}/logs", ""),
     ("GET", "/p/<project id>/devices/{device}/history", ""),
     ("GET", "/p/<project id>/devices/{device}/settings", ""),

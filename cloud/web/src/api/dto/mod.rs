@@ -15,6 +15,7 @@ use iottly_core::model::{
 use iottly_core::presence::View;
 
 mod alerts;
+mod board;
 mod code;
 mod commands;
 mod copies;
@@ -35,6 +36,7 @@ mod waiting;
 mod webhooks;
 
 pub(crate) use alerts::*;
+pub(crate) use board::*;
 pub(crate) use code::*;
 pub(crate) use commands::*;
 pub(crate) use copies::*;

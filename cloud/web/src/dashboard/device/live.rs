@@ -48,7 +48,7 @@ async fn page(visitor: &Visitor, id: &str) -> Result<Response, ApiError> {
     tab.respond(visitor, &access).await
 }
 
-fn feed(messages: &[StoredMessage], label: &str, own: &str) -> Markup {
+pub(super) fn feed(messages: &[StoredMessage], label: &str, own: &str) -> Markup {
     html! {
         section.section aria-labelledby="live" {
             div.section-head { h2 #live { "Live" } span.soft { "Newest first, times in UTC" } }

@@ -1,5 +1,6 @@
 //! Screens of one device: the frame that they share, and one file for each tab.
 
+pub(super) mod board;
 pub(super) mod commands;
 pub(super) mod history;
 pub(super) mod live;
@@ -26,8 +27,12 @@ pub(super) const TABS: &[(&str, &str)] = &[
     ("Commands", "/commands"),
     ("Logs", "/logs"),
     ("History", "/history"),
+    (BOARD, "/board"),
     ("Settings", "/settings"),
 ];
+
+/// Name of the tab that only devices have that show their board.
+const BOARD: &str = "Board";
 
 /// A tab of a device.
 pub(super) struct Tab<'a> {
@@ -50,9 +55,11 @@ impl Tab<'_> {
         let groups = access.project().groups().await?;
         let (base, id) = (visitor.base(), device.scope.device);
         let own = format!("{base}/devices/{id}");
+        let boards = &access.services().boards;
+        let has_board = self.path == "/board" || boards.can_show(id);
         let content = html! {
             (head((device, &access.services().presence.view(device)), &groups, &own, &base))
-            nav.tabs aria-label="Device" { ul { @for (name, path) in TABS {
+            nav.tabs aria-label="Device" { ul { @for (name, path) in TABS.iter().filter(|(name, _)| has_board || *name != BOARD) {
                 li { a href={ (own) (path) } aria-current=[(*path == self.path).then_some("page")] { (name) } }
             } } }
             (self.content)
