@@ -84,7 +84,7 @@ enum By {
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
-        Command::List { call } => call.print_list("series", &call.api().get("/series")?, list),
+        Command::List { call } => call.print_list("series", &call.api()?.get("/series")?, list),
         Command::Points(options) => points(options),
     }
 }
@@ -122,7 +122,7 @@ fn list(answer: &Value) -> String {
 }
 
 fn points(options: &PointsOptions) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let path = address(&api, options)?;
     if options.csv {
         let mut body = api.download(&format!("{path}&format=csv"))?;

@@ -115,11 +115,11 @@ impl OfBranch {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Files(of) => {
-            let answer = of.call.api().get(&of.path())?;
+            let answer = of.call.api()?.get(&of.path())?;
             of.call.print_list("snippets", &answer, files)
         }
         Command::Get(file) => {
-            let answer = file.of.call.api().get(&file.of.path())?;
+            let answer = file.of.call.api()?.get(&file.of.path())?;
             let text = text_of(&answer, &file.file)?;
             file.of
                 .call
@@ -127,7 +127,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         Command::Put { file, path, base } => put(file, path, base.as_deref()),
         Command::Check(of) => {
-            let answer = of.call.api().post(&format!("{}/check", of.path()), &json!({}))?;
+            let answer = of.call.api()?.post(&format!("{}/check", of.path()), &json!({}))?;
             of.call.print(&answer, checked)?;
             match answer["problems"].as_array() {
                 Some(problems) if !problems.is_empty() => {
@@ -138,27 +138,27 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         Command::Save { message, of } => {
             let body = json!({"message": message});
-            let answer = of.call.api().post(&format!("{}/revisions", of.path()), &body)?;
+            let answer = of.call.api()?.post(&format!("{}/revisions", of.path()), &body)?;
             of.call.print(&answer, saved)
         }
         Command::Restore { revision, of } => {
             let body = json!({"revision": revision});
-            let answer = of.call.api().post(&format!("{}/restore", of.path()), &body)?;
+            let answer = of.call.api()?.post(&format!("{}/restore", of.path()), &body)?;
             of.call.print(&answer, files)
         }
         Command::Branch { name, of } => {
             let body = json!({"name": name, "from": of.branch});
-            let answer = of.call.api().post("/branches", &body)?;
+            let answer = of.call.api()?.post("/branches", &body)?;
             of.call.print(&answer, files)
         }
         Command::Revisions(of) => {
-            let answer = of.call.api().get(&format!("{}/revisions", of.path()))?;
+            let answer = of.call.api()?.get(&format!("{}/revisions", of.path()))?;
             of.call.print_list("revisions", &answer, |answer| {
                 list(&answer["revisions"], &["revision", "author", "message"])
             })
         }
         Command::Releases { call } => {
-            let answer = call.api().get("/releases")?;
+            let answer = call.api()?.get("/releases")?;
             call.print_list("releases", &answer, |answer| {
                 list(
                     &answer["releases"],
@@ -167,25 +167,25 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             })
         }
         Command::Keys { call } => {
-            let answer = call.api().get("/keys")?;
+            let answer = call.api()?.get("/keys")?;
             call.print(&answer, |answer| {
                 list(&answer["root"]["keys"], &["key", "scheme", "roles"])
             })
         }
         Command::Drafts(of) => {
-            let answer = of.call.api().get(&format!("{}/drafts", of.path()))?;
+            let answer = of.call.api()?.get(&format!("{}/drafts", of.path()))?;
             of.call.print_list("drafts", &answer, drafts)
         }
         Command::Drop(file) => {
             let path = format!("{}/drafts/{}", file.of.path(), escaped(&file.file));
-            let answer = file.of.call.api().delete(&path)?;
+            let answer = file.of.call.api()?.delete(&path)?;
             file.of
                 .call
                 .print(&answer, |_| format!("deleted the draft of {}\n", file.file))
         }
         Command::Run { lease, of } => {
             let path = format!("/leases/{}/branch", escaped(lease));
-            let answer = put_json(&of.call.api(), &path, &json!({"branch": of.branch}))?;
+            let answer = put_json(&of.call.api()?, &path, &json!({"branch": of.branch}))?;
             of.call.print(&answer, |answer| {
                 let sha256 = answer["lease"]["order"]["sha256"].as_str().unwrap_or_default();
                 format!(
@@ -220,7 +220,7 @@ fn put(file: &OfFile, path: &Path, base: Option<&str>) -> Result<(), Failure> {
         json!({"snippets": [body]})
     };
     let call = &file.of.call;
-    let answer = put_json(&call.api(), &format!("{}/{end}", file.of.path()), &body)?;
+    let answer = put_json(&call.api()?, &format!("{}/{end}", file.of.path()), &body)?;
     call.print(&answer, files)
 }
 
