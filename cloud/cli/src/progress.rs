@@ -75,10 +75,10 @@ impl Progress {
 }
 
 impl Drop for Progress {
-    /// Leaves the last state of the bar on the terminal.
+    /// Clears the line of the bar: the command says what came of it.
     fn drop(&mut self) {
         if let Some(bar) = &self.0 {
-            bar.abandon();
+            bar.finish_and_clear();
         }
     }
 }

@@ -1,13 +1,16 @@
 //! Tables for people: columns with headings that fit the terminal; elsewhere the same columns without headings, whole, for
 //! other programs.
 
-use comfy_table::ContentArrangement;
 use comfy_table::presets::NOTHING;
+use comfy_table::{ColumnConstraint, ContentArrangement};
 
 use crate::terminal::Screen;
 
 /// Narrowest width for which a table is arranged, in columns.
 const NARROWEST: u16 = 20;
+
+/// Width from which the first column, with ids, is never broken, in columns.
+const WIDE_ENOUGH: u16 = 60;
 
 /// Rows below headings.
 #[derive(Debug)]
@@ -71,6 +74,12 @@ impl Table {
         }
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
+        }
+        // An id that is broken over two lines cannot be copied.
+        if width >= WIDE_ENOUGH
+            && let Some(first) = table.column_mut(0)
+        {
+            first.set_constraint(ColumnConstraint::ContentWidth);
         }
         let mut out = String::new();
         for (number, line) in table.lines().enumerate() {

@@ -140,11 +140,12 @@ async fn machines(app: &App, person: &LoggedIn) -> Result<Markup, ApiError> {
     let live: Vec<_> = logins.iter().filter(|login| login.is_live(round, now)).collect();
     let projects = store.projects_of(id).await?;
     Ok(html! {
-        section.card aria-labelledby="machines" {
-            h2 #machines { "Machines" }
+        section.card data-flush[!live.is_empty()] aria-labelledby="machines" {
             @if live.is_empty() {
+                h2 #machines { "Machines" }
                 p.soft { "No machine acts for you. " code { "iottly login" } " on a terminal asks for it." }
             } @else {
+                div.card-head { h2 #machines { "Machines" } }
                 table.table data-fold {
                     thead { tr { th { "Machine" } th { "Reaches" } th.p2 { "Last used" } th.p2 { "Expires" } th { span.sr { "Action" } } } }
                     tbody { @for login in live { tr {
