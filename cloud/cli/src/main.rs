@@ -35,6 +35,7 @@ mod push;
 mod release;
 mod remote;
 mod run;
+mod saved_logins;
 mod say;
 mod script_check;
 mod seal;

@@ -17,8 +17,8 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Body, BodyReader, Proxy, RequestBuilder, SendBody};
 
 use crate::exit::Failure;
-use crate::login::Logins;
 use crate::progress::Progress;
+use crate::saved_logins::Logins;
 
 /// Longest wait for an answer; some wait for a build.
 const PATIENCE: Duration = Duration::from_secs(60);

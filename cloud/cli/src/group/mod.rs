@@ -70,6 +70,7 @@ enum Output {
     /// Readable text
     Text,
     /// A line of JSON for each event
+    #[value(alias = "jsonl")]
     Json,
 }
 

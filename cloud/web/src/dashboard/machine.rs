@@ -73,7 +73,11 @@ pub(super) async fn show(
         None => page(&visitor, form(None, asked.done.as_deref())),
         Some(Err(_)) => page(&visitor, form(Some(MALFORMED), None)),
         Some(Ok(code)) => {
-            let found = app.services.machines.find(code, actor(&visitor));
+            let found = app
+                .services
+                .machines
+                .find(code, actor(&visitor))
+                .map_err(ApiError::from);
             match found {
                 Ok((request, age_ms)) => request_page(&app, &visitor, &request, age_ms, None)
                     .await
@@ -111,10 +115,16 @@ pub(super) async fn decide(visitor: SignedIn, State(app): State<App>, fields: Fi
     };
     let (machines, by) = (&app.services.machines, actor(&visitor));
     let done = if fields.get("do") == Some("reject") {
-        machines.deny(code, by).map(|()| "rejected")
+        machines
+            .deny(code, by)
+            .map(|()| "rejected")
+            .map_err(ApiError::from)
     } else {
         match approval(&app.services, &visitor, &fields).await {
-            Ok(approval) => machines.approve(code, by, approval).map(|()| "approved"),
+            Ok(approval) => machines
+                .approve(code, by, approval)
+                .map(|()| "approved")
+                .map_err(ApiError::from),
             Err(error) if error.status().is_client_error() => {
                 return again(&app, &visitor, code, &error).await;
             }

@@ -15,12 +15,34 @@ use iottly_protocol::enroll::ShortCode;
 use iottly_protocol::{ProjectId, Secret};
 use iottly_store::Author;
 
-use crate::error::ApiError;
-
 /// Maximum number of new requests of an address per minute.
 const ASKS: NonZeroU32 = NonZeroU32::new(10).expect("10 is not zero");
-/// Time after which a machine that found no room may ask again, in seconds.
-const FULL_S: u32 = 60;
+
+/// Reason why the request of a machine is not accepted, found or decided on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MachineError {
+    /// The address asks for too many logins.
+    #[error("this address asks for too many logins")]
+    TooOften {
+        /// Time to wait, in seconds.
+        wait_s: u32,
+    },
+    /// No place is free for one more request.
+    #[error("too many machines wait for an approval")]
+    Full,
+    /// No request has this code.
+    #[error("no machine waits with the code {0}; a code is valid for ten minutes and is used once")]
+    Unknown(ShortCode),
+    /// The visitor has named too many wrong codes.
+    #[error("too many wrong codes; try again in {} minutes", wait_s.div_ceil(60))]
+    TooManyGuesses {
+        /// Time to wait, in seconds.
+        wait_s: u32,
+    },
+    /// The system has no randomness.
+    #[error("failed to get randomness for a login: {0}")]
+    Random(#[from] getrandom::Error),
+}
 
 /// Approval of a request.
 #[derive(Debug, Clone)]
@@ -78,16 +100,13 @@ impl MachineRequests {
     /// Adds the request of a machine. Returns the code for the person, and the secret with which the machine asks again.
     ///
     /// # Errors
-    /// 429 when the address asks too often, 503 when there is no room.
-    pub(crate) fn add(&self, machine: String, from: IpAddr) -> Result<(ShortCode, Secret), ApiError> {
+    /// [`MachineError::TooOften`], [`MachineError::Full`], [`MachineError::Random`].
+    pub(crate) fn add(&self, machine: String, from: IpAddr) -> Result<(ShortCode, Secret), MachineError> {
         let now = clock::steady_ms();
         let share = AddressKey::of(from);
         let verdict = self.asks.0.ask(share, now);
         if !verdict.allowed {
-            return Err(
-                ApiError::too_many("too_many_requests", "this address asks for too many logins")
-                    .retry_after(verdict.wait),
-            );
+            return Err(MachineError::TooOften { wait_s: verdict.wait });
         }
         let code = ShortCode::from_bytes(random::bytes()?);
         let secret = crate::random::secret()?;
@@ -100,10 +119,7 @@ impl MachineRequests {
         if lock(&self.table).add(share, SecretHash::of(secret.as_bytes()), request, now) {
             return Ok((code, secret.into()));
         }
-        Err(
-            ApiError::unavailable("too_many_logins", "too many machines wait for an approval")
-                .retry_after(FULL_S),
-        )
+        Err(MachineError::Full)
     }
 
     /// Answers a machine that asks again.
@@ -114,8 +130,8 @@ impl MachineRequests {
     /// Returns the request with a code, and the time since it came, in milliseconds. A wrong code counts as a guess of `by`.
     ///
     /// # Errors
-    /// 404 for a wrong code, 429 after too many.
-    pub(crate) fn find(&self, code: ShortCode, by: Actor) -> Result<(LoginRequest, UnixMs), ApiError> {
+    /// [`MachineError::Unknown`], [`MachineError::TooManyGuesses`].
+    pub(crate) fn find(&self, code: ShortCode, by: Actor) -> Result<(LoginRequest, UnixMs), MachineError> {
         self.guess(code, by, |table, now| {
             table
                 .find(code, now)
@@ -126,8 +142,8 @@ impl MachineRequests {
     /// Approves the request with a code.
     ///
     /// # Errors
-    /// 404 for a wrong code, 429 after too many.
-    pub(crate) fn approve(&self, code: ShortCode, by: Actor, approval: Approval) -> Result<(), ApiError> {
+    /// [`MachineError::Unknown`], [`MachineError::TooManyGuesses`].
+    pub(crate) fn approve(&self, code: ShortCode, by: Actor, approval: Approval) -> Result<(), MachineError> {
         self.guess(code, by, |table, now| {
             table.approve(code, approval, now).then_some(())
         })
@@ -136,8 +152,8 @@ impl MachineRequests {
     /// Rejects the request with a code.
     ///
     /// # Errors
-    /// 404 for a wrong code, 429 after too many.
-    pub(crate) fn deny(&self, code: ShortCode, by: Actor) -> Result<(), ApiError> {
+    /// [`MachineError::Unknown`], [`MachineError::TooManyGuesses`].
+    pub(crate) fn deny(&self, code: ShortCode, by: Actor) -> Result<(), MachineError> {
         self.guess(code, by, |table, now| table.deny(code, now).then_some(()))
     }
 
@@ -146,26 +162,17 @@ impl MachineRequests {
         code: ShortCode,
         by: Actor,
         look: impl FnOnce(&mut LoginRequests<AddressKey, Approval>, UnixMs) -> Option<T>,
-    ) -> Result<T, ApiError> {
+    ) -> Result<T, MachineError> {
         let now = clock::steady_ms();
         let mut guesses = lock(&self.guesses);
         if let Err(wait_ms) = guesses.admit(&by, now) {
             let wait_s = u32::try_from(wait_ms / 1000 + 1).unwrap_or(u32::MAX);
-            return Err(ApiError::too_many(
-                "too_many_requests",
-                format!(
-                    "too many wrong codes; try again in {} minutes",
-                    wait_s.div_ceil(60)
-                ),
-            )
-            .retry_after(wait_s));
+            return Err(MachineError::TooManyGuesses { wait_s });
         }
         if let Some(found) = look(&mut lock(&self.table), now) {
             return Ok(found);
         }
         guesses.wrong(by, now);
-        Err(ApiError::missing(format!(
-            "no machine waits with the code {code}; a code is valid for ten minutes and is used once"
-        )))
+        Err(MachineError::Unknown(code))
     }
 }

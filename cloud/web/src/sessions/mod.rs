@@ -7,7 +7,7 @@ mod session;
 mod table;
 
 pub(crate) use attempts::LoginAttempts;
-pub(crate) use machine::{Approval, Approver, MachineRequests};
+pub(crate) use machine::{Approval, Approver, MachineError, MachineRequests};
 pub(crate) use password::{PasswordError, Passwords};
 pub use session::STREAMS_PER_SESSION;
 pub(crate) use session::{Holder, Login, Person, Session, Sessions};

@@ -1,8 +1,6 @@
 //! `iottly login`, `iottly logout` and `iottly project`: signs this machine in by a page of the cloud on which a person
 //! approves it, and chooses the project.
 
-mod file;
-
 use std::io::Write as _;
 use std::time::Duration;
 
@@ -14,14 +12,13 @@ use serde_json::{Value, json};
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::{Api, Place, Remote};
+use crate::saved_logins::{Login, Logins};
 use crate::say::say;
 use crate::time_text::time;
 
-pub(crate) use file::{Login, Logins};
-
 /// Shortest interval between two requests for the token.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// Pause after a request that did not reach the cloud.
+/// Shortest interval after a request that did not reach the cloud.
 const PAUSE: Duration = Duration::from_secs(3);
 
 #[derive(Args)]
@@ -52,7 +49,7 @@ pub(crate) fn login(options: &LoginOptions) -> Result<(), Failure> {
         .ask("/login", &json!({"machine": name}))?
         .map_err(|refusal| Failure::Failed(anyhow!("{}", refusal.reason)))?;
     let text = |key: &str| asked[key].as_str().unwrap_or_default();
-    let minutes = asked["expires_in"].as_u64().unwrap_or_default() / 60;
+    let valid = Duration::from_secs(asked["expires_in"].as_u64().unwrap_or_default());
     print(&format!(
         "open {}{}\ncode {}\n",
         place.url,
@@ -60,25 +57,29 @@ pub(crate) fn login(options: &LoginOptions) -> Result<(), Failure> {
         text("user_code")
     ))?;
     say(&format!(
-        "waiting for your approval on that page; the code is valid for {minutes} minutes"
+        "waiting for your approval on that page; the code is valid for {} minutes",
+        valid.as_secs() / 60
     ));
     let interval = asked["interval"].as_u64().unwrap_or(5);
-    let granted = wait(&cloud, text("device_code"), Duration::from_secs(interval))?;
+    let granted = wait(&cloud, text("device_code"), Duration::from_secs(interval), valid)?;
     let token = Secret::new(granted["token"].as_str().unwrap_or_default());
     save(&options.remote, place, token, &granted)
 }
 
 /// Asks until a person has decided, and returns the answer with the token.
-fn wait(cloud: &Api, secret: &str, interval: Duration) -> Result<Value, Failure> {
+fn wait(cloud: &Api, secret: &str, interval: Duration, valid: Duration) -> Result<Value, Failure> {
     let mut pause = interval.max(SHORTEST);
+    let mut left = valid;
     loop {
         std::thread::sleep(pause);
+        left = left.saturating_sub(pause);
         let refusal = match cloud.ask("/login/token", &json!({"device_code": secret})) {
             Ok(Ok(granted)) => return Ok(granted),
             Ok(Err(refusal)) => refusal,
+            Err(failure) if left.is_zero() => return Err(failure),
             Err(failure) => {
                 say(&format!("{failure}; asking again"));
-                std::thread::sleep(PAUSE);
+                pause = pause.max(PAUSE);
                 continue;
             }
         };
