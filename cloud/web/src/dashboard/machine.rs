@@ -30,7 +30,16 @@ const DAY_MS: UnixMs = 86_400_000;
 /// Explanation when a code is not in the form of one.
 const MALFORMED: &str = "A code has eight digits and letters, such as 7K3M-9PQX.";
 /// Lengths of a login's validity that the form offers: their texts and days.
-const DAYS: [(&str, i64); 4] = [("a day", 1), ("30 days", 30), ("90 days", 90), ("a year", 365)];
+const DAYS: [(&str, i64); 5] = [
+    ("a day", 1),
+    ("7 days", 7),
+    ("30 days", 30),
+    ("90 days", 90),
+    ("a year", 365),
+];
+/// Maximum number of days for people of an identity provider: the provider is asked at a sign-in only, so a person who has
+/// left would keep the login.
+const PROVIDER_DAYS: i64 = 7;
 /// Days that are chosen unless the person chooses others.
 const DEFAULT_DAYS: i64 = 30;
 /// Scopes, what they allow, and true for those that are chosen unless the person chooses others.
@@ -162,7 +171,7 @@ async fn approval(services: &WebServices, visitor: &SignedIn, fields: &Fields) -
     let scopes = scopes.ok_or_else(|| ApiError::invalid("invalid_form", "choose at least one permission"))?;
     let days = fields.get("days").and_then(|days| days.parse::<i64>().ok());
     let days = days.filter(|days| DAYS.iter().any(|(_, known)| known == days));
-    let length = days.unwrap_or(DEFAULT_DAYS) * DAY_MS;
+    let mut days = days.unwrap_or(DEFAULT_DAYS);
     let by = match &visitor.session.login.holder {
         Holder::Person(person) => {
             let project = match fields.get("project").unwrap_or_default() {
@@ -176,6 +185,10 @@ async fn approval(services: &WebServices, visitor: &SignedIn, fields: &Fields) -
                 principal_of(services, person, project).await?;
             }
             let user = services.store.user(person.id).await?;
+            let user = user.ok_or_else(ApiError::unauthenticated)?;
+            if !user.has_password {
+                days = days.min(PROVIDER_DAYS);
+            }
             Approver::Person {
                 author: Author {
                     actor: Actor::User(person.id),
@@ -183,7 +196,7 @@ async fn approval(services: &WebServices, visitor: &SignedIn, fields: &Fields) -
                     address: visitor.address,
                 },
                 project,
-                round: user.ok_or_else(ApiError::unauthenticated)?.logins,
+                round: user.logins,
             }
         }
         Holder::Token(principal) => {
@@ -200,7 +213,11 @@ async fn approval(services: &WebServices, visitor: &SignedIn, fields: &Fields) -
             }
         }
     };
-    Ok(Approval { by, scopes, length })
+    Ok(Approval {
+        by,
+        scopes,
+        length: days * DAY_MS,
+    })
 }
 
 /// Returns the form again if a person can do something about the error.
@@ -254,13 +271,19 @@ async fn request_page(
     age_ms: UnixMs,
     problem: Option<&str>,
 ) -> Result<Response, ApiError> {
-    let (name, projects, most) = match &visitor.session.login.holder {
-        Holder::Person(person) => (
-            person.name.as_str(),
-            Some(app.services.store.projects_of(person.id).await?),
-            Scopes::PROJECT,
-        ),
-        Holder::Token(principal) => (principal.name.as_str(), None, principal.scopes),
+    let store = &app.services.store;
+    let (name, projects, most, longest) = match &visitor.session.login.holder {
+        Holder::Person(person) => {
+            let user = store.user(person.id).await?;
+            let by_password = user.is_some_and(|user| user.has_password);
+            (
+                person.name.as_str(),
+                Some(store.projects_of(person.id).await?),
+                Scopes::PROJECT,
+                if by_password { i64::MAX } else { PROVIDER_DAYS },
+            )
+        }
+        Holder::Token(principal) => (principal.name.as_str(), None, principal.scopes, i64::MAX),
     };
     let yours = visitor.address.map(|address| address.to_string());
     let content = html! {
@@ -276,7 +299,7 @@ async fn request_page(
             }
             form.stack method="post" action="/login/machine" {
                 input type="hidden" name="code" value=(request.code);
-                (choices(projects.as_deref(), most))
+                (choices(projects.as_deref(), most, longest))
                 div.actions {
                     button data-kind="main" name="do" value="approve" { "Let it act" }
                     button name="do" value="reject" { "Reject" }
@@ -287,7 +310,8 @@ async fn request_page(
     Ok(page(visitor, content))
 }
 
-fn choices(projects: Option<&[Project]>, most: Scopes) -> Markup {
+fn choices(projects: Option<&[Project]>, most: Scopes, longest: i64) -> Markup {
+    let offered = DEFAULT_DAYS.min(longest);
     html! {
         @if let Some(projects) = projects {
             div.field { label for="project" { "It reaches" }
@@ -307,7 +331,7 @@ fn choices(projects: Option<&[Project]>, most: Scopes) -> Markup {
         }
         @if projects.is_some() { p.soft { "Never more than your own role allows." } }
         div.field { label for="days" { "For" }
-            select #days name="days" { @for (name, days) in DAYS { option value=(days) selected[days == DEFAULT_DAYS] { (name) } } }
+            select #days name="days" { @for (name, days) in DAYS { @if days <= longest { option value=(days) selected[days == offered] { (name) } } } }
         }
     }
 }
