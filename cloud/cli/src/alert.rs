@@ -105,23 +105,24 @@ struct AddOptions {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::List { call, state, device } => {
-            let api = call.api();
+            let api = call.api()?;
             let mut path = format!("/alerts?state={state}");
             if let Some(device) = device {
                 write!(path, "&device={}", escaped(&device_id(&api, device)?)).expect("a string takes all");
             }
-            call.print_list("alerts", &api.get(&path)?, alerts)
+            let head = ["ID", "STATE", "RAISED", "DEVICE", "RULE", "DETAIL"];
+            call.print_table("alerts", &api.get(&path)?, &head, alert)
         }
         Command::Rule { command } => rule(command),
         Command::Mute { id, call, until } => {
             let until = moment(until, now()).map_err(Failure::Invalid)?;
             let body = json!({"until": until});
-            let api = call.api();
+            let api = call.api()?;
             let answer = api.post(&format!("{}/mute", place(call, id)?), &body)?;
             call.print(&answer, |_| format!("mute until {}\n", time(&json!(until))))
         }
         Command::Unmute { id, call } => {
-            let answer = call.api().delete(&format!("{}/mute", place(call, id)?))?;
+            let answer = call.api()?.delete(&format!("{}/mute", place(call, id)?))?;
             call.print(&answer, |_| "not mute\n".to_owned())
         }
     }
@@ -129,7 +130,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 
 /// Returns the path of the rule with an id, or else of the alert.
 fn place(call: &Call, id: &str) -> Result<String, Failure> {
-    let rules = call.api().get("/alerts/rules")?;
+    let rules = call.api()?.get("/alerts/rules")?;
     let known = rules["rules"].as_array().into_iter().flatten();
     let kind = if known.into_iter().any(|rule| rule["id"] == id) {
         "/alerts/rules"
@@ -141,20 +142,20 @@ fn place(call: &Call, id: &str) -> Result<String, Failure> {
 
 fn rule(command: &RuleCommand) -> Result<(), Failure> {
     match command {
-        RuleCommand::List { call } => call.print_list("rules", &call.api().get("/alerts/rules")?, |answer| {
-            let rules = answer["rules"].as_array().into_iter().flatten();
-            rules.map(rule_line).collect()
-        }),
+        RuleCommand::List { call } => {
+            let head = ["ID", "CONDITION", "WATCHES", "NAME"];
+            call.print_table("rules", &call.api()?.get("/alerts/rules")?, &head, rule_row)
+        }
         RuleCommand::Add(options) => add(options),
         RuleCommand::Rm { id, call } => {
-            let answer = call.api().delete(&format!("/alerts/rules/{}", escaped(id)))?;
+            let answer = call.api()?.delete(&format!("/alerts/rules/{}", escaped(id)))?;
             call.print(&answer, |_| "removed\n".to_owned())
         }
     }
 }
 
 fn add(options: &AddOptions) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let mut body = json!({"name": options.name, "condition": options.condition});
     if let Some(after) = &options.after {
         let length = moment(after, 0).map_err(|_| {
@@ -180,35 +181,30 @@ fn add(options: &AddOptions) -> Result<(), Failure> {
         body["mails"] = json!(options.mails);
     }
     let answer = api.post("/alerts/rules", &body)?;
-    options.call.print(&answer, |answer| rule_line(&answer["rule"]))
+    options
+        .call
+        .print(&answer, |answer| rule_row(&answer["rule"]).join("  ") + "\n")
 }
 
-fn alerts(answer: &Value) -> String {
-    let mut out = String::new();
-    for alert in answer["alerts"].as_array().into_iter().flatten() {
-        let text = |key: &str| alert[key].as_str().unwrap_or("-");
-        let mute = if alert["muted_until"].is_null() {
-            ""
-        } else {
-            " (mute)"
-        };
-        writeln!(
-            out,
-            "{}  {:7}  {}  {}  {}: {}{mute}",
-            text("id"),
-            text("state"),
-            time(&alert["raised"]),
-            text("device"),
-            text("name"),
-            text("detail")
-        )
-        .expect("a string takes all");
-    }
-    out
+fn alert(alert: &Value) -> Vec<String> {
+    let text = |key: &str| alert[key].as_str().unwrap_or("-").to_owned();
+    let mute = if alert["muted_until"].is_null() {
+        ""
+    } else {
+        " (mute)"
+    };
+    vec![
+        text("id"),
+        text("state"),
+        time(&alert["raised"]),
+        text("device"),
+        text("name"),
+        text("detail") + mute,
+    ]
 }
 
-fn rule_line(rule: &Value) -> String {
-    let text = |key: &str| rule[key].as_str().unwrap_or_default();
+fn rule_row(rule: &Value) -> Vec<String> {
+    let text = |key: &str| rule[key].as_str().unwrap_or_default().to_owned();
     let after = match rule["after_ms"].as_i64() {
         Some(after) => format!(" {} s", after / 1000),
         None => String::new(),
@@ -223,12 +219,7 @@ fn rule_line(rule: &Value) -> String {
     } else {
         "  (mute)"
     };
-    format!(
-        "{}  {}{after}  {scope}  {}{mute}\n",
-        text("id"),
-        text("condition"),
-        text("name")
-    )
+    vec![text("id"), text("condition") + &after, scope, text("name") + mute]
 }
 
 #[cfg(test)]
@@ -239,12 +230,15 @@ mod tests {
     fn rules_and_alerts_are_one_line_each() {
         let rule = json!({"id": "1", "name": "away", "condition": "offline", "after_ms": 60_000, "device": null,
             "deployment_group": "g", "muted_until": {"$date": 1}});
-        assert_eq!(rule_line(&rule), "1  offline 60 s  group g  away  (mute)\n");
-        let listed = json!({"alerts": [{"id": "2", "state": "raised", "raised": {"$date": 0}, "device": "d", "name": "away",
-            "detail": "offline for longer than 60 s", "muted_until": null}]});
         assert_eq!(
-            alerts(&listed),
-            "2  raised   1970-01-01T00:00:00.000Z  d  away: offline for longer than 60 s\n"
+            rule_row(&rule).join("  "),
+            "1  offline 60 s  group g  away  (mute)"
+        );
+        let raised = json!({"id": "2", "state": "raised", "raised": {"$date": 0}, "device": "d", "name": "away",
+            "detail": "offline for longer than 60 s", "muted_until": null});
+        assert_eq!(
+            alert(&raised).join("  "),
+            "2  raised  1970-01-01T00:00:00.000Z  d  away  offline for longer than 60 s"
         );
     }
 }

@@ -26,27 +26,20 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if let Some(before) = options.before {
         write!(path, "&before={before}").expect("a string takes all");
     }
-    options
-        .call
-        .print_list("entries", &options.call.api().get(&path)?, list)
+    let answer = options.call.api()?.get(&path)?;
+    let head = ["NUMBER", "AT", "WHO", "ADDRESS", "ACTION", "TARGET", "DETAIL"];
+    options.call.print_table("entries", &answer, &head, row)
 }
 
-fn list(answer: &Value) -> String {
-    let mut out = String::new();
-    for entry in answer["entries"].as_array().into_iter().flatten() {
-        let text = |name: &str| entry[name].as_str().unwrap_or_default();
-        writeln!(
-            out,
-            "{}  {}  {}  {}  {}  {}  {}",
-            entry["number"],
-            time(&entry["at"]),
-            text("actor"),
-            entry["address"].as_str().unwrap_or("-"),
-            text("action"),
-            text("target"),
-            text("detail")
-        )
-        .expect("a string takes all");
-    }
-    out
+fn row(entry: &Value) -> Vec<String> {
+    let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+    vec![
+        entry["number"].to_string(),
+        time(&entry["at"]),
+        text("actor"),
+        entry["address"].as_str().unwrap_or("-").to_owned(),
+        text("action"),
+        text("target"),
+        text("detail"),
+    ]
 }

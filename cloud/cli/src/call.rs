@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use crate::exit::Failure;
 use crate::remote::{Api, Remote};
+use crate::table::Table;
+use crate::terminal::Screen;
 
 /// Address of the cloud, credentials, and format of the output.
 #[derive(Args)]
@@ -31,9 +33,17 @@ enum Output {
 }
 
 impl Call {
-    /// Returns a client of the cloud.
-    pub(crate) fn api(&self) -> Api {
-        Api::new(&self.remote)
+    /// Returns a client for the project.
+    ///
+    /// # Errors
+    /// [`Failure::NotAuthorised`] when the user is not signed in.
+    pub(crate) fn api(&self) -> Result<Api, Failure> {
+        Api::open(&self.remote)
+    }
+
+    /// Returns the options that say where the command acts.
+    pub(crate) fn remote(&self) -> &Remote {
+        &self.remote
     }
 
     /// Prints the cloud's answer, as `text` renders it unless the output is JSON.
@@ -55,6 +65,73 @@ impl Call {
             Output::Jsonl => write(&lines(&answer[name])),
             Output::Json | Output::Text => self.print(answer, text),
         }
+    }
+}
+
+impl Call {
+    /// Prints an answer whose entries are the list under `name` as a table with these headings, unless the output is JSON.
+    pub(crate) fn print_table(
+        &self,
+        name: &str,
+        answer: &Value,
+        head: &[&'static str],
+        row: impl Fn(&Value) -> Vec<String>,
+    ) -> Result<(), Failure> {
+        self.print_list(name, answer, |answer| {
+            let mut table = Table::new(head);
+            for entry in answer[name].as_array().into_iter().flatten() {
+                table.add(row(entry));
+            }
+            table.render(Screen::of_stdout())
+        })
+    }
+
+    /// Returns a printer of a long list under `name`, which comes in pages.
+    pub(crate) fn pages<'a>(&self, name: &'a str) -> Pages<'a> {
+        Pages {
+            output: self.output,
+            name,
+            printed: 0,
+        }
+    }
+}
+
+/// Printer of a long list, which keeps one page of it at a time in memory.
+pub(crate) struct Pages<'a> {
+    output: Output,
+    name: &'a str,
+    /// Number of printed entries.
+    printed: usize,
+}
+
+impl Pages<'_> {
+    /// Prints a page, as `text` renders it unless the output is JSON.
+    pub(crate) fn print(&mut self, page: &[Value], text: impl Fn(&[Value]) -> String) -> Result<(), Failure> {
+        let first = self.printed == 0;
+        self.printed += page.len();
+        write(&match self.output {
+            Output::Text => text(page),
+            Output::Jsonl => page.iter().map(|entry| format!("{entry}\n")).collect(),
+            Output::Json if page.is_empty() => String::new(),
+            Output::Json => {
+                let entries: Vec<String> = page.iter().map(Value::to_string).collect();
+                let before = if first { self.opening() } else { ",".to_owned() };
+                before + &entries.join(",")
+            }
+        })
+    }
+
+    /// Ends the list.
+    pub(crate) fn end(self) -> Result<(), Failure> {
+        match self.output {
+            Output::Json if self.printed == 0 => write(&format!("{}]}}\n", self.opening())),
+            Output::Json => write("]}\n"),
+            Output::Text | Output::Jsonl => Ok(()),
+        }
+    }
+
+    fn opening(&self) -> String {
+        format!("{{\"{}\":[", self.name)
     }
 }
 

@@ -73,7 +73,7 @@ fn body(kind: &str, values: &[(String, Value)], ttl: Option<u32>) -> Value {
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let id = device_id(&api, &options.device)?;
     let mut path = format!("/device/{}/command", escaped(&id));
     if let Some(wait) = &options.wait {

@@ -1,6 +1,5 @@
 //! `iottly definition …`: manages a project's message definitions over the REST API.
 
-use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::PathBuf;
 
@@ -54,16 +53,21 @@ enum Command {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::List { call } => {
-            let answer = call.api().get("/messagedefinitions")?;
-            call.print_list("messagedefinitions", &answer, list)
+            let answer = call.api()?.get("/messagedefinitions")?;
+            call.print_table(
+                "messagedefinitions",
+                &answer,
+                &["TYPE", "DIRECTION", "FORMAT"],
+                row,
+            )
         }
         Command::Show { cmd_type, call } => {
-            let answer = call.api().get(&path(cmd_type))?;
+            let answer = call.api()?.get(&path(cmd_type))?;
             call.print(&answer, |answer| format!("{:#}\n", answer["messagedefinition"]))
         }
         Command::Set { file, call } => set(file, call),
         Command::Rm { cmd_type, call } => {
-            let answer = call.api().delete(&path(cmd_type))?;
+            let answer = call.api()?.delete(&path(cmd_type))?;
             call.print(&answer, |_| "deleted\n".to_owned())
         }
     }
@@ -75,7 +79,7 @@ fn path(cmd_type: &str) -> String {
 
 fn set(file: &PathBuf, call: &Call) -> Result<(), Failure> {
     let body = read(file)?;
-    let api = call.api();
+    let api = call.api()?;
     let cmd_type = body
         .as_object()
         .and_then(|fields| fields.keys().find(|key| *key != "metadata"))
@@ -112,19 +116,8 @@ fn read(file: &PathBuf) -> Result<Value, Failure> {
     serde_json::from_str(&text).map_err(|error| Failure::Invalid(format!("{}: {error}", file.display())))
 }
 
-fn list(answer: &Value) -> String {
-    let mut out = String::new();
-    for definition in answer["messagedefinitions"].as_array().into_iter().flatten() {
-        let metadata = &definition["metadata"];
-        let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
-        writeln!(
-            out,
-            "{:24} {:8} {}",
-            text("type"),
-            text("direction"),
-            metadata["jsonfmt"]
-        )
-        .expect("a string takes all");
-    }
-    out
+fn row(definition: &Value) -> Vec<String> {
+    let metadata = &definition["metadata"];
+    let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
+    vec![text("type"), text("direction"), metadata["jsonfmt"].to_string()]
 }

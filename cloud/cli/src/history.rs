@@ -1,7 +1,7 @@
 //! `iottly history`, `iottly logs` and `iottly export`: what a device has sent.
 
 use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 
 use anyhow::Context;
 use clap::Args;
@@ -10,7 +10,9 @@ use serde_json::{Value, json};
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::named_device::device_id;
+use crate::progress::Progress;
 use crate::remote::escaped;
+use crate::table::plain;
 use crate::time_text::time;
 
 /// Maximum number of entries of one page of the API.
@@ -33,12 +35,12 @@ pub(crate) struct HistoryOptions {
 }
 
 pub(crate) fn history(options: &HistoryOptions) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let id = device_id(&api, &options.device)?;
-    let (mut found, mut before) = (Vec::new(), None::<String>);
-    let wanted = options.last as usize;
-    while found.len() < wanted {
-        let page = PAGE.min(options.last - u32::try_from(found.len()).unwrap_or(u32::MAX));
+    let (mut found, mut before) = (0, None::<String>);
+    let mut pages = options.call.pages("messages");
+    while found < options.last {
+        let page = PAGE.min(options.last - found);
         let mut path = format!("/messages/{}?numMessages={page}", escaped(&id));
         if let Some(filter) = &options.filter {
             write!(path, "&queryJson={}", escaped(filter)).expect("a string takes all");
@@ -46,27 +48,28 @@ pub(crate) fn history(options: &HistoryOptions) -> Result<(), Failure> {
         if let Some(before) = &before {
             write!(path, "&before={}", escaped(before)).expect("a string takes all");
         }
-        let mut answer = api.get(&path)?;
-        if let Value::Array(messages) = answer["messages"].take() {
-            found.extend(messages);
-        }
+        let answer = api.get(&path)?;
+        let messages = answer["messages"]
+            .as_array()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        found += u32::try_from(messages.len()).unwrap_or(u32::MAX);
+        pages.print(messages, |messages| rows(messages, message_line))?;
         match answer["next"].as_str() {
             Some(next) => before = Some(next.to_owned()),
             None => break,
         }
     }
-    options
-        .call
-        .print_list("messages", &json!({"messages": found}), |answer| {
-            rows(&answer["messages"], |message| {
-                format!(
-                    "{}  {}  {}",
-                    time(&message["timestamp"]),
-                    message["type"].as_str().unwrap_or_default(),
-                    message["payload"]
-                )
-            })
-        })
+    pages.end()
+}
+
+fn message_line(message: &Value) -> String {
+    format!(
+        "{}  {}  {}",
+        time(&message["timestamp"]),
+        message["type"].as_str().unwrap_or_default(),
+        message["payload"]
+    )
 }
 
 #[derive(Args)]
@@ -87,7 +90,7 @@ pub(crate) struct LogsOptions {
 }
 
 pub(crate) fn logs(options: &LogsOptions) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let mut path = match &options.device {
         Some(device) => format!("/device/{}/logs", escaped(&device_id(&api, device)?)),
         None => "/logs".to_owned(),
@@ -108,7 +111,8 @@ pub(crate) fn logs(options: &LogsOptions) -> Result<(), Failure> {
     options
         .call
         .print_list("logs", &json!({"logs": lines}), |answer| {
-            rows(&answer["logs"], |line| {
+            let lines = answer["logs"].as_array().map(Vec::as_slice).unwrap_or_default();
+            rows(lines, |line| {
                 let text = |key: &str| line[key].as_str().unwrap_or_default();
                 let at = time(&line["devicetimestamp"]);
                 match line["name"].as_str() {
@@ -119,10 +123,9 @@ pub(crate) fn logs(options: &LogsOptions) -> Result<(), Failure> {
         })
 }
 
-/// Returns a line for each entry of a list.
-fn rows(list: &Value, row: impl Fn(&Value) -> String) -> String {
-    let entries = list.as_array().into_iter().flatten();
-    entries.map(|entry| row(entry) + "\n").collect()
+/// Returns a line for each entry of a list, without characters with which a device could control the terminal.
+fn rows(entries: &[Value], row: impl Fn(&Value) -> String) -> String {
+    entries.iter().map(|entry| plain(&row(entry)) + "\n").collect()
 }
 
 #[derive(Args)]
@@ -144,7 +147,7 @@ pub(crate) struct ExportOptions {
 
 /// Writes the history as it comes, one JSON object a line. An export that ends too early is an error.
 pub(crate) fn export(options: &ExportOptions) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let id = device_id(&api, &options.device)?;
     let mut path = format!("/device/{}/messages/export", escaped(&id));
     let asked = [
@@ -162,6 +165,8 @@ pub(crate) fn export(options: &ExportOptions) -> Result<(), Failure> {
     let mut body = api.download(&path)?;
     let mut out = std::io::stdout().lock();
     let mut piece = vec![0; PIECE];
+    // Where the export itself is on the terminal, a bar would be drawn over it.
+    let progress = (!std::io::stdout().is_terminal()).then(|| Progress::of_bytes("export", None));
     loop {
         let read = body
             .read(&mut piece)
@@ -171,5 +176,8 @@ pub(crate) fn export(options: &ExportOptions) -> Result<(), Failure> {
         }
         out.write_all(&piece[..read])
             .context("cannot write to standard output")?;
+        if let Some(progress) = &progress {
+            progress.add(read as u64);
+        }
     }
 }

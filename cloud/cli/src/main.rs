@@ -26,20 +26,25 @@ mod keys;
 mod lease;
 mod listen;
 mod log;
+mod login;
 mod named_device;
 mod passphrase;
+mod progress;
 mod provision;
 mod push;
 mod release;
 mod remote;
 mod run;
+mod saved_logins;
 mod say;
 mod script_check;
 mod seal;
 mod series;
 mod serve;
 mod subprocess;
+mod table;
 mod tail;
+mod terminal;
 mod time_text;
 mod token;
 mod version;
@@ -134,7 +139,13 @@ enum Command {
     Audit(audit::Options),
     /// Numbers in messages over time: paths, points, CSV
     Series(series::Options),
-    /// Shows the project, and what the token may do there
+    /// Signs this machine in: prints a code that you approve in the browser
+    Login(login::LoginOptions),
+    /// Removes the login of this machine and revokes its token
+    Logout(login::LogoutOptions),
+    /// Lists your projects, and chooses the one that commands act in
+    Project(login::ProjectOptions),
+    /// Shows who you are, where, in which project, and what you may do there
     Whoami(whoami::Options),
     /// Prints the completions of a shell
     Completions {
@@ -184,6 +195,9 @@ fn main() -> ExitCode {
         Command::History(options) => exit::report(history::history(&options)),
         Command::Logs(options) => exit::report(history::logs(&options)),
         Command::Export(options) => exit::report(history::export(&options)),
+        Command::Login(options) => exit::report(login::login(&options)),
+        Command::Logout(options) => exit::report(login::logout(&options)),
+        Command::Project(options) => exit::report(login::project(&options)),
         Command::Whoami(options) => exit::report(whoami::run(&options)),
         Command::Completions { shell } => exit::report(completions(shell)),
         Command::EnrolmentKey(options) => exit::report(enrolment_key::run(&options)),

@@ -30,13 +30,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let project = build::Project::open(&options.dir)?;
     let path = build::write(&project)?;
     let component = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let api = Api::new(&options.remote);
+    let api = Api::open(&options.remote)?;
     let target = format!(
         "/branches/{}/component?message={}",
         escaped(&options.branch),
         escaped(&options.message)
     );
-    let saved = api.send(&target, "application/wasm", &component)?;
+    let saved = api.upload(&target, "application/wasm", &component)?;
     let line = json!({
         "branch": options.branch,
         "revision": saved["revision"]["revision"],

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +14,11 @@ use serde::Deserialize;
 use serde_json::Value;
 use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Body, BodyReader, Proxy, RequestBuilder};
+use ureq::{Body, BodyReader, Proxy, RequestBuilder, SendBody};
 
 use crate::exit::Failure;
+use crate::progress::Progress;
+use crate::saved_logins::Logins;
 
 /// Longest wait for an answer; some wait for a build.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,19 +26,62 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Address of the cloud, and credentials.
 #[derive(Args)]
 pub(crate) struct Remote {
-    /// Address of the cloud
-    #[arg(long, env = "IOTTLY_URL", value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = trimmed)]
-    url: String,
-    /// Token of the project
+    /// Address of the cloud [default: the one of the newest `iottly login`, or http://127.0.0.1:8080]
+    #[arg(long, env = "IOTTLY_URL", value_name = "URL", value_parser = trimmed)]
+    url: Option<String>,
+    /// Token of the project [default: the one of `iottly login`]
     #[arg(long, env = "IOTTLY_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = secret)]
-    token: Secret,
+    token: Option<Secret>,
     /// File of the authorities (PEM) that the cloud's certificate must come from, such as tls/ca.pem in the data folder
     /// of a cloud with its own [default: those of the public web]
     #[arg(long, env = "IOTTLY_CA", value_name = "FILE", value_parser = authorities)]
     ca: Option<Authorities>,
-    /// Id of the project
+    /// Id of the project [default: the one of `iottly project use`, or the only one that the token reaches]
     #[arg(long, env = "IOTTLY_PROJECT", value_name = "ID", value_parser = project)]
-    project: ProjectId,
+    project: Option<ProjectId>,
+}
+
+/// Address of a cloud with which no option and no login names another.
+const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+
+/// Where a command acts and with which credentials: options and environment first, then the file of `iottly login`.
+pub(crate) struct Place {
+    /// Address of the cloud, without a slash at the end.
+    pub(crate) url: String,
+    /// Token; none when the user is not signed in.
+    pub(crate) token: Option<Secret>,
+    /// True if the token is from the file of `iottly login`.
+    pub(crate) is_saved: bool,
+    /// Project, if it is known without asking the cloud.
+    pub(crate) project: Option<ProjectId>,
+}
+
+impl Remote {
+    /// Returns true if an option or the environment names a token.
+    pub(crate) fn is_token_given(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Returns where the command acts.
+    ///
+    /// # Errors
+    /// If the file of `iottly login` cannot be read, or others can read it.
+    pub(crate) fn place(&self) -> Result<Place, Failure> {
+        // With all of it given, the file is of no use, and need not be readable.
+        let saved = match (&self.url, &self.token) {
+            (Some(_), Some(_)) => Logins::default(),
+            _ => Logins::read()?,
+        };
+        let url = self.url.as_deref().or(saved.current());
+        let url = url.unwrap_or(DEFAULT_URL).trim_end_matches('/').to_owned();
+        let login = saved.of(&url).filter(|_| self.token.is_none());
+        Ok(Place {
+            token: self.token.clone().or(login.map(|login| login.token.clone())),
+            is_saved: login.is_some(),
+            project: self.project.or(login.and_then(|login| login.project)),
+            url,
+        })
+    }
 }
 
 /// A deployment group as the API shows it.
@@ -56,6 +102,18 @@ pub(crate) struct Api {
     authorization: Option<Secret>,
     /// Proxy of the requests, as words of an error.
     through: String,
+    /// Command that signs in again; none for a token that was given.
+    again: Option<String>,
+}
+
+/// Answer of the cloud that is not the requested one.
+pub(crate) struct Refusal {
+    /// Code for programs.
+    pub(crate) code: String,
+    /// Reason for people.
+    pub(crate) reason: String,
+    /// Time after which the program may ask again, in seconds.
+    pub(crate) retry_s: Option<u64>,
 }
 
 /// Removes line ends and spaces, which files and shells leave at the ends of a value.
@@ -88,8 +146,44 @@ fn project(text: &str) -> Result<ProjectId, IdError> {
 }
 
 impl Api {
-    pub(crate) fn new(remote: &Remote) -> Self {
-        let proxy = if is_direct(&remote.url) {
+    /// Returns a client for the project of the options.
+    ///
+    /// # Errors
+    /// [`Failure::NotAuthorised`] when the user is not signed in, [`Failure::Invalid`] when the project is not clear.
+    pub(crate) fn open(remote: &Remote) -> Result<Self, Failure> {
+        let place = remote.place()?;
+        let root = Self::root(remote, &place)?;
+        let project = match place.project {
+            Some(project) => project,
+            None => only_project(&root)?,
+        };
+        Ok(Self {
+            base: format!("{}/project/{project}", root.base),
+            ..root
+        })
+    }
+
+    /// Returns a client whose paths are below `/v1.0`, for what belongs to no project.
+    ///
+    /// # Errors
+    /// [`Failure::NotAuthorised`] when the user is not signed in.
+    pub(crate) fn root(remote: &Remote, place: &Place) -> Result<Self, Failure> {
+        let url = &place.url;
+        let token = place.token.as_ref().ok_or_else(|| {
+            Failure::NotAuthorised(format!(
+                "you are not signed in at {url}; type `iottly login --url {url}`, or set IOTTLY_TOKEN"
+            ))
+        })?;
+        let mut api = Self::anonymous(remote, url);
+        let is_plain = token.expose().bytes().all(|byte| byte.is_ascii_graphic());
+        api.authorization = is_plain.then(|| Secret::new(format!("Bearer {}", token.expose())));
+        api.again = place.is_saved.then(|| format!("iottly login --url {url}"));
+        Ok(api)
+    }
+
+    /// Returns a client without a token, whose paths are below `/v1.0`.
+    pub(crate) fn anonymous(remote: &Remote, url: &str) -> Self {
+        let proxy = if is_direct(url) {
             None
         } else {
             Proxy::try_from_env()
@@ -112,18 +206,37 @@ impl Api {
         Self {
             through: through.unwrap_or_default(),
             agent: config.build().new_agent(),
-            base: format!(
-                "{}/v1.0/project/{}",
-                remote.url.trim_end_matches('/'),
-                remote.project
-            ),
-            authorization: remote
-                .token
-                .expose()
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic())
-                .then(|| Secret::new(format!("Bearer {}", remote.token.expose()))),
+            base: format!("{url}/v1.0"),
+            authorization: None,
+            again: None,
         }
+    }
+
+    /// Posts JSON without a token, and returns the answer or the refusal with its code.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when the cloud cannot be reached.
+    pub(crate) fn ask(&self, path: &str, body: &Value) -> Result<Result<Value, Refusal>, Failure> {
+        let url = format!("{}{path}", self.base);
+        let request = self.agent.post(&url).header("Content-Type", "application/json");
+        let mut answer = request
+            .send(body.to_string().as_bytes())
+            .with_context(|| format!("cannot reach {url}{}", self.through))?;
+        let text = answer
+            .body_mut()
+            .read_to_string()
+            .with_context(|| format!("the answer of {url} is incomplete"))?;
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        if answer.status() == 200 {
+            return Ok(Ok(body));
+        }
+        let retry = answer.headers().get("retry-after");
+        let text = |key: &str| body[key].as_str().map(str::to_owned);
+        Ok(Err(Refusal {
+            code: text("code").unwrap_or_default(),
+            reason: text("error").unwrap_or_else(|| format!("{url} answered {}", answer.status())),
+            retry_s: retry.and_then(|value| value.to_str().ok()?.parse().ok()),
+        }))
     }
 
     /// Returns the answer to a GET at a path below the project.
@@ -159,6 +272,27 @@ impl Api {
             .post(&url)
             .header("Authorization", self.authorization()?);
         self.read(&url, request.header("Content-Type", kind).send(body))
+    }
+
+    /// Posts bytes as [`Api::send`] does, and shows on a terminal how far it is.
+    ///
+    /// # Errors
+    /// A [`Failure`] according to the status of the answer.
+    pub(crate) fn upload(&self, path: &str, kind: &str, body: &[u8]) -> Result<Value, Failure> {
+        let url = format!("{}{path}", self.base);
+        let mut pieces = Uploaded {
+            rest: body,
+            progress: Progress::of_bytes("upload", Some(body.len() as u64)),
+        };
+        let answer = self
+            .agent
+            .post(&url)
+            .header("Authorization", self.authorization()?)
+            .header("Content-Type", kind)
+            .header("Content-Length", body.len().to_string())
+            .send(SendBody::from_reader(&mut pieces));
+        drop(pieces);
+        self.read(&url, answer)
     }
 
     /// Puts bytes at a path below the project.
@@ -209,7 +343,9 @@ impl Api {
             return Ok(answer.into_body().into_reader());
         }
         let refused = |_| Failure::Failed(anyhow!("{url} answered without a stream"));
-        Err(read(answer, &url).map_or_else(|failure| failure, |_| refused(())))
+        Err(self
+            .read(&url, Ok(answer))
+            .map_or_else(|failure| failure, |_| refused(())))
     }
 
     /// Sends a DELETE to a path below the project.
@@ -236,10 +372,14 @@ impl Api {
     }
 
     fn read(&self, url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Value, Failure> {
-        read(
-            answer.with_context(|| format!("cannot reach {url}{}", self.through))?,
-            url,
-        )
+        let answer = answer.with_context(|| format!("cannot reach {url}{}", self.through))?;
+        let is_unknown = answer.status() == 401;
+        match (read(answer, url), &self.again) {
+            (Err(Failure::NotAuthorised(_)), Some(again)) if is_unknown => Err(Failure::NotAuthorised(
+                format!("your login is over or was revoked; type `{again}`"),
+            )),
+            (read, _) => read,
+        }
     }
 
     /// Returns a group by its name or id.
@@ -253,6 +393,39 @@ impl Api {
             .into_iter()
             .find(|group| group.name == wanted || group.id.to_string() == wanted);
         found.ok_or_else(|| Failure::NotFound(format!("deployment group {wanted:?} does not exist")))
+    }
+}
+
+/// Bytes of an upload, which count themselves as they are read.
+struct Uploaded<'a> {
+    rest: &'a [u8],
+    progress: Progress,
+}
+
+impl Read for Uploaded<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.rest.read(into)?;
+        self.progress.add(read as u64);
+        Ok(read)
+    }
+}
+
+/// Returns the only project that the caller reaches.
+fn only_project(root: &Api) -> Result<ProjectId, Failure> {
+    let answer = root.get("/projects")?;
+    let projects: Vec<&Value> = answer["projects"].as_array().into_iter().flatten().collect();
+    match projects[..] {
+        [only] => {
+            let id = only["id"].as_str().unwrap_or_default();
+            project(id).map_err(|error| Failure::Failed(error.into()))
+        }
+        [] => Err(Failure::NotFound(
+            "you reach no project; ask an owner of your organization for a role".to_owned(),
+        )),
+        _ => Err(Failure::Invalid(
+            "several projects can be meant; `iottly project list` shows them, and `iottly project use NAME` chooses one (or give --project ID)"
+                .to_owned(),
+        )),
     }
 }
 

@@ -11,6 +11,8 @@ use crate::call::Call;
 use crate::exit::Failure;
 use crate::named_device::device_id;
 use crate::remote::{Api, escaped};
+use crate::table::Table;
+use crate::terminal::Screen;
 use crate::time_text::time;
 
 #[derive(Args)]
@@ -84,22 +86,18 @@ enum By {
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
-        Command::List { call } => call.print_list("series", &call.api().get("/series")?, list),
+        Command::List { call } => call.print_list("series", &call.api()?.get("/series")?, list),
         Command::Points(options) => points(options),
     }
 }
 
 fn list(answer: &Value) -> String {
-    let mut out = String::new();
+    let mut table = Table::new(&["SEEN", "PATH"]);
     for series in answer["series"].as_array().into_iter().flatten() {
-        writeln!(
-            out,
-            "{}  {}",
-            time(&series["seen"]),
-            series["path"].as_str().unwrap_or_default()
-        )
-        .expect("a string takes all");
+        let path = series["path"].as_str().unwrap_or_default();
+        table.add(vec![time(&series["seen"]), path.to_owned()]);
     }
+    let mut out = table.render(Screen::of_stdout());
     let skipped: u64 = answer["skipped"]
         .as_object()
         .into_iter()
@@ -122,7 +120,7 @@ fn list(answer: &Value) -> String {
 }
 
 fn points(options: &PointsOptions) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let path = address(&api, options)?;
     if options.csv {
         let mut body = api.download(&format!("{path}&format=csv"))?;

@@ -12,6 +12,7 @@ use crate::exit::Failure;
 use crate::named_device::device_id;
 use crate::remote::escaped;
 use crate::say::say;
+use crate::table::plain;
 use crate::time_text::time;
 
 /// Maximum length of a line of the stream, in bytes: a message with the fields around it.
@@ -29,7 +30,7 @@ pub(crate) struct Options {
 
 /// Runs until it is interrupted, or the cloud refuses.
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let path = match &options.device {
         Some(device) => format!("/device/{}/events", escaped(&device_id(&api, device)?)),
         None => "/events".to_owned(),
@@ -37,7 +38,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let mut body = api.stream(&path)?;
     loop {
         read(BufReader::new(body), &mut |event, data| {
-            options.call.print(data, |data| text(event, data))
+            options.call.print(data, |data| printable(&text(event, data)))
         })?;
         say("lost the cloud; opening the stream again, messages of the meantime are in `iottly history`");
         body = loop {
@@ -49,6 +50,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             }
         };
         say("the stream is back");
+    }
+}
+
+/// Returns a line without characters with which a device could control the terminal.
+fn printable(line: &str) -> String {
+    match line.strip_suffix('\n') {
+        Some(line) => plain(line) + "\n",
+        None => plain(line),
     }
 }
 

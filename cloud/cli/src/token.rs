@@ -1,13 +1,12 @@
 //! `iottly token …`: manages a project's tokens over the REST API.
 
-use std::fmt::Write as _;
-
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::escaped;
+use crate::time_text::time;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -54,16 +53,21 @@ struct CreateOptions {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Create(options) => create(options),
-        Command::List { call } => call.print_list("tokens", &call.api().get("/tokens")?, list),
+        Command::List { call } => call.print_table(
+            "tokens",
+            &call.api()?.get("/tokens")?,
+            &["ID", "BEGINS", "SCOPES", "GROUP", "EXPIRES", "NAME"],
+            row,
+        ),
         Command::Revoke { id, call } => {
-            let answer = call.api().delete(&format!("/tokens/{}", escaped(id)))?;
+            let answer = call.api()?.delete(&format!("/tokens/{}", escaped(id)))?;
             call.print(&answer, |_| "revoked\n".to_owned())
         }
     }
 }
 
 fn create(options: &CreateOptions) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let mut body = json!({"name": options.name, "scopes": options.scopes});
     if let Some(group) = &options.group {
         body["deployment_group"] = json!(api.group(group)?.id);
@@ -77,25 +81,16 @@ fn create(options: &CreateOptions) -> Result<(), Failure> {
     })
 }
 
-fn list(answer: &Value) -> String {
-    let mut out = String::new();
-    for token in answer["tokens"].as_array().into_iter().flatten() {
-        let text = |name: &str| token[name].as_str().unwrap_or_default();
-        let scopes = token["scopes"].as_array().into_iter().flatten();
-        let scopes: Vec<_> = scopes.filter_map(Value::as_str).collect();
-        let bound = match token["deployment_group"].as_str() {
-            Some(group) => format!("  group {group}"),
-            None => String::new(),
-        };
-        writeln!(
-            out,
-            "{}  {}…  {}  {}{bound}",
-            text("id"),
-            text("prefix"),
-            scopes.join(","),
-            text("name")
-        )
-        .expect("a string takes all");
-    }
-    out
+fn row(token: &Value) -> Vec<String> {
+    let text = |name: &str| token[name].as_str().unwrap_or_default().to_owned();
+    let scopes = token["scopes"].as_array().into_iter().flatten();
+    let scopes: Vec<_> = scopes.filter_map(Value::as_str).collect();
+    vec![
+        text("id"),
+        format!("{}…", text("prefix")),
+        scopes.join(","),
+        token["deployment_group"].as_str().unwrap_or("-").to_owned(),
+        time(&token["expires"]),
+        text("name"),
+    ]
 }

@@ -10,6 +10,7 @@ pub mod enrol;
 pub mod history;
 pub mod ingest;
 pub mod lease;
+pub mod machine_login;
 mod message_id;
 pub mod model;
 pub mod presence;

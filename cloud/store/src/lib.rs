@@ -18,6 +18,7 @@ mod fault;
 mod history;
 mod ingest;
 mod leases;
+mod machine_logins;
 mod pending_webhooks;
 mod people;
 #[allow(
@@ -57,6 +58,7 @@ pub use fault::Fault;
 pub use history::{EntrySize, HistoryStore, LogQuery, PageQuery, SEARCHED_LINES, ScanBounds};
 pub use ingest::IngestStore;
 pub use leases::{LeaseStore, OpenOrder};
+pub use machine_logins::MachineLoginStore;
 pub use pending_webhooks::PendingWebhooks;
 pub use people::{Author, PeopleChange, PeopleStore, ProviderUser};
 pub use postgres::PostgresStore;
@@ -77,6 +79,7 @@ pub trait Store:
     + UsageStore
     + TokenStore
     + PeopleStore
+    + MachineLoginStore
     + DeviceStore
     + EnrolmentStore
     + IngestStore

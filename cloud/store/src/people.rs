@@ -8,8 +8,8 @@ use iottly_protocol::ProjectId;
 
 use crate::error::Result;
 use iottly_core::model::{
-    Actor, AuditEntry, Invitation, Member, Membership, Organization, OrganizationId, Project, Role,
-    SecretHash, UnixMs, User, UserId, UserName,
+    Actor, AuditEntry, Invitation, MachineLogin, MachineLoginId, Member, Membership, Organization,
+    OrganizationId, Project, Role, SecretHash, UnixMs, User, UserId, UserName,
 };
 
 /// Author of a change to an organisation.
@@ -79,8 +79,12 @@ pub enum PeopleChange {
     RemoveMember(UserId),
     /// Replaces the password of a member, and ends the member's logins.
     SetPassword(UserId, String),
-    /// Ends all logins of a member.
+    /// Ends all logins of a member, machine logins included.
     EndLogins(UserId),
+    /// Adds a machine login of a member, by the hash of its secret.
+    CreateMachineLogin(SecretHash, MachineLogin),
+    /// Revokes a machine login of a member.
+    RevokeMachineLogin(UserId, MachineLoginId),
 }
 
 impl fmt::Debug for PeopleChange {
@@ -105,6 +109,8 @@ impl PeopleChange {
             Self::RemoveMember(_) => "member.remove",
             Self::SetPassword(..) => "password.change",
             Self::EndLogins(_) => "logins.end",
+            Self::CreateMachineLogin(..) => "machine_login.create",
+            Self::RevokeMachineLogin(..) => "machine_login.revoke",
         }
     }
 }

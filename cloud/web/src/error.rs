@@ -4,7 +4,7 @@ use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::sessions::PasswordError;
+use crate::sessions::{MachineError, PasswordError};
 use iottly_cloud::command::SubmitError;
 use iottly_cloud::history_reader::ReadError;
 use iottly_cloud::leases::LeaseError;
@@ -73,6 +73,11 @@ impl ApiError {
     /// 403: the token does not grant access to this.
     pub fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// 403 with a code of its own: a person has refused.
+    pub fn refused(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, message)
     }
 
     /// 404: the route does not exist.
@@ -215,6 +220,22 @@ impl From<StoreError> for ApiError {
             StoreError::Full { .. } => Self::new(StatusCode::CONFLICT, "limit_reached", error.to_string()),
             StoreError::TooOften { .. } => Self::too_many("too_many_changes", error.to_string()),
             _ => Self::internal(&error),
+        }
+    }
+}
+
+/// Time after which a machine that found no room may ask for a login again, in seconds.
+const FULL_S: u32 = 60;
+
+impl From<MachineError> for ApiError {
+    fn from(error: MachineError) -> Self {
+        match error {
+            MachineError::TooOften { wait_s } | MachineError::TooManyGuesses { wait_s } => {
+                Self::too_many("too_many_requests", error.to_string()).retry_after(wait_s)
+            }
+            MachineError::Full => Self::unavailable("too_many_logins", error.to_string()).retry_after(FULL_S),
+            MachineError::Unknown(_) => Self::missing(error.to_string()),
+            MachineError::Random(_) => Self::internal(&error),
         }
     }
 }

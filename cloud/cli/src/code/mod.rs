@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::{Api, escaped};
+use crate::table::Table;
+use crate::terminal::Screen;
 
 /// Name of the manifest among the files of a branch.
 const MANIFEST: &str = "firmware.toml";
@@ -115,11 +117,11 @@ impl OfBranch {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Files(of) => {
-            let answer = of.call.api().get(&of.path())?;
+            let answer = of.call.api()?.get(&of.path())?;
             of.call.print_list("snippets", &answer, files)
         }
         Command::Get(file) => {
-            let answer = file.of.call.api().get(&file.of.path())?;
+            let answer = file.of.call.api()?.get(&file.of.path())?;
             let text = text_of(&answer, &file.file)?;
             file.of
                 .call
@@ -127,7 +129,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         Command::Put { file, path, base } => put(file, path, base.as_deref()),
         Command::Check(of) => {
-            let answer = of.call.api().post(&format!("{}/check", of.path()), &json!({}))?;
+            let answer = of.call.api()?.post(&format!("{}/check", of.path()), &json!({}))?;
             of.call.print(&answer, checked)?;
             match answer["problems"].as_array() {
                 Some(problems) if !problems.is_empty() => {
@@ -138,54 +140,67 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         Command::Save { message, of } => {
             let body = json!({"message": message});
-            let answer = of.call.api().post(&format!("{}/revisions", of.path()), &body)?;
+            let answer = of.call.api()?.post(&format!("{}/revisions", of.path()), &body)?;
             of.call.print(&answer, saved)
         }
         Command::Restore { revision, of } => {
             let body = json!({"revision": revision});
-            let answer = of.call.api().post(&format!("{}/restore", of.path()), &body)?;
+            let answer = of.call.api()?.post(&format!("{}/restore", of.path()), &body)?;
             of.call.print(&answer, files)
         }
         Command::Branch { name, of } => {
             let body = json!({"name": name, "from": of.branch});
-            let answer = of.call.api().post("/branches", &body)?;
+            let answer = of.call.api()?.post("/branches", &body)?;
             of.call.print(&answer, files)
         }
         Command::Revisions(of) => {
-            let answer = of.call.api().get(&format!("{}/revisions", of.path()))?;
+            let answer = of.call.api()?.get(&format!("{}/revisions", of.path()))?;
             of.call.print_list("revisions", &answer, |answer| {
-                list(&answer["revisions"], &["revision", "author", "message"])
+                list(
+                    &answer["revisions"],
+                    &[("REVISION", "revision"), ("BY", "author"), ("MESSAGE", "message")],
+                )
             })
         }
         Command::Releases { call } => {
-            let answer = call.api().get("/releases")?;
+            let answer = call.api()?.get("/releases")?;
             call.print_list("releases", &answer, |answer| {
                 list(
                     &answer["releases"],
-                    &["release", "branch", "revision", "sha256", "author"],
+                    &[
+                        ("RELEASE", "release"),
+                        ("BRANCH", "branch"),
+                        ("REVISION", "revision"),
+                        ("SHA256", "sha256"),
+                        ("BY", "author"),
+                    ],
                 )
             })
         }
         Command::Keys { call } => {
-            let answer = call.api().get("/keys")?;
+            let answer = call.api()?.get("/keys")?;
             call.print(&answer, |answer| {
-                list(&answer["root"]["keys"], &["key", "scheme", "roles"])
+                list(
+                    &answer["root"]["keys"],
+                    &[("KEY", "key"), ("SCHEME", "scheme"), ("ROLES", "roles")],
+                )
             })
         }
         Command::Drafts(of) => {
-            let answer = of.call.api().get(&format!("{}/drafts", of.path()))?;
-            of.call.print_list("drafts", &answer, drafts)
+            let answer = of.call.api()?.get(&format!("{}/drafts", of.path()))?;
+            of.call
+                .print_table("drafts", &answer, &["FILE", "SIZE", "STATE"], draft)
         }
         Command::Drop(file) => {
             let path = format!("{}/drafts/{}", file.of.path(), escaped(&file.file));
-            let answer = file.of.call.api().delete(&path)?;
+            let answer = file.of.call.api()?.delete(&path)?;
             file.of
                 .call
                 .print(&answer, |_| format!("deleted the draft of {}\n", file.file))
         }
         Command::Run { lease, of } => {
             let path = format!("/leases/{}/branch", escaped(lease));
-            let answer = put_json(&of.call.api(), &path, &json!({"branch": of.branch}))?;
+            let answer = put_json(&of.call.api()?, &path, &json!({"branch": of.branch}))?;
             of.call.print(&answer, |answer| {
                 let sha256 = answer["lease"]["order"]["sha256"].as_str().unwrap_or_default();
                 format!(
@@ -220,7 +235,7 @@ fn put(file: &OfFile, path: &Path, base: Option<&str>) -> Result<(), Failure> {
         json!({"snippets": [body]})
     };
     let call = &file.of.call;
-    let answer = put_json(&call.api(), &format!("{}/{end}", file.of.path()), &body)?;
+    let answer = put_json(&call.api()?, &format!("{}/{end}", file.of.path()), &body)?;
     call.print(&answer, files)
 }
 
@@ -241,15 +256,15 @@ fn text_of<'a>(answer: &'a Value, name: &str) -> Result<&'a str, Failure> {
 }
 
 fn files(answer: &Value) -> String {
-    let mut out = String::new();
+    files_on(answer, Screen::of_stdout())
+}
+
+fn files_on(answer: &Value, screen: Screen) -> String {
+    let mut table = Table::new(&["VERSION", "SIZE", "FILE"]);
     let mut line = |name: &str, version: &Value, text: &Value| {
         let bytes = text.as_str().map_or(0, str::len);
-        writeln!(
-            out,
-            "{}  {bytes:>7} B  {name}",
-            version.as_str().unwrap_or_default()
-        )
-        .expect("a string takes all");
+        let version = version.as_str().unwrap_or_default();
+        table.add(vec![version.to_owned(), format!("{bytes} B"), name.to_owned()]);
     };
     for snippet in answer["snippets"].as_array().into_iter().flatten() {
         line(
@@ -259,6 +274,7 @@ fn files(answer: &Value) -> String {
         );
     }
     line(MANIFEST, &answer["manifest_version"], &answer["manifest"]);
+    let mut out = table.render(screen);
     if answer["unsaved"] == true {
         out.push_str("the working copy differs from the newest revision: `iottly code save`\n");
     }
@@ -299,37 +315,28 @@ fn saved(answer: &Value) -> String {
     )
 }
 
-/// Returns entries, each as a line of the named fields.
-fn list(entries: &Value, fields: &[&str]) -> String {
+/// Returns entries as a table of the named fields, below their headings.
+fn list(entries: &Value, fields: &[(&'static str, &str)]) -> String {
     let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let line = |entry: &Value| {
-        fields
-            .iter()
-            .map(|field| shown(&entry[field]))
-            .collect::<Vec<_>>()
-            .join("  ")
-            + "\n"
-    };
-    entries.as_array().into_iter().flatten().map(line).collect()
+    let head: Vec<_> = fields.iter().map(|(heading, _)| *heading).collect();
+    let mut table = Table::new(&head);
+    for entry in entries.as_array().into_iter().flatten() {
+        table.add(fields.iter().map(|(_, field)| shown(&entry[field])).collect());
+    }
+    table.render(Screen::of_stdout())
 }
 
-fn drafts(answer: &Value) -> String {
-    let mut out = String::new();
-    for draft in answer["drafts"].as_array().into_iter().flatten() {
-        let stale = if draft["stale"] == true {
-            "  the working copy was changed since"
-        } else {
-            ""
-        };
-        writeln!(
-            out,
-            "{}  {} B{stale}",
-            draft["name"].as_str().unwrap_or_default(),
-            draft["bytes"]
-        )
-        .expect("a string takes all");
-    }
-    out
+fn draft(draft: &Value) -> Vec<String> {
+    let stale = if draft["stale"] == true {
+        "the working copy was changed since"
+    } else {
+        ""
+    };
+    vec![
+        draft["name"].as_str().unwrap_or_default().to_owned(),
+        format!("{} B", draft["bytes"]),
+        stale.to_owned(),
+    ]
 }
 
 #[cfg(test)]
@@ -351,9 +358,13 @@ mod tests {
         let answer = json!({"snippets": [{"name": "loop", "version": "00aa", "code": "x"}], "manifest_version": "11bb", "unsaved": true});
         assert_eq!(text_of(&answer, "loop").expect("is there"), "x");
         assert!(text_of(&answer, MANIFEST).is_err());
+        let piped = Screen {
+            width: None,
+            is_styled: false,
+        };
         assert!(
-            files(&answer)
-                .starts_with("00aa        1 B  loop\n11bb        0 B  firmware.toml\nthe working copy")
+            files_on(&answer, piped)
+                .starts_with("00aa  1 B  loop\n11bb  0 B  firmware.toml\nthe working copy")
         );
     }
 }

@@ -90,7 +90,7 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
                     .to_owned(),
             ));
         }
-        let api = Api::new(&options.remote);
+        let api = Api::open(&options.remote)?;
         let devices = cloud::choose(&api, &options.devices)?;
         let lease = Lease::open(&api, &devices, options.hours, &options.approve, options.take)?;
         let mut session = Session::new(project, api, devices, lease, options.json);

@@ -30,7 +30,7 @@ pub(super) struct AbsentOptions {
 }
 
 pub(super) fn run(options: &AbsentOptions) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let path = format!("/device/{}/absence", escaped(&device_id(&api, &options.device)?));
     let answer = match (&options.until, &options.reason) {
         (Some(until), Some(reason)) => {

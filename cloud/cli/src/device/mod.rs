@@ -15,9 +15,15 @@ use serde_json::{Value, json};
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::named_device::device_id;
+use crate::progress::Progress;
 use crate::remote::escaped;
 use crate::say::say;
+use crate::table::{Table, plain};
+use crate::terminal::Screen;
 use crate::time_text::time;
+
+/// Headings of the list of waiting boards.
+const WAITING: [&str; 5] = ["CODE", "ADDRESS", "MAC", "WAITS", "NAME"];
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -166,8 +172,8 @@ struct ApproveOptions {
 
 #[derive(Args)]
 struct ReplaceOptions {
-    /// Id of the device
-    id: String,
+    /// Device, by name or id
+    device: String,
     #[command(flatten)]
     call: Call,
     /// Address under which the board reaches the cloud, if it is not the one of --url
@@ -178,7 +184,7 @@ struct ReplaceOptions {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Enroll(options) => {
-            let api = options.call.api();
+            let api = options.call.api()?;
             let mut body = json!({"name": options.name});
             if let Some(group) = &options.group {
                 body["deployment_group"] = json!(api.group(group)?.id);
@@ -187,22 +193,27 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             print(&options.call, &made, options.address.as_deref())
         }
         Command::Replace(options) => {
-            let path = format!("/device/{}/replace", escaped(&options.id));
-            let made = options.call.api().post(&path, &json!({}))?;
+            let api = options.call.api()?;
+            let id = device_id(&api, &options.device)?;
+            let made = api.post(&format!("/device/{}/replace", escaped(&id)), &json!({}))?;
             print(&options.call, &made, options.address.as_deref())
         }
         Command::Waiting { code: None, call } => {
-            call.print_list("boards", &call.api().get("/waiting")?, waiting)
+            call.print_table("boards", &call.api()?.get("/waiting")?, &WAITING, waiting)
         }
         Command::Waiting {
             code: Some(code),
             call,
         } => {
-            let shown = call.api().get(&format!("/waiting/{}", escaped(code)))?;
-            call.print(&shown, |shown| waiting(&json!({"boards": [shown["board"]]})))
+            let shown = call.api()?.get(&format!("/waiting/{}", escaped(code)))?;
+            call.print(&shown, |shown| {
+                let mut table = Table::new(&WAITING);
+                table.add(waiting(&shown["board"]));
+                table.render(Screen::of_stdout())
+            })
         }
         Command::Approve(options) => {
-            let api = options.call.api();
+            let api = options.call.api()?;
             let mut body = json!({});
             if let Some(name) = &options.name {
                 body["name"] = json!(name);
@@ -217,13 +228,16 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             })
         }
         Command::Reject { code, call } => {
-            let answer = call.api().delete(&format!("/waiting/{}", escaped(code)))?;
+            let answer = call.api()?.delete(&format!("/waiting/{}", escaped(code)))?;
             call.print(&answer, |_| "rejected\n".to_owned())
         }
-        Command::Copies { call } => call.print_list("copies", &call.api().get("/copies")?, copies),
+        Command::Copies { call } => {
+            let head = ["DEVICE", "BOARD", "ADDRESS", "STATE", "NAME"];
+            call.print_table("copies", &call.api()?.get("/copies")?, &head, copy)
+        }
         Command::Keep { id, number, call } => {
             let path = format!("/device/{}/copies/{number}/keep", escaped(id));
-            call.print(&call.api().post(&path, &json!({}))?, |_| "kept\n".to_owned())
+            call.print(&call.api()?.post(&path, &json!({}))?, |_| "kept\n".to_owned())
         }
         Command::List(options) => listed(options),
         Command::Show { device, call } => show(device, call),
@@ -237,7 +251,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn listed(options: &ListOptions) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let group = match &options.group {
         Some(group) => Some(api.group(group)?.id.to_string()),
         None => None,
@@ -256,11 +270,14 @@ fn listed(options: &ListOptions) -> Result<(), Failure> {
             mark = '&';
         }
     }
-    options.call.print_list("devices", &api.get(&path)?, list)
+    let head = ["ID", "STATE", "SINCE", "NAME"];
+    options
+        .call
+        .print_table("devices", &api.get(&path)?, &head, listed_device)
 }
 
 fn show(device: &str, call: &Call) -> Result<(), Failure> {
-    let api = call.api();
+    let api = call.api()?;
     let id = device_id(&api, device)?;
     let answer = api.get(&format!("/device/{}/props", escaped(&id)))?;
     call.print(&answer, |answer| {
@@ -277,20 +294,22 @@ fn show(device: &str, call: &Call) -> Result<(), Failure> {
                 Value::Object(fields) if fields.contains_key("$date") => time(value),
                 other => other.to_string(),
             };
-            writeln!(out, "{name:22} {value}").expect("a string takes all");
+            writeln!(out, "{name:22} {}", plain(&value)).expect("a string takes all");
         }
         out
     })
 }
 
 fn move_devices(options: &MoveOptions) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let group = api.group(&options.to)?;
+    let progress = Progress::of_items("devices", options.devices.len());
     let ids: Vec<String> = options
         .devices
         .iter()
-        .map(|device| device_id(&api, device))
+        .map(|device| device_id(&api, device).inspect(|_| progress.add(1)))
         .collect::<Result<_, _>>()?;
+    drop(progress);
     let path = format!(
         "/deploymentgroups/{}/devices?dry_run={}",
         group.id, options.dry_run
@@ -303,7 +322,7 @@ fn move_devices(options: &MoveOptions) -> Result<(), Failure> {
 }
 
 fn remove(options: &RemoveOptions) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let id = device_id(&api, &options.device)?;
     if !options.yes && !agreed(&options.device)? {
         return Err(Failure::Invalid(
@@ -397,67 +416,45 @@ pub(crate) fn url(made: &Value, address: Option<&str>) -> Result<String, Failure
         .map_err(|error| Failure::Invalid(format!("--address {address:?}: {error}")))
 }
 
-fn copies(answer: &Value) -> String {
-    let mut out = String::new();
-    for copy in answer["copies"].as_array().into_iter().flatten() {
-        let text = |key: &str| copy[key].as_str().unwrap_or("-");
-        let state = if copy["connected"] == true {
-            "connected"
-        } else {
-            "disconnected"
-        };
-        writeln!(
-            out,
-            "{}  {}  {:15}  {:12}  {}",
-            text("device"),
-            copy["number"],
-            text("address"),
-            state,
-            text("name")
-        )
-        .expect("a string takes all");
-    }
-    out
+fn copy(copy: &Value) -> Vec<String> {
+    let text = |key: &str| copy[key].as_str().unwrap_or("-").to_owned();
+    let state = if copy["connected"] == true {
+        "connected"
+    } else {
+        "disconnected"
+    };
+    vec![
+        text("device"),
+        copy["number"].to_string(),
+        text("address"),
+        state.to_owned(),
+        text("name"),
+    ]
 }
 
-fn waiting(answer: &Value) -> String {
-    let mut out = String::new();
-    for board in answer["boards"].as_array().into_iter().flatten() {
-        let text = |key: &str| board[key].as_str().unwrap_or("-");
-        writeln!(
-            out,
-            "{}  {:15}  {:17}  {:>5} s  {}",
-            text("code"),
-            text("address"),
-            text("mac"),
-            board["waits_s"],
-            text("name")
-        )
-        .expect("a string takes all");
-    }
-    out
+fn waiting(board: &Value) -> Vec<String> {
+    let text = |key: &str| board[key].as_str().unwrap_or("-").to_owned();
+    vec![
+        text("code"),
+        text("address"),
+        text("mac"),
+        format!("{} s", board["waits_s"]),
+        text("name"),
+    ]
 }
 
-fn list(answer: &Value) -> String {
-    let mut out = String::new();
-    for device in answer["devices"].as_array().into_iter().flatten() {
-        let text = |key: &str| device[key].as_str().unwrap_or_default();
-        writeln!(
-            out,
-            "{}  {:7}  {:24}  {}{}",
-            text("ID"),
-            device["presence"]["state"]
-                .as_str()
-                .unwrap_or(text("operatingstatus")),
-            time(&device["presence"]["since"]),
-            text("name"),
-            if device["legacy"] == true {
-                "  (legacy)"
-            } else {
-                ""
-            }
-        )
-        .expect("a string takes all");
-    }
-    out
+fn listed_device(device: &Value) -> Vec<String> {
+    let text = |key: &str| device[key].as_str().unwrap_or_default().to_owned();
+    let state = device["presence"]["state"].as_str();
+    let legacy = if device["legacy"] == true {
+        "  (legacy)"
+    } else {
+        ""
+    };
+    vec![
+        text("ID"),
+        state.map_or_else(|| text("operatingstatus"), str::to_owned),
+        time(&device["presence"]["since"]),
+        text("name") + legacy,
+    ]
 }

@@ -1,5 +1,6 @@
-//! `iottly group …`: rollouts to a deployment group.
+//! `iottly group …`: deployment groups, and rollouts to them.
 
+mod manage;
 mod watch;
 
 use std::io::Write;
@@ -20,6 +21,16 @@ pub(crate) struct Options {
 
 #[derive(Subcommand)]
 enum GroupCommand {
+    /// Lists the deployment groups
+    List(manage::ListOptions),
+    /// Creates a deployment group
+    Create(manage::CreateOptions),
+    /// Renames a deployment group
+    Rename(manage::RenameOptions),
+    /// Lets a deployment group follow a branch
+    Follow(manage::FollowOptions),
+    /// Deletes a deployment group; its devices move to `_orphaned`
+    Delete(manage::DeleteOptions),
     /// Deploys the group's branch: a canary first, then the rest; halts when too many devices fail
     Flash(Box<FlashOptions>),
     /// Shows the progress of the group's newest rollout until it ends
@@ -59,6 +70,7 @@ enum Output {
     /// Readable text
     Text,
     /// A line of JSON for each event
+    #[value(alias = "jsonl")]
     Json,
 }
 
@@ -140,6 +152,11 @@ impl Spread {
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
+        GroupCommand::List(options) => manage::list(options),
+        GroupCommand::Create(options) => manage::create(options),
+        GroupCommand::Rename(options) => manage::rename(options),
+        GroupCommand::Follow(options) => manage::follow(options),
+        GroupCommand::Delete(options) => manage::delete(options),
         GroupCommand::Flash(options) => flash(options),
         GroupCommand::Watch(named) => {
             let (api, group) = open(named)?;
@@ -162,7 +179,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 fn open(named: &Named) -> Result<(Api, Group), Failure> {
-    let api = Api::new(&named.remote);
+    let api = Api::open(&named.remote)?;
     let group = api.group(&named.group)?;
     Ok((api, group))
 }

@@ -5,9 +5,11 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use iottly_protocol::release::{Ending, UpdateState};
 use serde_json::{Value, json};
 
 use crate::exit::Failure;
+use crate::progress::Progress;
 use crate::remote::Api;
 
 /// Time for which the cloud holds a request while there is no news, in seconds; shorter than proxies wait.
@@ -23,25 +25,39 @@ pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure>
     // Number of printed steps of each device.
     let mut printed: HashMap<String, usize> = HashMap::new();
     let mut seen = String::new();
+    let mut bar: Option<Progress> = None;
     loop {
         // The status first: then the devices' reports that led to it are complete.
         let mut news = api.get(&format!("/rollouts/{rollout}{seen}"))?;
         let state = news["rollout"].take();
         let devices = api.get(&format!("/rollouts/{rollout}/devices"))?["devices"].take();
-        for device in devices.as_array().into_iter().flatten() {
+        let devices = devices.as_array().map(Vec::as_slice).unwrap_or_default();
+        let bar = bar.get_or_insert_with(|| Progress::of_items("devices", devices.len()));
+        for device in devices {
             let id = device["device"].as_str().unwrap_or_default();
             let seen = printed.entry(id.to_owned()).or_default();
             let steps = device["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
             for (at, step) in steps.iter().enumerate().skip(*seen) {
-                print(id, step, (at + 1 == steps.len()).then_some(device), json)?;
+                let newest = (at + 1 == steps.len()).then_some(device);
+                bar.beside(|| print(id, step, newest, json))?;
             }
             *seen = steps.len();
         }
+        let (done, failed) = counts(devices);
+        bar.set(
+            done,
+            &format!(
+                "{}, {failed} failed",
+                state["status"].as_str().unwrap_or_default()
+            ),
+        );
         match state["status"].as_str().unwrap_or_default() {
-            status @ ("deployed" | "rolled_back") => return Ok(line(&ended(status, &state, json))?),
+            status @ ("deployed" | "rolled_back") => {
+                return Ok(bar.beside(|| line(&ended(status, &state, json)))?);
+            }
             status @ ("halted" | "cancelled") => {
                 if json {
-                    line(&ended(status, &state, json))?;
+                    bar.beside(|| line(&ended(status, &state, json)))?;
                 }
                 return Err(Failure::Failed(anyhow!("{}", why(status, &state))));
             }
@@ -51,6 +67,19 @@ pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure>
             },
         }
     }
+}
+
+/// Returns the numbers of devices that have finished and that have failed.
+fn counts(devices: &[Value]) -> (u64, u64) {
+    let (mut done, mut failed) = (0, 0);
+    for device in devices {
+        match device["state"].as_str().and_then(UpdateState::named) {
+            Some(UpdateState::Ended(Ending::Committed)) => done += 1,
+            Some(UpdateState::Ended(_)) => (done, failed) = (done + 1, failed + 1),
+            Some(UpdateState::Underway(_)) | None => {}
+        }
+    }
+    (done, failed)
 }
 
 /// Prints a step; the newest one of a device with its reason.

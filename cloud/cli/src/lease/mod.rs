@@ -39,7 +39,7 @@ enum Command {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Allow { call } => {
-            let answer = call.api().post("/leasekey", &json!({}))?;
+            let answer = call.api()?.post("/leasekey", &json!({}))?;
             call.print(&answer, |answer| {
                 let text = if answer["added"] == true {
                     "added the key for developer leases"
@@ -50,14 +50,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             })
         }
         Command::List { call } => {
-            let answer = call.api().get("/leases")?;
+            let answer = call.api()?.get("/leases")?;
             call.print_list("leases", &answer, |answer| {
                 let leases = answer["leases"].as_array().into_iter().flatten();
                 leases.map(shown).collect()
             })
         }
         Command::End { id, call } => {
-            let answer = call.api().delete(&format!("/leases/{}", escaped(id)))?;
+            let answer = call.api()?.delete(&format!("/leases/{}", escaped(id)))?;
             call.print(&answer, |answer| shown(&answer["lease"]))
         }
     }

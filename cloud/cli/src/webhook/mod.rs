@@ -111,20 +111,21 @@ struct ReplayOptions {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Add(options) => {
-            let made = options.call.api().post("/webhooks", &settings(options)?)?;
+            let made = options.call.api()?.post("/webhooks", &settings(options)?)?;
             options.call.print(&made, show::secret)
         }
-        Command::List(options) => {
-            options
-                .call
-                .print_list("webhooks", &options.call.api().get("/webhooks")?, show::list)
-        }
+        Command::List(options) => options.call.print_table(
+            "webhooks",
+            &options.call.api()?.get("/webhooks")?,
+            &["ID", "STATE", "URL", "GETS", "MESSAGES"],
+            show::row,
+        ),
         Command::Test(options) => test(options),
         Command::Log(options) => {
             let path = format!("{}/log?numEntries={}", path(&options.id), options.limit);
             options
                 .call
-                .print_list("attempts", &options.call.api().get(&path)?, show::log)
+                .print_list("attempts", &options.call.api()?.get(&path)?, show::log)
         }
         Command::Replay(options) => {
             let body = match (&options.which.message, options.which.failed_since) {
@@ -133,7 +134,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             };
             let answer = options
                 .call
-                .api()
+                .api()?
                 .post(&format!("{}/replay", path(&options.id)), &body)?;
             options.call.print(&answer, |answer| {
                 format!("{} deliveries queued again\n", answer["replayed"])
@@ -142,12 +143,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Command::Rotate(options) => {
             let answer = options
                 .call
-                .api()
+                .api()?
                 .post(&format!("{}/secret/rotate", path(&options.id)), &json!({}))?;
             options.call.print(&answer, show::secret)
         }
         Command::Remove(options) => {
-            let answer = options.call.api().delete(&path(&options.id))?;
+            let answer = options.call.api()?.delete(&path(&options.id))?;
             options.call.print(&answer, |_| "removed\n".to_owned())
         }
     }
@@ -156,7 +157,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 fn test(options: &OneOptions) -> Result<(), Failure> {
     let answer = options
         .call
-        .api()
+        .api()?
         .post(&format!("{}/test", path(&options.id)), &json!({}))?;
     options
         .call

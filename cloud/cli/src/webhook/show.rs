@@ -1,7 +1,5 @@
 //! Text for the answers of the webhook commands.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 fn text(value: &Value) -> &str {
@@ -17,30 +15,23 @@ pub(super) fn secret(answer: &Value) -> String {
     )
 }
 
-pub(super) fn list(answer: &Value) -> String {
-    let mut out = String::new();
-    for hook in answer["webhooks"].as_array().into_iter().flatten() {
-        let state = match (hook["enabled"] == true, text(&hook["breaker"])) {
-            (false, _) => format!("off: {}", text(&hook["disabled_reason"])),
-            (true, "open") => "failing".to_owned(),
-            (true, _) => "on".to_owned(),
-        };
-        let (id, url, kind, channel) = (
-            text(&hook["id"]),
-            text(&hook["url"]),
-            text(&hook["type"]),
-            text(&hook["channel"]),
-        );
-        let counts = ["waiting", "failed", "dropped", "skipped"]
-            .map(|name| format!("{name} {}", hook[name]))
-            .join(", ");
-        writeln!(
-            out,
-            "{id}  {state}  {url}  type {kind}, channel {channel}  {counts}"
-        )
-        .expect("a string takes all");
-    }
-    out
+pub(super) fn row(hook: &Value) -> Vec<String> {
+    let state = match (hook["enabled"] == true, text(&hook["breaker"])) {
+        (false, _) => format!("off: {}", text(&hook["disabled_reason"])),
+        (true, "open") => "failing".to_owned(),
+        (true, _) => "on".to_owned(),
+    };
+    let (kind, channel) = (text(&hook["type"]), text(&hook["channel"]));
+    let counts = ["waiting", "failed", "dropped", "skipped"]
+        .map(|name| format!("{name} {}", hook[name]))
+        .join(", ");
+    vec![
+        text(&hook["id"]).to_owned(),
+        state,
+        text(&hook["url"]).to_owned(),
+        format!("type {kind}, channel {channel}"),
+        counts,
+    ]
 }
 
 pub(super) fn attempt(attempt: &Value) -> String {

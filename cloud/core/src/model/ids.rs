@@ -35,6 +35,10 @@ uuid_id!(
     UserId, "user"
 );
 uuid_id!(
+    /// Id of a machine login; not the secret.
+    MachineLoginId, "machine login"
+);
+uuid_id!(
     /// Id of an organisation, which owns projects.
     OrganizationId, "organization"
 );

@@ -23,6 +23,7 @@ mod enrolment;
 mod ids;
 mod lease;
 mod limits;
+mod machine_login;
 mod people;
 mod policy;
 mod presence;
@@ -49,10 +50,12 @@ pub use device_settings::{AcknowledgedSettings, SettingsState};
 pub use draft::{DRAFT_KEPT_MS, Draft, MAX_DRAFTS, MAX_PROJECT_DRAFT_BYTES};
 pub use enrolment::{Approval, DeviceIdentity, EnrolmentKey, MAX_ENROLMENT_KEYS, NewEnrolmentKey};
 pub use ids::{
-    AlertId, AlertRuleId, EnrolmentKeyId, OrganizationId, RolloutId, SnippetId, TokenId, UserId, WebhookId,
+    AlertId, AlertRuleId, EnrolmentKeyId, MachineLoginId, OrganizationId, RolloutId, SnippetId, TokenId,
+    UserId, WebhookId,
 };
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};
+pub use machine_login::{MAX_MACHINE_LOGINS, MachineLogin};
 pub use people::{
     DEFAULT_ORGANIZATION, Invitation, MAX_MEMBERS, MAX_ORGANIZATIONS, Member, Membership, Organization, Role,
     User, UserName, UserNameError,

@@ -19,6 +19,7 @@ mod enrolment;
 mod fleet;
 mod full;
 mod journey;
+mod login;
 mod memory;
 mod one_port;
 mod release;

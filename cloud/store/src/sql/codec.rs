@@ -14,8 +14,8 @@ use super::db::{Db, Row};
 use crate::{Result, StoreError};
 use iottly_core::command::CloudStep;
 use iottly_core::model::{
-    AlertId, AlertRuleId, CommandStatus, EnrolmentKeyId, OrganizationId, Role, RolloutId, Scope, SnippetId,
-    SnippetKind, TokenId, UserId, WebhookId,
+    AlertId, AlertRuleId, CommandStatus, EnrolmentKeyId, MachineLoginId, OrganizationId, Role, RolloutId,
+    Scope, SnippetId, SnippetKind, TokenId, UserId, WebhookId,
 };
 
 /// An id that is stored as its bytes.
@@ -46,6 +46,7 @@ ids!(
     ProjectId,
     StreamId,
     RolloutId,
+    MachineLoginId,
     SnippetId,
     TokenId,
     UserId,

@@ -29,6 +29,7 @@ mod history;
 mod ingest;
 mod leases;
 mod logs;
+mod machine_logins;
 mod messages;
 pub(super) mod migrations;
 mod multi_row;

@@ -1,8 +1,8 @@
 //! Changes of organisations and their members, inside of a transaction. The audit log is written by the caller.
 
-use super::codec;
 use super::db::Conn;
 use super::people::{INVITATION, invitation};
+use super::{codec, machine_logins};
 use super::{full, missing, taken};
 use crate::{PeopleChange, Result, StoreError};
 use iottly_core::model::{
@@ -116,6 +116,24 @@ pub(super) async fn run(
                 .execute(tx)
                 .await?;
             Ok((user.to_string(), String::new()))
+        }
+        PeopleChange::CreateMachineLogin(hash, login) => {
+            member(tx, organization, login.user).await?;
+            machine_logins::add(tx, hash, &login, now).await?;
+            let reach = login.project.map_or_else(
+                || "all projects".to_owned(),
+                |project| format!("project {project}"),
+            );
+            let scopes = login.scopes.names().collect::<Vec<_>>().join(", ");
+            Ok((
+                login.id.to_string(),
+                format!("{}: {reach}, {scopes}", login.machine),
+            ))
+        }
+        PeopleChange::RevokeMachineLogin(user, id) => {
+            member(tx, organization, user).await?;
+            let machine = machine_logins::revoke(tx, user, id).await?;
+            Ok((id.to_string(), machine))
         }
     }
 }
@@ -316,9 +334,9 @@ pub(super) async fn remove(tx: &mut Conn, organization: OrganizationId, user: Us
         .await?;
     sqlx::query("DELETE FROM invitations WHERE user_id = $1")
         .bind(codec::id(&user))
-        .execute(tx)
+        .execute(&mut *tx)
         .await?;
-    Ok(())
+    machine_logins::of_deleted(tx, user).await
 }
 
 async fn set_password(tx: &mut Conn, user: UserId, password: &str) -> Result<()> {

@@ -99,6 +99,7 @@ suites! {
         a_key_of_the_cloud_is_made_once;
     people:
         accounts_follow_the_groups_of_their_provider,
+        machine_logins_are_bounded_and_go_with_their_person,
         an_account_of_a_provider_gets_no_password;
     backup:
         a_backup_holds_everything_and_fits_into_either_database,

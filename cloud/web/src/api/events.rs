@@ -5,7 +5,7 @@ use axum::response::Response;
 
 use super::event_feed;
 use crate::app::{App, until_true};
-use crate::auth::{DeviceAccess, ProjectAccess, still_reads};
+use crate::auth::{DeviceAccess, ProjectAccess};
 use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_cloud::live::Watch;
@@ -62,8 +62,7 @@ pub(super) async fn of_device(access: DeviceAccess, State(app): State<App>) -> R
 }
 
 async fn project_is_over(access: &ProjectAccess) -> iottly_store::Result<bool> {
-    let store = access.services().store.as_ref();
-    Ok(!still_reads(store, access.principal(), clock::now()).await?)
+    Ok(!access.still_reads(clock::now()).await?)
 }
 
 /// Returns true if the requester may not read the device any more.

@@ -7,7 +7,7 @@ use iottly_protocol::release::LeaseId;
 use super::event_feed;
 use super::leases::named;
 use crate::app::{App, until_true};
-use crate::auth::{ProjectAccess, still_reads};
+use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_core::model::UnixMs;
@@ -51,7 +51,7 @@ pub(super) async fn events(
 /// Returns true if the token of the caller is not valid any more, or the lease ended a while ago.
 async fn is_over(access: &ProjectAccess, lease: LeaseId) -> iottly_store::Result<bool> {
     let (store, now) = (&access.services().store, clock::now());
-    if !still_reads(store.as_ref(), access.principal(), now).await? {
+    if !access.still_reads(now).await? {
         return Ok(true);
     }
     let lease = store.lease(access.id(), lease).await?;

@@ -31,6 +31,7 @@ mod lease_events;
 mod leases;
 mod limits;
 pub(crate) mod logs;
+pub(crate) mod machine_login;
 mod names;
 pub(crate) mod openapi;
 mod organizations;
@@ -80,6 +81,12 @@ pub(crate) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(enrolment::short_code))
         .routes(routes!(enrolment::challenge))
         .routes(routes!(enrolment::secret))
+        .routes(routes!(
+            machine_login::show,
+            machine_login::ask,
+            machine_login::end
+        ))
+        .routes(routes!(machine_login::token))
         .routes(routes!(organizations::all, organizations::create))
         .nest("/organization/{organization}", organization_routes())
         .nest(

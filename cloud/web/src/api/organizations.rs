@@ -34,6 +34,9 @@ const HOUR_MS: UnixMs = 60 * 60 * 1000;
 pub(super) async fn all(access: Access, State(app): State<App>) -> Answer<OrganizationList> {
     let store = &app.services.store;
     let organizations = match &access.requester {
+        Requester::Person(person) if person.machine.is_some() => {
+            return Err(ApiError::forbidden("a machine login reaches projects only"));
+        }
         Requester::Person(person) => {
             let own = store.memberships(person.id).await?;
             own.into_iter().map(Into::into).collect()
@@ -67,6 +70,9 @@ pub(super) async fn create(
     let store = &app.services.store;
     let author = access.author();
     let owner = match access.requester {
+        Requester::Person(person) if person.machine.is_some() => {
+            return Err(ApiError::forbidden("a machine login reaches projects only"));
+        }
         Requester::Person(person) => {
             let role = store.role_of(OrganizationId::DEFAULT, person.id).await?;
             if role != Some(Role::Owner) {

@@ -33,7 +33,12 @@ pub(super) async fn all(access: Access, State(app): State<App>) -> Answer<Projec
     access.require(Scopes::READ)?;
     let store = &app.services.store;
     let projects = match &access.requester {
-        Requester::Person(person) => store.projects_of(person.id).await?,
+        Requester::Person(person) => {
+            let only = person.machine.as_ref().and_then(|login| login.project);
+            let mut projects = store.projects_of(person.id).await?;
+            projects.retain(|project| only.is_none_or(|only| only == project.id));
+            projects
+        }
         Requester::Principal(principal) if principal.scopes.contains(Scopes::OPERATOR) => {
             store.projects().await?
         }
@@ -63,6 +68,9 @@ pub(super) async fn create(
     let (now, name) = (clock::now(), names::name("name", &body.name)?);
     let services = &app.services;
     let owner = match &access.requester {
+        Requester::Person(person) if person.machine.is_some() => {
+            return Err(ApiError::forbidden("a machine login creates no projects"));
+        }
         Requester::Person(person) => own_organization(services, person, body.organization).await?,
         Requester::Principal(_) => {
             access.require(Scopes::OPERATOR)?;

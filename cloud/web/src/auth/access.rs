@@ -12,7 +12,7 @@ use super::bound;
 use super::credentials::{self, same_origin};
 use super::login::logged_in;
 use super::needed::needed;
-use super::token::hash_secret;
+use super::token::{hash_secret, is_machine_secret};
 use crate::app::App;
 use crate::app::WebServices;
 use crate::client::client_address;
@@ -21,7 +21,8 @@ use crate::rate::SharedVerdict;
 use crate::sessions::{Holder, Login, Person};
 use iottly_cloud::clock;
 use iottly_core::model::{
-    Actor, Change, Changed, Definition, Device, Group, Principal, Project, Scope, Scopes, Token, UnixMs,
+    Actor, Change, Changed, Definition, Device, Group, MachineLoginId, Principal, Project, Scope, Scopes,
+    Token, UnixMs,
 };
 use iottly_store::{Author, Store};
 
@@ -53,6 +54,8 @@ pub struct Access {
 pub struct ProjectAccess {
     project: ProjectId,
     principal: Principal,
+    /// Machine login by which a person acts.
+    machine: Option<MachineLoginId>,
     expires: Option<UnixMs>,
     services: WebServices,
 }
@@ -70,6 +73,14 @@ impl FromRequestParts<App> for Access {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let services = &app.services;
         for token in credentials::tokens(&parts.headers) {
+            if is_machine_secret(&token) {
+                if let Some(access) = by_machine(services, &token, clock::now()).await? {
+                    return access
+                        .within_rate(parts, services)
+                        .map(|access| access.from(parts));
+                }
+                continue;
+            }
             if let Some(token) = services.store.token(hash_secret(token.as_bytes())).await? {
                 trace_project(token.project);
                 let access = used(services, token, clock::now()).await?;
@@ -132,7 +143,36 @@ async fn used(services: &WebServices, token: Token, now: UnixMs) -> Result<Acces
     })
 }
 
-/// Returns the principal of a person in a project.
+/// Admits the secret of a machine login, and records its use at most once an hour. Returns `None` for one that is unknown or
+/// over.
+async fn by_machine(services: &WebServices, secret: &str, now: UnixMs) -> Result<Option<Access>, ApiError> {
+    let store = &services.store;
+    let Some(login) = store.machine_login(hash_secret(secret.as_bytes())).await? else {
+        return Ok(None);
+    };
+    let user = store.user(login.user).await?;
+    let Some(user) = user.filter(|user| login.is_live(user.logins, now)) else {
+        return Ok(None);
+    };
+    if login
+        .used
+        .is_none_or(|used| used > now || now - used >= USED_EVERY_MS)
+    {
+        store.touch_machine_login(user.id, login.id, now).await?;
+    }
+    Ok(Some(Access {
+        expires: Some(login.expires),
+        requester: Requester::Person(Person {
+            id: user.id,
+            name: user.name.to_string(),
+            machine: Some(login),
+        }),
+        address: None,
+    }))
+}
+
+/// Returns the principal of a person in a project. A machine login has no more than its own scopes, and one that is for one
+/// project reaches no other.
 ///
 /// # Errors
 /// 403 when the person is no member of the organisation that owns the project, 500 when the store fails.
@@ -143,22 +183,30 @@ pub(crate) async fn principal_of(
 ) -> Result<Principal, ApiError> {
     let role = services.store.role_in(project, person.id).await?;
     let role = role.ok_or_else(|| ApiError::forbidden("user has no permission for this project"))?;
+    let (name, scopes) = match &person.machine {
+        None => (person.name.clone(), Some(role.scopes())),
+        Some(login) if login.project.is_some_and(|only| only != project) => {
+            return Err(ApiError::forbidden("this machine login is for another project"));
+        }
+        Some(login) => (
+            format!("{} ({})", person.name, login.machine),
+            role.scopes().common(login.scopes),
+        ),
+    };
+    let scopes = scopes
+        .ok_or_else(|| ApiError::forbidden("the user's role has none of the scopes of this machine login"))?;
     Ok(Principal {
         project,
         actor: Actor::User(person.id),
-        name: person.name.clone(),
-        scopes: role.scopes(),
+        name,
+        scopes,
         group: None,
         address: None,
     })
 }
 
 /// Returns true if a principal that was allowed to read its project still is.
-pub(crate) async fn still_reads(
-    store: &dyn Store,
-    principal: &Principal,
-    now: UnixMs,
-) -> iottly_store::Result<bool> {
+async fn still_reads(store: &dyn Store, principal: &Principal, now: UnixMs) -> iottly_store::Result<bool> {
     let project = principal.project;
     Ok(match principal.actor {
         Actor::Cloud => true,
@@ -212,6 +260,11 @@ impl Access {
         self
     }
 
+    /// Returns the expiry of the token or machine login; `None` if it does not expire.
+    pub(crate) fn expires(&self) -> Option<UnixMs> {
+        self.expires
+    }
+
     /// Returns the one who makes the request, as the author of a change to an organisation.
     pub(crate) fn author(&self) -> Author {
         let (actor, name) = match &self.requester {
@@ -259,6 +312,10 @@ impl FromRequestParts<App> for ProjectAccess {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let access = Access::from_request_parts(parts, app).await?;
         let named = path_param(parts, app, "project").await?;
+        let machine = match &access.requester {
+            Requester::Person(person) => person.machine.as_ref().map(|login| login.id),
+            Requester::Principal(_) => None,
+        };
         let mut principal = match access.requester {
             Requester::Principal(principal) if named.parse() == Ok(principal.project) => principal,
             Requester::Principal(_) => {
@@ -281,6 +338,7 @@ impl FromRequestParts<App> for ProjectAccess {
         Ok(Self {
             project: principal.project,
             principal,
+            machine,
             expires: access.expires,
             services: app.services.clone(),
         })
@@ -315,9 +373,28 @@ impl ProjectAccess {
         Self {
             project: principal.project,
             principal,
+            machine: None,
             expires,
             services: services.clone(),
         }
+    }
+
+    /// Returns true if the principal may still read the project.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(crate) async fn still_reads(&self, now: UnixMs) -> iottly_store::Result<bool> {
+        let store = self.services.store.as_ref();
+        if let (Some(id), Actor::User(user)) = (self.machine, self.principal.actor) {
+            let login = store.machine_login_by_id(user, id).await?;
+            let Some(user) = store.user(user).await? else {
+                return Ok(false);
+            };
+            if login.is_none_or(|login| !login.is_live(user.logins, now)) {
+                return Ok(false);
+            }
+        }
+        still_reads(store, &self.principal, now).await
     }
 
     /// Returns the project's id.

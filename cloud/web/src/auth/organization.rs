@@ -40,6 +40,9 @@ impl OrganizationAccess {
         match access.requester {
             Requester::Principal(principal) if principal.scopes.contains(Scopes::OPERATOR) => {}
             Requester::Principal(_) => return Err(denied()),
+            Requester::Person(person) if person.machine.is_some() => {
+                return Err(ApiError::forbidden("a machine login reaches projects only"));
+            }
             Requester::Person(person) => {
                 let role = services.store.role_of(id, person.id).await?.ok_or_else(denied)?;
                 if !safe && role != Role::Owner {

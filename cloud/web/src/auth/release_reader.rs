@@ -5,10 +5,10 @@ use axum::extract::FromRequestParts as _;
 use axum::http::request::Parts;
 use iottly_cloud::broker::login_of;
 use iottly_cloud::clock;
-use iottly_core::model::{Principal, Scope, SecretHash};
+use iottly_core::model::{Scope, SecretHash};
 use iottly_protocol::ProjectId;
 
-use super::access::{ProjectAccess, still_reads};
+use super::access::ProjectAccess;
 use super::credentials;
 use super::token::hash_secret;
 use crate::app::{App, WebServices};
@@ -21,7 +21,7 @@ pub(crate) enum ReleaseReader {
     /// A device of the project, and the hash of the secret with which it has logged in.
     Device(Scope, SecretHash),
     /// A token or a member.
-    Principal(Principal),
+    Principal(Box<ProjectAccess>),
 }
 
 impl ReleaseReader {
@@ -43,7 +43,7 @@ impl ReleaseReader {
             return Ok(Self::Everyone);
         }
         let access = ProjectAccess::from_request_parts(parts, app).await?;
-        Ok(Self::Principal(access.principal().clone()))
+        Ok(Self::Principal(Box::new(access)))
     }
 
     /// Returns true if the reader may read at this moment.
@@ -58,7 +58,7 @@ impl ReleaseReader {
                 let found = login_of(store, scope.device, secret, clock::now()).await?;
                 Ok(found == Some(*scope))
             }
-            Self::Principal(principal) => still_reads(store, principal, clock::now()).await,
+            Self::Principal(access) => access.still_reads(clock::now()).await,
         }
     }
 }

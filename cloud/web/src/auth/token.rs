@@ -45,7 +45,7 @@ pub fn mint_token(
     expires: Option<UnixMs>,
     now: UnixMs,
 ) -> Result<MintedToken, getrandom::Error> {
-    let text = mint()?;
+    let text = mint("iot_")?;
     let (hash, prefix) = (
         hash_secret(text.as_bytes()),
         text.chars().take(PREFIX_CHARS).collect(),
@@ -104,12 +104,30 @@ pub fn hash_secret(secret: &[u8]) -> SecretHash {
     SecretHash::of(secret)
 }
 
-/// Creates the text of a token: `iot_`, 256 random bits, and a checksum by which scanners recognise leaked
-/// tokens.
-fn mint() -> Result<String, getrandom::Error> {
+/// Beginning of the secrets of machine logins; tokens begin with `iot_`.
+const MACHINE: &str = "iotm_";
+
+/// Returns true if a text has the form of a machine login's secret.
+pub(super) fn is_machine_secret(text: &str) -> bool {
+    text.starts_with(MACHINE)
+}
+
+/// Creates the secret of a machine login. Returns its text, its hash, and the characters by which people recognise it.
+///
+/// # Errors
+/// When the system has no randomness.
+pub(crate) fn mint_machine_secret() -> Result<(Secret, SecretHash, String), getrandom::Error> {
+    let text = mint(MACHINE)?;
+    let hash = hash_secret(text.as_bytes());
+    let prefix = text.chars().take(PREFIX_CHARS).collect();
+    Ok((text.into(), hash, prefix))
+}
+
+/// Creates the text of a token: a beginning, 256 random bits, and a checksum by which scanners recognise leaked tokens.
+fn mint(beginning: &str) -> Result<String, getrandom::Error> {
     let secret = random::secret()?;
     let checksum = random::base62(&crc32fast::hash(secret.as_bytes()).to_be_bytes(), 6);
-    Ok(format!("iot_{secret}{checksum}"))
+    Ok(format!("{beginning}{secret}{checksum}"))
 }
 
 #[cfg(test)]
@@ -118,7 +136,7 @@ mod tests {
 
     #[test]
     fn tokens_are_long_and_checked() {
-        let token = mint().expect("randomness");
+        let token = mint("iot_").expect("randomness");
         let body = token.strip_prefix("iot_").expect("prefix");
         assert_eq!(body.len(), 49);
         let (secret, checksum) = body.split_at(43);
@@ -126,6 +144,6 @@ mod tests {
             checksum,
             random::base62(&crc32fast::hash(secret.as_bytes()).to_be_bytes(), 6)
         );
-        assert_ne!(token, mint().expect("randomness"));
+        assert_ne!(token, mint("iot_").expect("randomness"));
     }
 }

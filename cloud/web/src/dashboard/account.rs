@@ -1,6 +1,6 @@
 //! The page of a person's own account: projects, organisations, password and logins.
 
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
@@ -9,12 +9,14 @@ use serde::Deserialize;
 use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
 use super::person::LoggedIn;
+use super::text;
 use super::visitor::{Refusal, Visitor};
+use crate::api::machine_login::organization_of;
 use crate::app::App;
 use crate::error::ApiError;
 use crate::sessions::PasswordError;
 use iottly_cloud::clock;
-use iottly_core::model::{Membership, UserName};
+use iottly_core::model::{MachineLoginId, Membership, UnixMs, UserName};
 use iottly_store::PeopleChange;
 
 /// Message to show on the page.
@@ -113,6 +115,7 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
                 }
             }
         }
+        (machines(app, person).await?)
         section.card {
             h2 { "Logins" }
             form.stack method="post" action="/account/logins" { button { "Log out everywhere" } }
@@ -125,6 +128,63 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
     }
     .render()
     .into_response_html())
+}
+
+/// Returns the list of the machines that act for the person.
+async fn machines(app: &App, person: &LoggedIn) -> Result<Markup, ApiError> {
+    let store = &app.services.store;
+    let id = person.person.id;
+    let round = store.user(id).await?.map_or(0, |user| user.logins);
+    let now = clock::now();
+    let logins = store.machine_logins(id).await?;
+    let live: Vec<_> = logins.iter().filter(|login| login.is_live(round, now)).collect();
+    let projects = store.projects_of(id).await?;
+    Ok(html! {
+        section.card data-flush[!live.is_empty()] aria-labelledby="machines" {
+            @if live.is_empty() {
+                h2 #machines { "Machines" }
+                p.soft { "No machine acts for you. " code { "iottly login" } " on a terminal asks for it." }
+            } @else {
+                div.card-head { h2 #machines { "Machines" } }
+                table.table data-fold {
+                    thead { tr { th { "Machine" } th { "Reaches" } th.p2 { "Last used" } th.p2 { "Expires" } th { span.sr { "Action" } } } }
+                    tbody { @for login in live { tr {
+                        td { b.break { bdi { (login.machine) } } span.sub.mono { (login.prefix) "…" } @if let Some(address) = &login.address { span.sub { "asked from " (address) } } }
+                        td {
+                            @match login.project {
+                                None => "all projects",
+                                Some(only) => (projects.iter().find(|project| project.id == only).map_or("a project you left", |project| &project.name)),
+                            }
+                            " " @for scope in login.scopes.names() { span.tag { (scope) } " " }
+                        }
+                        td.p2.soft { (login.used.map_or("never".to_owned(), day)) }
+                        td.p2.soft { (day(login.expires)) }
+                        td { span.actions { form method="post" action={ "/account/machines/" (login.id) "/revoke" } { button data-size="s" data-kind="danger" { "Revoke" } } } }
+                    } } }
+                }
+            }
+        }
+    })
+}
+
+fn day(at: UnixMs) -> String {
+    text::iso(at)[..10].to_owned()
+}
+
+/// Revokes a machine login of the person.
+pub(super) async fn revoke_machine(
+    person: LoggedIn,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> Response {
+    let Ok(id) = id.parse::<MachineLoginId>() else {
+        return failure(&ApiError::missing("you have no such machine login"));
+    };
+    let change = PeopleChange::RevokeMachineLogin(person.person.id, id);
+    match apply(&app, &person, change).await {
+        Ok(()) => Redirect::to("/account").into_response(),
+        Err(error) => failure(&error),
+    }
 }
 
 /// Replaces the password, ends the person's other logins and logs in again.
@@ -188,10 +248,8 @@ pub(super) async fn end_logins(person: LoggedIn, State(app): State<App>) -> Resp
 
 /// Makes a change of the person's own account; the first of its organisations records it.
 async fn apply(app: &App, person: &LoggedIn, change: PeopleChange) -> Result<(), ApiError> {
+    let organization = organization_of(&app.services, person.person.id).await?;
     let store = &app.services.store;
-    let memberships = store.memberships(person.person.id).await?;
-    let first = memberships.first().ok_or_else(ApiError::unauthenticated)?;
-    let organization = first.organization.id;
     Ok(store
         .change_people(organization, &person.author(), change, clock::now())
         .await?)

@@ -25,6 +25,7 @@ mod kit;
 mod layout;
 mod login;
 mod logs;
+mod machine;
 mod members;
 mod overview;
 mod person;
@@ -69,11 +70,13 @@ pub(crate) fn pages(app: &App) -> Router<App> {
         .route("/", get(overview::home))
         .merge(screens)
         .route("/login", get(login::show).post(login::log_in))
+        .route("/login/machine", get(machine::show).post(machine::decide))
         .route("/login/provider", get(provider::begin))
         .route(CALLBACK, get(provider::end))
         .route("/logout", post(login::log_out))
         .route("/join", get(join::show).post(join::join))
         .route("/account", get(account::show).post(account::change_password))
+        .route("/account/machines/{login}/revoke", post(account::revoke_machine))
         .route("/account/logins", post(account::end_logins))
         .route("/project", post(person::choose_project))
         .route("/theme", post(theme::choose))

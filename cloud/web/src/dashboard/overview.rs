@@ -11,7 +11,7 @@ use super::kit::figure::{Figure, figures};
 use super::layout::failure;
 use super::shell::{Screen, Section, is_failing};
 use super::visitor::{Refusal, Visitor};
-use super::{copies, enroll, login, person, text};
+use super::{copies, enroll, login, machine, person, text};
 use crate::api::copies::CopyDto;
 use crate::app::App;
 use crate::error::ApiError;
@@ -26,8 +26,10 @@ pub(super) async fn home(
 ) -> Response {
     match visitor {
         Ok(visitor) => {
-            let board = enroll::after_login(&headers, app.services.https);
-            board.unwrap_or_else(|| Redirect::to(&format!("{}/", visitor.base())).into_response())
+            let https = app.services.https;
+            let asked =
+                machine::after_login(&headers, https).or_else(|| enroll::after_login(&headers, https));
+            asked.unwrap_or_else(|| Redirect::to(&format!("{}/", visitor.base())).into_response())
         }
         Err(Refusal::LoggedOut) => login::form(&app, None),
         Err(Refusal::NoProject(session)) => person::no_project(&session),

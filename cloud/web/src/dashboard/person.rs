@@ -42,7 +42,14 @@ impl LoggedIn {
     }
 }
 
-impl FromRequestParts<App> for LoggedIn {
+/// Valid login of a person or a token.
+pub(super) struct SignedIn {
+    pub(super) session: Session,
+    /// Address that the request comes from.
+    pub(super) address: Option<IpAddr>,
+}
+
+impl FromRequestParts<App> for SignedIn {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
@@ -54,10 +61,20 @@ impl FromRequestParts<App> for LoggedIn {
             .map_err(ApiError::from)?;
         let session = session.ok_or(Refusal::LoggedOut)?;
         within_rate(&app.services, session.login.actor(), &parts.extensions)?;
+        let address = client_address(&parts.extensions);
+        Ok(Self { session, address })
+    }
+}
+
+impl FromRequestParts<App> for LoggedIn {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+        let SignedIn { session, address } = SignedIn::from_request_parts(parts, app).await?;
         match &session.login.holder {
             Holder::Person(person) => Ok(Self {
                 person: person.clone(),
-                address: client_address(&parts.extensions),
+                address,
             }),
             Holder::Token(_) => Err(ApiError::forbidden("this page is for people who log in by name").into()),
         }

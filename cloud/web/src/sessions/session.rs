@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::table::{Bounds, Logins};
 use iottly_cloud::clock::Moment;
-use iottly_core::model::{Actor, Principal, Token, TokenId, UnixMs, User, UserId};
+use iottly_core::model::{Actor, MachineLogin, Principal, Token, TokenId, UnixMs, User, UserId};
 use iottly_core::rate::{RateLimit, Verdict};
 
 /// Maximum length of a login, on the steady clock.
@@ -53,6 +53,8 @@ pub struct Person {
     pub id: UserId,
     /// Name of the user.
     pub name: String,
+    /// Machine login by which the person acts, with its limits; none for a login of the dashboard.
+    pub machine: Option<MachineLogin>,
 }
 
 /// Holder of a login.
@@ -110,6 +112,7 @@ impl From<User> for Login {
             holder: Holder::Person(Person {
                 id: user.id,
                 name: user.name.to_string(),
+                machine: None,
             }),
         }
     }

@@ -32,6 +32,7 @@ mod ingest;
 mod leases;
 mod log_context;
 mod logins;
+mod machine_logins;
 mod manage;
 mod manifests;
 mod matrix;

@@ -12,6 +12,11 @@ use crate::support::{Answer, TestCloud, start, tenant};
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 /// Pages, forms and streams that name an object of a tenant, with the fields of the form.
 const PAGES: &[(&str, &str, &str)] = &[
+    (
+        "POST",
+        "/account/machines/00000000-0000-4000-8000-000000000000/revoke",
+        "",
+    ),
     ("GET", "/p/{project}/", ""),
     ("GET", "/p/{project}/devices", ""),
     ("GET", "/p/{project}/audit", ""),

@@ -1,6 +1,9 @@
 //! Accounts of people whom an identity provider has named.
 
-use iottly_core::model::{Invitation, OrganizationId, Role, SecretHash};
+use iottly_core::model::{
+    Actor, Invitation, MAX_MACHINE_LOGINS, MachineLogin, MachineLoginId, OrganizationId, Role, Scopes,
+    SecretHash, User,
+};
 use iottly_store::{Author, PeopleChange, ProviderUser, StoreError};
 
 use super::Setup;
@@ -116,4 +119,84 @@ pub(crate) async fn an_account_of_a_provider_gets_no_password(setup: Setup) {
             .await;
         assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
     }
+}
+
+fn machine(user: &User, expires: i64) -> MachineLogin {
+    MachineLogin {
+        id: MachineLoginId::random(),
+        user: user.id,
+        machine: "laptop".to_owned(),
+        prefix: "iotm_1234".to_owned(),
+        address: Some("192.0.2.7".to_owned()),
+        project: Some("58f73b41c3cc4800078010c5".parse().expect("an id")),
+        scopes: Scopes::READ,
+        created: NOW,
+        expires,
+        used: None,
+        round: user.logins,
+    }
+}
+
+pub(crate) async fn machine_logins_are_bounded_and_go_with_their_person(setup: Setup) {
+    let store = &setup.store;
+    let ada = store.sign_in(&person("1", "ada", Some(Role::Viewer)), NOW).await;
+    let ada = ada.expect("signs in").expect("an account");
+    let by = Author {
+        actor: Actor::User(ada.id),
+        name: "ada".to_owned(),
+        address: None,
+    };
+    let change = async |change| {
+        store
+            .change_people(OrganizationId::DEFAULT, &by, change, NOW)
+            .await
+    };
+    let hash = |n: i64| SecretHash::of(&n.to_be_bytes());
+    let first = machine(&ada, NOW + 10);
+    change(PeopleChange::CreateMachineLogin(hash(0), first.clone()))
+        .await
+        .expect("created");
+    assert_eq!(
+        store.machine_login(hash(0)).await.expect("reads"),
+        Some(first.clone())
+    );
+    assert_eq!(store.machine_login(hash(1)).await.expect("reads"), None);
+    store
+        .touch_machine_login(ada.id, first.id, NOW + 5)
+        .await
+        .expect("touched");
+    let used = store.machine_login_by_id(ada.id, first.id).await.expect("reads");
+    assert_eq!(used.and_then(|login| login.used), Some(NOW + 5));
+    // One that is over makes room.
+    change(PeopleChange::CreateMachineLogin(hash(1), machine(&ada, NOW)))
+        .await
+        .expect("created");
+    for n in 2..=MAX_MACHINE_LOGINS {
+        change(PeopleChange::CreateMachineLogin(hash(n), machine(&ada, NOW + 10)))
+            .await
+            .expect("created");
+    }
+    let one_more = PeopleChange::CreateMachineLogin(hash(999), machine(&ada, NOW + 10));
+    assert!(matches!(change(one_more).await, Err(StoreError::Full { .. })));
+    let revoke = PeopleChange::RevokeMachineLogin(ada.id, first.id);
+    change(revoke.clone()).await.expect("revoked");
+    assert!(matches!(change(revoke).await, Err(StoreError::Missing { .. })));
+    assert_eq!(store.machine_login(hash(0)).await.expect("reads"), None);
+    let log = store
+        .organization_audit(OrganizationId::DEFAULT, None, 1)
+        .await
+        .expect("reads");
+    let entry = log.first().expect("an entry");
+    assert_eq!(
+        (entry.action.as_str(), entry.detail.as_str()),
+        ("machine_login.revoke", "laptop")
+    );
+    assert_eq!(
+        store
+            .sign_in(&person("1", "ada", None), NOW)
+            .await
+            .expect("reads"),
+        None
+    );
+    assert_eq!(store.machine_logins(ada.id).await.expect("reads"), []);
 }

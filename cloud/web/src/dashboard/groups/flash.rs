@@ -246,7 +246,7 @@ pub(in super::super) async fn ask_delete(visitor: Visitor, Path((_, id)): OfGrou
                 button: "Delete the group",
                 back: ("Back, change nothing", &address(&visitor, &group)),
             };
-            html! { (question(&asked)) (script(&format!("curl -X DELETE …/deploymentgroups/{}", group.id), ("DELETE", &format!("/deploymentgroups/{}", group.id), None))) }
+            html! { (question(&asked)) (script(&format!("iottly group delete {}", quoted(&group.name)), ("DELETE", &format!("/deploymentgroups/{}", group.id), None))) }
         } else {
             no_right()
         };

@@ -56,7 +56,7 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
             }
         }
         (script(
-            "curl -H \"Authorization: Bearer $IOTTLY_TOKEN\" \"$IOTTLY_URL/v1.0/project/$IOTTLY_PROJECT/deploymentgroups\"",
+            "iottly group create turin --branch main",
             ("POST", "/deploymentgroups", Some("{\"name\":\"turin\",\"branch\":\"main\"}")),
         ))
     };

@@ -1,0 +1,137 @@
+//! `iottly group list|create|rename|follow|delete`: the deployment groups of a project.
+
+use std::io::IsTerminal as _;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::call::Call;
+use crate::exit::Failure;
+use crate::say::say;
+
+#[derive(Args)]
+pub(super) struct ListOptions {
+    #[command(flatten)]
+    call: Call,
+}
+
+#[derive(Args)]
+pub(super) struct CreateOptions {
+    /// Name of the group
+    name: String,
+    /// Branch that the group follows [default: none]
+    #[arg(long, value_name = "NAME")]
+    branch: Option<String>,
+    #[command(flatten)]
+    call: Call,
+}
+
+#[derive(Args)]
+pub(super) struct RenameOptions {
+    /// Name or id of the group
+    group: String,
+    /// New name
+    name: String,
+    #[command(flatten)]
+    call: Call,
+}
+
+#[derive(Args)]
+pub(super) struct FollowOptions {
+    /// Name or id of the group
+    group: String,
+    /// Branch that the group follows; "" for none
+    branch: String,
+    #[command(flatten)]
+    call: Call,
+}
+
+#[derive(Args)]
+pub(super) struct DeleteOptions {
+    /// Name or id of the group
+    group: String,
+    /// Delete without asking
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    call: Call,
+}
+
+pub(super) fn list(options: &ListOptions) -> Result<(), Failure> {
+    let answer = options.call.api()?.get("/deploymentgroups")?;
+    let head = ["ID", "DEVICES", "BRANCH", "ROLLOUT", "NAME"];
+    options
+        .call
+        .print_table("deployment_groups", &answer, &head, |group| {
+            let text = |key: &str| match group[key].as_str() {
+                None | Some("") => "-".to_owned(),
+                Some(text) => text.to_owned(),
+            };
+            let devices = group["boards"].as_array().map_or(0, Vec::len);
+            vec![
+                text("id"),
+                devices.to_string(),
+                text("branch"),
+                text("status"),
+                text("name"),
+            ]
+        })
+}
+
+pub(super) fn create(options: &CreateOptions) -> Result<(), Failure> {
+    let body = json!({"name": options.name, "branch": options.branch.as_deref().unwrap_or_default()});
+    let made = options.call.api()?.post("/deploymentgroups", &body)?;
+    options.call.print(&made, shown)
+}
+
+pub(super) fn rename(options: &RenameOptions) -> Result<(), Failure> {
+    change(&options.call, &options.group, &json!({"name": options.name}))
+}
+
+pub(super) fn follow(options: &FollowOptions) -> Result<(), Failure> {
+    change(&options.call, &options.group, &json!({"branch": options.branch}))
+}
+
+fn change(call: &Call, group: &str, body: &Value) -> Result<(), Failure> {
+    let api = call.api()?;
+    let path = format!("/deploymentgroups/{}", api.group(group)?.id);
+    let changed = api.put(&path, "application/json", body.to_string().as_bytes())?;
+    call.print(&changed, shown)
+}
+
+fn shown(answer: &Value) -> String {
+    let group = &answer["deployment_group"];
+    let text = |key: &str| group[key].as_str().unwrap_or_default();
+    match text("branch") {
+        "" => format!("{}  {}\n", text("id"), text("name")),
+        branch => format!("{}  {}  follows {branch}\n", text("id"), text("name")),
+    }
+}
+
+pub(super) fn delete(options: &DeleteOptions) -> Result<(), Failure> {
+    let api = options.call.api()?;
+    let group = api.group(&options.group)?;
+    if !options.yes && !agreed(&group.name, group.devices.len())? {
+        return Err(Failure::Invalid(
+            "nothing was deleted; `--yes` deletes without asking".to_owned(),
+        ));
+    }
+    let deleted = api.delete(&format!("/deploymentgroups/{}", group.id))?;
+    options.call.print(&deleted, |_| "deleted\n".to_owned())
+}
+
+/// Asks on the terminal. Without one the answer is no.
+fn agreed(name: &str, devices: usize) -> Result<bool, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    say(&format!(
+        "delete the deployment group {name}, which has {devices} devices? Type its name to delete it:"
+    ));
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .context("cannot read from the terminal")?;
+    Ok(line.trim() == name)
+}
