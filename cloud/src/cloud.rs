@@ -27,6 +27,7 @@ use crate::key_places::KeyPlaces;
 use crate::leases::Leases;
 use crate::links::Book;
 use crate::live::LiveHub;
+use crate::mails::{MailConfig, Mailer};
 use crate::metrics::Metrics;
 use crate::presence::PresenceService;
 use crate::releases::ReleaseRepositories;
@@ -67,6 +68,8 @@ pub struct CloudConfig {
     pub rate_limit: Option<NonZeroU32>,
     /// Allowed destinations of webhooks, and the key that seals their secrets.
     pub webhooks: WebhookConfig,
+    /// Mail server for mails about alerts, and who may get them; none to send no mails.
+    pub mails: Option<MailConfig>,
     /// Builder of code for releases; without it only uploaded components become releases.
     pub builder: Option<Builder>,
     /// True if browsers reach the cloud by HTTPS, through its own TLS or a proxy's; their login cookies are
@@ -92,6 +95,7 @@ impl CloudConfig {
             rate_limit: None,
             edge: EdgeConfig::default(),
             webhooks: WebhookConfig::default(),
+            mails: None,
             builder: None,
             https: false,
             clock: Arc::new(clock::now),
@@ -157,6 +161,8 @@ pub struct Services {
     pub live: Arc<LiveHub>,
     /// Presence of devices.
     pub presence: Arc<PresenceService>,
+    /// Settings for mails; none if the cloud sends none.
+    pub mails: Option<Arc<MailConfig>>,
     /// End of the cloud's certificate.
     pub certificate: Arc<CertificateEnd>,
     /// Offer to devices without a key; empty while the cloud has no TLS.
@@ -223,6 +229,7 @@ pub struct Cloud {
     executor: JoinHandle<()>,
     watching: JoinHandle<()>,
     evaluator: JoinHandle<()>,
+    mailer: Option<JoinHandle<()>>,
     critical_tasks: CriticalTasks,
     _lock: DataLock,
 }
@@ -344,10 +351,21 @@ impl Cloud {
             store: Arc::clone(&store),
             live: Arc::clone(&live),
             presence: Arc::clone(&presence),
+            broker: Arc::clone(&shared),
             time: Arc::clone(&time),
             certificate: Arc::clone(&certificate),
         };
         let evaluator = tokio::spawn(critical.watch("alerts", evaluator.run(config.presence_grace)));
+        let mails = config.mails.map(Arc::new);
+        let mailer = mails.as_ref().map(|mails| {
+            let mailer = Mailer {
+                store: Arc::clone(&store),
+                time: Arc::clone(&time),
+                metrics: Arc::clone(&metrics),
+                config: Arc::clone(mails),
+            };
+            tokio::spawn(critical.watch("mails", mailer.run()))
+        });
         let executor = tokio::spawn(critical.watch("rollouts", Arc::clone(&rollouts).run()));
         let history_reader: Arc<HistoryReader> = Arc::default();
         let series = Arc::new(SeriesService::new(
@@ -365,6 +383,7 @@ impl Cloud {
             enroll_offer,
             live,
             presence,
+            mails,
             certificate,
             broker: shared,
             mqtt: broker.entrance(),
@@ -392,6 +411,7 @@ impl Cloud {
             executor,
             watching,
             evaluator,
+            mailer,
             critical_tasks: critical,
             _lock: lock,
         })
@@ -422,6 +442,9 @@ impl Cloud {
         self.executor.abort();
         self.watching.abort();
         self.evaluator.abort();
+        if let Some(mailer) = &self.mailer {
+            mailer.abort();
+        }
         self.broker.shutdown().await;
         self.ingest.finish(FINISH).await;
         self.deliverer.finish(RECORD).await;

@@ -9,6 +9,7 @@ pub mod enrol;
 pub mod history;
 pub mod ingest;
 pub mod lease;
+pub mod mail;
 mod message_id;
 pub mod model;
 pub mod presence;

@@ -1,6 +1,7 @@
 //! Limits and usage of projects, counted in the transaction of every change.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use iottly_protocol::ProjectId;
@@ -75,6 +76,22 @@ pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<
         found.alerts.extend((alerts > 0).then_some((project, alerts)));
     }
     Ok(found)
+}
+
+static LOCK: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT hour FROM usage WHERE project = $1 AND hour = {TOTAL}{}",
+        db::FOR_UPDATE
+    )
+});
+
+/// Locks the counts of a project until the transaction ends, before alerts: the ingest takes both in this order.
+pub(super) async fn lock(tx: &mut Conn, project: ProjectId) -> Result<()> {
+    sqlx::query(LOCK.as_str())
+        .bind(codec::id(&project))
+        .fetch_optional(tx)
+        .await?;
+    Ok(())
 }
 
 /// Subtracts deleted messages, rows of `ts` and `bytes`, from the counts. Returns their number.
