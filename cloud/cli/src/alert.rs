@@ -12,6 +12,8 @@ use crate::named_device::device_id;
 use crate::remote::escaped;
 use crate::time_text::time;
 
+mod mail;
+
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -35,6 +37,11 @@ enum Command {
     Rule {
         #[command(subcommand)]
         command: RuleCommand,
+    },
+    /// Lists mails about alerts, and sends a test
+    Mail {
+        #[command(subcommand)]
+        command: mail::Command,
     },
     /// Mutes an alert, or a rule with all its alerts: no entry, delivery or mail until then
     Mute {
@@ -85,11 +92,11 @@ struct AddOptions {
     /// Length of time of the condition, such as 30s, 5m, 2h or 3d
     #[arg(long, value_name = "LENGTH")]
     after: Option<String>,
-    /// MongoDB filter of the condition value, as extended JSON
-    #[arg(long, value_name = "JSON")]
+    /// Conditions of value on a message, such as `temp>30 door:open`, or a MongoDB filter as JSON
+    #[arg(long)]
     filter: Option<String>,
-    /// MongoDB filter that clears an alert of the condition value [default: ten quiet minutes]
-    #[arg(long, value_name = "JSON")]
+    /// Filter that clears an alert of the condition value [default: ten quiet minutes]
+    #[arg(long, value_name = "FILTER")]
     clear: Option<String>,
     /// Device to watch, by name or id
     #[arg(long, conflicts_with = "group")]
@@ -113,6 +120,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             call.print_list("alerts", &api.get(&path)?, alerts)
         }
         Command::Rule { command } => rule(command),
+        Command::Mail { command } => mail::run(command),
         Command::Mute { id, call, until } => {
             let until = moment(until, now()).map_err(Failure::Invalid)?;
             let body = json!({"until": until});
@@ -166,8 +174,7 @@ fn add(options: &AddOptions) -> Result<(), Failure> {
     }
     for (name, filter) in [("filter", &options.filter), ("clear", &options.clear)] {
         if let Some(filter) = filter {
-            body[name] = serde_json::from_str(filter)
-                .map_err(|error| Failure::Invalid(format!("--{name} is not JSON: {error}")))?;
+            body[name] = json!(filter);
         }
     }
     if let Some(device) = &options.device {
@@ -223,8 +230,19 @@ fn rule_line(rule: &Value) -> String {
     } else {
         "  (mute)"
     };
+    let filter = match &rule["filter"] {
+        Value::Null => String::new(),
+        filter => format!(" {filter}"),
+    };
+    let mails: Vec<_> = rule["mails"].as_array().into_iter().flatten().collect();
+    let mails: Vec<_> = mails.into_iter().filter_map(Value::as_str).collect();
+    let mails = if mails.is_empty() {
+        String::new()
+    } else {
+        format!("  mails to {}", mails.join(", "))
+    };
     format!(
-        "{}  {}{after}  {scope}  {}{mute}\n",
+        "{}  {}{after}{filter}  {scope}  {}{mails}{mute}\n",
         text("id"),
         text("condition"),
         text("name")

@@ -31,6 +31,7 @@ mod ingest;
 mod leases;
 mod log_context;
 mod logins;
+mod mails;
 mod manage;
 mod manifests;
 mod matrix;
