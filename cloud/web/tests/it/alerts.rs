@@ -139,7 +139,7 @@ async fn a_device_without_data_and_an_old_certificate_raise() {
     let scope = cloud.tenant.scope;
     add(
         &cloud,
-        &json!({"name": "silent", "condition": "no_data", "after_ms": 2000, "device": scope.device}),
+        &json!({"name": "silent", "condition": "no_data", "after_ms": 4000, "device": scope.device}),
     )
     .await;
     add(
@@ -296,6 +296,12 @@ async fn a_device_that_is_expected_back_raises_nothing() {
     }
     let mut device = Device::connect(&cloud, 30).await;
     device.send(1).await;
+    let (store, scope) = (Arc::clone(&cloud.services.store), cloud.tenant.scope);
+    eventually("stored", || async {
+        !store.sent_times(scope, 1).await.expect("reads").is_empty()
+    })
+    .await;
+    drop(store);
     let (mut config, scope, folder) = cloud.stop().await;
     config.presence_grace = Duration::from_secs(7);
     let again = Cloud::start(config).await.expect("starts");

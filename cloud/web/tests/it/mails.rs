@@ -277,8 +277,12 @@ async fn a_server_that_is_down_or_busy_gets_the_mail_later_and_a_refusal_is_fina
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
-    let audit = cloud.get("/v1.0/project/<project id>/audit").await;
-    assert!(audit.text.contains("mail.test") && audit.text.contains("ben@example.org"));
+    let audit = cloud.get("/v1.0/project/<project id>/auditlog").await;
+    assert!(
+        audit.text.contains("mail.test") && audit.text.contains("ben@example.org"),
+        "{}",
+        audit.text
+    );
     cloud.shutdown().await;
 }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use iottly_core::Sealed;
 use iottly_core::alerts::Effect;
 use iottly_core::ingest::{Entry, Upload, UploadBody, Write};
 use iottly_core::model::{
     AlertRule, AlertRuleId, AlertSubject, AlertTarget, Change, Condition, MailResult, Scope, UnixMs, Webhook,
     WebhookId, WebhookKey, WebhookKind,
 };
-use iottly_core::Sealed;
 use iottly_protocol::{DeviceId, MessageKind, ProjectId, StreamId};
 use iottly_store::{Store, StoreError};
 use serde_json::json;
@@ -25,6 +25,13 @@ const ROUNDS: u8 = 6;
 const DEVICES: u8 = 8;
 /// Time for which everything writes before the deletion, and after it.
 const LOAD: Duration = Duration::from_millis(250);
+
+/// Returns the id of a project's device.
+fn id(project: ProjectId, n: u8) -> DeviceId {
+    let mut bytes = [project.as_bytes()[0]; 16];
+    bytes[15] = 100 + n;
+    DeviceId::from_bytes(bytes)
+}
 
 /// What writes to a project until it is told to stop.
 #[derive(Clone)]
@@ -56,7 +63,7 @@ impl Load {
     fn scope(&self, n: u8) -> Scope {
         Scope {
             project: self.project,
-            device: DeviceId::from_bytes([n + 1; 16]),
+            device: id(self.project, n),
         }
     }
 
@@ -97,7 +104,7 @@ impl Load {
                 return;
             }
             let effects = (0..DEVICES).flat_map(|device| {
-                let subject = AlertSubject::Device(DeviceId::from_bytes([DEVICES - device; 16]));
+                let subject = AlertSubject::Device(id(self.project, DEVICES - 1 - device));
                 self.rules.map(|rule| match n % 2 {
                     0 => Effect::Raise {
                         rule,
@@ -170,12 +177,8 @@ pub(crate) async fn a_project_is_deleted_while_everything_writes_to_it(setup: Se
         project(setup.store.as_ref(), round).await;
         let scope = |n: u8| Scope {
             project: project_id,
-            device: DeviceId::from_bytes([n + 1; 16]),
+            device: id(project_id, n),
         };
-        // Ids of devices are unique in a cloud.
-        if round > 2 {
-            while setup.store.erase_step(10_000_000, 10_000).await.expect("erases") {}
-        }
         for n in 0..DEVICES {
             device(setup.store.as_ref(), scope(n)).await.expect("created");
         }
