@@ -1,7 +1,6 @@
 //! Limits and usage of projects, counted in the transaction of every change.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use iottly_protocol::ProjectId;
@@ -78,19 +77,14 @@ pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<
     Ok(found)
 }
 
-static LOCK: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "SELECT hour FROM usage WHERE project = $1 AND hour = {TOTAL}{}",
-        db::FOR_UPDATE
-    )
-});
+/// Locks the row with the project's totals, which it makes if there is none: otherwise two transactions could each wait for
+/// what the other one inserts.
+const LOCK: &str = "INSERT INTO usage (project, hour, received, messages, bytes) SELECT id, -1, 0, 0, 0 FROM projects WHERE id = $1 \
+                    ON CONFLICT (project, hour) DO UPDATE SET hour = excluded.hour";
 
 /// Locks the counts of a project until the transaction ends, before alerts: the ingest takes both in this order.
 pub(super) async fn lock(tx: &mut Conn, project: ProjectId) -> Result<()> {
-    sqlx::query(LOCK.as_str())
-        .bind(codec::id(&project))
-        .fetch_optional(tx)
-        .await?;
+    sqlx::query(LOCK).bind(codec::id(&project)).execute(tx).await?;
     Ok(())
 }
 

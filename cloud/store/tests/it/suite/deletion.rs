@@ -55,7 +55,7 @@ impl Load {
                 self.done.fetch_add(1, Ordering::Relaxed);
                 Some(done)
             }
-            Err(StoreError::Database(error)) => panic!("{what}: {error}"),
+            Err(StoreError::Database(error)) => panic!("{what}: {error:?}"),
             Err(_) => None,
         }
     }
