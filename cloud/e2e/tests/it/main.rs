@@ -17,6 +17,7 @@ mod enrolment;
 mod fleet;
 mod full;
 mod journey;
+mod mails;
 mod memory;
 mod one_port;
 mod release;

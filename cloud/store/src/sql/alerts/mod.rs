@@ -126,7 +126,8 @@ impl AlertStore for Backend {
     ) -> Result<Vec<StoredMessage>> {
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
-        // Ingest comes to alerts with this lock.
+        // The locks of the ingest, in its order.
+        db::make_room(&mut tx, std::iter::once(now)).await?;
         usage::lock(&mut tx, project).await?;
         let mut rooms = Rooms::of(&mut tx, [project].into(), now).await?;
         let rules = rules::within(&mut tx, project).await?;
