@@ -9,15 +9,18 @@ use std::time::Duration;
 use iottly_protocol::ProjectId;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::broker::Broker;
 use crate::guarded_clock::GuardedClock;
 use crate::live::LiveHub;
 use crate::presence::PresenceService;
-use iottly_core::alerts::{DeviceFacts, Effect, Event, Known};
-use iottly_core::model::{AlertRule, AlertTarget, Condition, Scope, UnixMs};
+use iottly_core::alerts::{DeviceFacts, Effect, Event, Known, Uptime};
+use iottly_core::model::{AlertId, AlertRule, AlertTarget, Condition, Scope, UnixMs};
 use iottly_store::{Result, Store};
 
 /// Interval of evaluations.
 const EVERY: Duration = Duration::from_secs(2);
+/// Time from the start to the first evaluation: agents that wait for the cloud connect within it.
+const FIRST: Duration = Duration::from_secs(1);
 /// Pause after an evaluation, as a multiple of the time that it took: with very many devices the evaluation uses at most
 /// a fifth of a core.
 const REST: u32 = 4;
@@ -50,29 +53,32 @@ pub(crate) struct Evaluator {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) live: Arc<LiveHub>,
     pub(crate) presence: Arc<PresenceService>,
+    pub(crate) broker: Arc<dyn Broker>,
     pub(crate) time: Arc<GuardedClock>,
     pub(crate) certificate: Arc<CertificateEnd>,
 }
 
 impl Evaluator {
-    /// Runs until aborted. After a restart, devices get `grace` to connect again before they are looked at.
+    /// Runs until aborted. Devices that were connected before a restart get `grace` to connect again; what lasted already
+    /// raises its alert at the first evaluation.
     pub(crate) async fn run(self, grace: Duration) {
-        let mut tick = tokio::time::interval_at(Instant::now() + grace, EVERY);
+        let (start, process) = (Instant::now(), AlertId::random());
+        let mut tick = tokio::time::interval_at(start + FIRST, EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.look(*process.as_bytes()).await;
+        let mut is_watched = true;
         loop {
             tick.tick().await;
             let began = Instant::now();
-            match self.store.projects_with_alert_rules().await {
-                Ok(projects) => {
-                    for project in projects {
-                        if let Err(error) = self.project(project).await {
-                            tracing::error!(project.id = %project, %error, "failed to evaluate the alerts of a project; retrying in {} s", EVERY.as_secs());
-                        }
-                    }
-                }
+            let returning = began.duration_since(start) < grace;
+            match self.round(returning).await {
+                Ok(some) => is_watched = some,
                 Err(error) => {
                     tracing::error!(%error, "failed to read which projects have alert rules; retrying in {} s", EVERY.as_secs());
                 }
+            }
+            if is_watched {
+                self.look(*process.as_bytes()).await;
             }
             let took = began.elapsed();
             if took * REST > EVERY {
@@ -81,15 +87,43 @@ impl Evaluator {
         }
     }
 
-    async fn project(&self, project: ProjectId) -> Result<()> {
+    /// Notes that the cloud is there.
+    async fn look(&self, process: [u8; 16]) {
+        if let Err(error) = self.store.look_at_alerts(process, self.time.received()).await {
+            tracing::error!(%error, "failed to note that the cloud is running; after a restart, alerts may be late");
+        }
+    }
+
+    /// Evaluates the alerts of all projects with rules; returns false if there is none.
+    async fn round(&self, returning: bool) -> Result<bool> {
+        let projects = self.store.projects_with_alert_rules().await?;
+        if projects.is_empty() {
+            return Ok(false);
+        }
+        let uptime = Uptime::new(self.store.alert_looks().await?);
+        for project in projects {
+            if let Err(error) = self.project(project, &uptime, returning).await {
+                tracing::error!(project.id = %project, %error, "failed to evaluate the alerts of a project; retrying in {} s", EVERY.as_secs());
+            }
+        }
+        Ok(true)
+    }
+
+    async fn project(&self, project: ProjectId, uptime: &Uptime, returning: bool) -> Result<()> {
         let rules = self.store.alert_rules(project).await?;
         let raised = self.store.raised_alerts(project).await?;
         let known = Known {
             rules: &rules,
             raised: &raised,
+            uptime,
         };
         let now = self.time.received();
-        let devices = self.facts(project, &rules, !raised.is_empty()).await?;
+        let mut devices = self.facts(project, &rules, !raised.is_empty()).await?;
+        if returning && let Some(devices) = &mut devices {
+            for device in devices.iter_mut().filter(|device| device.online) {
+                device.expected = !self.broker.is_connected(device.device).await;
+            }
+        }
         let mut effects = known.handle(&Event::Tick, now);
         if let Some(devices) = &devices {
             effects.extend(known.handle(&Event::Devices(devices), now));

@@ -28,6 +28,7 @@ use crate::key_places::KeyPlaces;
 use crate::leases::Leases;
 use crate::links::Book;
 use crate::live::LiveHub;
+use crate::mails::{MailConfig, Mailer};
 use crate::metrics::Metrics;
 use crate::presence::PresenceService;
 use crate::releases::ReleaseRepositories;
@@ -68,6 +69,8 @@ pub struct CloudConfig {
     pub rate_limit: Option<NonZeroU32>,
     /// Allowed destinations of webhooks, and the key that seals their secrets.
     pub webhooks: WebhookConfig,
+    /// Mail server for mails about alerts, and who may get them; none to send no mails.
+    pub mails: Option<MailConfig>,
     /// Builder of code for releases; without it only uploaded components become releases.
     pub builder: Option<Builder>,
     /// True if browsers reach the cloud by HTTPS, through its own TLS or a proxy's; their login cookies are
@@ -93,6 +96,7 @@ impl CloudConfig {
             rate_limit: None,
             edge: EdgeConfig::default(),
             webhooks: WebhookConfig::default(),
+            mails: None,
             builder: None,
             https: false,
             clock: Arc::new(clock::now),
@@ -160,6 +164,8 @@ pub struct Services {
     pub live: Arc<LiveHub>,
     /// Presence of devices.
     pub presence: Arc<PresenceService>,
+    /// Settings for mails; none if the cloud sends none.
+    pub mails: Option<Arc<MailConfig>>,
     /// End of the cloud's certificate.
     pub certificate: Arc<CertificateEnd>,
     /// Offer to devices without a key; empty while the cloud has no TLS.
@@ -227,6 +233,7 @@ pub struct Cloud {
     watching: JoinHandle<()>,
     viewing: JoinHandle<()>,
     evaluator: JoinHandle<()>,
+    mailer: Option<JoinHandle<()>>,
     critical_tasks: CriticalTasks,
     _lock: DataLock,
 }
@@ -351,11 +358,22 @@ impl Cloud {
             store: Arc::clone(&store),
             live: Arc::clone(&live),
             presence: Arc::clone(&presence),
+            broker: Arc::clone(&shared),
             time: Arc::clone(&time),
             certificate: Arc::clone(&certificate),
         };
         let evaluator = tokio::spawn(critical.watch("alerts", evaluator.run(config.presence_grace)));
         let viewing = tokio::spawn(critical.watch("boards", Arc::clone(&boards).run()));
+        let mails = config.mails.map(Arc::new);
+        let mailer = mails.as_ref().map(|mails| {
+            let mailer = Mailer {
+                store: Arc::clone(&store),
+                time: Arc::clone(&time),
+                metrics: Arc::clone(&metrics),
+                config: Arc::clone(mails),
+            };
+            tokio::spawn(critical.watch("mails", mailer.run()))
+        });
         let executor = tokio::spawn(critical.watch("rollouts", Arc::clone(&rollouts).run()));
         let history_reader: Arc<HistoryReader> = Arc::default();
         let series = Arc::new(SeriesService::new(
@@ -374,6 +392,7 @@ impl Cloud {
             boards,
             live,
             presence,
+            mails,
             certificate,
             broker: shared,
             mqtt: broker.entrance(),
@@ -402,6 +421,7 @@ impl Cloud {
             watching,
             viewing,
             evaluator,
+            mailer,
             critical_tasks: critical,
             _lock: lock,
         })
@@ -433,6 +453,9 @@ impl Cloud {
         self.watching.abort();
         self.viewing.abort();
         self.evaluator.abort();
+        if let Some(mailer) = &self.mailer {
+            mailer.abort();
+        }
         self.broker.shutdown().await;
         self.ingest.finish(FINISH).await;
         self.deliverer.finish(RECORD).await;

@@ -10,7 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::clock;
 use crate::guarded_clock::GuardedClock;
 use crate::series;
-use iottly_core::model::{Change, HourUsage, NO_DEVICE, Principal, Project, Scope, UnixMs};
+use iottly_core::model::{Change, HourUsage, MAIL_KEPT_MS, NO_DEVICE, Principal, Project, Scope, UnixMs};
 use iottly_store::{AlertStore, CommandStore, ErasureStore, Result, Store, StoreError, WebhookStore};
 
 /// Number of rounds between two deletions of old webhook data: a minute.
@@ -21,7 +21,7 @@ const WEBHOOK_STEP: usize = 10_000;
 const WEBHOOK_STEPS: usize = 20;
 /// Maximum number of transactions for old alerts in one round.
 const ALERT_STEPS: usize = 20;
-/// Time after which a mail that no process sends is deleted, in milliseconds: three days.
+/// Time after which a mail that no process sends is refused, in milliseconds: three days.
 const MAIL_MS: UnixMs = 3 * DAY_MS;
 /// Interval of rounds. Commands are checked for expiry in each: devices apply the exact time, the check
 /// settles commands that they never reported.
@@ -165,7 +165,8 @@ async fn tidy_webhooks(store: &dyn WebhookStore, now: UnixMs) -> Result<()> {
 
 async fn tidy_alerts(store: &dyn AlertStore, now: UnixMs) -> Result<()> {
     for _ in 0..ALERT_STEPS {
-        if store.tidy_alerts(now.saturating_sub(MAIL_MS), STEP).await? == 0 {
+        let mails = (now.saturating_sub(MAIL_MS), now.saturating_sub(MAIL_KEPT_MS));
+        if store.tidy_alerts(now, mails, STEP).await? == 0 {
             break;
         }
     }

@@ -24,6 +24,7 @@ mod key_places;
 pub mod leases;
 mod links;
 pub mod live;
+pub mod mails;
 mod metrics;
 pub mod outbound;
 mod presence;

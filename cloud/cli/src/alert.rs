@@ -12,6 +12,8 @@ use crate::named_device::device_id;
 use crate::remote::escaped;
 use crate::time_text::time;
 
+mod mail;
+
 #[derive(Args)]
 pub(crate) struct Options {
     #[command(subcommand)]
@@ -35,6 +37,11 @@ enum Command {
     Rule {
         #[command(subcommand)]
         command: RuleCommand,
+    },
+    /// Lists mails about alerts, and sends a test
+    Mail {
+        #[command(subcommand)]
+        command: mail::Command,
     },
     /// Mutes an alert, or a rule with all its alerts: no entry, delivery or mail until then
     Mute {
@@ -85,11 +92,11 @@ struct AddOptions {
     /// Length of time of the condition, such as 30s, 5m, 2h or 3d
     #[arg(long, value_name = "LENGTH")]
     after: Option<String>,
-    /// MongoDB filter of the condition value, as extended JSON
-    #[arg(long, value_name = "JSON")]
+    /// Conditions of value on a message, such as `temp>30 door:open`, or a MongoDB filter as JSON
+    #[arg(long)]
     filter: Option<String>,
-    /// MongoDB filter that clears an alert of the condition value [default: ten quiet minutes]
-    #[arg(long, value_name = "JSON")]
+    /// Filter that clears an alert of the condition value [default: ten quiet minutes]
+    #[arg(long, value_name = "FILTER")]
     clear: Option<String>,
     /// Device to watch, by name or id
     #[arg(long, conflicts_with = "group")]
@@ -114,6 +121,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             call.print_table("alerts", &api.get(&path)?, &head, alert)
         }
         Command::Rule { command } => rule(command),
+        Command::Mail { command } => mail::run(command),
         Command::Mute { id, call, until } => {
             let until = moment(until, now()).map_err(Failure::Invalid)?;
             let body = json!({"until": until});
@@ -143,7 +151,7 @@ fn place(call: &Call, id: &str) -> Result<String, Failure> {
 fn rule(command: &RuleCommand) -> Result<(), Failure> {
     match command {
         RuleCommand::List { call } => {
-            let head = ["ID", "CONDITION", "WATCHES", "NAME"];
+            let head = ["ID", "CONDITION", "WATCHES", "NAME", "MAILS TO"];
             call.print_table("rules", &call.api()?.get("/alerts/rules")?, &head, rule_row)
         }
         RuleCommand::Add(options) => add(options),
@@ -167,8 +175,7 @@ fn add(options: &AddOptions) -> Result<(), Failure> {
     }
     for (name, filter) in [("filter", &options.filter), ("clear", &options.clear)] {
         if let Some(filter) = filter {
-            body[name] = serde_json::from_str(filter)
-                .map_err(|error| Failure::Invalid(format!("--{name} is not JSON: {error}")))?;
+            body[name] = json!(filter);
         }
     }
     if let Some(device) = &options.device {
@@ -183,7 +190,7 @@ fn add(options: &AddOptions) -> Result<(), Failure> {
     let answer = api.post("/alerts/rules", &body)?;
     options
         .call
-        .print(&answer, |answer| rule_row(&answer["rule"]).join("  ") + "\n")
+        .print(&answer, |answer| rule_row(&answer["rule"]).join("  ").trim_end().to_owned() + "\n")
 }
 
 fn alert(alert: &Value) -> Vec<String> {
@@ -219,7 +226,19 @@ fn rule_row(rule: &Value) -> Vec<String> {
     } else {
         "  (mute)"
     };
-    vec![text("id"), text("condition") + &after, scope, text("name") + mute]
+    let filter = match &rule["filter"] {
+        Value::Null => String::new(),
+        filter => format!(" {filter}"),
+    };
+    let mails: Vec<_> = rule["mails"].as_array().into_iter().flatten().collect();
+    let mails: Vec<_> = mails.into_iter().filter_map(Value::as_str).collect();
+    vec![
+        text("id"),
+        text("condition") + &after + &filter,
+        scope,
+        text("name") + mute,
+        mails.join(", "),
+    ]
 }
 
 #[cfg(test)]
@@ -231,7 +250,7 @@ mod tests {
         let rule = json!({"id": "1", "name": "away", "condition": "offline", "after_ms": 60_000, "device": null,
             "deployment_group": "g", "muted_until": {"$date": 1}});
         assert_eq!(
-            rule_row(&rule).join("  "),
+            rule_row(&rule).join("  ").trim_end(),
             "1  offline 60 s  group g  away  (mute)"
         );
         let raised = json!({"id": "2", "state": "raised", "raised": {"$date": 0}, "device": "d", "name": "away",

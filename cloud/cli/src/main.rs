@@ -10,6 +10,7 @@ mod cloud_builder;
 mod cmd;
 mod code;
 mod compiled;
+mod crashes;
 mod definition;
 mod demo;
 mod dev;
@@ -154,6 +155,8 @@ enum Command {
     },
     /// Lists and mutes alerts, and manages the rules that raise them
     Alert(alert::Options),
+    /// Shows failures of firmware by release and place
+    Crashes(crashes::Options),
     /// Manages webhooks, which send messages to addresses of your choice
     Webhook(webhook::Options),
     /// Compiles firmware to machine code; this program starts it
@@ -207,6 +210,7 @@ fn main() -> ExitCode {
         Command::Audit(options) => exit::report(audit::run(&options)),
         Command::Series(options) => exit::report(series::run(&options)),
         Command::Alert(options) => exit::report(alert::run(&options)),
+        Command::Crashes(options) => exit::report(crashes::run(&options)),
         Command::Webhook(options) => exit::report(webhook::run(&options)),
         Command::Dev(options) => exit::report(async_main(dev::run(options))),
         Command::Run(options) => exit::report(async_main(run::run(options))),

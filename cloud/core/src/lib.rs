@@ -11,6 +11,7 @@ pub mod history;
 pub mod ingest;
 pub mod lease;
 pub mod machine_login;
+pub mod mail;
 mod message_id;
 pub mod model;
 pub mod presence;

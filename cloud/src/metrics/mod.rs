@@ -32,6 +32,12 @@ struct Route {
     status: u16,
 }
 
+/// Result of an attempt to send a mail.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct MailEnded {
+    result: &'static str,
+}
+
 /// Metrics of the cloud; each is updated by the code whose work it counts.
 pub struct Metrics {
     registry: Registry,
@@ -51,6 +57,8 @@ pub struct Metrics {
     handshakes: Counter,
     handshakes_turned_away: Counter,
     certificate_end: Gauge,
+    mails: Family<MailEnded, Counter>,
+    mails_waiting: Gauge,
     webhooks: WebhookMetrics,
 }
 
@@ -75,6 +83,8 @@ impl Default for Metrics {
             handshakes: Counter::default(),
             handshakes_turned_away: Counter::default(),
             certificate_end: Gauge::default(),
+            mails: Family::default(),
+            mails_waiting: Gauge::default(),
             webhooks: WebhookMetrics::default(),
         };
         metrics.register();
@@ -139,6 +149,12 @@ impl Metrics {
             Unit::Bytes,
             self.memory.clone(),
         );
+        to.register("mails", "Attempts to send a mail by result", self.mails.clone());
+        to.register(
+            "mails_waiting",
+            "Mails that wait to be sent",
+            self.mails_waiting.clone(),
+        );
         to.register(
             "tls_handshakes",
             "TLS handshakes completed",
@@ -171,6 +187,16 @@ impl Metrics {
     /// Records when the server's certificate ends.
     pub fn certificate_ends(&self, at: UnixMs) {
         self.certificate_end.set(at / 1000);
+    }
+
+    /// Counts an attempt to send a mail.
+    pub(crate) fn mail(&self, result: &'static str) {
+        self.mails.get_or_create(&MailEnded { result }).inc();
+    }
+
+    /// Records the number of mails that wait.
+    pub(crate) fn mails_waiting(&self, count: i64) {
+        self.mails_waiting.set(count);
     }
 
     /// Counts a request; `route` is the route's template, not the path.

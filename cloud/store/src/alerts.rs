@@ -8,8 +8,10 @@ use async_trait::async_trait;
 use iottly_protocol::{GroupId, ProjectId};
 
 use crate::error::Result;
-use iottly_core::alerts::{DeviceFacts, Effect, Raised, RuleSet};
-use iottly_core::model::{Alert, AlertFilter, AlertId, AlertRule, NewMail, StoredMessage, UnixMs};
+use iottly_core::alerts::{DeviceFacts, Effect, Raised, RuleSet, Span};
+use iottly_core::model::{
+    Alert, AlertFilter, AlertId, AlertRule, Mail, MailResult, NewMail, StoredMessage, UnixMs,
+};
 
 /// Maximum number of projects whose compiled rules are cached; beyond it, the cache is cleared.
 const MAX_PROJECTS: usize = 10_000;
@@ -41,11 +43,25 @@ pub trait AlertStore: Send + Sync + 'static {
     ) -> Result<Vec<StoredMessage>>;
     /// Takes mails that are due, at most `limit`; until `until` no other process takes them.
     async fn claim_alert_mails(&self, now: UnixMs, until: UnixMs, limit: usize) -> Result<Vec<NewMail>>;
-    /// Deletes a mail that was sent or is abandoned, or sets the time of its next attempt.
-    async fn settle_alert_mail(&self, mail: &NewMail, next: Option<UnixMs>) -> Result<()>;
-    /// Deletes cleared alerts beyond those that a project keeps, and mails of before `before`; at most `limit` of each.
-    /// Returns their number.
-    async fn tidy_alerts(&self, before: UnixMs, limit: usize) -> Result<u64>;
+    /// Returns true if a mail is due.
+    async fn alert_mail_is_due(&self, now: UnixMs) -> Result<bool>;
+    /// Makes the mails due that a process had taken when it ended; returns their number.
+    async fn release_alert_mails(&self, now: UnixMs) -> Result<u64>;
+    /// Records the result of an attempt to send a mail.
+    async fn settle_alert_mail(&self, mail: &NewMail, result: &MailResult, now: UnixMs) -> Result<()>;
+    /// Returns mails of a project, the newest first, at most `limit`.
+    async fn alert_mails(&self, project: ProjectId, limit: usize) -> Result<Vec<Mail>>;
+    /// Returns the number of mails that a project has had in the hour of `now`.
+    async fn alert_mails_in_hour(&self, project: ProjectId, now: UnixMs) -> Result<i64>;
+    /// Returns the number of mails of all projects that wait. For the metrics.
+    async fn alert_mails_waiting(&self) -> Result<i64>;
+    /// Forgets times of the cloud that no condition reaches. Deletes cleared alerts beyond those that a project keeps. Refuses mails that wait since before the first of the times,
+    /// and deletes those that ended before the second. At most `limit` of each; returns their number.
+    async fn tidy_alerts(&self, now: UnixMs, mails: (UnixMs, UnixMs), limit: usize) -> Result<u64>;
+    /// Notes that a process of the cloud looks at alerts; `process` is a random id of its own.
+    async fn look_at_alerts(&self, process: [u8; 16], now: UnixMs) -> Result<()>;
+    /// Returns the times in which the cloud was there, the newest first.
+    async fn alert_looks(&self) -> Result<Vec<Span>>;
 }
 
 /// Rules of a project, compiled, as of a number of changes.

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::Args;
 use iottly_cloud::edge::EdgeConfig;
+use iottly_cloud::mails::MailConfig;
 use iottly_cloud::{Cloud, CloudConfig};
 use iottly_web::WebServices;
 use ipnet::{IpNet, Ipv4Net};
@@ -50,6 +51,8 @@ pub(crate) struct Options {
     /// Number of virtual devices; each needs about 12 open files, see ulimit -Hn
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_DEVICES)))]
     devices: u16,
+    #[command(flatten)]
+    mail: crate::serve::mail::Options,
     /// Print one line of JSON when everything is up, and nothing else on standard output
     #[arg(long)]
     json: bool,
@@ -57,10 +60,11 @@ pub(crate) struct Options {
 
 pub(crate) async fn run(options: Options) -> Result<(), Failure> {
     check_descriptors(options.devices, iottly_sandbox::descriptor_limit())?;
-    Ok(serve(options).await?)
+    let mails = options.mail.settings()?;
+    Ok(serve(options, mails).await?)
 }
 
-async fn serve(options: Options) -> anyhow::Result<()> {
+async fn serve(options: Options, mails: Option<MailConfig>) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
     let announcer = Announcer::new(options.json);
     let home = Home::open(options.data.as_deref())?;
@@ -81,6 +85,7 @@ async fn serve(options: Options) -> anyhow::Result<()> {
         IpNet::from(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
         IpNet::from(IpAddr::from(Ipv6Addr::LOCALHOST)),
     ];
+    config.mails = mails;
     config.builder = Some(cloud_builder::new()?);
     let cloud = Cloud::start(config).await?;
     let services = WebServices::new(cloud.services());

@@ -133,8 +133,11 @@ struct ListOptions {
 #[derive(Args)]
 struct MoveOptions {
     /// Devices, by name or id
-    #[arg(required = true)]
+    #[arg(required_unless_present = "filter", conflicts_with = "filter")]
     devices: Vec<String>,
+    /// Devices that match conditions such as `tag:attic offline<1h`, or a filter as JSON
+    #[arg(long, value_name = "CONDITIONS")]
+    filter: Option<String>,
     /// Deployment group to move them to, by name or id
     #[arg(long)]
     to: String,
@@ -314,10 +317,18 @@ fn move_devices(options: &MoveOptions) -> Result<(), Failure> {
         "/deploymentgroups/{}/devices?dry_run={}",
         group.id, options.dry_run
     );
-    let moved = api.post(&path, &json!({"devices": ids}))?;
+    let body = match &options.filter {
+        Some(filter) => json!({"filter": filter}),
+        None => json!({"devices": ids}),
+    };
+    let moved = api.post(&path, &body)?;
     options.call.print(&moved, |moved| {
         let verb = if options.dry_run { "would move" } else { "moved" };
-        format!("{verb} {} to {}\n", moved["affected"], group.name)
+        let filter = match &moved["filter"] {
+            Value::Null => String::new(),
+            filter => format!(", for {filter}"),
+        };
+        format!("{verb} {} to {}{filter}\n", moved["affected"], group.name)
     })
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use iottly_cloud::edge::EdgeConfig;
+use iottly_cloud::mails::MailConfig;
 use iottly_cloud::{Cloud, CloudConfig, KeyPlaces};
 use iottly_web::http::Server;
 use iottly_web::{Front, OidcSettings, WebServices, first_login_link};
@@ -19,6 +20,7 @@ use tokio::net::TcpListener;
 
 mod certificate;
 mod listeners;
+pub(crate) mod mail;
 mod provider;
 
 use certificate::Served;
@@ -92,6 +94,8 @@ pub(crate) struct Options {
     metrics: Option<SocketAddr>,
     #[command(flatten)]
     provider: provider::Options,
+    #[command(flatten)]
+    mail: mail::Options,
     /// Print one line of JSON when the cloud is up
     #[arg(long)]
     json: bool,
@@ -109,13 +113,15 @@ pub(crate) async fn run(options: Options) -> Result<(), Failure> {
         insecure: options.insecure,
     })?;
     let provider = options.provider.settings()?;
-    Ok(serve(&options, listeners, provider).await?)
+    let mails = options.mail.settings()?;
+    Ok(serve(&options, listeners, provider, mails).await?)
 }
 
 async fn serve(
     options: &Options,
     listeners: Listeners,
     provider: Option<OidcSettings>,
+    mails: Option<MailConfig>,
 ) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
     let keys = options.keys.places(&options.data)?;
@@ -130,7 +136,7 @@ async fn serve(
         (Some(_), Some((cert, key))) => Some(Served::given(cert, key)?),
         (Some((_, address)), None) => Some(Served::own(&keys.tls(), &options.names, *address)?),
     };
-    let cloud = Cloud::start(config(options, listeners, keys)?).await?;
+    let cloud = Cloud::start(config(options, listeners, keys, mails)?).await?;
     let mut web = WebServices::new(cloud.services());
     if let Some(provider) = provider {
         web = web.with_provider(provider)?;
@@ -229,7 +235,12 @@ async fn warn_while_open(listeners: Listeners) {
     }
 }
 
-fn config(options: &Options, listeners: Listeners, keys: KeyPlaces) -> anyhow::Result<CloudConfig> {
+fn config(
+    options: &Options,
+    listeners: Listeners,
+    keys: KeyPlaces,
+    mails: Option<MailConfig>,
+) -> anyhow::Result<CloudConfig> {
     let mut config = CloudConfig::new(options.data.clone(), listeners::DEFAULT_MQTT);
     config.mqtt = listeners.mqtt;
     config.edge = EdgeConfig::for_process(0)?;
@@ -238,6 +249,7 @@ fn config(options: &Options, listeners: Listeners, keys: KeyPlaces) -> anyhow::R
     config.rate_limit = NonZeroU32::new(options.rate_limit);
     config.webhooks.allow.clone_from(&options.webhook_allow);
     config.webhooks.https_only = options.webhook_https_only;
+    config.mails = mails;
     config.keys = Some(keys);
     compiled::use_folder(&options.data.join("compiled"));
     compiled::warm_in_background()?;

@@ -48,8 +48,8 @@ struct AddOptions {
     /// Send only messages of this channel
     #[arg(long)]
     channel: Option<String>,
-    /// Send only messages that match this MongoDB filter
-    #[arg(long, value_name = "JSON")]
+    /// Send only messages that match: conditions such as `temp>30 door:open`, or a MongoDB filter as JSON
+    #[arg(long)]
     filter: Option<String>,
     /// Send the payload in place of the whole message
     #[arg(long)]
@@ -188,9 +188,7 @@ fn settings(options: &AddOptions) -> Result<Value, Failure> {
         }
     }
     if let Some(filter) = &options.filter {
-        let filter = serde_json::from_str(filter)
-            .map_err(|error| Failure::Invalid(format!("filter is not JSON: {error}")))?;
-        settings.insert("filter".to_owned(), filter);
+        settings.insert("filter".to_owned(), json!(filter));
     }
     settings.insert("payload_only".to_owned(), json!(options.payload_only));
     settings.insert("ordered".to_owned(), json!(options.ordered));

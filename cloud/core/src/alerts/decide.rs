@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use iottly_protocol::{DeviceId, GroupId};
 
-use super::Occurrence;
+use super::{Occurrence, Uptime};
 use crate::model::{Absence, AlertId, AlertRule, AlertRuleId, AlertSubject, AlertTarget, Condition, UnixMs};
 
 /// Time after which an alert about single messages clears when none of them was seen again, in milliseconds.
@@ -25,6 +25,9 @@ pub struct DeviceFacts {
     pub absence: Option<Absence>,
     /// Time of the last message of its firmware; none if it never sent one.
     pub sent: Option<UnixMs>,
+    /// True if the device was connected before a restart of the cloud and still has time to return: nothing that it does not
+    /// do by then raises an alert.
+    pub expected: bool,
 }
 
 /// Raised alert.
@@ -47,6 +50,8 @@ pub struct Known<'a> {
     pub rules: &'a [AlertRule],
     /// The raised alerts.
     pub raised: &'a [Raised],
+    /// Times in which the cloud was there.
+    pub uptime: &'a Uptime,
 }
 
 /// Event that affects alerts.
@@ -137,6 +142,11 @@ impl Known<'_> {
         clears.collect::<Vec<_>>().into_iter().chain(raises).collect()
     }
 
+    fn is_raised(&self, rule: AlertRuleId, subject: AlertSubject) -> bool {
+        let mut raised = self.raised.iter();
+        raised.any(|open| (open.rule, open.subject) == (rule, subject))
+    }
+
     fn devices(&self, devices: &[DeviceFacts], now: UnixMs) -> Vec<Effect> {
         let over_time =
             |condition: &Condition| matches!(condition, Condition::Offline(_) | Condition::NoData(_));
@@ -146,8 +156,16 @@ impl Known<'_> {
                 if device.absence.as_ref().is_some_and(|absence| absence.covers(now)) && !device.online {
                     continue;
                 }
-                if let Some(detail) = lasting(&rule.condition, device, now) {
-                    holds.push((rule, AlertSubject::Device(device.device), detail));
+                let subject = AlertSubject::Device(device.device);
+                if device.expected {
+                    // What is raised stays until it is known how the device is.
+                    if self.is_raised(rule.id, subject) {
+                        holds.push((rule, subject, String::new()));
+                    }
+                } else if let Some(detail) =
+                    lasting(&rule.condition, device, |from| self.uptime.since(from, now))
+                {
+                    holds.push((rule, subject, detail));
                 }
             }
         }
@@ -234,7 +252,7 @@ impl Known<'_> {
             .collect();
         self.raised
             .iter()
-            .filter(|open| of_messages.contains(&open.rule) && now.saturating_sub(open.seen) >= QUIET_MS)
+            .filter(|open| of_messages.contains(&open.rule) && self.uptime.since(open.seen, now) >= QUIET_MS)
             .map(|open| Effect::Clear {
                 rule: open.rule,
                 subject: open.subject,
@@ -251,16 +269,16 @@ fn targets(target: AlertTarget, device: &DeviceFacts) -> bool {
     }
 }
 
-/// Returns the description of a condition over time if it holds.
-fn lasting(condition: &Condition, device: &DeviceFacts, now: UnixMs) -> Option<String> {
+/// Returns the description of a condition over time if it holds; `since` returns the length of the time since another one.
+fn lasting(condition: &Condition, device: &DeviceFacts, since: impl Fn(UnixMs) -> UnixMs) -> Option<String> {
     match *condition {
         Condition::Offline(_) if device.online => None,
         Condition::Offline(after) => {
-            let lasts = now.saturating_sub(device.changed?);
+            let lasts = since(device.changed?);
             (lasts >= after).then(|| format!("offline for longer than {}", length(after)))
         }
         Condition::NoData(after) => {
-            let lasts = now.saturating_sub(device.sent?);
+            let lasts = since(device.sent?);
             (lasts >= after).then(|| format!("no message for longer than {}", length(after)))
         }
         Condition::Gap

@@ -2,9 +2,9 @@
 //! effects out in the transaction that journals them.
 
 mod decide;
-mod mail;
 mod messages;
+mod uptime;
 
 pub use decide::{DeviceFacts, Effect, Event, Known, QUIET_MS, Raised};
-pub use mail::{mail_text, retry_after_ms};
 pub use messages::{Occurrence, RuleSet};
+pub use uptime::{MAX_SPANS, Span, Uptime};

@@ -10,10 +10,6 @@ pub const MAX_ALERT_RULES: i64 = 100;
 pub const MAX_OPEN_ALERTS: i64 = 1000;
 /// Number of cleared alerts of a project that are kept, the newest.
 pub const MAX_KEPT_ALERTS: i64 = 1000;
-/// Maximum number of recipients of a rule.
-pub const MAX_RECIPIENTS: usize = 10;
-/// Maximum number of mails of a project in an hour; beyond it, alerts are raised without a mail.
-pub const MAX_MAILS_PER_HOUR: i64 = 100;
 /// Shortest length of time in a condition, in milliseconds.
 pub const SHORTEST_MS: UnixMs = 1000;
 /// Longest length of time in a condition, in milliseconds: 90 days.
@@ -233,25 +229,6 @@ pub struct AlertFilter {
     pub device: Option<DeviceId>,
     /// Only alerts that were raised before this time.
     pub before: Option<UnixMs>,
-}
-
-/// Mail that waits to be sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewMail {
-    /// Project of the alert.
-    pub project: ProjectId,
-    /// The alert.
-    pub alert: AlertId,
-    /// True for the mail about its end.
-    pub ends: bool,
-    /// Recipient.
-    pub recipient: String,
-    /// Subject line.
-    pub subject: String,
-    /// Text.
-    pub text: String,
-    /// Number of attempts before this one.
-    pub attempt: u32,
 }
 
 #[cfg(test)]

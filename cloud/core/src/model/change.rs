@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Absence, AlertId, AlertRule, AlertRuleId, Approval, Definition, EnrolmentKeyId, Limits, NewEnrolmentKey,
-    NewLease, NewRollout, OutgoingOrder, Replay, RolloutCommand, RolloutId, RolloutKind, SecretHash,
+    NewLease, NewMail, NewRollout, OutgoingOrder, Replay, RolloutCommand, RolloutId, RolloutKind, SecretHash,
     SnippetEdit, SnippetId, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
@@ -191,6 +191,8 @@ pub enum Change {
     MuteAlertRule(AlertRuleId, Option<UnixMs>),
     /// Mutes an alert until a time; none ends that.
     MuteAlert(AlertId, Option<UnixMs>),
+    /// Queues a mail that tests the delivery of alerts.
+    TestMail(Box<NewMail>),
     /// Adds a webhook.
     CreateWebhook(Box<Webhook>),
     /// Replaces the configuration of a webhook, except its secrets.
@@ -449,6 +451,7 @@ impl Change {
             Self::DeleteAlertRule(id) => entry("alertrule.delete", id, &""),
             Self::MuteAlertRule(id, until) => entry("alertrule.mute", id, &muted(*until)),
             Self::MuteAlert(id, until) => entry("alert.mute", id, &muted(*until)),
+            Self::TestMail(mail) => entry("mail.test", &mail.recipient, &""),
             Self::CreateWebhook(hook) => entry("webhook.create", &hook.key.hook, &hook.url),
             Self::UpdateWebhook(hook) => entry("webhook.update", &hook.key.hook, &hook.url),
             Self::DeleteWebhook(id) => entry("webhook.delete", id, &""),

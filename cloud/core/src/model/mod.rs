@@ -24,6 +24,7 @@ mod ids;
 mod lease;
 mod limits;
 mod machine_login;
+mod mail;
 mod people;
 mod policy;
 mod presence;
@@ -33,8 +34,7 @@ mod webhook;
 pub use access::{Actor, Principal, Scopes, SecretHash, Token};
 pub use alert::{
     Alert, AlertFilter, AlertRule, AlertSubject, AlertTarget, Condition, ConditionError, LONGEST_MS,
-    MAX_ALERT_RULES, MAX_KEPT_ALERTS, MAX_MAILS_PER_HOUR, MAX_OPEN_ALERTS, MAX_RECIPIENTS, NO_DEVICE,
-    NewMail, SHORTEST_MS,
+    MAX_ALERT_RULES, MAX_KEPT_ALERTS, MAX_OPEN_ALERTS, NO_DEVICE, SHORTEST_MS,
 };
 pub use change::{AuditEntry, Change, Changed, FollowedBranch};
 pub use code::{
@@ -56,6 +56,9 @@ pub use ids::{
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};
 pub use machine_login::{MAX_MACHINE_LOGINS, MachineLogin};
+pub use mail::{
+    MAIL_KEPT_MS, MAX_MAILS_PER_HOUR, MAX_RECIPIENTS, Mail, MailKind, MailResult, MailState, NewMail,
+};
 pub use people::{
     DEFAULT_ORGANIZATION, Invitation, MAX_MEMBERS, MAX_ORGANIZATIONS, Member, Membership, Organization, Role,
     User, UserName, UserNameError,

@@ -20,6 +20,7 @@ mod fleet;
 mod full;
 mod journey;
 mod login;
+mod mails;
 mod memory;
 mod one_port;
 mod release;

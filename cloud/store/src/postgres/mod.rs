@@ -26,7 +26,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 24] = [
+const STEPS: [(i64, &str, &str); 25] = [
     (
         1,
         "initial",
@@ -147,6 +147,11 @@ const STEPS: [(i64, &str, &str); 24] = [
         28,
         "machine_logins",
         include_str!("../../migrations/postgres/0028_machine_logins.sql"),
+    ),
+    (
+        29,
+        "mails",
+        include_str!("../../migrations/postgres/0029_mails.sql"),
     ),
 ];
 

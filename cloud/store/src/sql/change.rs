@@ -178,6 +178,7 @@ async fn run(
         Change::DeleteAlertRule(id) => alerts::delete(tx, project, id, now).await?,
         Change::MuteAlertRule(id, until) => alerts::mute(tx, project, id, until).await?,
         Change::MuteAlert(id, until) => alerts::mute_alert(tx, project, id, until).await?,
+        Change::TestMail(mail) => alerts::queue_test_mail(tx, &mail).await?,
         Change::CreateWebhook(hook) => webhooks::create(tx, &hook).await?,
         Change::UpdateWebhook(hook) => webhooks::update(tx, &hook).await?,
         Change::DeleteWebhook(id) => webhooks::delete(tx, project, id).await?,

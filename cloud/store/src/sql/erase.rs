@@ -114,44 +114,65 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
     .bind(now)
     .execute(&mut *tx)
     .await?;
-    for sql in [
-        "DELETE FROM alert_mails WHERE project = $1",
-        "DELETE FROM alerts WHERE project = $1",
-        "DELETE FROM alert_rules WHERE project = $1",
-        "DELETE FROM licences WHERE project = $1",
-        "DELETE FROM series_fills WHERE project = $1",
-        "DELETE FROM series WHERE project = $1",
-        "DELETE FROM series_counts WHERE project = $1",
-        "DELETE FROM device_keys WHERE project = $1",
-        "DELETE FROM device_copies WHERE project = $1",
-        "DELETE FROM device_secrets WHERE project = $1",
-        "DELETE FROM enrolment_keys WHERE project = $1",
-        "DELETE FROM devices WHERE project = $1",
-        "DELETE FROM groups WHERE project = $1",
-        "DELETE FROM tokens WHERE project = $1",
-        "DELETE FROM idempotency WHERE project = $1",
-        "DELETE FROM definitions WHERE project = $1",
-        "DELETE FROM snippets WHERE project = $1",
-        "DELETE FROM revisions WHERE project = $1",
-        "DELETE FROM branches WHERE project = $1",
-        "DELETE FROM code_drafts WHERE project = $1",
-        "DELETE FROM rollout_devices WHERE project = $1",
-        "DELETE FROM rollouts WHERE project = $1",
-        "DELETE FROM developer_lease_devices WHERE project = $1",
-        "DELETE FROM developer_leases WHERE project = $1",
-        "DELETE FROM releases WHERE project = $1",
-        "DELETE FROM audit WHERE project = $1",
-        "DELETE FROM usage WHERE project = $1",
-        // The remaining rows of their queues mark the data to erase.
-        "DELETE FROM webhooks WHERE project = $1",
-        "DELETE FROM projects WHERE id = $1",
-    ] {
-        sqlx::query(sql)
+    // Rows that ingest and the evaluation of alerts also write are locked in their order: devices, counts, webhooks, alerts,
+    // mails, series.
+    delete_all(
+        tx,
+        project,
+        &[
+            "DELETE FROM licences WHERE project = $1",
+            "DELETE FROM device_keys WHERE project = $1",
+            "DELETE FROM device_copies WHERE project = $1",
+            "DELETE FROM device_secrets WHERE project = $1",
+            "DELETE FROM enrolment_keys WHERE project = $1",
+            "DELETE FROM devices WHERE project = $1",
+            "DELETE FROM groups WHERE project = $1",
+            "DELETE FROM tokens WHERE project = $1",
+            "DELETE FROM idempotency WHERE project = $1",
+            "DELETE FROM definitions WHERE project = $1",
+            "DELETE FROM snippets WHERE project = $1",
+            "DELETE FROM revisions WHERE project = $1",
+            "DELETE FROM branches WHERE project = $1",
+            "DELETE FROM code_drafts WHERE project = $1",
+            "DELETE FROM rollout_devices WHERE project = $1",
+            "DELETE FROM rollouts WHERE project = $1",
+            "DELETE FROM developer_lease_devices WHERE project = $1",
+            "DELETE FROM developer_leases WHERE project = $1",
+            "DELETE FROM releases WHERE project = $1",
+            "DELETE FROM audit WHERE project = $1",
+        ],
+    )
+    .await?;
+    usage::lock(tx, project).await?;
+    delete_all(
+        tx,
+        project,
+        &[
+            "DELETE FROM usage WHERE project = $1",
+            // The remaining rows of their queues mark the data to erase.
+            "DELETE FROM webhooks WHERE project = $1",
+            "DELETE FROM alerts WHERE project = $1",
+            "DELETE FROM mail_counts WHERE project = $1",
+            "DELETE FROM alert_mails WHERE project = $1",
+            "DELETE FROM alert_rules WHERE project = $1",
+            "DELETE FROM series_fills WHERE project = $1",
+            "DELETE FROM series WHERE project = $1",
+            "DELETE FROM series_counts WHERE project = $1",
+            "DELETE FROM projects WHERE id = $1",
+        ],
+    )
+    .await?;
+    Ok(1)
+}
+
+async fn delete_all(tx: &mut Conn, project: ProjectId, statements: &[&'static str]) -> Result<()> {
+    for sql in statements {
+        sqlx::query(*sql)
             .bind(codec::id(&project))
             .execute(&mut *tx)
             .await?;
     }
-    Ok(1)
+    Ok(())
 }
 
 /// Removes the mark of a device whose data is gone, or postpones it while records may still arrive. A

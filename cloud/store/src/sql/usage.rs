@@ -77,6 +77,17 @@ pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<
     Ok(found)
 }
 
+/// Locks the row with the project's totals, which it makes if there is none: otherwise two transactions could each wait for
+/// what the other one inserts.
+const LOCK: &str = "INSERT INTO usage (project, hour, received, messages, bytes) SELECT id, -1, 0, 0, 0 FROM projects WHERE id = $1 \
+                    ON CONFLICT (project, hour) DO UPDATE SET hour = excluded.hour";
+
+/// Locks the counts of a project until the transaction ends, before alerts: the ingest takes both in this order.
+pub(super) async fn lock(tx: &mut Conn, project: ProjectId) -> Result<()> {
+    sqlx::query(LOCK).bind(codec::id(&project)).execute(tx).await?;
+    Ok(())
+}
+
 /// Subtracts deleted messages, rows of `ts` and `bytes`, from the counts. Returns their number.
 pub(super) async fn uncount(tx: &mut Conn, project: ProjectId, deleted: &[Row]) -> Result<u64> {
     let mut sums: BTreeMap<i64, Sum> = BTreeMap::new();

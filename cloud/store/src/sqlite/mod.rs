@@ -27,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 26] = [
+const STEPS: [(i64, &str, &str); 27] = [
     (
         1,
         "initial",
@@ -153,6 +153,11 @@ const STEPS: [(i64, &str, &str); 26] = [
         28,
         "machine_logins",
         include_str!("../../migrations/sqlite/0028_machine_logins.sql"),
+    ),
+    (
+        29,
+        "mails",
+        include_str!("../../migrations/sqlite/0029_mails.sql"),
     ),
 ];
 

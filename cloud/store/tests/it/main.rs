@@ -51,7 +51,10 @@ suites! {
         effects_of_several_processes_raise_one_alert,
         mutes_are_silent_and_a_removed_rule_clears,
         alerts_are_bounded_and_leave_with_their_project,
-        a_planned_absence_is_kept_and_found_at_its_end;
+        a_planned_absence_is_kept_and_found_at_its_end,
+        test_mails_are_of_the_allowance_and_the_times_of_a_cloud_are_kept;
+    deletion:
+        a_project_is_deleted_while_everything_writes_to_it;
     audit:
         a_flood_of_one_change_drops_nothing_of_another,
         a_change_is_made_so_often_in_an_hour,

@@ -3,10 +3,11 @@
 use axum::extract::Path;
 
 use super::Answer;
+use super::alert_mails;
 use super::body::JsonBody;
 use super::dto::{
-    AlertDto, AlertList, AlertRuleBody, AlertRuleDto, AlertRuleList, Done, MuteBody, OK, OneAlert,
-    OneAlertRule,
+    AlertDto, AlertList, AlertRuleBody, AlertRuleDto, AlertRuleList, Done, FilterBody, MuteBody, OK,
+    OneAlert, OneAlertRule,
 };
 use super::names;
 use super::query::Params;
@@ -14,12 +15,10 @@ use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
-use iottly_core::history;
 use iottly_core::model::{
-    AlertFilter, AlertId, AlertRule, AlertRuleId, AlertTarget, Change, Condition, MAX_ABSENCE_MS,
-    MAX_RECIPIENTS, Scopes, UnixMs,
+    AlertFilter, AlertId, AlertRule, AlertRuleId, AlertTarget, Change, Condition, MAX_ABSENCE_MS, Scopes,
+    UnixMs,
 };
-use serde_json::{Map, Value};
 
 /// Maximum number of alerts of one response.
 const MAX_ALERTS: u64 = 1000;
@@ -194,11 +193,8 @@ pub(crate) async fn add_rule(
 ) -> Result<AlertRule, ApiError> {
     // A rule shows parts of messages.
     access.require(Scopes::READ)?;
-    let text = |filter: Map<String, Value>| Value::Object(filter).to_string();
-    let (filter, clear) = (body.filter.map(text), body.clear.map(text));
-    for filter in [&filter, &clear].into_iter().flatten() {
-        history::filter(filter)?;
-    }
+    let filter = body.filter.map(FilterBody::of_messages).transpose()?;
+    let clear = body.clear.map(FilterBody::of_messages).transpose()?;
     let condition = Condition::new(&body.condition, body.after_ms, filter, clear)
         .map_err(|error| invalid(error.to_string()))?;
     let target = match (body.device, body.deployment_group) {
@@ -207,19 +203,20 @@ pub(crate) async fn add_rule(
         (None, Some(group)) => AlertTarget::Group(group),
         (Some(_), Some(_)) => return Err(invalid("a rule watches a device or a deployment group, not both")),
     };
-    if body.mails.len() > MAX_RECIPIENTS {
-        return Err(invalid(format!("a rule has at most {MAX_RECIPIENTS} recipients")));
+    let mut mails = Vec::new();
+    for address in body.mails {
+        if !mails.contains(&address) {
+            mails.push(address);
+        }
     }
-    if !body.mails.is_empty() {
-        return Err(invalid("this cloud sends no mails"));
-    }
+    alert_mails::check(access, &mails)?;
     let rule = AlertRule {
         id: AlertRuleId::random(),
         project: access.id(),
         name: names::name("name", &body.name)?,
         condition,
         target,
-        mails: body.mails,
+        mails,
         muted_until: None,
         created: now,
     };

@@ -5,13 +5,14 @@ use std::collections::HashSet;
 
 use axum::extract::Path;
 use iottly_protocol::{DeviceId, GroupId};
+use serde_json::value::RawValue;
 
-use super::Answer;
 use super::body::JsonBody;
 use super::dto::{Done, GroupList, GroupSettings, Members, Moved, NewGroup, OK, OneGroup};
 use super::names;
 use super::query::Params;
 use super::spaced::Spaced;
+use super::{Answer, DeviceFilter};
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
@@ -145,7 +146,7 @@ pub(super) async fn move_devices(
 ) -> Answer<Moved> {
     let (dry_run, group) = (params.flag("dry_run")?, group_id(&id)?);
     find(&access, group).await?;
-    let devices = affected(&access, group, &body).await?;
+    let (devices, filter) = affected(&access, group, body).await?;
     if !dry_run && !devices.is_empty() {
         access
             .change(Change::MoveDevices(group, devices.clone()), clock::now())
@@ -154,6 +155,7 @@ pub(super) async fn move_devices(
     Ok(Spaced(Moved {
         affected: devices.len(),
         devices,
+        filter,
         dry_run,
         status: OK,
     }))
@@ -186,9 +188,30 @@ pub(super) async fn remove_device(
     Ok(Done::answer())
 }
 
-async fn affected(access: &ProjectAccess, group: GroupId, body: &Members) -> Result<Vec<DeviceId>, ApiError> {
+/// Returns the devices to move, and the filter of the request as JSON.
+async fn affected(
+    access: &ProjectAccess,
+    group: GroupId,
+    body: Members,
+) -> Result<(Vec<DeviceId>, Option<Box<RawValue>>), ApiError> {
+    let filter = match body.filter {
+        Some(filter) if body.devices.is_none() && body.search.is_none() => {
+            let filter = DeviceFilter::of(access, &filter.text()).await?;
+            if filter.json == "{}" {
+                return Err(invalid("filter has no condition".to_owned()));
+            }
+            Some(filter)
+        }
+        Some(_) => return Err(only_one()),
+        None => None,
+    };
     let devices = access.devices().await?;
+    let json = filter
+        .as_ref()
+        .and_then(|filter| RawValue::from_string(filter.json.clone()).ok());
     let wanted: Vec<_> = match (&body.devices, &body.search) {
+        (None, None) => filter.ok_or_else(only_one)?.select(devices).await?,
+
         (Some(named), None) if named.len() <= MAX_NAMED => {
             let named: HashSet<_> = named.iter().copied().collect();
             let known: HashSet<_> = devices.iter().map(|device| device.scope.device).collect();
@@ -208,13 +231,14 @@ async fn affected(access: &ProjectAccess, group: GroupId, body: &Members) -> Res
             .collect(),
         (Some(_), None) => return Err(invalid(format!("devices has more than {MAX_NAMED} entries"))),
         (None, Some(_)) => return Err(invalid("search has no condition".to_owned())),
-        _ => return Err(invalid("body needs either devices or search".to_owned())),
+        _ => return Err(only_one()),
     };
-    Ok(wanted
-        .into_iter()
-        .filter(|device| device.group != group)
-        .map(|device| device.scope.device)
-        .collect())
+    let moving = wanted.into_iter().filter(|device| device.group != group);
+    Ok((moving.map(|device| device.scope.device).collect(), json))
+}
+
+fn only_one() -> ApiError {
+    invalid("body needs one of devices, search and filter".to_owned())
 }
 
 fn invalid(message: String) -> ApiError {

@@ -2,6 +2,7 @@
 //! is part of extracting.
 
 mod absence;
+pub(crate) mod alert_mails;
 pub(crate) mod alerts;
 mod audit;
 pub(crate) mod board;
@@ -12,6 +13,7 @@ pub(crate) mod code_files;
 mod command;
 mod components;
 pub(crate) mod copies;
+pub(crate) mod crashes;
 pub(crate) mod definitions;
 pub(crate) mod device;
 mod device_filter;
@@ -215,6 +217,8 @@ fn webhook_routes() -> OpenApiRouter<App> {
         .routes(routes!(webhooks::show, webhooks::update, webhooks::delete))
         .routes(routes!(webhooks::rotate))
         .routes(routes!(alerts::all))
+        .routes(routes!(alert_mails::mails, alert_mails::test))
+        .routes(routes!(crashes::crashes))
         .routes(routes!(alerts::rules, alerts::create))
         .routes(routes!(alerts::delete))
         .routes(routes!(alerts::mute_rule, alerts::unmute_rule))

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use iottly_protocol::limits::MAX_CHANNEL_BYTES;
-use serde_json::Value;
 use url::Url;
 
-use super::dto::WebhookSettings;
+use super::dto::{FilterBody, WebhookSettings};
 use super::names;
 use crate::error::ApiError;
-use iottly_core::history;
 use iottly_core::model::{Webhook, WebhookKind};
 use iottly_core::webhooks::HeaderList;
 use iottly_core::webhooks::guard::Guard;
@@ -52,9 +50,7 @@ pub(super) fn apply(
         hook.channel = Some(channel).filter(|channel| !matches!(channel.as_str(), EVERY_CHANNEL | ""));
     }
     if let Some(filter) = given.filter {
-        let filter = filter.map(|filter| Value::Object(filter).to_string());
-        filter.as_deref().map(history::filter).transpose()?;
-        hook.filter = filter;
+        hook.filter = filter.map(FilterBody::of_messages).transpose()?;
     }
     hook.payload_only = given.payload_only.unwrap_or(hook.payload_only);
     hook.ordered = given.ordered.unwrap_or(hook.ordered);

@@ -5,7 +5,6 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_core::model::{AlertFilter, UnixMs};
 use maud::{Markup, html};
-use serde_json::{Map, Value};
 
 use super::forms::Fields;
 use super::kit::empty::{broken, empty};
@@ -15,11 +14,14 @@ use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::text;
 use super::visitor::Visitor;
+use crate::api::alert_mails;
 use crate::api::alerts as rest;
 use crate::api::body::JsonBody;
-use crate::api::dto::{AlertDto, AlertRuleBody, AlertRuleDto, MuteBody};
+use crate::api::dto::{AlertDto, AlertRuleBody, AlertRuleDto, FilterBody, MailList, MuteBody, TestMailBody};
 use crate::error::ApiError;
 use iottly_cloud::clock;
+
+mod mails;
 
 /// Maximum number of cleared alerts on the page.
 const CLEARED: usize = 20;
@@ -64,6 +66,7 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
     let raised = shown(store.alerts(project, filter(true), RAISED).await);
     let cleared = shown(store.alerts(project, filter(false), CLEARED).await);
     let rules = rest::rules(visitor.project.clone()).await?.0.rules;
+    let mails = alert_mails::mails(visitor.project.clone()).await?.0;
     let names: std::collections::HashMap<_, _> = visitor
         .project
         .devices()
@@ -115,7 +118,7 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
     let content = html! {
         div.head { div {
             h1 { "Alerts " span.count { (count) } }
-            p.lede { "A rule raises one alert for each device that its condition holds for. Webhooks deliver alerts as entries of the history." }
+            p.lede { "A rule raises one alert for each device that its condition holds for. Webhooks deliver alerts as entries of the history" @if mails.allowed.is_some() { ", and rules can have addresses that get a mail" } "." }
         } }
         @if let Some(problem) = problem { (notice(Tone::Bad, &html! { (problem.message()) })) }
         section.card data-flush aria-labelledby="raised" {
@@ -128,16 +131,20 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
                 @if rules.is_empty() { (empty("No rules", "The form adds the first one.", &html! {})) }
                 @else { (rule_table(&rules, &own)) }
             }
-            (form(&own))
+            (form(&own, &mails))
         }
         section.card data-flush aria-labelledby="cleared" {
             div.card-head { h2 #cleared { "Cleared" } }
             (part(&cleared, false, empty("None yet", "The last alerts that have ended are here.", &html! {})))
         }
+        (mails::card(&mails, &own, now))
         (script_for("add a rule", "iottly alert rule add away --when offline --after 5m",
             ("POST", "/alerts/rules", Some(r#"{"name":"away","condition":"offline","after_ms":300000}"#))))
         (script_for("mute an alert or a rule", "iottly alert mute ID --until 1d",
             ("POST", "/alerts/$ALERT/mute", Some(r#"{"until":1798761600000}"#))))
+        (script_for("send a test mail", "iottly alert mail test anne@example.org",
+            ("POST", "/alerts/mails", Some(r#"{"to":"anne@example.org"}"#))))
+        (script_for("list mails", "iottly alert mail list", ("GET", "/alerts/mails", None)))
         (script_for("list", "iottly alert list --state all", ("GET", "/alerts?state=all", None)))
     };
     let screen = Screen {
@@ -171,7 +178,9 @@ fn rule_table(rules: &[AlertRuleDto], own: &str) -> Markup {
             tbody { @for rule in rules { tr {
                 td { b.break { (rule.name) } @if rule.muted_until.is_some() { " " span.tag { "mute" } } span.sub.mono { (rule.id) } }
                 td { (words(rule.condition)) @if let Some(after) = rule.after_ms { " " (after / 1000) " s" }
-                    @if let Some(filter) = &rule.filter { span.sub { code.break { (filter.get()) } } } }
+                    @if let Some(filter) = &rule.filter { span.sub { code.break { (filter.get()) } } }
+                    @if let Some(clear) = &rule.clear { span.sub { "clears with " code.break { (clear.get()) } } }
+                    @if !rule.mails.is_empty() { span.sub.break { "mails to " (rule.mails.join(", ")) } } }
                 td.p2 { @if rule.device.is_some() { "a device" } @else if rule.deployment_group.is_some() { "a group" } @else { "the project" } }
                 td { span.actions {
                     (mute_button(&format!("{own}/rules/{}", rule.id), rule.muted_until.is_some()))
@@ -189,17 +198,22 @@ fn words(condition: &str) -> &str {
         .map_or(condition, |(_, words)| words)
 }
 
-fn form(own: &str) -> Markup {
+fn form(own: &str, mails: &MailList) -> Markup {
     html! {
         form.card.stack method="post" action={ (own) "/rules" } {
             h2 { "New rule" }
             div.field { label for="name" { "Name" } input #name name="name" required maxlength="128" placeholder="away"; }
             div.field { label for="condition" { "Raise when" } select #condition name="condition" { @for (word, words) in CONDITIONS { option value=(word) { (words) } } } }
             div.field { label for="after" { "Minutes, if the condition has a length of time" } input #after name="after" type="number" min="1" max="129600" placeholder="5"; }
-            div.field { label for="filter" { "Filter, for a message that matches" } input #filter name="filter" placeholder=r#"{"payload.temp":{"$gt":30}}"#; }
-            div.field { label for="clear" { "Filter that clears it" } input #clear name="clear" placeholder=r#"{"payload.temp":{"$lt":28}}"#;
+            div.field { label for="filter" { "Filter, for a message that matches" } input #filter name="filter" placeholder="temp>30" autocomplete="off" spellcheck="false";
+                p.hint { "The list of rules shows the MongoDB filter that it stands for; that is taken as well." } }
+            div.field { label for="clear" { "Filter that clears it" } input #clear name="clear" placeholder="temp<28" autocomplete="off" spellcheck="false";
                 p.hint { "Without it, an alert clears after ten minutes without a match." } }
             div.field { label for="device" { "Id of a device, to watch only that" } input #device name="device"; }
+            @if let Some(allowed) = &mails.allowed {
+                div.field { label for="mails" { "Addresses that get a mail" } input #mails name="mails" autocomplete="off" placeholder="anne@example.org, ben@example.org";
+                    p.hint { "Ten at most; this cloud sends to " (allowed) "." } }
+            }
             div.actions { button data-kind="main" { "Add the rule" } }
             p.hint { "A webhook with this filter delivers alerts only:" }
             (snippet(r#"{"payload.alert":{"$exists":true}}"#))
@@ -219,13 +233,7 @@ pub(super) async fn add(visitor: Visitor, fields: Fields) -> Response {
 fn body(fields: &Fields) -> Result<AlertRuleBody, ApiError> {
     let given = |name: &str| fields.get(name).map(str::trim).filter(|text| !text.is_empty());
     let invalid = |text: String| ApiError::invalid("invalid_form", text);
-    let filter = |name: &str| -> Result<Option<Map<String, Value>>, ApiError> {
-        given(name)
-            .map(|text| {
-                serde_json::from_str(text).map_err(|error| invalid(format!("{name} is not JSON: {error}")))
-            })
-            .transpose()
-    };
+    let filter = |name: &str| given(name).map(|text| FilterBody::Text(text.to_owned()));
     let minutes = given("after")
         .map(|text| {
             text.parse::<UnixMs>()
@@ -242,12 +250,26 @@ fn body(fields: &Fields) -> Result<AlertRuleBody, ApiError> {
         name: given("name").unwrap_or_default().to_owned(),
         condition: given("condition").unwrap_or_default().to_owned(),
         after_ms: minutes.map(|minutes| minutes.saturating_mul(60_000)),
-        filter: filter("filter")?,
-        clear: filter("clear")?,
+        filter: filter("filter"),
+        clear: filter("clear"),
         device,
         deployment_group: None,
-        mails: Vec::new(),
+        mails: given("mails")
+            .into_iter()
+            .flat_map(|text| text.split([',', ' ']))
+            .filter(|address| !address.is_empty())
+            .map(str::to_owned)
+            .collect(),
     })
+}
+
+/// Sends a test mail to the address of the form.
+pub(super) async fn test_mail(visitor: Visitor, fields: Fields) -> Response {
+    let body = TestMailBody {
+        to: fields.get("to").unwrap_or_default().trim().to_owned(),
+    };
+    let done = alert_mails::test(visitor.project.clone(), JsonBody(body)).await;
+    ended(&visitor, done.map(drop)).await
 }
 
 /// Mutes or unmutes an alert.

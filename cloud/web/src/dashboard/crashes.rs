@@ -1,111 +1,39 @@
-//! Failures of firmware in a project, grouped by release and place. Reads a bounded part of the histories.
-
-use std::collections::BTreeMap;
+//! Failures of firmware in a project, grouped by release and place.
 
 use axum::response::Response;
 use iottly_core::model::UnixMs;
-use iottly_protocol::{DeviceId, MessageKind};
-use iottly_store::PageQuery;
 use maud::{Markup, html};
-use serde::Deserialize;
 
 use super::kit::empty::empty;
-use super::kit::script::script;
+use super::kit::script::script_for;
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::text;
 use super::visitor::Visitor;
+use crate::api::crashes::crashes;
+use crate::api::dto::CrashDto;
 use crate::error::ApiError;
 use iottly_cloud::clock;
-
-/// Maximum number of devices whose histories are read.
-const DEVICES: usize = 100;
-/// Number of the newest reports of the agent that are read of each device.
-const ENTRIES: usize = 50;
-/// Maximum number of groups on the page.
-const GROUPS: usize = 50;
-
-/// Release, function and error of a failure; an empty release for a failure that the firmware has survived.
-type Place = (String, String, String);
-
-#[derive(Default)]
-struct Failures {
-    count: usize,
-    /// Ids and names of the devices.
-    devices: BTreeMap<DeviceId, String>,
-    last: UnixMs,
-    description: String,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    process: Process,
-}
-
-#[derive(Deserialize)]
-struct Process {
-    status: Status,
-    #[serde(default)]
-    function: String,
-    #[serde(default)]
-    description: String,
-    #[serde(default)]
-    firmware: String,
-}
-
-#[derive(Deserialize)]
-struct Status {
-    error: String,
-}
 
 pub(super) async fn list(visitor: Visitor) -> Response {
     page(&visitor).await.unwrap_or_else(|error| failure(&error))
 }
 
 async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
-    let store = &visitor.project.services().store;
-    let mut devices = visitor.project.devices().await?;
-    let total = devices.len();
-    // Those that were there last say most.
-    devices.sort_by_key(|device| std::cmp::Reverse(device.online_since));
-    devices.truncate(DEVICES);
-    let query = PageQuery {
-        kind: Some(MessageKind::IottlyAgent),
-        limit: ENTRIES,
-        ..PageQuery::default()
-    };
-    let mut places: BTreeMap<Place, Failures> = BTreeMap::new();
-    for device in &devices {
-        for message in store.page(device.scope, &query).await? {
-            // What the cloud itself wrote is no report of an agent.
-            if message.origin.is_none() {
-                continue;
-            }
-            let Ok(Entry { process }) = serde_json::from_str::<Entry>(message.payload.get()) else {
-                continue;
-            };
-            let place = (process.firmware, process.function, process.status.error);
-            let known = places.entry(place).or_default();
-            known.count += 1;
-            known.devices.insert(device.scope.device, device.name.clone());
-            if message.timestamp >= known.last {
-                (known.last, known.description) = (message.timestamp, process.description);
-            }
-        }
-    }
-    let mut places: Vec<_> = places.into_iter().collect();
-    places.sort_by_key(|(_, failures)| std::cmp::Reverse(failures.last));
+    let found = crashes(visitor.project.clone()).await?.0;
+    let places = &found.crashes;
     let (base, now) = (visitor.base(), clock::now());
     let content = html! {
         div.head { div {
             h1 { "Crashes " span.count { (places.len()) } }
-            p.lede { "Failures of firmware, by release and place, in the newest " (ENTRIES) " reports of each device" @if total > DEVICES { ", of the " (DEVICES) " devices that changed last of " (total) } "." }
+            p.lede { "Failures of firmware, by release and place, in the newest " (found.reports_of_each) " reports of each device" @if found.devices_total > found.devices_read { ", of the " (found.devices_read) " devices that changed last of " (found.devices_total) } "." }
         } }
         section.card data-flush {
             @if places.is_empty() { (empty("No failures", "A failure of firmware is listed here with its function and its reason.", &html! {})) }
-            @else { (table(&places, &base, now)) }
+            @else { (table(places, &base, now)) }
         }
-        (script(r#"iottly history DEVICE --filter '{"payload.process.status.error":{"$exists":true}}'"#,
+        (script_for("list", "iottly crashes", ("GET", "/crashes", None)))
+        (script_for("list the failures of a device", r#"iottly history DEVICE --filter '{"payload.process.status.error":{"$exists":true}}'"#,
             ("GET", "/messages/$DEVICE?queryJson=%7B%22payload.process.status.error%22%3A%7B%22%24exists%22%3Atrue%7D%7D", None)))
     };
     let screen = Screen {
@@ -119,16 +47,16 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
     screen.respond(visitor).await
 }
 
-fn table(places: &[(Place, Failures)], base: &str, now: UnixMs) -> Markup {
+fn table(places: &[CrashDto], base: &str, now: UnixMs) -> Markup {
     html! {
         table.table data-fold {
             thead { tr { th { "Place" } th { "Release" } th.num { "Times" } th { "Devices" } th.p2 { "Last" } } }
-            tbody { @for ((firmware, function, error), failures) in places.iter().take(GROUPS) { tr {
-                td { b.break { (function) } " " span.tag data-tone="bad" { (error) } span.sub.break { (text::payload(&failures.description)) } }
-                td { @if firmware.is_empty() { span.soft { "went on" } } @else { span.mono { (firmware.get(..8).unwrap_or(firmware)) } } }
-                td.num { (failures.count) }
-                td { @for (device, name) in failures.devices.iter().take(3) { a.break href={ (base) "/devices/" (device) "/logs" } { (name) } " " } @if failures.devices.len() > 3 { "and " (failures.devices.len() - 3) " more" } }
-                td.p2.soft { time datetime=(text::iso(failures.last)) { (text::ago(failures.last, now)) " ago" } }
+            tbody { @for place in places { tr {
+                td { b.break { (place.function) } " " span.tag data-tone="bad" { (place.error) } span.sub.break { (text::payload(&place.description)) } }
+                td { @match &place.firmware { None => span.soft { "went on" }, Some(firmware) => span.mono { (firmware.get(..8).unwrap_or(firmware)) } } }
+                td.num { (place.count) }
+                td { @for device in place.devices.iter().take(3) { a.break href={ (base) "/devices/" (device.device) "/logs" } { (device.name) } " " } @if place.devices.len() > 3 { "and " (place.devices.len() - 3) " more" } }
+                td.p2.soft { time datetime=(text::iso(place.last.at())) { (text::ago(place.last.at(), now)) " ago" } }
             } } }
         }
     }

@@ -127,6 +127,7 @@ fn screens() -> Router<App> {
         .route("/tokens/{token}/revoke", post(tokens::revoke))
         .route("/crashes", get(crashes::list))
         .route("/alerts", get(alerts::list))
+        .route("/alerts/mails", post(alerts::test_mail))
         .route("/alerts/rules", post(alerts::add))
         .route("/alerts/rules/{rule}/{action}", post(alerts::act_on_rule))
         .route("/alerts/{alert}/{action}", post(alerts::act))

@@ -1,5 +1,6 @@
 //! Alerts over the REST API: rules, raises within seconds and once over restarts, entries, webhooks, mutes.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use iottly_cloud::{Cloud, clock};
@@ -138,7 +139,7 @@ async fn a_device_without_data_and_an_old_certificate_raise() {
     let scope = cloud.tenant.scope;
     add(
         &cloud,
-        &json!({"name": "silent", "condition": "no_data", "after_ms": 2000, "device": scope.device}),
+        &json!({"name": "silent", "condition": "no_data", "after_ms": 4000, "device": scope.device}),
     )
     .await;
     add(
@@ -242,6 +243,119 @@ async fn a_restart_raises_nothing_again() {
     drop(folder);
 }
 
+/// The condition is about to hold when the cloud goes down; devices have 30 s to return, and the alert does not wait for them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_due_during_a_restart_is_raised_within_five_seconds() {
+    let cloud = quick().await;
+    for (name, after) in [("soon", 3000), ("late", 60_000)] {
+        let rule = json!({"name": name, "condition": "offline", "after_ms": after});
+        add(&cloud, &rule).await;
+    }
+    drop(Device::connect(&cloud, 30).await);
+    let scope = cloud.tenant.scope;
+    let store = Arc::clone(&cloud.services.store);
+    eventually("offline", || async {
+        let device = store.device(scope).await.expect("reads").expect("known");
+        !device.online && device.online_since.is_some()
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(2200)).await;
+    drop(store);
+    let (mut config, scope, folder) = cloud.stop().await;
+    config.presence_grace = iottly_cloud::PRESENCE_GRACE;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let began = Instant::now();
+    let again = Cloud::start(config.clone()).await.expect("starts");
+    let store = again.services().store;
+    let alerts = async || {
+        let found = store.alerts(scope.project, AlertFilter::default(), 10).await;
+        found.expect("reads")
+    };
+    eventually("raised", || async { !alerts().await.is_empty() }).await;
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(alerts().await[0].rule_name, "soon");
+    again.shutdown().await;
+    // Once more: it is raised already.
+    let third = Cloud::start(config).await.expect("starts");
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let store = third.services().store;
+    let alerts = store.alerts(scope.project, AlertFilter::default(), 10).await;
+    assert_eq!(alerts.expect("reads").len(), 1);
+    third.shutdown().await;
+    drop(folder);
+}
+
+/// A device that was connected when the cloud went down has time to return before its silence counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_is_expected_back_raises_nothing() {
+    let cloud = quick().await;
+    for condition in ["offline", "no_data"] {
+        let rule = json!({"name": condition, "condition": condition, "after_ms": 2000});
+        add(&cloud, &rule).await;
+    }
+    let mut device = Device::connect(&cloud, 30).await;
+    device.send(1).await;
+    let (store, scope) = (Arc::clone(&cloud.services.store), cloud.tenant.scope);
+    eventually("stored", || async {
+        !store.sent_times(scope, 1).await.expect("reads").is_empty()
+    })
+    .await;
+    drop(store);
+    let (mut config, scope, folder) = cloud.stop().await;
+    config.presence_grace = Duration::from_secs(7);
+    let again = Cloud::start(config).await.expect("starts");
+    let store = again.services().store;
+    let raised = async || {
+        let found = store.alerts(scope.project, AlertFilter::default(), 10).await;
+        found.expect("reads").len()
+    };
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(raised().await, 0, "it may still return");
+    eventually("both are raised", || async { raised().await == 2 }).await;
+    drop(device);
+    again.shutdown().await;
+    drop(folder);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_form_is_a_filter_of_rules_webhooks_and_moves() {
+    let cloud = start().await;
+    let rule =
+        json!({"name": "warm", "condition": "value", "filter": "temp>30 door:open", "clear": "temp<28"});
+    let made = send(&cloud, "POST", "/rules", &rule).await.ok();
+    assert_eq!(
+        made["rule"]["filter"],
+        json!({"temp": {"$gt": 30}, "door": "open"})
+    );
+    assert_eq!(made["rule"]["clear"], json!({"temp": {"$lt": 28}}));
+    let wrong = json!({"name": "warm", "condition": "value", "filter": "temp>"});
+    let refused = send(&cloud, "POST", "/rules", &wrong).await.error(400);
+    assert!(refused.contains("is no condition"), "{refused}");
+    let hook = json!({"url": "https://receiver.example/", "filter": "temp>30"});
+    let made = cloud
+        .post("/v1.0/project/<project id>/webhooks", &hook.to_string())
+        .await
+        .ok();
+    assert_eq!(made["filter"], json!({"temp": {"$gt": 30}}));
+    let path = format!(
+        "/v1.0/project/<project id>/deploymentgroups/{}/devices?dry_run=true",
+        cloud.tenant.group
+    );
+    let moved = cloud.post(&path, r#"{"filter": "name:board*"}"#).await.ok();
+    assert_eq!(moved["filter"], json!({"name": {"$regex": "^board.*$"}}));
+    assert_eq!(moved["affected"], 0, "it is there already");
+    for body in [
+        r#"{"filter": ""}"#,
+        r#"{"filter": "temp>30"}"#,
+        r#"{"filter": "name:a", "devices": []}"#,
+        "{}",
+    ] {
+        cloud.post(&path, body).await.error(400);
+    }
+    cloud.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_adds_mutes_and_removes_rules_without_scripts() {
     let cloud = quick().await;
@@ -291,6 +405,11 @@ async fn failures_of_firmware_are_grouped_by_place_on_their_page() {
     cloud
         .store_as(scope, clock::now(), kind, None, &[&text, &text])
         .await;
+    let listed = cloud.get("/v1.0/project/<project id>/crashes").await.ok();
+    let crash = &listed["crashes"][0];
+    assert_eq!((&crash["function"], &crash["count"]), (&json!("loop"), &json!(2)));
+    assert_eq!(crash["firmware"], "0123456789abcdef");
+    assert_eq!(crash["devices"][0]["device"], scope.device.to_string());
     let shown = cloud.request("GET", &page, &[&cookie], b"").await.text;
     assert!(
         shown.contains("01234567") && shown.contains("&lt;i&gt;boom") && !shown.contains("<i>boom"),

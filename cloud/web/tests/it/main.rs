@@ -33,6 +33,7 @@ mod leases;
 mod log_context;
 mod logins;
 mod machine_logins;
+mod mails;
 mod manage;
 mod manifests;
 mod matrix;

@@ -61,6 +61,7 @@ const PAGES: &[(&str, &str, &str)] = &[
         "/p/{project}/alerts/rules",
         "name=intruder&condition=offline&after=5",
     ),
+    ("POST", "/p/{project}/alerts/mails", "to=intruder%40example.org"),
     ("GET", "/p/{project}/webhooks", ""),
     ("POST", "/p/{project}/webhooks", "url=https://example.com/"),
     ("GET", "/p/{project}/webhooks/{webhook}", ""),

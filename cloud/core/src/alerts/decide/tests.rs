@@ -3,7 +3,7 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 
 use super::*;
-use crate::alerts::RuleSet;
+use crate::alerts::{RuleSet, Span};
 use crate::model::{MessageId, Scope, StoredMessage};
 
 const PROJECT: ProjectId = ProjectId::from_bytes([1; 12]);
@@ -32,6 +32,7 @@ fn off(changed: UnixMs) -> DeviceFacts {
         changed: Some(changed),
         absence: None,
         sent: Some(0),
+        expected: false,
     }
 }
 
@@ -73,6 +74,7 @@ fn a_device_that_stays_offline_raises_one_alert_however_often_it_is_looked_at() 
         let known = Known {
             rules: &rules,
             raised: &raised,
+            uptime: &Uptime::default(),
         };
         let effects = known.handle(&Event::Devices(&[off(1000)]), now);
         assert!(effects.is_empty() || now >= 1000 + MINUTE, "{now}");
@@ -82,6 +84,7 @@ fn a_device_that_stays_offline_raises_one_alert_however_often_it_is_looked_at() 
     let known = Known {
         rules: &rules,
         raised: &raised,
+        uptime: &Uptime::default(),
     };
     let on = DeviceFacts {
         online: true,
@@ -104,6 +107,7 @@ fn absence_deletion_and_a_move_clear_and_a_new_device_raises_nothing() {
     let known = Known {
         rules: &rules,
         raised: &open,
+        uptime: &Uptime::default(),
     };
     let clears = vec![Effect::Clear {
         rule: rules[0].id,
@@ -138,6 +142,7 @@ fn absence_deletion_and_a_move_clear_and_a_new_device_raises_nothing() {
     let none = Known {
         rules: &rules,
         raised: &[],
+        uptime: &Uptime::default(),
     };
     assert!(none.handle(&Event::Devices(&[fresh]), now).is_empty());
 }
@@ -152,6 +157,7 @@ fn a_device_without_data_a_halted_rollout_and_an_old_certificate_raise() {
     let known = Known {
         rules: &rules,
         raised: &[],
+        uptime: &Uptime::default(),
     };
     let silent = DeviceFacts {
         online: true,
@@ -190,6 +196,7 @@ fn an_alert_about_messages_clears_after_a_quiet_time() {
     let known = Known {
         rules: &rules,
         raised: &open,
+        uptime: &Uptime::default(),
     };
     assert_eq!(known.handle(&Event::Tick, MINUTE + QUIET_MS - 1), []);
     assert_eq!(known.handle(&Event::Tick, MINUTE + QUIET_MS).len(), 1);
@@ -296,4 +303,72 @@ fn filters_that_take_too_long_are_stopped() {
     let long = message(MessageKind::UserDefined, &json!({"a": "x".repeat(100)}), true);
     assert!(set.occurrences(&long, &mut steps).is_empty());
     assert_eq!(steps, 5);
+}
+
+#[test]
+fn time_without_a_cloud_raises_nothing_and_what_was_due_is_raised_at_once() {
+    let rules = [
+        rule(1, Condition::Offline(5 * MINUTE), AlertTarget::Project),
+        rule(2, Condition::NoData(5 * MINUTE), AlertTarget::Project),
+    ];
+    // Down for an hour.
+    let uptime = Uptime::new(vec![
+        Span {
+            from: 0,
+            to: 10 * MINUTE,
+        },
+        Span {
+            from: 70 * MINUTE,
+            to: 70 * MINUTE,
+        },
+    ]);
+    let known = Known {
+        rules: &rules,
+        raised: &[],
+        uptime: &uptime,
+    };
+    let raises = |changed, now| {
+        let facts = DeviceFacts {
+            sent: Some(changed),
+            ..off(changed)
+        };
+        known.handle(&Event::Devices(&[facts]), now).len()
+    };
+    assert_eq!(
+        raises(8 * MINUTE, 70 * MINUTE),
+        0,
+        "offline for two minutes that count"
+    );
+    assert_eq!(raises(8 * MINUTE, 73 * MINUTE - 1), 0);
+    assert_eq!(raises(8 * MINUTE, 73 * MINUTE), 2);
+    assert_eq!(
+        raises(4 * MINUTE, 70 * MINUTE),
+        2,
+        "due before the cloud went down"
+    );
+}
+
+#[test]
+fn a_device_that_is_expected_back_raises_and_clears_nothing() {
+    let rules = [rule(1, Condition::NoData(MINUTE), AlertTarget::Project)];
+    let expected = DeviceFacts {
+        online: true,
+        expected: true,
+        ..off(0)
+    };
+    let open = [Raised {
+        id: AlertId::from_bytes([9; 16]),
+        rule: rules[0].id,
+        subject: AlertSubject::Device(DEVICE),
+        seen: 0,
+    }];
+    for raised in [&open[..], &[]] {
+        let known = Known {
+            rules: &rules,
+            raised,
+            uptime: &Uptime::default(),
+        };
+        let effects = known.handle(&Event::Devices(std::slice::from_ref(&expected)), 9 * MINUTE);
+        assert!(effects.is_empty(), "{effects:?}");
+    }
 }

@@ -5,19 +5,22 @@ use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use sqlx::QueryBuilder;
 
 use super::db::{self, Db, Row};
-use super::usage::Rooms;
+use super::usage::{self, Rooms};
 use super::{Backend, codec, messages};
 use crate::{AlertStore, Result};
-use iottly_core::alerts::{DeviceFacts, Effect, Raised};
+use iottly_core::alerts::{DeviceFacts, Effect, Raised, Span};
 use iottly_core::model::{
-    Alert, AlertFilter, AlertId, AlertRule, AlertRuleId, AlertSubject, NewMail, StoredMessage, UnixMs,
+    Alert, AlertFilter, AlertId, AlertRule, AlertRuleId, AlertSubject, LONGEST_MS, Mail, MailResult, NewMail,
+    StoredMessage, UnixMs,
 };
 
+mod looks;
 mod mails;
 mod observe;
 mod raise;
 mod rules;
 
+pub(super) use mails::test as queue_test_mail;
 pub(super) use observe::observe;
 pub(super) use rules::{create, delete, mute, mute_alert};
 
@@ -99,6 +102,7 @@ impl AlertStore for Backend {
                 changed: codec::get(row, "online_since")?,
                 absence: super::devices::absence(row)?,
                 sent: None,
+                expected: false,
             })
         };
         rows.iter().map(facts).collect()
@@ -122,6 +126,9 @@ impl AlertStore for Backend {
     ) -> Result<Vec<StoredMessage>> {
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
+        // The locks of the ingest, in its order.
+        db::make_room(&mut tx, std::iter::once(now)).await?;
+        usage::lock(&mut tx, project).await?;
         let mut rooms = Rooms::of(&mut tx, [project].into(), now).await?;
         let rules = rules::within(&mut tx, project).await?;
         let mut raising = raise::Raising {
@@ -146,16 +153,45 @@ impl AlertStore for Backend {
         mails::claim(&mut *self.write().await?, now, until, limit).await
     }
 
-    async fn settle_alert_mail(&self, mail: &NewMail, next: Option<UnixMs>) -> Result<()> {
-        mails::settle(&mut *self.write().await?, mail, next).await
+    async fn alert_mail_is_due(&self, now: UnixMs) -> Result<bool> {
+        mails::is_due(&self.readers, now).await
     }
 
-    async fn tidy_alerts(&self, before: UnixMs, limit: usize) -> Result<u64> {
+    async fn release_alert_mails(&self, now: UnixMs) -> Result<u64> {
+        mails::release(&mut *self.write().await?, now).await
+    }
+
+    async fn settle_alert_mail(&self, mail: &NewMail, result: &MailResult, now: UnixMs) -> Result<()> {
+        mails::settle(&mut *self.write().await?, mail, result, now).await
+    }
+
+    async fn alert_mails(&self, project: ProjectId, limit: usize) -> Result<Vec<Mail>> {
+        mails::newest(&self.readers, project, limit).await
+    }
+
+    async fn alert_mails_in_hour(&self, project: ProjectId, now: UnixMs) -> Result<i64> {
+        mails::in_this_hour(&self.readers, project, now).await
+    }
+
+    async fn alert_mails_waiting(&self) -> Result<i64> {
+        mails::waiting(&self.readers).await
+    }
+
+    async fn tidy_alerts(&self, now: UnixMs, mails: (UnixMs, UnixMs), limit: usize) -> Result<u64> {
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
-        let tidied = raise::tidy(&mut tx, limit).await? + mails::drop_older(&mut tx, before, limit).await?;
+        let tidied = raise::tidy(&mut tx, limit).await? + mails::tidy(&mut tx, now, mails, limit).await?;
+        looks::tidy(&mut tx, now.saturating_sub(LONGEST_MS)).await?;
         tx.commit().await?;
         Ok(tidied)
+    }
+
+    async fn look_at_alerts(&self, process: [u8; 16], now: UnixMs) -> Result<()> {
+        looks::look(&mut *self.write().await?, process, now).await
+    }
+
+    async fn alert_looks(&self) -> Result<Vec<Span>> {
+        looks::spans(&self.readers).await
     }
 }
 

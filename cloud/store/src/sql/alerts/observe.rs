@@ -13,7 +13,7 @@ use super::rules;
 use crate::Result;
 use crate::alerts::AlertCache;
 use iottly_core::MessageIds;
-use iottly_core::alerts::{Event, Known, RuleSet};
+use iottly_core::alerts::{Event, Known, RuleSet, Uptime};
 use iottly_core::model::{AlertTarget, StoredMessage, UnixMs};
 
 /// Raises and clears alerts by messages; returns the entries about them, which the caller inserts. `versions` holds the
@@ -49,6 +49,7 @@ pub(in super::super) async fn observe(
         let known = Known {
             rules: &compiled.rules,
             raised: &[],
+            uptime: &Uptime::default(),
         };
         let mut raising = Raising {
             ids,

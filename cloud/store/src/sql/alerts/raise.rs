@@ -66,11 +66,16 @@ impl Raising<'_> {
         if seen.rows_affected() > 0 {
             return Ok(None);
         }
-        let row = sqlx::query("SELECT count(*) AS n FROM alerts WHERE project = $1 AND cleared IS NULL")
-            .bind(codec::id(&self.project))
-            .fetch_one(&mut *tx)
-            .await?;
-        if codec::get::<i64>(&row, "n")? >= MAX_OPEN_ALERTS {
+        let row = sqlx::query(
+            "SELECT count(*) AS n, (SELECT count(*) FROM projects WHERE id = $1) AS known FROM alerts \
+             WHERE project = $1 AND cleared IS NULL",
+        )
+        .bind(codec::id(&self.project))
+        .fetch_one(&mut *tx)
+        .await?;
+        // The project may have been deleted since its rules were read.
+        let is_gone = codec::get::<i64>(&row, "known")? == 0;
+        if is_gone || codec::get::<i64>(&row, "n")? >= MAX_OPEN_ALERTS {
             return Ok(None);
         }
         let raised = Alert {

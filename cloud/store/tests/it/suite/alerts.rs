@@ -1,11 +1,12 @@
 //! Alerts: raised once however often, from messages and over time, over another process, with their entries, deliveries and
 //! mails.
 
-use iottly_core::alerts::Effect;
+use iottly_core::alerts::{Effect, Span};
 use iottly_core::ingest::{Entry, Upload, UploadBody, Write};
 use iottly_core::model::{
-    Absence, AlertFilter, AlertRule, AlertRuleId, AlertSubject, AlertTarget, Change, Condition,
-    MAX_ALERT_RULES, MAX_MAILS_PER_HOUR, NO_DEVICE, Scope, UnixMs,
+    Absence, AlertFilter, AlertId, AlertRule, AlertRuleId, AlertSubject, AlertTarget, Change, Condition,
+    LONGEST_MS, MAX_ALERT_RULES, MAX_MAILS_PER_HOUR, MailKind, MailResult, MailState, NO_DEVICE, NewMail,
+    Scope, UnixMs,
 };
 use iottly_protocol::{MessageKind, StreamId};
 use iottly_store::{ScanBounds, Store, StoreError};
@@ -140,13 +141,120 @@ pub(crate) async fn a_value_raises_once_and_clears_once(setup: Setup) {
             .expect("reads")
             .is_empty()
     );
-    store.settle_alert_mail(&mails[0], None).await.expect("settled");
-    store
-        .settle_alert_mail(&mails[1], Some(150))
-        .await
-        .expect("settled");
+    let retry = MailResult::Retry {
+        due: 150,
+        reason: "451 busy".into(),
+    };
+    let refused = MailResult::Refused {
+        reason: "550 no such user".into(),
+    };
+    for (mail, result) in mails.iter().zip([MailResult::Sent, retry, refused]) {
+        store
+            .settle_alert_mail(mail, &result, 120)
+            .await
+            .expect("settled");
+    }
     let again = store.claim_alert_mails(200, 1000, 100).await.expect("claimed");
     assert_eq!((again.len(), again[0].attempt), (1, 1));
+    let shown = store.alert_mails(scope.project, 10).await.expect("reads");
+    let with = |state| {
+        shown
+            .iter()
+            .filter(|mail| mail.state == state)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (
+            with(MailState::Queued).len(),
+            with(MailState::Sent).len(),
+            with(MailState::Refused).len()
+        ),
+        (2, 1, 1)
+    );
+    assert_eq!(
+        with(MailState::Refused)[0].reason.as_deref(),
+        Some("550 no such user")
+    );
+    assert_eq!(with(MailState::Refused)[0].ended, Some(120));
+    assert_eq!(with(MailState::Sent)[0].reason, None);
+    // A process that ends gives back what it had taken.
+    assert!(
+        store
+            .claim_alert_mails(300, 2000, 100)
+            .await
+            .expect("claimed")
+            .is_empty()
+    );
+    assert_eq!(store.release_alert_mails(300).await.expect("released"), 2);
+    assert_eq!(
+        store
+            .claim_alert_mails(300, 2000, 100)
+            .await
+            .expect("claimed")
+            .len(),
+        2
+    );
+    // What has ended is forgotten, what waits for too long is refused.
+    store.release_alert_mails(300).await.expect("released");
+    assert_eq!(store.tidy_alerts(400, (10, 121), 100).await.expect("tidied"), 2);
+    assert_eq!(store.tidy_alerts(400, (350, 121), 100).await.expect("tidied"), 2);
+    let left = store.alert_mails(scope.project, 10).await.expect("reads");
+    assert!(
+        left.iter().all(|mail| mail.state == MailState::Refused),
+        "{left:?}"
+    );
+    assert_eq!(left.len(), 2);
+}
+
+pub(crate) async fn test_mails_are_of_the_allowance_and_the_times_of_a_cloud_are_kept(setup: Setup) {
+    let (store, scope) = (setup.store.as_ref(), setup.scope);
+    let mail = |queued| {
+        Change::TestMail(Box::new(NewMail {
+            project: scope.project,
+            alert: AlertId::random(),
+            kind: MailKind::Test,
+            recipient: "a@example.org".into(),
+            subject: "s".into(),
+            text: "t".into(),
+            queued,
+            attempt: 0,
+        }))
+    };
+    for n in 0..MAX_MAILS_PER_HOUR {
+        change(&setup, mail(n), n).await.expect("queued");
+    }
+    let full = change(&setup, mail(200), 200).await;
+    assert!(matches!(full, Err(StoreError::Full { .. })), "{full:?}");
+    assert_eq!(
+        store
+            .alert_mails_in_hour(scope.project, 200)
+            .await
+            .expect("reads"),
+        MAX_MAILS_PER_HOUR
+    );
+    change(&setup, mail(3_600_000), 3_600_000)
+        .await
+        .expect("another hour");
+    let claimed = store.claim_alert_mails(5, 1000, 3).await.expect("claimed");
+    assert_eq!(
+        claimed.iter().map(|mail| mail.queued).collect::<Vec<_>>(),
+        [0, 1, 2],
+        "in their order"
+    );
+
+    for (process, now) in [([1; 16], 10), ([1; 16], 50), ([2; 16], 100), ([2; 16], 110)] {
+        store.look_at_alerts(process, now).await.expect("noted");
+    }
+    let looks = async || store.alert_looks().await.expect("reads");
+    assert_eq!(
+        looks().await,
+        [Span { from: 100, to: 110 }, Span { from: 10, to: 50 }]
+    );
+    store
+        .tidy_alerts(LONGEST_MS + 51, (0, 0), 10)
+        .await
+        .expect("tidied");
+    assert_eq!(looks().await, [Span { from: 100, to: 110 }]);
 }
 
 pub(crate) async fn a_rule_of_a_group_watches_its_devices_only(setup: Setup) {

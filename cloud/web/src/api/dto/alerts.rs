@@ -3,10 +3,9 @@
 use iottly_protocol::{DeviceId, GroupId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::Date;
+use super::{Date, FilterBody};
 use iottly_core::model::{
     Alert, AlertId, AlertRule, AlertRuleId, AlertSubject, AlertTarget, Condition, UnixMs,
 };
@@ -106,12 +105,10 @@ pub(crate) struct AlertRuleBody {
     /// the device) and `certificate` (time before its end).
     #[schema(value_type = Option<i64>)]
     pub(crate) after_ms: Option<UnixMs>,
-    /// MongoDB filter of the condition `value`.
-    #[schema(value_type = Option<Object>)]
-    pub(crate) filter: Option<Map<String, Value>>,
-    /// MongoDB filter that clears an alert of `value`; without it an alert clears after ten quiet minutes.
-    #[schema(value_type = Option<Object>)]
-    pub(crate) clear: Option<Map<String, Value>>,
+    /// Filter of the condition `value`.
+    pub(crate) filter: Option<FilterBody>,
+    /// Filter that clears an alert of `value`; without it an alert clears after ten quiet minutes.
+    pub(crate) clear: Option<FilterBody>,
     /// Id of the device to watch.
     #[schema(value_type = Option<String>, format = "uuid")]
     pub(crate) device: Option<DeviceId>,

@@ -2,9 +2,10 @@
 
 use iottly_protocol::DeviceId;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::GroupDto;
+use super::{FilterBody, GroupDto};
 use crate::api::device_search::DeviceSearch;
 
 /// Deployment groups of a project.
@@ -55,6 +56,8 @@ pub(crate) struct Members {
     pub(crate) devices: Option<Vec<DeviceId>>,
     /// Conditions that the devices meet.
     pub(crate) search: Option<DeviceSearch>,
+    /// Filter that the devices match, such as `tag:attic offline<1h`.
+    pub(crate) filter: Option<FilterBody>,
 }
 
 /// Devices that were moved, or would be.
@@ -65,6 +68,9 @@ pub(crate) struct Moved {
     /// Ids of these devices.
     #[schema(value_type = Vec<String>)]
     pub(crate) devices: Vec<DeviceId>,
+    /// MongoDB filter that the filter of the request stands for; null without one.
+    #[schema(value_type = Option<Object>)]
+    pub(crate) filter: Option<Box<RawValue>>,
     /// True if no device was moved.
     pub(crate) dry_run: bool,
     /// HTTP status: always 200.

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use iottly_protocol::{DeviceId, Secret};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::Date;
+use super::{Date, FilterBody};
 use iottly_core::model::{UnixMs, WebhookAttempt, WebhookId, WebhookState};
 use iottly_core::webhooks::HeaderList;
 use iottly_core::webhooks::body::LARGE_BYTES;
@@ -155,10 +154,10 @@ pub(crate) struct WebhookSettings {
     pub(crate) kind: Option<String>,
     /// Channel of the messages that are sent; `*` for all.
     pub(crate) channel: Option<String>,
-    /// MongoDB filter that the messages match; null for all messages.
+    /// Filter that the messages match; null for all messages.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<Object>)]
-    pub(crate) filter: Option<Option<Map<String, Value>>>,
+    #[schema(value_type = Option<FilterBody>)]
+    pub(crate) filter: Option<Option<FilterBody>>,
     /// Sends only the payload instead of the whole message.
     pub(crate) payload_only: Option<bool>,
     /// Sends one message after the other, in the order of their ids.
@@ -171,7 +170,7 @@ pub(crate) struct WebhookSettings {
 }
 
 /// Distinguishes null from a missing field.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Map<String, Value>>>, D::Error> {
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<FilterBody>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 

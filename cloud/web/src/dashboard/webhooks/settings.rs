@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use iottly_core::short_form::MESSAGES;
 use maud::{Markup, html};
 
 use super::super::forms::Fields;
-use crate::api::dto::{WebhookDto, WebhookSettings};
+use crate::api::dto::{FilterBody, WebhookDto, WebhookSettings};
 use crate::error::ApiError;
 
 /// Number of rows for headers: as many as a webhook may have.
@@ -81,16 +80,9 @@ pub(super) fn fields(known: Option<&WebhookDto>, typed: Option<&Fields>) -> Mark
 /// 400 when the filter is none.
 pub(super) fn typed(fields: &Fields, with_headers: bool) -> Result<WebhookSettings, ApiError> {
     let text = |name: &str| fields.get(name).map(|text| text.trim().to_owned());
-    let filter = match text("filter").filter(|text| !text.is_empty()) {
-        None => None,
-        Some(text) => {
-            let invalid = |reason: String| ApiError::invalid("invalid_filter", format!("filter: {reason}"));
-            let json = MESSAGES
-                .translate(&text)
-                .map_err(|error| invalid(error.to_string()))?;
-            Some(serde_json::from_str(&json).map_err(|error| invalid(error.to_string()))?)
-        }
-    };
+    let filter = text("filter")
+        .filter(|text| !text.is_empty())
+        .map(FilterBody::Text);
     let headers = (0..HEADERS).filter_map(|row| {
         let name = text(&format!("header{row}")).filter(|name| !name.is_empty())?;
         Some((
