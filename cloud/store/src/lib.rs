@@ -9,6 +9,7 @@ mod backup;
 mod changes;
 mod code;
 mod commands;
+mod device_lists;
 mod devices;
 mod drafts;
 mod enrolment;
@@ -48,6 +49,7 @@ pub use backup::{backup, restore};
 pub use changes::ChangeStore;
 pub use code::CodeStore;
 pub use commands::{CommandQuery, CommandRoom, CommandStore, OpenTotals, PAGE_COMMANDS, Submitted};
+pub use device_lists::{Attention, DeviceCounts, DeviceListStore, DeviceNeeds, DevicePlace};
 pub use devices::{DeviceStore, NewDevice};
 pub use drafts::DraftStore;
 pub use enrolment::{Enrolment, EnrolmentStore, Grant, NewSecret};
@@ -78,6 +80,7 @@ pub trait Store:
     + TokenStore
     + PeopleStore
     + DeviceStore
+    + DeviceListStore
     + EnrolmentStore
     + IngestStore
     + HistoryStore

@@ -19,6 +19,7 @@ mod full;
 mod journey;
 mod memory;
 mod one_port;
+mod pages;
 mod release;
 mod rollout;
 mod secrets;

@@ -14,6 +14,7 @@ pub(crate) mod copies;
 pub(crate) mod definitions;
 pub(crate) mod device;
 mod device_filter;
+pub(crate) mod device_list;
 mod device_search;
 pub(crate) mod device_settings;
 mod drafts;

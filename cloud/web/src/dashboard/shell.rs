@@ -106,14 +106,14 @@ impl Bar {
             Holder::Token(principal) => (principal.name.clone(), Vec::new()),
             Holder::Person(person) => (person.name.clone(), store.projects_of(person.id).await?),
         };
-        let webhooks = store.webhooks(access.id()).await?;
+        let attention = store.attention(access.id()).await?;
         let waiting = access.services().enrolment.waiting(access.id()).len();
         Ok(Self {
             project,
             others,
             waiting: waiting + access.services().holds.of(access.id()).len(),
-            raised: store.raised_alerts(access.id()).await?.len(),
-            failing: webhooks.iter().filter(|webhook| is_failing(webhook)).count(),
+            raised: attention.raised_alerts,
+            failing: attention.failing_webhooks,
             name,
         })
     }

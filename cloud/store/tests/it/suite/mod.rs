@@ -21,6 +21,7 @@ pub(crate) mod backup;
 pub(crate) mod bounds;
 pub(crate) mod code;
 pub(crate) mod commands;
+pub(crate) mod device_lists;
 pub(crate) mod drafts;
 pub(crate) mod enrolment;
 pub(crate) mod history;
