@@ -1,7 +1,7 @@
 //! Lists of a project's devices for projects with many of them: pages, counts, and what filters look at.
 
 use async_trait::async_trait;
-use iottly_protocol::{DeviceId, ProjectId};
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use crate::error::Result;
 use iottly_core::model::{Device, UnixMs};
@@ -50,6 +50,17 @@ pub struct DeviceNeeds {
     pub legacy: bool,
 }
 
+/// Numbers of devices of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupCounts {
+    /// The group.
+    pub group: GroupId,
+    /// All devices.
+    pub total: usize,
+    /// Connected ones.
+    pub online: usize,
+}
+
 /// What of a project needs a person, as numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attention {
@@ -75,6 +86,10 @@ pub trait DeviceListStore: Send + Sync + 'static {
     async fn devices_for_filter(&self, project: ProjectId, needs: DeviceNeeds) -> Result<Vec<Device>>;
     /// Returns the numbers of devices of a project at `now`.
     async fn device_counts(&self, project: ProjectId, now: UnixMs) -> Result<DeviceCounts>;
+    /// Returns the numbers of devices of each group of a project that has any.
+    async fn group_counts(&self, project: ProjectId) -> Result<Vec<GroupCounts>>;
+    /// Returns the first `limit` devices of a project whose firmware failed too often, by id.
+    async fn quarantined_devices(&self, project: ProjectId, limit: usize) -> Result<Vec<Device>>;
     /// Returns the number of devices of a project up to a place, including the one at the place.
     async fn devices_until(&self, project: ProjectId, place: &DevicePlace) -> Result<usize>;
     /// Returns the numbers of what needs a person.

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use iottly_cloud::{Cloud, CloudConfig, Services};
-use iottly_core::model::{Project, Scope, SecretHash};
-use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use iottly_core::model::{MessageId, Project, Scope, SecretHash, StoredMessage};
+use iottly_protocol::{DeviceId, GroupId, MessageKind, ProjectId};
 use iottly_store::NewDevice;
 use iottly_web::WebServices;
 use iottly_web::auth;
@@ -21,6 +21,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 const DEVICES: usize = 100_000;
 const ROUNDS: usize = 20;
+/// Number of open dashboards: as many as one project may have.
+const DASHBOARDS: usize = 32;
+/// Number of dashboards of one login.
+const STREAMS: usize = 8;
+/// Length of the measurement of the dashboards.
+const SECONDS: usize = 10;
 /// Name of each filter, and the filter as it stands in an address.
 const FILTERS: [(&str, &str); 6] = [
     ("a group, which all are in", "group:field"),
@@ -102,6 +108,7 @@ async fn main() -> anyhow::Result<()> {
         reason.get(..120).unwrap_or(reason)
     );
     visit.measure("REST, without a limit: all devices", &rest).await?;
+    dashboards(&services, address, project, &token).await?;
     println!("| memory of the process, at the end | {:.0} MB |", resident_mb());
     server.shutdown().await;
     cloud.shutdown().await;
@@ -132,6 +139,73 @@ async fn fill(services: &Services, project: ProjectId, devices: usize) -> anyhow
         services.store.create_device(&new).await?;
     }
     Ok(())
+}
+
+/// Opens as many dashboards as a project may have at a time, and sends messages to all of them.
+async fn dashboards(
+    services: &Services,
+    address: SocketAddr,
+    project: ProjectId,
+    token: &str,
+) -> anyhow::Result<()> {
+    let mut streams = tokio::task::JoinSet::new();
+    for _ in 0..DASHBOARDS / STREAMS {
+        let visit = Visit::log_in(address, token).await?;
+        for _ in 0..STREAMS {
+            let head = format!(
+                "GET /p/{project}/events HTTP/1.1\r\nHost: {address}\r\nCookie: {}\r\n\r\n",
+                visit.cookie
+            );
+            let mut stream = TcpStream::connect(address).await?;
+            stream.write_all(head.as_bytes()).await?;
+            streams.spawn(async move {
+                let (mut buffer, mut read) = (vec![0; 64 << 10], 0);
+                while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                    read += length;
+                }
+                read
+            });
+        }
+    }
+    let devices = services.store.device_page(project, None, 1000).await?;
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    let (began, before) = (Instant::now(), processor_time());
+    for number in 0..SECONDS * 100 {
+        tick.tick().await;
+        let now = i64::try_from(number)?;
+        services.live.publish(&StoredMessage {
+            id: MessageId([0; 12]),
+            scope: devices[number % devices.len()].scope,
+            kind: MessageKind::UserDefined,
+            timestamp: now,
+            device_timestamp: now,
+            channel: None,
+            payload: serde_json::value::to_raw_value(
+                &serde_json::json!({"temperature": now, "target": 20, "heating": true}),
+            )?,
+            origin: None,
+            firmware: None,
+        });
+    }
+    let part = (processor_time() - before) / began.elapsed().as_secs_f64();
+    println!(
+        "| {DASHBOARDS} open dashboards, 100 messages/s, readers included | {:.1} % of a core |",
+        part * 100.0
+    );
+    streams.shutdown().await;
+    Ok(())
+}
+
+/// Returns the processor time of this process, in seconds.
+fn processor_time() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: f64 = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum();
+    ticks / 100.0
 }
 
 struct Visit {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use iottly_e2e::{Api, beside_others, wait_for};
+use iottly_e2e::{Api, beside_others, free_port, wait_for};
 use serde_json::{Value, json};
 
 use crate::browser::Demo;
@@ -175,7 +175,7 @@ fn fill(visit: &Visit, devices: &[String]) {
     });
     visit.send("POST", "/messagedefinitions", &definition);
     let hook = json!({
-        "url": format!("http://127.0.0.1:9/{}?a={}", "w".repeat(1500), "%3Cimg%20src=x%20onerror=window.hostile=1%3E"),
+        "url": format!("http://127.0.0.1:{}/{}?a={}", free_port(), "w".repeat(1500), "%3Cimg%20src=x%20onerror=window.hostile=1%3E"),
         "description": text("hook"),
         "headers": {"X-A": HOSTILE.split('\u{202e}').next()},
     });

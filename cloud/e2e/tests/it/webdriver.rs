@@ -95,6 +95,8 @@ impl Browser {
             browser.session,
             made["sessionId"].as_str().expect("a session")
         );
+        // Scripts that wait for something end by themselves.
+        let _ = browser.post("/timeouts", &json!({"script": PATIENCE.as_millis()}));
         browser
     }
 

@@ -10,7 +10,7 @@ use sqlx::QueryBuilder;
 use super::db::{self, Db, Row};
 use super::device_secrets::NONE;
 use super::{Backend, codec, devices};
-use crate::{Attention, DeviceCounts, DeviceListStore, DeviceNeeds, DevicePlace, Result};
+use crate::{Attention, DeviceCounts, DeviceListStore, DeviceNeeds, DevicePlace, GroupCounts, Result};
 use iottly_core::model::{Device, UnixMs};
 
 /// Maximum number of ids in one statement.
@@ -28,6 +28,15 @@ static COUNTS: LazyLock<String> = LazyLock::new(|| {
          AND replace(firmware, '\"state\":\"quarantined\"', '') <> firmware) AS quarantined, \
          (SELECT count(*) FROM devices d WHERE d.project = $1 AND d.secret > $3 AND NOT EXISTS \
          (SELECT 1 FROM device_keys k WHERE k.project = d.project AND k.device = d.id)) AS legacy",
+        db::QUARANTINED
+    )
+});
+
+/// Devices whose firmware failed too often, from the same index.
+static FAILED: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT id FROM devices{} WHERE project = $1 \
+         AND replace(firmware, '\"state\":\"quarantined\"', '') <> firmware ORDER BY id LIMIT $2",
         db::QUARANTINED
     )
 });
@@ -100,6 +109,34 @@ impl DeviceListStore for Backend {
             quarantined: number(&row, "quarantined")?,
             legacy: number(&row, "legacy")?,
         })
+    }
+
+    async fn group_counts(&self, project: ProjectId) -> Result<Vec<GroupCounts>> {
+        let query = sqlx::query(
+            "SELECT group_id, count(*) AS total, count(CASE WHEN online = true THEN 1 END) AS online \
+             FROM devices WHERE project = $1 GROUP BY group_id",
+        );
+        let rows = query.bind(codec::id(&project)).fetch_all(&self.readers).await?;
+        let counts = |row: &Row| {
+            Ok(GroupCounts {
+                group: codec::group(row, "devices", "group_id")?,
+                total: number(row, "total")?,
+                online: number(row, "online")?,
+            })
+        };
+        rows.iter().map(counts).collect()
+    }
+
+    async fn quarantined_devices(&self, project: ProjectId, limit: usize) -> Result<Vec<Device>> {
+        let query = sqlx::query(FAILED.as_str())
+            .bind(codec::id(&project))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = query.fetch_all(&self.readers).await?;
+        let ids = rows
+            .iter()
+            .map(|row| Ok(DeviceId::from_bytes(codec::bytes(row, "devices", "id")?)))
+            .collect::<Result<Vec<_>>>()?;
+        self.devices_with_ids(project, &ids).await
     }
 
     async fn devices_until(&self, project: ProjectId, place: &DevicePlace) -> Result<usize> {

@@ -7,14 +7,23 @@ function name(element) {
   return `${element.localName}${element.id ? `#${element.id}` : ""}${classes} ${JSON.stringify(element.textContent.trim().slice(0, 40))}`;
 }
 
-// Returns true if an ancestor shows a part of an element only: it scrolls, or cuts off what is too wide.
-function isHeld(element) {
-  for (let outer = element.parentElement; outer && outer !== document.body; outer = outer.parentElement) {
-    const { overflowX, position } = getComputedStyle(outer);
-    if (overflowX !== "visible" && outer.getBoundingClientRect().right <= width + 1) return true;
-    if (position === "fixed") return true;
+// Returns how an element that is too wide for its surroundings is shown: "held" where people can scroll to the rest, "cut"
+// where they cannot, "wide" where it widens the page.
+function fate(element) {
+  const right = element.getBoundingClientRect().right;
+  for (let outer = element; outer && outer !== document.body; outer = outer.parentElement) {
+    const { overflowX, textOverflow, clipPath } = getComputedStyle(outer);
+    const box = outer.getBoundingClientRect();
+    if (clipPath !== "none" || textOverflow === "ellipsis") return "held";
+    if (outer === element || box.right >= right - 1) continue;
+    if (overflowX === "auto" || overflowX === "scroll") return "held";
+    if (overflowX === "hidden" || overflowX === "clip") return "cut";
   }
-  return false;
+  return right > width + 1 ? "wide" : "held";
+}
+
+function hasText(element) {
+  return [...element.childNodes].some(({ nodeType, data }) => nodeType === Node.TEXT_NODE && data.trim());
 }
 
 if (window.hostile !== undefined) defects.push("a text of a stranger ran as a script");
@@ -25,7 +34,9 @@ if (document.documentElement.scrollWidth > width + 1) {
 for (const element of document.body.querySelectorAll("*")) {
   const box = element.getBoundingClientRect();
   if (box.width === 0 || box.height === 0 || !element.checkVisibility()) continue;
-  if (box.right > width + 1 && !isHeld(element)) defects.push(`wider than the page: ${name(element)}`);
+  const shown = box.right > width + 1 || hasText(element) ? fate(element) : "held";
+  if (shown === "wide") defects.push(`wider than the page: ${name(element)}`);
+  if (shown === "cut") defects.push(`cut off: ${name(element)}`);
 }
 for (const control of document.querySelectorAll("input:not([type=hidden]), select, textarea")) {
   const labelled = control.labels?.length || control.ariaLabel || control.getAttribute("aria-labelledby");

@@ -2,7 +2,7 @@
 
 use iottly_core::model::{Device, Scope, SecretHash};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
-use iottly_store::{Attention, DeviceCounts, DeviceNeeds, DevicePlace, NewDevice};
+use iottly_store::{Attention, DeviceCounts, DeviceNeeds, DevicePlace, GroupCounts, NewDevice};
 
 use super::Setup;
 
@@ -110,6 +110,19 @@ pub(crate) async fn devices_are_counted_as_they_are(setup: Setup) {
     let stranger = ProjectId::from_bytes([9; 12]);
     let none = setup.store.device_counts(stranger, 100).await.expect("counts");
     assert_eq!(none, DeviceCounts::default());
+    let groups = setup
+        .store
+        .group_counts(setup.scope.project)
+        .await
+        .expect("counts");
+    let one = GroupCounts {
+        group: GroupId::from_bytes([1; 16]),
+        total: 6,
+        online: 1,
+    };
+    assert_eq!(groups, [one]);
+    let failed = setup.store.quarantined_devices(setup.scope.project, 5).await;
+    assert_eq!(ids(&failed.expect("reads")), [4]);
     let attention = setup.store.attention(setup.scope.project).await.expect("counts");
     assert_eq!(attention, Attention::default());
 }
