@@ -43,4 +43,4 @@ pub use fair_queue::Turn;
 pub use guarded_clock::GuardedClock;
 pub use key_places::KeyPlaces;
 pub use metrics::Metrics;
-pub use presence::PresenceService;
+pub use presence::{PresenceCounts, PresenceService};

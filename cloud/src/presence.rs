@@ -14,6 +14,7 @@ use crate::links::{Book, Moment};
 use crate::live::{LiveHub, PresenceChange};
 use iottly_core::model::{Device, Scope, UnixMs};
 use iottly_core::presence::View;
+use iottly_protocol::ProjectId;
 use iottly_store::Store;
 
 /// Interval at which silent devices and dead links are looked for.
@@ -32,6 +33,25 @@ pub struct PresenceService {
     time: Arc<GuardedClock>,
     book: Arc<Book>,
     changed: mpsc::Sender<Scope>,
+}
+
+/// Numbers of a project's devices.
+#[derive(Debug, Clone, Copy)]
+pub struct PresenceCounts {
+    /// All devices.
+    pub total: usize,
+    /// Connected ones that send as usual.
+    pub online: usize,
+    /// Connected ones that have sent nothing for three usual pauses.
+    pub silent: usize,
+    /// Ones without a connection.
+    pub offline: usize,
+    /// Ones without a connection, as planned.
+    pub absent: usize,
+    /// Ones whose firmware failed too often.
+    pub quarantined: usize,
+    /// Ones that log in with a secret that does not expire.
+    pub legacy: usize,
 }
 
 /// Changes that watchers are to be notified of.
@@ -59,6 +79,25 @@ impl PresenceService {
     #[must_use]
     pub fn view(&self, device: &Device) -> View {
         self.book.view(device, self.moment())
+    }
+
+    /// Returns the numbers of a project's devices by presence now.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn counts(&self, project: ProjectId) -> iottly_store::Result<PresenceCounts> {
+        let now = self.moment();
+        let recorded = self.store.device_counts(project, now.date).await?;
+        let silent = self.book.silent(project, now).min(recorded.online);
+        Ok(PresenceCounts {
+            total: recorded.total,
+            online: recorded.online - silent,
+            silent,
+            offline: recorded.total.saturating_sub(recorded.online + recorded.absent),
+            absent: recorded.absent,
+            quarantined: recorded.quarantined,
+            legacy: recorded.legacy,
+        })
     }
 
     /// Returns the time of the last message of a device's firmware; none if it never sent one.

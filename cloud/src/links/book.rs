@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use iottly_protocol::ProjectId;
+
 use super::link::Link;
 use iottly_core::model::{Device, Proof, Scope, UnixMs};
 use iottly_core::presence::{Facts, Pauses, View};
@@ -27,6 +29,13 @@ struct Notes {
     looked_back: bool,
     /// True if watchers were told that the device is silent.
     silent: bool,
+}
+
+impl Notes {
+    /// Returns true if a device that is online since `since` has sent nothing for three usual pauses.
+    fn is_silent(&self, since: UnixMs, now: Moment) -> bool {
+        self.pauses.silent_at().is_some_and(|at| at <= now.date) && self.pauses.last() >= Some(since)
+    }
 }
 
 /// Times of the steady clock and of receipt that belong together.
@@ -108,6 +117,15 @@ impl Book {
         View::of(facts, now.date)
     }
 
+    /// Returns the number of a project's connected devices that have sent nothing for three usual pauses.
+    pub(crate) fn silent(&self, project: ProjectId, now: Moment) -> usize {
+        let all = self.all();
+        let silent = all.iter().filter(|(scope, notes)| {
+            scope.project == project && notes.online.is_some_and(|since| notes.is_silent(since, now))
+        });
+        silent.count()
+    }
+
     /// Returns the devices that became silent or send again since the last call, and those whose link is overdue.
     pub(crate) fn sweep(&self, now: Moment) -> (Vec<Scope>, Vec<Scope>) {
         let (mut turned, mut overdue) = (Vec::new(), Vec::new());
@@ -120,8 +138,7 @@ impl Book {
                 overdue.push(*scope);
             }
             let Some(since) = notes.online else { continue };
-            let silent = notes.pauses.silent_at().is_some_and(|at| at <= now.date)
-                && notes.pauses.last() >= Some(since);
+            let silent = notes.is_silent(since, now);
             if silent != notes.silent {
                 notes.silent = silent;
                 turned.push(*scope);

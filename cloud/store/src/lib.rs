@@ -9,6 +9,7 @@ mod backup;
 mod changes;
 mod code;
 mod commands;
+mod device_lists;
 mod devices;
 mod drafts;
 mod enrolment;
@@ -49,6 +50,7 @@ pub use backup::{backup, restore};
 pub use changes::ChangeStore;
 pub use code::CodeStore;
 pub use commands::{CommandQuery, CommandRoom, CommandStore, OpenTotals, PAGE_COMMANDS, Submitted};
+pub use device_lists::{Attention, DeviceCounts, DeviceListStore, DeviceNeeds, DevicePlace, GroupCounts};
 pub use devices::{DeviceStore, NewDevice};
 pub use drafts::DraftStore;
 pub use enrolment::{Enrolment, EnrolmentStore, Grant, NewSecret};
@@ -81,6 +83,7 @@ pub trait Store:
     + PeopleStore
     + MachineLoginStore
     + DeviceStore
+    + DeviceListStore
     + EnrolmentStore
     + IngestStore
     + HistoryStore

@@ -43,30 +43,22 @@ impl Sketch {
         }
     }
 
-    /// Adds the counts of another sketch.
+    /// Adds the counts of another sketch. Sketches of one series have mostly the same slots, whose counts are added in place.
     pub fn merge(&mut self, other: &Self) {
-        if other.slots.len() <= 4 {
-            for (slot, count) in &other.slots {
-                self.count(*slot, *count);
+        let (mut at, mut new) = (0, Vec::new());
+        for (slot, count) in &other.slots {
+            while self.slots.get(at).is_some_and(|(ours, _)| ours < slot) {
+                at += 1;
             }
-        } else {
-            let mut merged = Vec::with_capacity(self.slots.len() + other.slots.len());
-            let (mut ours, mut theirs) = (self.slots.iter().peekable(), other.slots.iter().peekable());
-            while let Some((slot, count)) = match (ours.peek(), theirs.peek()) {
-                (Some(a), Some(b)) if a.0 == b.0 => {
-                    let both = (a.0, a.1.saturating_add(b.1));
-                    ours.next();
-                    theirs.next();
-                    Some(both)
-                }
-                (Some(a), Some(b)) if a.0 < b.0 => ours.next().copied(),
-                (Some(_), None) => ours.next().copied(),
-                (_, Some(_)) => theirs.next().copied(),
-                (None, None) => None,
-            } {
-                merged.push((slot, count));
+            match self.slots.get_mut(at) {
+                Some((ours, sum)) if ours == slot => *sum = sum.saturating_add(*count),
+                _ => new.push((*slot, *count)),
             }
-            self.slots = merged;
+        }
+        if !new.is_empty() {
+            self.slots.append(&mut new);
+            // Two ascending runs, which a stable sort merges in one pass.
+            self.slots.sort_by_key(|(slot, _)| *slot);
         }
         self.bound();
     }
@@ -131,7 +123,7 @@ impl Sketch {
     /// # Errors
     /// If the bytes are no sketch.
     pub fn unpack(mut bytes: &[u8]) -> Result<Self, SketchError> {
-        let mut slots = Vec::new();
+        let mut slots = Vec::with_capacity((bytes.len() / 2).min(MAX_BUCKETS));
         let mut former = 0_i64;
         while !bytes.is_empty() {
             let distance = i64::try_from(pull(&mut bytes)?).map_err(|_| SketchError)?;

@@ -63,38 +63,77 @@ pub struct DeviceFacts<'a> {
     pub now: UnixMs,
 }
 
-/// Returns the device as filters see it.
+/// Fields of devices that filters may look at.
+const NAMES: [&str; 12] = [
+    "id", "name", "group", "tags", "presence", "offline", "silent", "mac", "agent", "firmware", "digest",
+    "legacy",
+];
+
+/// Fields of devices that a filter looks at, so that the others are not copied for each of many devices.
+#[derive(Debug, Clone)]
+pub struct DeviceFields(Vec<&'static str>);
+
+impl DeviceFields {
+    /// Returns the fields whose names occur in the text of a filter; all for a text in which names may be written with
+    /// escapes.
+    #[must_use]
+    pub fn of(json: &str) -> Self {
+        let escaped = json.contains('\\');
+        let mentioned = |name: &&str| escaped || json.contains(name);
+        Self(NAMES.into_iter().filter(mentioned).collect())
+    }
+
+    /// Returns true if the filter may look at a field.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains(&name)
+    }
+
+    /// Returns true if the filter may look at the presence or at its length.
+    #[must_use]
+    pub fn has_presence(&self) -> bool {
+        ["presence", "offline", "silent"]
+            .iter()
+            .any(|name| self.has(name))
+    }
+}
+
+/// Returns the fields of a device that a filter may look at.
 #[must_use]
-pub fn document(device: &Device, facts: DeviceFacts<'_>) -> Document {
+pub fn document(device: &Device, facts: DeviceFacts<'_>, fields: &DeviceFields) -> Document {
     let string = |text: &str| Value::String(text.to_owned());
     let mut document = Document::new();
-    document.push("id", Value::String(device.scope.device.to_string()));
-    document.push("name", string(&device.name));
-    document.push("group", string(facts.group));
-    document.push(
-        "tags",
-        Value::Array(device.tags.iter().map(|tag| string(tag)).collect()),
-    );
+    let mut push = |name, value: &dyn Fn() -> Value| {
+        if fields.has(name) {
+            document.push(name, value());
+        }
+    };
+    push("id", &|| Value::String(device.scope.device.to_string()));
+    push("name", &|| string(&device.name));
+    push("group", &|| string(facts.group));
+    push("tags", &|| {
+        Value::Array(device.tags.iter().map(|tag| string(tag)).collect())
+    });
     let presence = facts.presence.as_str();
-    document.push("presence", string(presence));
+    push("presence", &|| string(presence));
     // The length of time is a field of its own for each kind, so that `offline>1h` matches no other device.
     if let (Shown::Offline { .. } | Shown::Silent { .. }, Some(since)) =
         (facts.presence, facts.presence.since())
     {
         let length = facts.now.saturating_sub(since).max(0);
-        document.push(presence, Value::integer(length));
+        push(presence, &|| Value::integer(length));
     }
     if let Some(mac) = &device.mac_address {
-        document.push("mac", string(mac));
+        push("mac", &|| string(mac));
     }
     if let Some(agent) = &device.agent_version {
-        document.push("agent", string(agent));
+        push("agent", &|| string(agent));
     }
     if let Some(report) = &device.firmware {
-        document.push("firmware", string(state(report.state)));
-        document.push("digest", string(&report.digest));
+        push("firmware", &|| string(state(report.state)));
+        push("digest", &|| string(&report.digest));
     }
-    document.push("legacy", Value::Bool(device.legacy));
+    push("legacy", &|| Value::Bool(device.legacy));
     document
 }
 

@@ -10,7 +10,7 @@ mod value;
 
 use serde_json::{Map, Value, json};
 
-pub use devices::{DEVICES, DeviceFacts, document as device_document};
+pub use devices::{DEVICES, DeviceFacts, DeviceFields, document as device_document};
 
 use terms::{Term, Words};
 use value::Kind;

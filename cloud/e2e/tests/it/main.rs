@@ -23,6 +23,7 @@ mod login;
 mod mails;
 mod memory;
 mod one_port;
+mod pages;
 mod release;
 mod rollout;
 mod secrets;

@@ -80,7 +80,7 @@ impl Browser {
         let scripts = if javascript { 1 } else { 2 };
         let options =
             json!({"args": args, "prefs": {"profile.managed_default_content_settings.javascript": scripts}});
-        let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options}}});
+        let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}});
         let mut browser = Self {
             driver,
             agent,
@@ -95,6 +95,8 @@ impl Browser {
             browser.session,
             made["sessionId"].as_str().expect("a session")
         );
+        // Scripts that wait for something end by themselves.
+        let _ = browser.post("/timeouts", &json!({"script": PATIENCE.as_millis()}));
         browser
     }
 
@@ -160,6 +162,41 @@ impl Browser {
     /// Runs a script in the page and returns its result.
     pub(crate) fn run(&self, script: &str) -> Value {
         self.post("/execute/sync", &json!({"script": script, "args": []}))
+    }
+
+    /// Runs a script in the page and returns what its promise resolves to.
+    pub(crate) fn run_async(&self, body: &str) -> Value {
+        let script = format!(
+            "const done = arguments[0]; (async () => {{ {body} }})().then(done, (error) => done(`failed: ${{error}}`));"
+        );
+        self.post("/execute/async", &json!({"script": script, "args": []}))
+    }
+
+    /// Calls a command of the DevTools protocol.
+    pub(crate) fn devtools(&self, command: &str, params: &Value) -> Value {
+        self.post("/goog/cdp/execute", &json!({"cmd": command, "params": params}))
+    }
+
+    /// Returns what the pages have written to the console since the last call: violations of the content security policy,
+    /// errors of scripts, and requests that failed.
+    pub(crate) fn console(&self) -> Vec<String> {
+        let entries = self.post("/se/log", &json!({"type": "browser"}));
+        let entries = entries.as_array().expect("a list").iter();
+        let text = |entry: &Value| entry["message"].as_str().unwrap_or_default().to_owned();
+        entries.map(text).collect()
+    }
+
+    /// Gives the page a width, and light or dark colours.
+    pub(crate) fn look(&self, width: u32, dark: bool) {
+        let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false});
+        self.devtools("Emulation.setDeviceMetricsOverride", &size);
+        let scheme = if dark { "dark" } else { "light" };
+        // Colours must not be on their way from one scheme to the other when they are looked at.
+        let media = json!({"features": [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]});
+        self.devtools("Emulation.setEmulatedMedia", &media);
     }
 
     /// Opens another tab and switches to it; returns the previous one.

@@ -32,6 +32,9 @@ pub(super) async fn snapshot(pool: &Pool) -> Result<PgTransaction<'static>, sqlx
         .await
 }
 
+/// No index is named: the planner finds the one of devices whose firmware failed too often.
+pub(super) const QUARANTINED: &str = "";
+
 /// Locks a project's row against other changes of the project until the transaction ends.
 pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1 FOR NO KEY UPDATE";
 /// Selects the device to erase next, and locks it against concurrent erasure.

@@ -26,7 +26,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 25] = [
+const STEPS: [(i64, &str, &str); 26] = [
     (
         1,
         "initial",
@@ -67,7 +67,6 @@ const STEPS: [(i64, &str, &str); 25] = [
         "steady_rollouts",
         include_str!("../../migrations/postgres/0008_steady_rollouts.sql"),
     ),
-    // Numbered like the steps of SQLite from here on.
     (
         11,
         "presumed_status",
@@ -152,6 +151,11 @@ const STEPS: [(i64, &str, &str); 25] = [
         29,
         "mails",
         include_str!("../../migrations/postgres/0029_mails.sql"),
+    ),
+    (
+        31,
+        "device lists",
+        include_str!("../../migrations/postgres/0031_device_lists.sql"),
     ),
 ];
 

@@ -14,15 +14,51 @@ use iottly_core::model::{
 /// Maximum number of devices of a project.
 const MAX_DEVICES: i64 = 100_000;
 
-macro_rules! select {
-    ($rest:literal) => {
+/// Columns of a device, with the expressions for those that come from elsewhere or are large, and the rest of the query.
+macro_rules! columns {
+    ($firmware:literal, $code:literal, $keyed:literal, $rest:expr) => {
         concat!(
-            "SELECT d.project, d.id, d.group_id, d.name, d.mac, d.online, d.online_since, d.agent_version, d.firmware, d.tags, l.code, \
-             d.proof_packet, d.proof_at, d.absent_from, d.absent_until, d.absent_reason, d.secret, k.device AS keyed FROM devices d LEFT JOIN device_keys k ON k.project = d.project AND k.device = d.id LEFT JOIN licences l ON l.project = d.project AND l.device = d.id AND l.paired IS NOT NULL WHERE ",
+            "SELECT d.project, d.id, d.group_id, d.name, d.mac, d.online, d.online_since, d.agent_version, d.tags, \
+             d.proof_packet, d.proof_at, d.absent_from, d.absent_until, d.absent_reason, d.secret, ",
+            $firmware,
+            " AS firmware, ",
+            $code,
+            " AS code, ",
+            $keyed,
+            " AS keyed FROM devices d ",
             $rest
         )
     };
 }
+
+macro_rules! select {
+    ($rest:literal) => {
+        columns!(
+            "d.firmware",
+            "l.code",
+            "k.device",
+            concat!(
+                "LEFT JOIN device_keys k ON k.project = d.project AND k.device = d.id \
+                 LEFT JOIN licences l ON l.project = d.project AND l.device = d.id AND l.paired IS NOT NULL WHERE ",
+                $rest
+            )
+        )
+    };
+}
+
+/// Query of devices without its conditions.
+pub(super) const ALL: &str = select!("");
+/// Query of a project's devices without firmware, pair code and kind of the login: of one table.
+pub(super) const PLAIN: &str = columns!("NULL", "NULL", "d.id", "WHERE d.project = $1");
+/// The same with the firmware.
+pub(super) const WITH_FIRMWARE: &str = columns!("d.firmware", "NULL", "d.id", "WHERE d.project = $1");
+/// The same with firmware and kind of the login.
+pub(super) const WITH_LOGIN: &str = columns!(
+    "d.firmware",
+    "NULL",
+    "k.device",
+    "LEFT JOIN device_keys k ON k.project = d.project AND k.device = d.id WHERE d.project = $1"
+);
 
 #[async_trait]
 impl DeviceStore for Backend {
@@ -241,7 +277,7 @@ async fn set(
     missing(query.execute(tx).await?.rows_affected(), "device", &device)
 }
 
-fn device(row: &Row) -> Result<Device> {
+pub(super) fn device(row: &Row) -> Result<Device> {
     let firmware: Option<&str> = codec::get(row, "firmware")?;
     let keyed: Option<&[u8]> = codec::get(row, "keyed")?;
     Ok(Device {

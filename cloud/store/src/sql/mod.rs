@@ -16,6 +16,7 @@ mod codec;
 mod commands;
 mod copies;
 mod definitions;
+mod device_lists;
 mod device_secrets;
 mod device_settings;
 mod devices;

@@ -27,6 +27,9 @@ pub(super) async fn snapshot(pool: &Pool) -> Result<SqliteTransaction<'static>, 
     pool.begin().await
 }
 
+/// Index of devices whose firmware failed too often: the planner would read all devices of the project.
+pub(super) const QUARANTINED: &str = " INDEXED BY devices_quarantined";
+
 /// Reads a project's row. Locks nothing: there are no other writers.
 pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1";
 /// Selects the device to erase next.

@@ -27,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 27] = [
+const STEPS: [(i64, &str, &str); 28] = [
     (
         1,
         "initial",
@@ -158,6 +158,11 @@ const STEPS: [(i64, &str, &str); 27] = [
         29,
         "mails",
         include_str!("../../migrations/sqlite/0029_mails.sql"),
+    ),
+    (
+        31,
+        "device lists",
+        include_str!("../../migrations/sqlite/0031_device_lists.sql"),
     ),
 ];
 

@@ -45,6 +45,10 @@ suites! {
         groups_tokens_and_pair_codes,
         branches_and_definitions,
         names_sort_by_their_bytes;
+    device_lists:
+        pages_of_devices_have_each_device_once,
+        devices_are_counted_as_they_are,
+        filters_get_what_they_need;
     alerts:
         a_value_raises_once_and_clears_once,
         a_rule_of_a_group_watches_its_devices_only,

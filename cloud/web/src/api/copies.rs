@@ -1,6 +1,6 @@
 //! Endpoints for several boards that log in as one device.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::Path;
 use iottly_protocol::DeviceId;
@@ -34,7 +34,13 @@ pub(crate) async fn of(access: &ProjectAccess) -> Result<Vec<CopyDto>, ApiError>
     if copies.is_empty() {
         return Ok(Vec::new());
     }
-    let devices = access.devices().await?;
+    let ids: BTreeSet<DeviceId> = copies.iter().map(|(device, _)| *device).collect();
+    let ids: Vec<DeviceId> = ids.into_iter().collect();
+    let devices = access
+        .services()
+        .store
+        .devices_with_ids(access.id(), &ids)
+        .await?;
     let names: HashMap<DeviceId, &str> = devices
         .iter()
         .map(|device| (device.scope.device, device.name.as_str()))

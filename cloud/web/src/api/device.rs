@@ -10,6 +10,7 @@ use iottly_protocol::{DeviceId, ProjectId, Secret};
 use super::Answer;
 use super::body::JsonBody;
 use super::device_filter::DeviceFilter;
+use super::device_list::{self, DeviceList};
 use super::device_search::DeviceSearch;
 use super::dto::{
     AllProps, CreatedDevice, DeletedDevice, NewDeviceBody, OK, OneProps, Props, UpdateDeviceBody,
@@ -23,17 +24,21 @@ use crate::auth::{DeviceAccess, ProjectAccess};
 use crate::error::ApiError;
 use crate::random::hex_code;
 use iottly_cloud::clock;
-use iottly_core::model::{Change, MAX_TAGS, Scopes, SecretHash, UnixMs};
+use iottly_core::model::{Change, Device, MAX_TAGS, Scopes, SecretHash, UnixMs};
 
 /// Validity of a pair code: one day, in milliseconds.
 const PAIR_CODE_MS: UnixMs = 24 * 60 * 60 * 1000;
 /// Maximum time that the deletion of a device waits for its data to be erased; the rest is erased in the
 /// background.
 const ERASE_WAIT: Duration = Duration::from_secs(1);
+/// Maximum number of devices of a page.
+const MAX_PAGE: usize = 1000;
 /// Maximum number of rows of a table that are erased in one transaction.
 const ERASE_STEP: usize = 1000;
 
 /// Lists the devices that match all conditions; without conditions, all devices.
+///
+/// With `limit` the list comes in pages: each has the place at which the `next` one begins.
 #[utoipa::path(
     get,
     path = "/devices/props",
@@ -44,6 +49,8 @@ const ERASE_STEP: usize = 1000;
         ("deployment_group" = Option<String>, Query, format = "uuid", description = "Id of the device's deployment group"),
         ("operatingstatus" = Option<String>, Query, pattern = "^(connected|disconnected)$", description = "`connected` or `disconnected`"),
         ("filter" = Option<String>, Query, description = "Conditions such as `group:demo offline>1h`, or a filter as JSON"),
+        ("limit" = Option<u64>, Query, description = "Maximum number of devices, 1 to 1,000; without it, all of them"),
+        ("after" = Option<String>, Query, description = "Value of `next` of the page before; only together with `limit`"),
     ),
     responses((status = 200, description = "The matching devices", body = AllProps))
 )]
@@ -53,11 +60,30 @@ pub(crate) async fn all_props(access: ProjectAccess, params: Params) -> Answer<A
         Some(text) => Some(DeviceFilter::of(&access, text).await?),
         None => None,
     };
-    let devices = access.devices().await?.into_iter();
-    let mut devices: Vec<_> = devices.filter(|device| search.matches(device)).collect();
-    if let Some(filter) = filter {
-        devices = filter.select(devices).await?;
+    let Some(limit) = params.number("limit")? else {
+        let devices = access.devices().await?.into_iter();
+        let mut devices: Vec<_> = devices.filter(|device| search.matches(device)).collect();
+        if let Some(filter) = filter {
+            devices = filter.select(devices).await?;
+        }
+        return Ok(Spaced(shown(&access, devices, None)));
+    };
+    let invalid = |message: &str| ApiError::invalid("invalid_query", message.to_owned());
+    let limit = usize::try_from(limit).ok().filter(|limit| *limit <= MAX_PAGE);
+    let limit = limit.ok_or_else(|| invalid("limit is more than 1000"))?;
+    if !search.is_everything() {
+        return Err(invalid("limit is for filter only, not for the other conditions"));
     }
+    let after = params.get("after").map(device_list::place);
+    let list = match filter {
+        Some(filter) => DeviceList::filtered(&access, filter, after.as_ref(), limit).await?,
+        None => DeviceList::all(&access, after.as_ref(), limit).await?,
+    };
+    let next = list.next.as_ref().map(device_list::written);
+    Ok(Spaced(shown(&access, list.devices, next)))
+}
+
+fn shown(access: &ProjectAccess, devices: Vec<Device>, next: Option<String>) -> AllProps {
     let presence = &access.services().presence;
     let devices: Vec<Props> = devices
         .into_iter()
@@ -66,12 +92,13 @@ pub(crate) async fn all_props(access: ProjectAccess, params: Params) -> Answer<A
             Props::new(device, view)
         })
         .collect();
-    Ok(Spaced(AllProps {
+    AllProps {
         count: devices.len(),
         errors: None,
         devices,
+        next,
         status: OK,
-    }))
+    }
 }
 
 /// Returns the properties of a device.

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use iottly_cloud::{PresenceService, Turn, clock};
 use iottly_core::model::{Device, UnixMs};
-use iottly_core::short_form::{DEVICES, DeviceFacts, device_document};
+use iottly_core::presence::Shown;
+use iottly_core::short_form::{DEVICES, DeviceFacts, DeviceFields, device_document};
 use iottly_filter::{Budget, Filter, Undecided};
 use iottly_protocol::{GroupId, ProjectId};
+use iottly_store::{DeviceNeeds, DevicePlace};
 
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
@@ -20,6 +22,8 @@ pub(crate) struct DeviceFilter {
     /// The filter as JSON text of the filter language.
     pub(crate) json: String,
     filter: Filter,
+    /// Fields that the filter looks at.
+    fields: DeviceFields,
     groups: HashMap<GroupId, String>,
     presence: Arc<PresenceService>,
     now: UnixMs,
@@ -41,6 +45,7 @@ impl DeviceFilter {
         let filter = Filter::parse(&json).map_err(|error| invalid(error.to_string()))?;
         let groups = access.groups().await?.into_iter();
         Ok(Self {
+            fields: DeviceFields::of(&json),
             json,
             filter,
             groups: groups.map(|group| (group.id, group.name)).collect(),
@@ -50,7 +55,25 @@ impl DeviceFilter {
         })
     }
 
-    /// Returns the devices that match, in their order.
+    /// Returns the devices of the project that match, by name, then id, without pair codes and without what the filter does
+    /// not look at.
+    ///
+    /// # Errors
+    /// 400 when the filter needs too many steps for that many devices, 500 when the store fails.
+    pub(crate) async fn matching(self, access: &ProjectAccess) -> Result<Vec<Device>, ApiError> {
+        let needs = DeviceNeeds {
+            firmware: self.fields.has("firmware") || self.fields.has("digest"),
+            legacy: self.fields.has("legacy"),
+        };
+        let store = &access.services().store;
+        let mut selected = self
+            .select(store.devices_for_filter(access.id(), needs).await?)
+            .await?;
+        selected.sort_by_cached_key(DevicePlace::of);
+        Ok(selected)
+    }
+
+    /// Returns those of some devices that match, in their order.
     ///
     /// # Errors
     /// 400 when the filter needs too many steps for that many devices.
@@ -74,12 +97,17 @@ impl DeviceFilter {
     }
 
     fn matches(&self, device: &Device, budget: &mut Budget<'_>) -> Result<bool, Undecided> {
-        let view = self.presence.view(device);
+        let presence = if self.fields.has_presence() {
+            self.presence.view(device).shown
+        } else {
+            Shown::Online { since: None }
+        };
         let facts = DeviceFacts {
-            presence: &view.shown,
+            presence: &presence,
             group: self.groups.get(&device.group).map_or("", String::as_str),
             now: self.now,
         };
-        self.filter.matches(&device_document(device, facts), budget)
+        self.filter
+            .matches(&device_document(device, facts, &self.fields), budget)
     }
 }

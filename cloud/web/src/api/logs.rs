@@ -1,6 +1,6 @@
 //! Endpoints that return the firmware logs of a device and of a project.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use iottly_core::model::UnixMs;
 use iottly_protocol::{DeviceId, Level};
@@ -105,7 +105,13 @@ pub(crate) async fn project_logs(
     query: &LogQuery,
 ) -> Result<Vec<DeviceLogDto>, ApiError> {
     let lines = access.services().store.project_logs(access.id(), query).await?;
-    let devices = access.devices().await?;
+    let ids: BTreeSet<DeviceId> = lines.iter().map(|(device, _)| *device).collect();
+    let ids: Vec<DeviceId> = ids.into_iter().collect();
+    let devices = access
+        .services()
+        .store
+        .devices_with_ids(access.id(), &ids)
+        .await?;
     let names: HashMap<DeviceId, String> = devices
         .into_iter()
         .map(|device| (device.scope.device, device.name))

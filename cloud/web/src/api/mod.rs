@@ -17,6 +17,7 @@ pub(crate) mod crashes;
 pub(crate) mod definitions;
 pub(crate) mod device;
 mod device_filter;
+pub(crate) mod device_list;
 mod device_search;
 pub(crate) mod device_settings;
 mod drafts;

@@ -1,9 +1,12 @@
 //! Alerts of a project: those that are raised, those that were, and the rules, with a form for a new one.
 
+use std::collections::BTreeSet;
+
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_core::model::{AlertFilter, UnixMs};
+use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 
 use super::forms::Fields;
@@ -67,9 +70,11 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
     let cleared = shown(store.alerts(project, filter(false), CLEARED).await);
     let rules = rest::rules(visitor.project.clone()).await?.0.rules;
     let mails = alert_mails::mails(visitor.project.clone()).await?.0;
-    let names: std::collections::HashMap<_, _> = visitor
-        .project
-        .devices()
+    let listed = raised.iter().chain(cleared.iter()).flatten();
+    let ids: BTreeSet<DeviceId> = listed.filter_map(|alert| alert.device).collect();
+    let ids: Vec<DeviceId> = ids.into_iter().collect();
+    let names: std::collections::HashMap<_, _> = store
+        .devices_with_ids(project, &ids)
         .await?
         .into_iter()
         .map(|device| (device.scope.device, device.name))

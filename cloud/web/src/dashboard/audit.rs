@@ -84,8 +84,10 @@ fn table(entries: &[AuditEntry]) -> Markup {
             thead { tr { th { "When" } th { "Who" } th.p3 { "From" } th { "What" } th.p2 { "Of" } th.p2 { "Details" } } }
             tbody {
                 @for entry in entries {
+                    @let at = text::iso(entry.at);
+                    @let (date, time) = at.split_once('T').unwrap_or((at.as_str(), ""));
                     tr {
-                        td.nowrap { (text::iso(entry.at)) }
+                        td { time datetime=(at) { (date) "T" wbr; (time) } }
                         td.break { (entry.actor) }
                         td.p3 { @if let Some(address) = entry.address { (address) } }
                         td { code { (entry.action) } }

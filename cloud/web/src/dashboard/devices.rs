@@ -1,13 +1,12 @@
 //! The list of a project's devices, with a filter in the address.
 
-use std::collections::HashSet;
-
 use axum::extract::Query;
 use axum::http::header;
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_core::model::{Change, Device, Group, Scopes, UnixMs};
 use iottly_core::short_form::DEVICES;
-use iottly_protocol::{FirmwareReport, FirmwareState, GroupId};
+use iottly_protocol::{DeviceId, FirmwareReport, FirmwareState, GroupId};
+use iottly_store::DevicePlace;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -23,10 +22,11 @@ use super::shell::{Screen, Section};
 use super::visitor::Visitor;
 use super::{copies, text};
 use crate::api::DeviceFilter;
+use crate::api::device_list::{self, DeviceList};
 use crate::auth::ProjectAccess;
 use crate::csv::Csv;
 use crate::error::ApiError;
-use iottly_cloud::{PresenceService, clock};
+use iottly_cloud::{PresenceCounts, PresenceService, clock};
 
 /// Number of devices of a page.
 const ROWS: usize = 50;
@@ -35,7 +35,7 @@ const ROWS: usize = 50;
 #[derive(Deserialize)]
 pub(super) struct Asked {
     filter: Option<String>,
-    /// Name of the last device of the page before.
+    /// Place of the last device of the page before.
     after: Option<String>,
     /// `csv` for all matching devices as a file.
     format: Option<String>,
@@ -57,7 +57,7 @@ async fn file(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         asked.filter.as_deref().unwrap_or_default().trim(),
     );
     let groups = access.groups().await?;
-    let (devices, _) = filtered(access, text, access.devices().await?).await?;
+    let devices = matching(access, text).await?;
     let mut table = Csv::new(&["id", "name", "group", "presence", "agent", "tags"]);
     for device in &devices {
         let (id, tags) = (device.scope.device.to_string(), device.tags.join(" "));
@@ -78,27 +78,23 @@ async fn file(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
 async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
     let (access, base, now) = (&visitor.project, visitor.base(), clock::now());
     let text = asked.filter.as_deref().unwrap_or_default().trim();
-    let (groups, devices) = (access.groups().await?, access.devices().await?);
-    let presence = &access.services().presence;
-    let counts = counts(&devices, presence);
-    let total = devices.len();
-    let (matching, json, problem) = match filtered(access, text, devices).await {
-        Ok((matching, json)) => (matching, json, None),
-        Err(error) if error.status().is_client_error() => (Vec::new(), None, Some(error)),
+    let (groups, presence) = (access.groups().await?, &access.services().presence);
+    let counts = presence.counts(access.id()).await?;
+    let after = asked.after.as_deref().map(device_list::place);
+    let (page, json, problem) = match rows(access, text, after.as_ref()).await {
+        Ok((page, json)) => (Some(page), json, None),
+        Err(error) if error.status().is_client_error() => (None, None, Some(error)),
         Err(error) => return Err(error),
     };
-    let start = asked.after.as_ref().map_or(0, |after| {
-        matching.partition_point(|device| place(device) <= after.as_str())
-    });
-    let rows = matching
-        .get(start..(start + ROWS).min(matching.len()))
-        .unwrap_or_default();
+    let total = counts.total;
+    let matching = page.as_ref().map_or(0, |page| page.matching.unwrap_or(total));
+    let rows = page.as_ref().map_or(&[][..], |page| page.devices.as_slice());
     let listed: Vec<String> = rows
         .iter()
         .map(|device| device.scope.device.to_string())
         .collect();
     let list = format!("{base}/devices");
-    let found = html! { b { (matching.len()) " of " (total) " devices" } };
+    let found = html! { b { (matching) " of " (total) " devices" } };
     let content = html! {
         div.head {
             div { h1 { "Devices " span.count { (total) } } }
@@ -117,17 +113,17 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             problem: problem.as_ref().map(ApiError::message),
             examples: DEVICES.suggestions("").collect(),
         }))
-        (chips(&list, text, &counts))
+        (chips(&list, text, &offered(&counts)))
         form.card data-flush method="post" action={ (list) "/move" } {
             @if total == 0 {
                 (empty("No devices yet", "A device sends messages and runs your code. Install the agent on a board, or start simulated devices.",
                     &html! { a.button data-kind="main" href={ (list) "/add" } { "Add devices" } }))
-            } @else if matching.is_empty() {
+            } @else if rows.is_empty() {
                 (nothing_matches("device", text, total, &list))
             } @else {
-                @if visitor.may(Scopes::WRITE) { (bulk(&groups, text, matching.len())) }
+                @if visitor.may(Scopes::WRITE) { (bulk(&groups, text, matching)) }
                 (table(rows, (&groups, presence), &base, now))
-                (foot(rows, start, matching.len(), &list, text))
+                @if let Some(page) = &page { (foot(page, matching, &list, text)) }
             }
         }
         (script(&command_line(text), ("GET", &format!("/devices/props?filter={}", text::escaped(text)), None)))
@@ -151,44 +147,42 @@ fn command_line(text: &str) -> String {
     }
 }
 
-/// Returns the devices that match a filter, and the filter of the API.
-async fn filtered(
+/// Returns a page of the devices that match a filter, and the filter of the API.
+async fn rows(
     access: &ProjectAccess,
     text: &str,
-    devices: Vec<Device>,
-) -> Result<(Vec<Device>, Option<String>), ApiError> {
+    after: Option<&DevicePlace>,
+) -> Result<(DeviceList, Option<String>), ApiError> {
     if text.is_empty() {
-        return Ok((devices, None));
+        return Ok((DeviceList::all(access, after, ROWS).await?, None));
     }
     let filter = DeviceFilter::of(access, text).await?;
     let json = filter.json.clone();
-    Ok((filter.select(devices).await?, Some(json)))
+    Ok((
+        DeviceList::filtered(access, filter, after, ROWS).await?,
+        Some(json),
+    ))
 }
 
-/// Returns the place of a device in the order of the list.
-fn place(device: &Device) -> &str {
-    &device.name
+/// Returns all devices that match a filter.
+async fn matching(access: &ProjectAccess, text: &str) -> Result<Vec<Device>, ApiError> {
+    if text.is_empty() {
+        access.devices().await
+    } else {
+        DeviceFilter::of(access, text).await?.matching(access).await
+    }
 }
 
-fn counts(devices: &[Device], presence: &PresenceService) -> [Chip<'static>; 7] {
-    let count = |wanted: fn(&Device) -> bool| devices.iter().filter(|device| wanted(device)).count();
-    let state = |wanted: &str| {
-        let is = |device: &&Device| presence.view(device).shown.as_str() == wanted;
-        devices.iter().filter(is).count()
-    };
+fn offered(counts: &PresenceCounts) -> [Chip<'static>; 7] {
     let chip = |name, filter, count| Chip { name, filter, count };
-    let quarantined = |device: &Device| {
-        let report = device.firmware.as_ref();
-        report.is_some_and(|report| report.state == FirmwareState::Quarantined)
-    };
     [
-        chip("All", "", devices.len()),
-        chip("online", "presence:online", state("online")),
-        chip("silent", "presence:silent", state("silent")),
-        chip("offline", "presence:offline", state("offline")),
-        chip("absent", "presence:absent", state("absent")),
-        chip("firmware stopped", "firmware:quarantined", count(quarantined)),
-        chip("legacy login", "legacy:true", count(|device| device.legacy)),
+        chip("All", "", counts.total),
+        chip("online", "presence:online", counts.online),
+        chip("silent", "presence:silent", counts.silent),
+        chip("offline", "presence:offline", counts.offline),
+        chip("absent", "presence:absent", counts.absent),
+        chip("firmware stopped", "firmware:quarantined", counts.quarantined),
+        chip("legacy login", "legacy:true", counts.legacy),
     ]
 }
 
@@ -205,22 +199,20 @@ fn bulk(groups: &[Group], text: &str, matching: usize) -> Markup {
     }
 }
 
-fn foot(rows: &[Device], start: usize, matching: usize, list: &str, text: &str) -> Markup {
-    let with = |after: Option<&str>| {
+fn foot(page: &DeviceList, matching: usize, list: &str, text: &str) -> Markup {
+    let with = |after: Option<&DevicePlace>| {
         let filter = format!("{list}?filter={}", text::escaped(text));
         after.map_or(filter.clone(), |after| {
-            format!("{filter}&after={}", text::escaped(after))
+            format!("{filter}&after={}", text::escaped(&device_list::written(after)))
         })
     };
-    let end = start + rows.len();
+    let (start, end) = (page.start, page.start + page.devices.len());
     html! {
         div.card-foot {
             span { (start + 1) " to " (end) " of " (matching) }
             span.actions {
                 @if start > 0 { a.button data-size="s" href=(with(None)) { "First" } }
-                @if end < matching && let Some(last) = rows.last() {
-                    a.button data-size="s" href=(with(Some(place(last)))) rel="next" { "Next" }
-                }
+                @if let Some(next) = &page.next { a.button data-size="s" href=(with(Some(next))) rel="next" { "Next" } }
             }
         }
     }
@@ -265,15 +257,15 @@ async fn moved(visitor: &Visitor, fields: &Fields) -> Result<Response, ApiError>
     let group = groups.iter().find(|group| group.id.to_string() == wanted);
     let group = group.ok_or_else(|| ApiError::missing("deployment group is unknown in this project"))?;
     let text = fields.get("filter").unwrap_or_default();
-    let devices = access.devices().await?;
     let chosen: Vec<Device> = if fields.get("all") == Some("yes") {
-        filtered(access, text, devices).await?.0
+        matching(access, text).await?
     } else {
-        let ids: HashSet<&str> = fields.all("device").collect();
-        devices
-            .into_iter()
-            .filter(|device| ids.contains(device.scope.device.to_string().as_str()))
-            .collect()
+        let ids: Vec<DeviceId> = fields.all("device").filter_map(|id| id.parse().ok()).collect();
+        access
+            .services()
+            .store
+            .devices_with_ids(access.id(), &ids)
+            .await?
     };
     let ids: Vec<_> = chosen
         .iter()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use iottly_filter::{Budget, Filter};
@@ -15,6 +15,7 @@ use iottly_protocol::{DeviceId, ProjectId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::MissedTickBehavior;
 
 use super::text;
 use super::visitor::{Refusal, Visitor};
@@ -41,8 +42,9 @@ const MAX_DEVICES: usize = 100;
 const MAX_NAMES: usize = 10_000;
 /// Maximum number of steps for which a filter examines one message.
 const MAX_STEPS: u64 = 5_000;
-/// Interval of the keep-alive comments on an idle stream.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Interval of the events that show that the stream still works. A page that gets nothing for a bit more than two of
+/// them (`events.js`) reconnects: a connection that was cut on its way does not end by itself.
+const BEAT: Duration = Duration::from_secs(5);
 /// Interval at which a stream checks the token or user of its login. A login that ends in this process ends its
 /// streams at once.
 const TOKEN_CHECK: Duration = Duration::from_secs(15);
@@ -124,9 +126,16 @@ async fn open(
     if let Some(access) = &device {
         ready.push_back(known(&app.services, access.device()));
         newest = after.as_deref().and_then(parse_event_id);
-        if let Some(after) = newest {
+    }
+    match (&device, newest) {
+        (Some(access), Some(after)) => {
             newest = Some(replay(store.as_ref(), access.scope(), after, &mut ready).await?);
         }
+        // A page that connects again, and whose missed messages are not known: histories are read device by device.
+        _ if after.is_some_and(|after| !after.is_empty()) => {
+            ready.push_back(event_of("skipped", &json!({ "count": null })))
+        }
+        _ => {}
     }
     let feed = Feed {
         ready,
@@ -138,8 +147,7 @@ async fn open(
         _place: place,
     };
     let end = Box::pin(ended(app, visitor.session, project));
-    let sse = Sse::new(feed.run(end)).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    Ok(sse.into_response())
+    Ok(Sse::new(feed.run(end)).into_response())
 }
 
 /// Resolves when a stream has to end: with the server, or with its login.
@@ -198,13 +206,16 @@ impl Feed {
         self,
         end: impl Future<Output = ()> + Send + Unpin + 'static,
     ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
-        stream::unfold((self, end), async |(mut feed, mut end)| {
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        stream::unfold((self, end, beat), async |(mut feed, mut end, mut beat)| {
             loop {
                 if let Some(event) = feed.ready.pop_front() {
-                    return Some((Ok(event), (feed, end)));
+                    return Some((Ok(event), (feed, end, beat)));
                 }
                 tokio::select! {
                     event = feed.live.recv() => feed.take(event).await?,
+                    _ = beat.tick() => feed.ready.push_back(event_of("beat", &json!({}))),
                     () = &mut end => return None,
                 }
             }

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_core::model::{Device, Group, RolloutStatus, UnixMs, WebhookState};
+use iottly_store::GroupCounts;
 use maud::{Markup, html};
 
 use super::kit::empty::empty;
@@ -15,8 +16,8 @@ use super::{copies, enroll, login, machine, person, text};
 use crate::api::copies::CopyDto;
 use crate::app::App;
 use crate::error::ApiError;
-use iottly_cloud::clock;
 use iottly_cloud::enrolment::ShownBoard;
+use iottly_cloud::{PresenceCounts, clock};
 
 /// Redirects a visitor to the overview of its project; shows the login form without a login.
 pub(super) async fn home(
@@ -47,7 +48,11 @@ pub(super) async fn show(visitor: Visitor, State(app): State<App>) -> Response {
 /// Facts of a project that the overview shows.
 struct Facts {
     groups: Vec<Group>,
-    devices: Vec<Device>,
+    counts: PresenceCounts,
+    /// Numbers of the groups' devices.
+    members: Vec<GroupCounts>,
+    /// Devices whose firmware failed too often, as many as are listed.
+    failed: Vec<Device>,
     webhooks: Vec<WebhookState>,
     boards: Vec<ShownBoard>,
     copies: Vec<CopyDto>,
@@ -60,7 +65,13 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
     let access = &visitor.project;
     let facts = Facts {
         groups: access.groups().await?,
-        devices: access.devices().await?,
+        counts: access.services().presence.counts(access.id()).await?,
+        members: access.services().store.group_counts(access.id()).await?,
+        failed: access
+            .services()
+            .store
+            .quarantined_devices(access.id(), MAX_NEEDS)
+            .await?,
         webhooks: access.services().store.webhooks(access.id()).await?,
         boards: access.services().enrolment.waiting(access.id()),
         copies: copies::of(access).await?,
@@ -72,7 +83,7 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
         div.head {
             div {
                 h1 { "Overview" }
-                p.lede { (facts.devices.len()) " devices in " (facts.groups.len()) " groups. All times are UTC." }
+                p.lede { (facts.counts.total) " devices in " (facts.groups.len()) " groups. All times are UTC." }
             }
             div.actions { a.button href={ (base) "/devices/add" } { "Add a device" } }
         }
@@ -93,8 +104,9 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
 }
 
 fn numbers(facts: &Facts, base: &str) -> Markup {
-    let online = facts.devices.iter().filter(|device| device.online).count();
-    let offline = facts.devices.len() - online;
+    // Silent devices are connected.
+    let online = facts.counts.online + facts.counts.silent;
+    let offline = facts.counts.total.saturating_sub(online);
     let running: Vec<_> = facts.groups.iter().filter(|group| is_running(group)).collect();
     let failing = facts
         .webhooks
@@ -106,7 +118,7 @@ fn numbers(facts: &Facts, base: &str) -> Markup {
         Figure {
             name: "Online",
             value: online.to_string(),
-            unit: format!("of {}", facts.devices.len()),
+            unit: format!("of {}", facts.counts.total),
             aside: html! { (offline) " offline" },
             href: Some(format!("{base}/devices?filter=presence:online")),
             tone: None,
@@ -162,7 +174,7 @@ fn needs(facts: &Facts, base: &str) -> Markup {
         section.card data-flush aria-labelledby="needs" {
             div.card-head { h2 #needs { "Needs you" } span.soft.small { "Worst first. The list is empty on a good day." } }
             @if rows.is_empty() {
-                @if facts.devices.is_empty() {
+                @if facts.counts.total == 0 {
                     (empty("No devices yet", "A device sends messages and runs your code. Install the agent on a board, or start simulated devices.",
                         &html! { a.button data-kind="main" href={ (base) "/devices/add" } { "Add a device" } }))
                 } @else {
@@ -210,7 +222,7 @@ fn needed(facts: &Facts, base: &str) -> Vec<Need> {
             });
         }
     }
-    for device in &facts.devices {
+    for device in &facts.failed {
         let report = device.firmware.as_ref();
         if let Some(report) = report
             && report.state == iottly_protocol::FirmwareState::Quarantined
@@ -278,12 +290,11 @@ fn groups(facts: &Facts, base: &str) -> Markup {
             table.table data-rows="link" {
                 thead { tr { th { "Group" } th.num { "Devices" } th.num { "Online" } th { "Revision" } th.p2 { "Rollout" } } }
                 tbody { @for group in &facts.groups {
-                    @let members = facts.devices.iter().filter(|device| device.group == group.id);
-                    @let online = members.clone().filter(|device| device.online).count();
+                    @let members = facts.members.iter().find(|counts| counts.group == group.id);
                     tr {
                         td { a.row-link href={ (base) "/groups/" (group.id) } { (group.name) } }
-                        td.num { (members.count()) }
-                        td.num { (online) }
+                        td.num { (members.map_or(0, |counts| counts.total)) }
+                        td.num { (members.map_or(0, |counts| counts.online)) }
                         td { code { (group.current_revision.as_deref().map_or("none", |revision| revision.get(..8).unwrap_or(revision))) } }
                         td.p2 { @match group.status { Some(status) => span.tag { (status.as_str()) }, None => span.soft { "none yet" } } }
                     }

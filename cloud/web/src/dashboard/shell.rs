@@ -3,7 +3,7 @@
 
 use axum::response::Response;
 use iottly_core::model::{Project, WebhookState};
-use iottly_store::StoreError;
+use iottly_store::Attention;
 use maud::{Markup, html};
 
 use super::kit::icons::{Icon, brand, icon};
@@ -119,19 +119,18 @@ impl Bar {
             Holder::Token(principal) => (principal.name.clone(), Vec::new()),
             Holder::Person(person) => (person.name.clone(), store.projects_of(person.id).await?),
         };
-        // Without a number the page still stands, and its own parts say what failed.
-        let webhooks = store.webhooks(access.id()).await.unwrap_or_else(unknown);
+        // Without the numbers the page still stands, and its own parts say what failed.
+        let attention = store.attention(access.id()).await.unwrap_or_else(|error| {
+            tracing::warn!(error = %error, "failed to read the numbers of the side bar; the page is shown without them");
+            Attention::default()
+        });
         let waiting = access.services().enrolment.waiting(access.id()).len();
         Ok(Self {
             project,
             others,
             waiting: waiting + access.services().holds.of(access.id()).len(),
-            raised: store
-                .raised_alerts(access.id())
-                .await
-                .unwrap_or_else(unknown)
-                .len(),
-            failing: webhooks.iter().filter(|webhook| is_failing(webhook)).count(),
+            raised: attention.raised_alerts,
+            failing: attention.failing_webhooks,
             name,
         })
     }
@@ -144,12 +143,6 @@ impl Bar {
             _ => None,
         }
     }
-}
-
-/// Returns an empty list in place of one that could not be read.
-fn unknown<T>(error: StoreError) -> Vec<T> {
-    tracing::warn!(error = %error, "failed to read a number of the side bar; the page is shown without it");
-    Vec::new()
 }
 
 /// Returns true if deliveries of a webhook fail at present.

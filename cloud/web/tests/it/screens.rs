@@ -122,6 +122,78 @@ async fn a_filter_of_the_devices_is_the_same_on_the_page_and_in_the_api() {
     visit.cloud.shutdown().await;
 }
 
+/// Returns the names on a page of the list, in their order, and the address of the next page.
+fn listed(page: &str) -> (Vec<String>, Option<String>) {
+    let names = page
+        .split("class=\"row-link\"")
+        .skip(1)
+        .filter_map(|row| row.split(['>', '<']).nth(1).map(str::to_owned));
+    let next = page
+        .split("rel=\"next\"")
+        .next()
+        .filter(|before| before.len() < page.len());
+    let next = next.and_then(|before| {
+        before
+            .rsplit("href=\"")
+            .next()?
+            .split('"')
+            .next()
+            .map(str::to_owned)
+    });
+    (names.collect(), next.map(|href| href.replace("&amp;", "&")))
+}
+
+#[tokio::test]
+async fn pages_of_the_list_and_of_the_api_have_each_device_once() {
+    let visit = Visit::begin().await;
+    for number in 0..120 {
+        // Many of one name: a page may end between them.
+        visit.add_device(&format!("board {}", number / 30)).await;
+    }
+    for filter in ["", "name:board*"] {
+        let (mut names, mut path) = (Vec::new(), format!("/devices?filter={filter}"));
+        let all = if filter.is_empty() { 121 } else { 120 };
+        loop {
+            let page = visit.page(&path).await;
+            let (rows, next) = listed(&page);
+            assert!(
+                page.contains(&format!(
+                    "{} to {} of {all}",
+                    names.len() + 1,
+                    names.len() + rows.len()
+                )),
+                "{path}"
+            );
+            names.extend(rows);
+            let Some(next) = next else { break };
+            path = next[next.find("/devices").expect("a path")..].to_owned();
+        }
+        assert_eq!(names.len(), all, "{filter}");
+        assert!(names.is_sorted(), "{names:?}");
+        let (mut ids, mut after) = (std::collections::HashSet::new(), String::new());
+        let filter = if filter.is_empty() {
+            String::new()
+        } else {
+            format!("&filter={filter}")
+        };
+        loop {
+            let page = visit
+                .rest(&format!("/devices/props?limit=7{filter}{after}"))
+                .await;
+            let devices = page["devices"].as_array().expect("devices");
+            ids.extend(devices.iter().map(|device| device["ID"].to_string()));
+            let Some(next) = page["next"].as_str() else { break };
+            after = format!("&after={}", next.replace(' ', "%20"));
+        }
+        assert_eq!(ids.len(), all, "{filter}");
+    }
+    for wrong in ["limit=0", "limit=1001", "limit=5&tag=a"] {
+        let path = format!("/v1.0/project/<project id>/devices/props?{wrong}");
+        visit.cloud.get(&path).await.error(400);
+    }
+    visit.cloud.shutdown().await;
+}
+
 #[tokio::test]
 async fn devices_are_moved_after_a_question_that_counts_them() {
     let visit = Visit::begin().await;

@@ -22,6 +22,7 @@ pub(crate) mod bounds;
 pub(crate) mod code;
 pub(crate) mod commands;
 pub(crate) mod deletion;
+pub(crate) mod device_lists;
 pub(crate) mod drafts;
 pub(crate) mod enrolment;
 pub(crate) mod history;

@@ -19,6 +19,9 @@ pub(crate) struct AllProps {
     pub(crate) errors: Option<()>,
     /// Devices, by name.
     pub(crate) devices: Vec<Props>,
+    /// Value of `after` for the next page; only with `limit`, and not on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
     /// HTTP status: always 200.
     pub(crate) status: u16,
 }

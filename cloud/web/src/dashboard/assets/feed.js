@@ -105,7 +105,7 @@ class LiveFeed extends HTMLElement {
     if (!this.skippedLine) return;
     this.skippedLine.textContent =
       this.skippedCount === null
-        ? "Some messages are not shown here. The history has them all."
+        ? "The connection was interrupted, and messages of that time may be missing here. The history has them all."
         : `${this.skippedCount} messages were skipped because they came too fast. The history has them all.`;
   }
 }

@@ -1,0 +1,298 @@
+//! Benchmark of the list of devices of a project with 100,000 devices.
+//!
+//! Run `cargo bench -p iottly-web --bench devices [-- DEVICES]`. Times are those of whole requests over HTTP, one at a time;
+//! the client is on the same cores. With `IOTTLY_BENCH_DATABASE_URL` the data is in that PostgreSQL database, which must be
+//! empty; otherwise in SQLite, in a folder beside the build.
+#![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use iottly_cloud::{Cloud, CloudConfig, Services};
+use iottly_core::model::{MessageId, Project, Scope, SecretHash, StoredMessage};
+use iottly_protocol::{DeviceId, GroupId, MessageKind, ProjectId};
+use iottly_store::NewDevice;
+use iottly_web::WebServices;
+use iottly_web::auth;
+use iottly_web::http::Server;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+const DEVICES: usize = 100_000;
+const ROUNDS: usize = 20;
+/// Number of open dashboards: as many as one project may have.
+const DASHBOARDS: usize = 32;
+/// Number of dashboards of one login.
+const STREAMS: usize = 8;
+/// Length of the measurement of the dashboards.
+const SECONDS: usize = 10;
+/// Name of each filter, and the filter as it stands in an address.
+const FILTERS: [(&str, &str); 6] = [
+    ("a group, which all are in", "group:field"),
+    ("a part of the name", "name:*7777*"),
+    ("a tag", "tag:none"),
+    ("presence and its length", "offline%3E1h"),
+    ("state of the firmware", "firmware:quarantined"),
+    ("kind of the login", "legacy:true"),
+];
+/// Filter that needs more steps than it may.
+const COSTLY: &str = "%7B%22name%22%3A%7B%22%24regex%22%3A%22((((a%3F)%7B50%7D)%7B50%7D)%2B)%2By%22%7D%7D";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    // `cargo test --benches` starts benchmarks with `--test`: a measurement is not a test.
+    if std::env::args().any(|arg| arg == "--test") {
+        return Ok(());
+    }
+    let devices = std::env::args()
+        .skip(1)
+        .find_map(|arg| arg.parse().ok())
+        .unwrap_or(DEVICES);
+    let folder = tempfile::Builder::new().prefix("iottly-bench-").tempdir_in(".")?;
+    let mut config = CloudConfig::new(
+        folder.path().to_owned(),
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+    );
+    config.database_url = std::env::var("IOTTLY_BENCH_DATABASE_URL").ok();
+    let cloud = Cloud::start(config).await?;
+    let services = cloud.services();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = listener.local_addr()?;
+    let server = Server::start(listener, WebServices::new(services.clone()));
+
+    let project = ProjectId::from_bytes([1; 12]);
+    let began = Instant::now();
+    fill(&services, project, devices).await?;
+    let token = auth::create_token(services.store.as_ref(), project, "bench").await?;
+    println!(
+        "{devices} devices made in {:.0} s; memory {:.0} MB",
+        began.elapsed().as_secs_f64(),
+        resident_mb()
+    );
+    let visit = Visit::log_in(address, &token).await?;
+    println!("| what | p50 | p95 | slowest |\n|---|---|---|---|");
+    let (page, rest) = (
+        format!("/p/{project}/devices"),
+        format!("/v1.0/project/{project}/devices/props"),
+    );
+    let late = "ffffffff-ffff-ffff-ffff-ffffffffffff%20board%20050000";
+    visit.measure("page, first rows", &page).await?;
+    visit
+        .measure("page, rows of the middle", &format!("{page}?after={late}"))
+        .await?;
+    visit
+        .measure("REST, first 50", &format!("{rest}?limit=50"))
+        .await?;
+    visit
+        .measure("REST, 50 of the middle", &format!("{rest}?limit=50&after={late}"))
+        .await?;
+    for (name, filter) in FILTERS {
+        visit
+            .measure(
+                &format!("REST, filter: {name}"),
+                &format!("{rest}?limit=50&filter={filter}"),
+            )
+            .await?;
+    }
+    visit
+        .measure("page, filter: a group", &format!("{page}?filter=group:field"))
+        .await?;
+    let began = Instant::now();
+    let refused = visit.get(&format!("{rest}?limit=50&filter={COSTLY}")).await?;
+    let reason = refused.split("\r\n\r\n").nth(1).unwrap_or_default();
+    println!(
+        "| a costly filter | {:.0} ms: {} {} |",
+        began.elapsed().as_secs_f64() * 1000.0,
+        refused.get(9..12).unwrap_or_default(),
+        reason.get(..120).unwrap_or(reason)
+    );
+    visit.measure("REST, without a limit: all devices", &rest).await?;
+    dashboards(&services, address, project, &token).await?;
+    println!("| memory of the process, at the end | {:.0} MB |", resident_mb());
+    server.shutdown().await;
+    cloud.shutdown().await;
+    Ok(())
+}
+
+/// Makes a project with devices, every second of which logs in with a secret that does not expire.
+async fn fill(services: &Services, project: ProjectId, devices: usize) -> anyhow::Result<()> {
+    let group = GroupId::random();
+    let about = Project {
+        id: project,
+        name: "many".into(),
+        created: 0,
+        retention_days: None,
+    };
+    services.store.create_project(&about, group, &[]).await?;
+    for number in 0..devices {
+        let scope = Scope {
+            project,
+            device: DeviceId::random(),
+        };
+        let new = NewDevice {
+            scope,
+            name: format!("board {number:06}"),
+            group,
+            secret: SecretHash([u8::from(number % 2 == 0); 32]),
+        };
+        services.store.create_device(&new).await?;
+    }
+    Ok(())
+}
+
+/// Opens as many dashboards as a project may have at a time, and sends messages to all of them.
+async fn dashboards(
+    services: &Services,
+    address: SocketAddr,
+    project: ProjectId,
+    token: &str,
+) -> anyhow::Result<()> {
+    let mut streams = tokio::task::JoinSet::new();
+    for _ in 0..DASHBOARDS / STREAMS {
+        let visit = Visit::log_in(address, token).await?;
+        for _ in 0..STREAMS {
+            let head = format!(
+                "GET /p/{project}/events HTTP/1.1\r\nHost: {address}\r\nCookie: {}\r\n\r\n",
+                visit.cookie
+            );
+            let mut stream = TcpStream::connect(address).await?;
+            stream.write_all(head.as_bytes()).await?;
+            streams.spawn(async move {
+                let (mut buffer, mut read) = (vec![0; 64 << 10], 0);
+                while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                    read += length;
+                }
+                read
+            });
+        }
+    }
+    let devices = services.store.device_page(project, None, 1000).await?;
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    let (began, before) = (Instant::now(), processor_time());
+    for number in 0..SECONDS * 100 {
+        tick.tick().await;
+        let now = i64::try_from(number)?;
+        services.live.publish(&StoredMessage {
+            id: MessageId([0; 12]),
+            scope: devices[number % devices.len()].scope,
+            kind: MessageKind::UserDefined,
+            timestamp: now,
+            device_timestamp: now,
+            channel: None,
+            payload: serde_json::value::to_raw_value(
+                &serde_json::json!({"temperature": now, "target": 20, "heating": true}),
+            )?,
+            origin: None,
+            firmware: None,
+        });
+    }
+    let part = (processor_time() - before) / began.elapsed().as_secs_f64();
+    println!(
+        "| {DASHBOARDS} open dashboards, 100 messages/s, readers included | {:.1} % of a core |",
+        part * 100.0
+    );
+    streams.shutdown().await;
+    Ok(())
+}
+
+/// Returns the processor time of this process, in seconds.
+fn processor_time() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: f64 = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum();
+    ticks / 100.0
+}
+
+struct Visit {
+    address: SocketAddr,
+    token: String,
+    cookie: String,
+}
+
+impl Visit {
+    async fn log_in(address: SocketAddr, token: &str) -> anyhow::Result<Self> {
+        let mut visit = Self {
+            address,
+            token: token.to_owned(),
+            cookie: String::new(),
+        };
+        let form = format!("token={token}");
+        let head = format!(
+            "POST /login HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
+            form.len()
+        );
+        let answer = visit.send(&format!("{head}{{}}\r\n{form}")).await?;
+        let cookie = answer
+            .lines()
+            .find_map(|line| {
+                line.split_once(": ")
+                    .filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"))
+            })
+            .context("no cookie")?;
+        visit.cookie = cookie.1.split(';').next().unwrap_or_default().to_owned();
+        Ok(visit)
+    }
+
+    /// Sends a request with the head's other lines in place of `{}`, and returns the whole response.
+    async fn send(&self, request: &str) -> anyhow::Result<String> {
+        let own = format!("Host: {}\r\nConnection: close\r\n", self.address);
+        let mut stream = TcpStream::connect(self.address).await?;
+        stream
+            .write_all(request.replacen("{}", &own, 1).as_bytes())
+            .await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    }
+
+    async fn get(&self, path: &str) -> anyhow::Result<String> {
+        let login = if path.starts_with("/v1.0") {
+            format!("Authorization: Bearer {}", self.token)
+        } else {
+            format!("Cookie: {}", self.cookie)
+        };
+        self.send(&format!("GET {path} HTTP/1.1\r\n{login}\r\n{{}}\r\n"))
+            .await
+    }
+
+    async fn measure(&self, what: &str, path: &str) -> anyhow::Result<()> {
+        let mut times = Vec::with_capacity(ROUNDS);
+        for _ in 0..ROUNDS {
+            let began = Instant::now();
+            let answer = self.get(path).await?;
+            times.push(began.elapsed());
+            ensure!(answer.starts_with("HTTP/1.1 200"), "{what}: {answer}");
+        }
+        times.sort_unstable();
+        let at = |percent: usize| milliseconds(times[(times.len() - 1) * percent / 100]);
+        println!(
+            "| {what} | {:.0} ms | {:.0} ms | {:.0} ms |",
+            at(50),
+            at(95),
+            at(100)
+        );
+        Ok(())
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn resident_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let kib = status.lines().find_map(|line| {
+        line.strip_prefix("VmRSS:")?
+            .trim()
+            .strip_suffix("kB")?
+            .trim()
+            .parse::<f64>()
+            .ok()
+    });
+    kib.unwrap_or_default() / 1000.0 * 1.024
+}

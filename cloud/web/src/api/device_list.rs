@@ -1,0 +1,124 @@
+//! A page of a project's devices: all of them, or those that a filter selects.
+
+use iottly_core::model::Device;
+use iottly_protocol::DeviceId;
+use iottly_store::DevicePlace;
+
+use super::device_filter::DeviceFilter;
+use crate::auth::ProjectAccess;
+use crate::error::ApiError;
+
+/// Length of an id at the beginning of a place.
+const ID: usize = 36;
+
+/// A page of devices, by name, then id.
+pub(crate) struct DeviceList {
+    pub(crate) devices: Vec<Device>,
+    /// Place of the page's last device, if there are others behind it.
+    pub(crate) next: Option<DevicePlace>,
+    /// Number of devices before the page.
+    pub(crate) start: usize,
+    /// Number of devices on all pages; none without a filter.
+    pub(crate) matching: Option<usize>,
+}
+
+/// Reads a place: the id of a device and its name, or only the name.
+pub(crate) fn place(text: &str) -> DevicePlace {
+    let parts = text.split_at_checked(ID).and_then(|(id, name)| {
+        let id: DeviceId = id.parse().ok()?;
+        Some(DevicePlace {
+            name: name.strip_prefix(' ')?.to_owned(),
+            id,
+        })
+    });
+    parts.unwrap_or_else(|| DevicePlace {
+        name: text.to_owned(),
+        id: DeviceId::from_bytes([0xff; 16]),
+    })
+}
+
+/// Returns the text of a place.
+pub(crate) fn written(place: &DevicePlace) -> String {
+    format!("{} {}", place.id, place.name)
+}
+
+impl DeviceList {
+    /// Returns the first `limit` devices behind a place.
+    ///
+    /// # Errors
+    /// 500 when the store fails.
+    pub(crate) async fn all(
+        access: &ProjectAccess,
+        after: Option<&DevicePlace>,
+        limit: usize,
+    ) -> Result<Self, ApiError> {
+        let store = &access.services().store;
+        let mut devices = store.device_page(access.id(), after, limit + 1).await?;
+        let more = devices.len() > limit;
+        devices.truncate(limit);
+        let start = match after {
+            Some(place) => store.devices_until(access.id(), place).await?,
+            None => 0,
+        };
+        Ok(Self {
+            next: devices.last().filter(|_| more).map(DevicePlace::of),
+            devices,
+            start,
+            matching: None,
+        })
+    }
+
+    /// Returns the first `limit` devices behind a place that match a filter.
+    ///
+    /// # Errors
+    /// 400 when the filter needs too many steps for that many devices, 500 when the store fails.
+    pub(crate) async fn filtered(
+        access: &ProjectAccess,
+        filter: DeviceFilter,
+        after: Option<&DevicePlace>,
+        limit: usize,
+    ) -> Result<Self, ApiError> {
+        let matching = filter.matching(access).await?;
+        let start = after.map_or(0, |place| {
+            matching.partition_point(|device| DevicePlace::of(device) <= *place)
+        });
+        let page: Vec<DeviceId> = matching[start..]
+            .iter()
+            .take(limit)
+            .map(|device| device.scope.device)
+            .collect();
+        let more = start + page.len() < matching.len();
+        // The filter has read only what it looks at.
+        let store = &access.services().store;
+        let devices = store.devices_with_ids(access.id(), &page).await?;
+        Ok(Self {
+            next: devices.last().filter(|_| more).map(DevicePlace::of),
+            devices,
+            start,
+            matching: Some(matching.len()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_read_as_it_was_written() {
+        for name in [
+            "porch",
+            "",
+            "a b",
+            "\u{202e}x",
+            "0123456789012345678901234567890123456 7",
+        ] {
+            let place = DevicePlace {
+                name: name.to_owned(),
+                id: DeviceId::from_bytes([7; 16]),
+            };
+            assert_eq!(super::place(&written(&place)), place);
+        }
+        assert_eq!(place("porch").name, "porch");
+    }
+}
