@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::front::{Front, enrol_url};
 use crate::oidc::{OidcSettings, Provider, SetupError};
-use crate::sessions::{LoginAttempts, Passwords, Sessions};
+use crate::sessions::{LoginAttempts, Passwords, PortalLimits, Sessions};
 
 /// Services of the cloud with the logins of browsers; shared by all servers of a process.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub struct WebServices {
     pub(crate) passwords: Passwords,
     /// Attempts to log in by name, which are limited.
     pub(crate) attempts: Arc<LoginAttempts>,
+    /// Uses of portals, which are limited.
+    pub(crate) portals: Arc<PortalLimits>,
     /// Identity provider by which people sign in, if there is one.
     pub(crate) provider: Option<Arc<Provider>>,
 }
@@ -37,6 +39,7 @@ impl WebServices {
             sessions: Arc::default(),
             passwords: Passwords::default(),
             attempts: Arc::default(),
+            portals: Arc::default(),
             provider: None,
         }
     }

@@ -43,6 +43,15 @@ impl Csv {
         }
     }
 
+    /// Returns the table as a file to keep, with this name.
+    pub(crate) fn into_file(self, name: &'static str) -> Response {
+        let kept = HeaderValue::from_str(&format!("attachment; filename=\"{name}\""))
+            .expect("names of files are plain words");
+        let mut response = self.into_response();
+        response.headers_mut().insert(header::CONTENT_DISPOSITION, kept);
+        response
+    }
+
     /// Returns the table's text.
     pub(crate) fn into_text(self) -> String {
         self.0

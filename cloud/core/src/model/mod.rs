@@ -25,8 +25,10 @@ mod lease;
 mod limits;
 mod people;
 mod policy;
+mod portal;
 mod presence;
 mod rollout;
+mod saved_plot;
 mod webhook;
 
 pub use access::{Actor, Principal, Scopes, SecretHash, Token};
@@ -49,7 +51,8 @@ pub use device_settings::{AcknowledgedSettings, SettingsState};
 pub use draft::{DRAFT_KEPT_MS, Draft, MAX_DRAFTS, MAX_PROJECT_DRAFT_BYTES};
 pub use enrolment::{Approval, DeviceIdentity, EnrolmentKey, MAX_ENROLMENT_KEYS, NewEnrolmentKey};
 pub use ids::{
-    AlertId, AlertRuleId, EnrolmentKeyId, OrganizationId, RolloutId, SnippetId, TokenId, UserId, WebhookId,
+    AlertId, AlertRuleId, EnrolmentKeyId, OrganizationId, PortalId, RolloutId, SavedPlotId, SnippetId,
+    TokenId, UserId, WebhookId,
 };
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};
@@ -58,11 +61,13 @@ pub use people::{
     User, UserName, UserNameError,
 };
 pub use policy::{Policy, PolicyError, Wave};
+pub use portal::{MAX_PORTALS, NewPortal, PORTAL_MS, Portal};
 pub use presence::{Absence, MAX_ABSENCE_MS, Packet, Proof};
 pub use rollout::{
     DirectiveStatus, KnownFacts, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutIntent,
     RolloutKind, RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, StoredRelease,
 };
+pub use saved_plot::{MAX_SAVED_PLOTS, PlotSettings, SavedPlot};
 pub use webhook::{Replay, Webhook, WebhookAttempt, WebhookKey, WebhookKind, WebhookQueue, WebhookState};
 
 /// Unix time in milliseconds. Decisions take it as an argument; only the services read the clock.

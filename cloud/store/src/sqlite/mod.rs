@@ -27,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 25] = [
+const STEPS: [(i64, &str, &str); 26] = [
     (
         1,
         "initial",
@@ -148,6 +148,11 @@ const STEPS: [(i64, &str, &str); 25] = [
         25,
         "alerts",
         include_str!("../../migrations/sqlite/0025_alerts.sql"),
+    ),
+    (
+        27,
+        "timeline",
+        include_str!("../../migrations/sqlite/0027_timeline.sql"),
     ),
 ];
 

@@ -28,6 +28,7 @@ mod members;
 mod overview;
 mod person;
 mod plots;
+mod portal;
 mod provider;
 mod releases;
 mod shell;
@@ -80,6 +81,7 @@ pub(crate) fn pages() -> Router<App> {
         .route("/assets/{version}/{name}", get(assets::asset))
         .route("/favicon.ico", get(assets::favicon))
         .layer(middleware::from_fn(layout::security_headers))
+        .merge(portal::routes())
 }
 
 /// Returns the routes of a project's screens, below the project's path.
@@ -92,6 +94,7 @@ fn screens() -> Router<App> {
         .route("/devices/{device}", get(device::live::show))
         .route("/devices/{device}/commands", get(device::commands::show))
         .route("/devices/{device}/command", post(device::commands::send))
+        .route("/devices/{device}/timeline", get(device::timeline::show))
         .route("/devices/{device}/logs", get(device::logs::show))
         .route("/devices/{device}/history", get(device::history::show))
         .route(
@@ -100,7 +103,8 @@ fn screens() -> Router<App> {
         )
         .route("/devices/{device}/plots", get(plots::of_device))
         .route("/devices/{device}/keep", post(copies::keep))
-        .route("/plots", get(plots::show))
+        .route("/plots", get(plots::show).post(plots::save))
+        .route("/plots/{plot}/delete", post(plots::delete))
         .route("/plots/data", get(plots::data))
         .route("/plots/csv", get(plots::csv))
         .route("/definitions", get(definitions::list).post(definitions::create))

@@ -1,6 +1,7 @@
 //! Webhooks of a project: the list with a form for a new one, and a page for each.
 
 mod one;
+mod portals;
 mod settings;
 
 pub(super) use one::{act, show};
