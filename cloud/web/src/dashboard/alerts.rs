@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use serde_json::{Map, Value};
 
 use super::forms::Fields;
+use super::kit::csv::csv_link;
 use super::kit::empty::{broken, empty};
 use super::kit::notice::{Tone, notice};
 use super::kit::script::{script_for, snippet};
@@ -116,7 +117,7 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
         div.head { div {
             h1 { "Alerts " span.count { (count) } }
             p.lede { "A rule raises one alert for each device that its condition holds for. Webhooks deliver alerts as entries of the history." }
-        } }
+        } div.actions { (csv_link(&format!("{base}/csv/alerts"), "alerts.csv")) a.button data-size="s" href={ (base) "/csv/rules" } download="rules.csv" { "CSV of the rules" } } }
         @if let Some(problem) = problem { (notice(Tone::Bad, &html! { (problem.message()) })) }
         section.card data-flush aria-labelledby="raised" {
             div.card-head { h2 #raised { "Raised" } }

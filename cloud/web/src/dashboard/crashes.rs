@@ -9,12 +9,14 @@ use iottly_store::PageQuery;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::kit::csv::csv_link;
 use super::kit::empty::empty;
 use super::kit::script::script;
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::text;
 use super::visitor::Visitor;
+use crate::csv::Csv;
 use crate::error::ApiError;
 use iottly_cloud::clock;
 
@@ -62,7 +64,13 @@ pub(super) async fn list(visitor: Visitor) -> Response {
     page(&visitor).await.unwrap_or_else(|error| failure(&error))
 }
 
-async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
+/// Failures of a project by place, the latest first, with the number of devices.
+struct Found {
+    places: Vec<(Place, Failures)>,
+    devices: usize,
+}
+
+async fn find(visitor: &Visitor) -> Result<Found, ApiError> {
     let store = &visitor.project.services().store;
     let mut devices = visitor.project.devices().await?;
     let total = devices.len();
@@ -95,12 +103,49 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
     }
     let mut places: Vec<_> = places.into_iter().collect();
     places.sort_by_key(|(_, failures)| std::cmp::Reverse(failures.last));
+    Ok(Found {
+        places,
+        devices: total,
+    })
+}
+
+/// Returns the failures as a table to keep.
+pub(super) async fn csv(visitor: &Visitor) -> Result<Csv, ApiError> {
+    let mut csv = Csv::new(&[
+        "function",
+        "error",
+        "release",
+        "times",
+        "devices",
+        "last",
+        "description",
+    ]);
+    for ((firmware, function, error), failures) in find(visitor).await?.places {
+        let devices: Vec<_> = failures.devices.values().map(String::as_str).collect();
+        csv.row(&[
+            &function,
+            &error,
+            &firmware,
+            &failures.count.to_string(),
+            &devices.join(" "),
+            &text::iso(failures.last),
+            &failures.description,
+        ]);
+    }
+    Ok(csv)
+}
+
+async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
+    let Found {
+        places,
+        devices: total,
+    } = find(visitor).await?;
     let (base, now) = (visitor.base(), clock::now());
     let content = html! {
         div.head { div {
             h1 { "Crashes " span.count { (places.len()) } }
             p.lede { "Failures of firmware, by release and place, in the newest " (ENTRIES) " reports of each device" @if total > DEVICES { ", of the " (DEVICES) " devices that changed last of " (total) } "." }
-        } }
+        } div.actions { (csv_link(&format!("{base}/csv/crashes"), "crashes.csv")) } }
         section.card data-flush {
             @if places.is_empty() { (empty("No failures", "A failure of firmware is listed here with its function and its reason.", &html! {})) }
             @else { (table(&places, &base, now)) }

@@ -20,6 +20,7 @@ mod events;
 mod forms;
 mod groups;
 mod join;
+mod keys;
 mod kit;
 mod layout;
 mod login;
@@ -33,6 +34,7 @@ mod provider;
 mod releases;
 mod shell;
 mod stream;
+mod tables;
 mod text;
 mod theme;
 mod tokens;
@@ -72,6 +74,7 @@ pub(crate) fn pages() -> Router<App> {
         .route("/account", get(account::show).post(account::change_password))
         .route("/account/logins", post(account::end_logins))
         .route("/project", post(person::choose_project))
+        .route("/projects", post(person::create_project))
         .route("/theme", post(theme::choose))
         .route("/members/{organization}", get(members::show))
         .route("/members/{organization}/audit", get(audit::of_organization))
@@ -125,6 +128,8 @@ fn screens() -> Router<App> {
         .route("/alerts/rules/{rule}/{action}", post(alerts::act_on_rule))
         .route("/alerts/{alert}/{action}", post(alerts::act))
         .route("/audit", get(audit::of_project))
+        .route("/csv/{table}", get(tables::show))
+        .route("/keys", get(keys::show))
         .merge(build_screens())
 }
 

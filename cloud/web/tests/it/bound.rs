@@ -11,7 +11,7 @@ use crate::support::{TestCloud, start, tenant};
 
 const PROJECT: &str = "/v1.0/project/<project id>";
 /// Operations that a bound token may use for objects of its group; all others are refused, also new ones.
-const ALLOWED: [&str; 34] = [
+const ALLOWED: [&str; 35] = [
     "DELETE /v1.0/project/{project}/device/{device}",
     "DELETE /v1.0/project/{project}/device/{device}/absence",
     "GET /v1.0/ping",
@@ -26,6 +26,7 @@ const ALLOWED: [&str; 34] = [
     "GET /v1.0/project/{project}/device/{device}/messages/export",
     "GET /v1.0/project/{project}/device/{device}/messages/paginated",
     "GET /v1.0/project/{project}/device/{device}/props",
+    "GET /v1.0/project/{project}/device/{device}/timeline",
     "GET /v1.0/project/{project}/messages/{device}",
     "GET /v1.0/project/{project}/rollouts/{rollout}",
     "GET /v1.0/project/{project}/rollouts/{rollout}/devices",

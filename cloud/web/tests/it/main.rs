@@ -48,4 +48,6 @@ mod screens;
 mod series;
 mod service;
 mod sign_in;
+mod tables;
+mod timeline;
 mod webhooks;

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::super::forms::Fields;
+use super::super::kit::csv::csv_link;
 use super::super::kit::empty::empty;
 use super::super::kit::notice::{Tone, notice};
 use super::super::kit::script::script;
@@ -118,7 +119,7 @@ async fn page(
                 }
             }
             section.card data-flush aria-labelledby="sent" {
-                div.card-head { h2 #sent { @match until { Some(until) => { "Sent until " (text::minute(until)) }, None => "Sent lately" } } span.soft.small { "Newest first, times in UTC" @if until.is_some() { ", " a href={ (own) "/commands" } { "newest" } } } }
+                div.card-head { h2 #sent { @match until { Some(until) => { "Sent until " (text::minute(until)) }, None => "Sent lately" } } (csv_link(&format!("{}/csv/commands?device={id}", visitor.base()), "commands.csv")) span.soft.small { "Newest first, times in UTC" @if until.is_some() { ", " a href={ (own) "/commands" } { "newest" } } } }
                 @if records.is_empty() { (empty("No commands yet", "Each command is listed here with its way to the device and back.", &html! {})) }
                 @else { ol.stream { @for record in &records { (row(record)) } } }
             }

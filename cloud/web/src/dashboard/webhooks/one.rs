@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::super::forms::Fields;
+use super::super::kit::csv::csv_link;
 use super::super::kit::empty::empty;
 use super::super::kit::figure::{Figure, figures};
 use super::super::kit::notice::{Tone, notice};
@@ -93,7 +94,7 @@ async fn page(
         }
         @if let Some(reason) = &webhook.disabled_reason { (notice(Tone::Warn, &html! { "Off: " (reason) })) }
         (numbers(&webhook))
-        (log(&attempts, &own, may, &webhook))
+        (log(&attempts, (&own, &format!("{}/csv/attempts?webhook={id}", visitor.base())), may, &webhook))
         (portals::part(&open, &own, may))
         @if may { details.card { summary { b { "Settings" } } form.stack method="post" action=(own) {
             (settings::fields(Some(&webhook), None))
@@ -143,11 +144,12 @@ fn numbers(webhook: &WebhookDto) -> Markup {
     ])
 }
 
-fn log(attempts: &[WebhookAttempt], own: &str, may: bool, webhook: &WebhookDto) -> Markup {
+fn log(attempts: &[WebhookAttempt], (own, csv): (&str, &str), may: bool, webhook: &WebhookDto) -> Markup {
     html! {
         section.card data-flush aria-labelledby="log" {
             div.card-head {
                 h2 #log { "Delivery log" }
+                (csv_link(csv, "attempts.csv"))
                 @if may && webhook.failed > 0 { form method="post" action=(own) { button data-size="s" name="do" value="replay_failed" { "Replay the " (webhook.failed) " that failed" } } }
             }
             @if attempts.is_empty() { (empty("No attempts yet", "Each attempt to deliver a message is listed here, with the answer of the receiver.", &html! {})) }
