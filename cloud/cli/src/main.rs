@@ -33,6 +33,7 @@ mod push;
 mod release;
 mod remote;
 mod run;
+mod saved_plots;
 mod say;
 mod script_check;
 mod seal;

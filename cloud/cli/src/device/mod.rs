@@ -2,6 +2,7 @@
 
 pub(crate) mod absence;
 mod presence_text;
+mod timeline;
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -72,6 +73,8 @@ enum Command {
         #[command(flatten)]
         call: Call,
     },
+    /// Shows what happened to a device: presence, releases, settings, commands, gaps, failures and alerts, newest first
+    Timeline(timeline::TimelineOptions),
     /// Plans the absence of a device: it is then not taken for a fault, and no alert is raised
     Absent(absence::AbsentOptions),
     /// Moves devices into a deployment group
@@ -220,6 +223,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         Command::List(options) => listed(options),
         Command::Show { device, call } => show(device, call),
+        Command::Timeline(options) => timeline::run(options),
         Command::Absent(options) => absence::run(options),
         Command::Move(options) => move_devices(options),
         Command::Remove(options) => remove(options),
