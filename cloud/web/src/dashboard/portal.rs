@@ -333,12 +333,8 @@ async fn show_message(
 }
 
 /// Maximum number of attempts in a log, all of which are looked at.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the limit is 1000"
-)]
-const LOGGED: usize = iottly_core::webhooks::MAX_ATTEMPTS_LOGGED as usize;
+const LOGGED: usize = 1000;
+const _: () = assert!(LOGGED as i64 == iottly_core::webhooks::MAX_ATTEMPTS_LOGGED);
 
 /// Returns a message that the webhook's log has an attempt of, with its entry of the history if that is still there. Other
 /// messages of the project are as unknown as those that do not exist.

@@ -50,7 +50,7 @@ async fn every_table_is_a_file() {
         (
             format!("rollout?rollout={}", id("rollout")),
             "device,name,online,state",
-            1,
+            2,
         ),
         ("rules".to_owned(), "name,condition,after_ms", 1),
         ("webhooks".to_owned(), "id,description,url", 1),

@@ -18,7 +18,7 @@ async fn note(cloud: &TestCloud, at: i64, payload: &str) {
         at,
         payload,
     };
-    cloud.services.store.ingest(&[write]).await.expect("stored");
+    cloud.services.store.commit(vec![write]).await.expect("stored");
 }
 
 async fn online(cloud: &TestCloud, at: i64, online: bool) {
@@ -32,7 +32,7 @@ async fn online(cloud: &TestCloud, at: i64, online: bool) {
         }),
         agent_version: None,
     };
-    cloud.services.store.ingest(&[write]).await.expect("stored");
+    cloud.services.store.commit(vec![write]).await.expect("stored");
 }
 
 /// Writes a history of one hour and returns the time of its end.

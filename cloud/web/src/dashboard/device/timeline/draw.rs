@@ -50,10 +50,6 @@ struct Scale {
 }
 
 impl Scale {
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a thousandth of a point is not visible"
-    )]
     fn x(&self, at: UnixMs) -> f64 {
         let at = at.clamp(self.range.from, self.range.to);
         let part = (at - self.range.from) as f64 / (self.range.to - self.range.from).max(1) as f64;
@@ -72,8 +68,6 @@ pub(super) fn pictures(timeline: &Timeline, range: Range, now: UnixMs, name: &st
     );
     html! { @for shape in SHAPES { (picture(timeline, &Scale { shape, range }, now, &label)) } }
 }
-
-#[expect(clippy::cast_precision_loss, reason = "there are seven lanes")]
 fn picture(timeline: &Timeline, scale: &Scale, now: UnixMs, label: &str) -> Markup {
     let shape = scale.shape;
     let bottom = TOP + LANE * Lane::ALL.len() as f64;
@@ -112,8 +106,6 @@ fn presence(timeline: &Timeline, scale: &Scale, y: f64) -> Markup {
         }
     }
 }
-
-#[expect(clippy::cast_precision_loss, reason = "a number of a release has few digits")]
 fn releases(timeline: &Timeline, scale: &Scale, y: f64) -> Markup {
     html! {
         @for (at, span) in timeline.releases.iter().enumerate() {
