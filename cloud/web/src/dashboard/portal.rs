@@ -276,7 +276,7 @@ fn table(attempts: &[WebhookAttempt], own: &str, links: bool) -> Markup {
         table.table data-fold {
             thead { tr { th { "Time" } th { "Result" } th { "Message" } th.num.p3 { "Attempt" } th.num.p2 { "Took" } @if links { th { span.sr { "Action" } } } } }
             tbody { @for attempt in attempts { tr {
-                td.nowrap { time datetime=(text::iso(attempt.at)) { (text::minute(attempt.at)) } span.sub { (text::clock(attempt.at)) } }
+                td.nowrap { time datetime=(text::iso(attempt.at)) { (text::day(attempt.at)) } span.sub { (text::clock(attempt.at)) } }
                 td { span.tag data-reason data-tone=(if attempt.result.starts_with("http_2") { "good" } else { "bad" }) { (attempt.result) }
                     @if !attempt.answer.is_empty() { span.sub.break { (attempt.answer) } } }
                 td { @if links && attempt.device.is_some() { a href={ (own) "/messages/" (attempt.message) } { code { (attempt.message) } } } @else { code { (attempt.message) } } }
