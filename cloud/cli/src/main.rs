@@ -37,6 +37,7 @@ mod release;
 mod remote;
 mod run;
 mod saved_logins;
+mod saved_plots;
 mod say;
 mod script_check;
 mod seal;

@@ -239,6 +239,11 @@ impl Api {
         }))
     }
 
+    /// Returns the address of the cloud.
+    pub(crate) fn cloud(&self) -> &str {
+        self.base.split("/v1.0/").next().unwrap_or_default()
+    }
+
     /// Returns the answer to a GET at a path below the project.
     ///
     /// # Errors

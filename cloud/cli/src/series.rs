@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::exit::Failure;
@@ -13,6 +13,7 @@ use crate::named_device::device_id;
 use crate::remote::{Api, escaped};
 use crate::table::Table;
 use crate::terminal::Screen;
+use crate::saved_plots;
 use crate::time_text::time;
 
 #[derive(Args)]
@@ -29,7 +30,36 @@ enum Command {
         call: Call,
     },
     /// Show the points of a series, of one device, of groups, or of all devices
-    Points(PointsOptions),
+    Points(Box<PointsOptions>),
+    /// Save a plot under a name
+    Save {
+        /// Name of the plot
+        name: String,
+        #[command(flatten)]
+        points: Box<PointsOptions>,
+    },
+    /// List the saved plots
+    Saved {
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Show the points of a saved plot
+    Plot {
+        /// Saved plot, by name or id
+        name: String,
+        #[command(flatten)]
+        call: Call,
+        /// Print CSV
+        #[arg(long)]
+        csv: bool,
+    },
+    /// Delete a saved plot; its series stay
+    Forget {
+        /// Saved plot, by name or id
+        name: String,
+        #[command(flatten)]
+        call: Call,
+    },
 }
 
 #[derive(Args)]
@@ -88,7 +118,34 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::List { call } => call.print_list("series", &call.api()?.get("/series")?, list),
         Command::Points(options) => points(options),
+        Command::Save { name, points } => {
+            let api = points.call.api();
+            saved_plots::save(&points.call, &api, name, &settings(&api, points)?)
+        }
+        Command::Saved { call } => saved_plots::show(call),
+        Command::Plot { name, call, csv } => {
+            let api = call.api();
+            let query = saved_plots::query(&saved_plots::find(&api, name)?);
+            print(call, &api, &format!("/series/points{query}"), *csv)
+        }
+        Command::Forget { name, call } => saved_plots::remove(call, name),
     }
+}
+
+/// Returns the options as a plot to save.
+fn settings(api: &Api, options: &PointsOptions) -> Result<Value, Failure> {
+    if options.from.is_some() || options.to.is_some() {
+        return Err(Failure::Invalid("a saved plot ends now: use --since".to_owned()));
+    }
+    let devices = options.device.iter().map(|device| device_id(api, device));
+    Ok(json!({
+        "path": options.path,
+        "agg": options.agg.name(),
+        "by": options.by.name(),
+        "since": options.since,
+        "devices": devices.collect::<Result<Vec<_>, _>>()?,
+        "groups": options.group,
+    }))
 }
 
 fn list(answer: &Value) -> String {
@@ -122,14 +179,18 @@ fn list(answer: &Value) -> String {
 fn points(options: &PointsOptions) -> Result<(), Failure> {
     let api = options.call.api()?;
     let path = address(&api, options)?;
-    if options.csv {
+    print(&options.call, &api, &path, options.csv)
+}
+
+fn print(call: &Call, api: &Api, path: &str, csv: bool) -> Result<(), Failure> {
+    if csv {
         let mut body = api.download(&format!("{path}&format=csv"))?;
         let mut out = std::io::stdout().lock();
         std::io::copy(&mut body, &mut out)
             .context("the table is incomplete: the cloud or the network ended it")?;
         return Ok(out.flush().context("cannot write to standard output")?);
     }
-    options.call.print_list("lines", &api.get(&path)?, table)
+    call.print_list("lines", &api.get(path)?, table)
 }
 
 fn address(api: &Api, options: &PointsOptions) -> Result<String, Failure> {

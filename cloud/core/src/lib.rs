@@ -21,6 +21,7 @@ pub mod rollout;
 mod seal;
 pub mod series;
 pub mod short_form;
+pub mod timeline;
 pub mod vault;
 pub mod webhooks;
 

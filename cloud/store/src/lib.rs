@@ -22,6 +22,7 @@ mod leases;
 mod machine_logins;
 mod pending_webhooks;
 mod people;
+mod portals;
 #[allow(
     clippy::duplicate_mod,
     reason = "the shared SQL is compiled once for each database, under its types"
@@ -30,12 +31,14 @@ mod postgres;
 mod projects;
 mod releases;
 mod rollouts;
+mod saved_plots;
 mod series;
 #[allow(
     clippy::duplicate_mod,
     reason = "the shared SQL is compiled once for each database, under its types"
 )]
 mod sqlite;
+mod timeline;
 mod token_cache;
 mod tokens;
 mod transfer;
@@ -63,12 +66,15 @@ pub use leases::{LeaseStore, OpenOrder};
 pub use machine_logins::MachineLoginStore;
 pub use pending_webhooks::PendingWebhooks;
 pub use people::{Author, PeopleChange, PeopleStore, ProviderUser};
+pub use portals::PortalStore;
 pub use postgres::PostgresStore;
 pub use projects::ProjectStore;
 pub use releases::ReleaseStore;
 pub use rollouts::RolloutStore;
+pub use saved_plots::SavedPlotStore;
 pub use series::{LinesQuery, Selection, SeriesList, SeriesPath, SeriesStore};
 pub use sqlite::SqliteStore;
+pub use timeline::TimelineStore;
 pub use tokens::TokenStore;
 pub use usage::UsageStore;
 pub use webhooks::WebhookStore;
@@ -95,8 +101,11 @@ pub trait Store:
     + RolloutStore
     + LeaseStore
     + SeriesStore
+    + SavedPlotStore
     + WebhookStore
+    + PortalStore
     + AlertStore
+    + TimelineStore
 {
     /// Waits for the current write and closes the database; every later call fails.
     async fn close(&self);

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::front::{Front, enrol_url};
 use crate::oidc::{OidcSettings, Provider, SetupError};
-use crate::sessions::{LoginAttempts, MachineRequests, Passwords, Sessions};
+use crate::sessions::{LoginAttempts, MachineRequests, Passwords, PortalLimits, Sessions};
 
 /// Services of the cloud with the logins of browsers; shared by all servers of a process.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub struct WebServices {
     pub(crate) attempts: Arc<LoginAttempts>,
     /// Machines that ask to act for a person.
     pub(crate) machines: Arc<MachineRequests>,
+    /// Uses of portals, which are limited.
+    pub(crate) portals: Arc<PortalLimits>,
     /// Identity provider by which people sign in, if there is one.
     pub(crate) provider: Option<Arc<Provider>>,
 }
@@ -40,6 +42,7 @@ impl WebServices {
             passwords: Passwords::default(),
             attempts: Arc::default(),
             machines: Arc::default(),
+            portals: Arc::default(),
             provider: None,
         }
     }

@@ -3,6 +3,7 @@
 pub(crate) mod absence;
 mod board;
 mod presence_text;
+mod timeline;
 
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -85,6 +86,8 @@ enum Command {
     Press(board::PressOptions),
     /// Sets a value that a sensor of a virtual device's board measures
     Sensor(board::SensorOptions),
+    /// Shows what happened to a device: presence, releases, settings, commands, gaps, failures and alerts, newest first
+    Timeline(timeline::TimelineOptions),
     /// Plans the absence of a device: it is then not taken for a fault, and no alert is raised
     Absent(absence::AbsentOptions),
     /// Moves devices into a deployment group
@@ -247,6 +250,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Command::Board(options) => board::show(options),
         Command::Press(options) => board::press(options),
         Command::Sensor(options) => board::sensor(options),
+        Command::Timeline(options) => timeline::run(options),
         Command::Absent(options) => absence::run(options),
         Command::Move(options) => move_devices(options),
         Command::Remove(options) => remove(options),

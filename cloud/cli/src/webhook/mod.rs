@@ -1,5 +1,6 @@
 //! `iottly webhook …`: manages a project's webhooks over the REST API.
 
+mod portal;
 mod show;
 
 use clap::{Args, Subcommand};
@@ -27,6 +28,8 @@ enum Command {
     Log(LogOptions),
     /// Delivers a message again, or all that failed or were skipped since a time
     Replay(ReplayOptions),
+    /// Makes a link that shows the deliveries of a webhook to people without a login, for a day
+    Portal(portal::PortalOptions),
     /// Replaces the secret of a webhook; for a day requests are signed with both
     Rotate(OneOptions),
     /// Removes a webhook and its waiting deliveries
@@ -140,6 +143,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 format!("{} deliveries queued again\n", answer["replayed"])
             })
         }
+        Command::Portal(options) => portal::run(options),
         Command::Rotate(options) => {
             let answer = options
                 .call

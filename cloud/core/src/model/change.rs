@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 
 use super::{
     Absence, AlertId, AlertRule, AlertRuleId, Approval, Definition, EnrolmentKeyId, Limits, NewEnrolmentKey,
-    NewLease, NewMail, NewRollout, OutgoingOrder, Replay, RolloutCommand, RolloutId, RolloutKind, SecretHash,
-    SnippetEdit, SnippetId, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
+    NewLease, NewMail, NewPortal, NewRollout, OutgoingOrder, PortalId, Replay, RolloutCommand, RolloutId,
+    RolloutKind, SavedPlot, SavedPlotId, SecretHash, SnippetEdit, SnippetId, StoredRelease, Token, TokenId,
+    UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
 use crate::seal::Sealed;
@@ -195,6 +196,14 @@ pub enum Change {
     TestMail(Box<NewMail>),
     /// Adds a webhook.
     CreateWebhook(Box<Webhook>),
+    /// Opens a portal to the deliveries of a webhook.
+    OpenPortal(Box<NewPortal>),
+    /// Closes a portal.
+    ClosePortal(WebhookId, PortalId),
+    /// Saves a plot under a name.
+    SavePlot(Box<SavedPlot>),
+    /// Deletes a saved plot.
+    DeletePlot(SavedPlotId),
     /// Replaces the configuration of a webhook, except its secrets.
     UpdateWebhook(Box<Webhook>),
     /// Removes a webhook; its deliveries are erased later.
@@ -304,6 +313,8 @@ impl Change {
                 | Self::DeleteEnrolmentKey(_)
                 | Self::DeleteProject
                 | Self::DeleteWebhook(_)
+                | Self::ClosePortal(..)
+                | Self::DeletePlot(_)
                 | Self::DeleteAlertRule(_)
                 | Self::DisableWebhook { .. }
                 | Self::EndLease(..)
@@ -458,6 +469,14 @@ impl Change {
             Self::DisableWebhook { id, reason } => entry("webhook.disable", id, reason),
             Self::RotateWebhook { id, .. } => entry("webhook.rotate", id, &""),
             Self::ReplayWebhook(id, replay) => entry("webhook.replay", id, replay),
+            Self::OpenPortal(new) => entry(
+                "webhook.open_portal",
+                &new.portal.key.hook,
+                &format!("portal {}", new.portal.id),
+            ),
+            Self::ClosePortal(hook, id) => entry("webhook.close_portal", hook, &format!("portal {id}")),
+            Self::SavePlot(plot) => entry("plot.save", &plot.id, &plot.name),
+            Self::DeletePlot(id) => entry("plot.delete", id, &""),
             Self::AllowLeases => entry("lease.allow", &"", &""),
             Self::OpenLease(lease) => entry("lease.open", &lease.id, &opened(lease)),
             Self::OrderLease(order) => entry(

@@ -31,6 +31,14 @@ uuid_id!(
     WebhookId, "webhook"
 );
 uuid_id!(
+    /// Id of a link to the deliveries of a webhook; not its secret.
+    PortalId, "portal"
+);
+uuid_id!(
+    /// Id of a saved plot.
+    SavedPlotId, "saved plot"
+);
+uuid_id!(
     /// Id of a person who can log in.
     UserId, "user"
 );

@@ -27,8 +27,10 @@ mod machine_login;
 mod mail;
 mod people;
 mod policy;
+mod portal;
 mod presence;
 mod rollout;
+mod saved_plot;
 mod webhook;
 
 pub use access::{Actor, Principal, Scopes, SecretHash, Token};
@@ -50,8 +52,8 @@ pub use device_settings::{AcknowledgedSettings, SettingsState};
 pub use draft::{DRAFT_KEPT_MS, Draft, MAX_DRAFTS, MAX_PROJECT_DRAFT_BYTES};
 pub use enrolment::{Approval, DeviceIdentity, EnrolmentKey, MAX_ENROLMENT_KEYS, NewEnrolmentKey};
 pub use ids::{
-    AlertId, AlertRuleId, EnrolmentKeyId, MachineLoginId, OrganizationId, RolloutId, SnippetId, TokenId,
-    UserId, WebhookId,
+    AlertId, AlertRuleId, EnrolmentKeyId, MachineLoginId, OrganizationId, PortalId, RolloutId, SavedPlotId,
+    SnippetId, TokenId, UserId, WebhookId,
 };
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};
@@ -64,11 +66,13 @@ pub use people::{
     User, UserName, UserNameError,
 };
 pub use policy::{Policy, PolicyError, Wave};
+pub use portal::{MAX_PORTALS, NewPortal, PORTAL_MS, Portal};
 pub use presence::{Absence, MAX_ABSENCE_MS, Packet, Proof};
 pub use rollout::{
     DirectiveStatus, KnownFacts, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutIntent,
     RolloutKind, RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, StoredRelease,
 };
+pub use saved_plot::{MAX_SAVED_PLOTS, PlotSettings, SavedPlot};
 pub use webhook::{Replay, Webhook, WebhookAttempt, WebhookKey, WebhookKind, WebhookQueue, WebhookState};
 
 /// Unix time in milliseconds. Decisions take it as an argument; only the services read the clock.

@@ -26,7 +26,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 26] = [
+const STEPS: [(i64, &str, &str); 27] = [
     (
         1,
         "initial",
@@ -141,6 +141,11 @@ const STEPS: [(i64, &str, &str); 26] = [
         25,
         "alerts",
         include_str!("../../migrations/postgres/0025_alerts.sql"),
+    ),
+    (
+        27,
+        "timeline",
+        include_str!("../../migrations/postgres/0027_timeline.sql"),
     ),
     (
         28,

@@ -149,6 +149,8 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
         project,
         &[
             "DELETE FROM usage WHERE project = $1",
+            "DELETE FROM saved_plots WHERE project = $1",
+            "DELETE FROM webhook_portals WHERE project = $1",
             // The remaining rows of their queues mark the data to erase.
             "DELETE FROM webhooks WHERE project = $1",
             "DELETE FROM alerts WHERE project = $1",

@@ -67,7 +67,8 @@ fn member(row: &Row) -> Result<RolloutMember> {
     })
 }
 
-fn directive_status(row: &Row, id: String) -> Result<DirectiveStatus> {
+/// Reads what a device has reported about its directive.
+pub(super) fn directive_status(row: &Row, id: String) -> Result<DirectiveStatus> {
     let unknown = |field: &'static str, word: &str| {
         codec::corrupt("rollout_devices", field, format!("unknown word {word:?}"))
     };

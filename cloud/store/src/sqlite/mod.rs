@@ -27,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 28] = [
+const STEPS: [(i64, &str, &str); 29] = [
     (
         1,
         "initial",
@@ -148,6 +148,11 @@ const STEPS: [(i64, &str, &str); 28] = [
         25,
         "alerts",
         include_str!("../../migrations/sqlite/0025_alerts.sql"),
+    ),
+    (
+        27,
+        "timeline",
+        include_str!("../../migrations/sqlite/0027_timeline.sql"),
     ),
     (
         28,

@@ -41,13 +41,16 @@ mod organizations;
 mod paged;
 mod pair_codes;
 mod ping;
-mod projects;
+pub(crate) mod plots;
+pub(crate) mod portals;
+pub(crate) mod projects;
 pub(crate) mod query;
 pub(crate) mod release_keys;
 mod releases;
 mod rollouts;
 pub(crate) mod series;
 pub(crate) mod spaced;
+pub(crate) mod timeline;
 pub(crate) mod tokens;
 pub(crate) mod waiting;
 pub(crate) mod webhook_deliveries;
@@ -160,6 +163,8 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(releases::show))
         .routes(routes!(series::all))
         .routes(routes!(series::points))
+        .routes(routes!(plots::all, plots::save))
+        .routes(routes!(plots::delete))
         .routes(routes!(release_keys::all))
         .routes(routes!(leases::all, leases::open))
         .routes(routes!(leases::show, leases::end))
@@ -189,6 +194,7 @@ fn device_routes() -> OpenApiRouter<App> {
         .routes(routes!(command::show))
         .routes(routes!(command::cancel))
         .routes(routes!(logs::logs))
+        .routes(routes!(timeline::show))
         .routes(routes!(events::of_device))
         .routes(routes!(history::paginated::messages))
         .routes(routes!(history::export::messages))
@@ -228,4 +234,6 @@ fn webhook_routes() -> OpenApiRouter<App> {
         .routes(routes!(webhook_deliveries::log))
         .routes(routes!(webhook_deliveries::test))
         .routes(routes!(webhook_deliveries::replay))
+        .routes(routes!(portals::all, portals::open))
+        .routes(routes!(portals::close))
 }

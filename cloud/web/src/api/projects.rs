@@ -15,7 +15,7 @@ use crate::sessions::Person;
 use iottly_cloud::clock;
 use iottly_core::command::seeded_definitions;
 use iottly_core::model::{
-    Change, Limits, MAX_RETENTION_DAYS, OrganizationId, Principal, Project, Role, Scopes,
+    Change, Limits, MAX_RETENTION_DAYS, OrganizationId, Principal, Project, Role, Scopes, UnixMs,
 };
 use iottly_store::Author;
 
@@ -65,28 +65,19 @@ pub(super) async fn create(
     State(app): State<App>,
     JsonBody(body): JsonBody<NewProject>,
 ) -> Answer<CreatedProject> {
-    let (now, name) = (clock::now(), names::name("name", &body.name)?);
+    let now = clock::now();
     let services = &app.services;
-    let owner = match &access.requester {
+    let project = match &access.requester {
         Requester::Person(person) if person.machine.is_some() => {
             return Err(ApiError::forbidden("a machine login creates no projects"));
         }
-        Requester::Person(person) => own_organization(services, person, body.organization).await?,
+        Requester::Person(person) => create_as(services, person, body, now).await?,
         Requester::Principal(_) => {
             access.require(Scopes::OPERATOR)?;
-            body.organization.unwrap_or(OrganizationId::DEFAULT)
+            let owner = body.organization.unwrap_or(OrganizationId::DEFAULT);
+            create_in(services, owner, &body.name, now).await?
         }
     };
-    let project = Project {
-        id: ProjectId::from_bytes(services.ids.next(now).0),
-        name,
-        created: now,
-        retention_days: None,
-    };
-    services
-        .store
-        .create_project_in(owner, &project, GroupId::random(), &seeded_definitions())
-        .await?;
     let minted = mint_token(project.id, "first token", Scopes::PROJECT, None, now)?;
     let Author { actor, name, address } = access.author();
     let by = Principal {
@@ -104,6 +95,39 @@ pub(super) async fn create(
         token: minted.text,
         status: OK,
     }))
+}
+
+/// Creates a project of a person, without a token.
+///
+/// # Errors
+/// 403 if the person owns no organisation, 409 if it has too many projects.
+pub(crate) async fn create_as(
+    services: &WebServices,
+    person: &Person,
+    body: NewProject,
+    now: UnixMs,
+) -> Result<Project, ApiError> {
+    let owner = own_organization(services, person, body.organization).await?;
+    create_in(services, owner, &body.name, now).await
+}
+
+async fn create_in(
+    services: &WebServices,
+    owner: OrganizationId,
+    name: &str,
+    now: UnixMs,
+) -> Result<Project, ApiError> {
+    let project = Project {
+        id: ProjectId::from_bytes(services.ids.next(now).0),
+        name: names::name("name", name)?,
+        created: now,
+        retention_days: None,
+    };
+    services
+        .store
+        .create_project_in(owner, &project, GroupId::random(), &seeded_definitions())
+        .await?;
+    Ok(project)
 }
 
 /// Returns the organisation in which a person creates a project: the one that is named, or the first that the person owns.

@@ -16,9 +16,9 @@ use crate::auth::ProjectAccess;
 use crate::csv::Csv;
 use crate::error::ApiError;
 use iottly_cloud::clock;
-use iottly_cloud::series::{Plot, PlotLine, PlotRequest};
-use iottly_core::model::{Scope, UnixMs};
-use iottly_core::series::{Aggregate, DEFAULT_POINTS, MAX_LINES, MAX_PATH_BYTES, Range, Split};
+use iottly_cloud::series::{Plot, PlotError, PlotLine, PlotRequest};
+use iottly_core::model::{PlotSettings, Scope, UnixMs};
+use iottly_core::series::{Aggregate, DEFAULT_POINTS, MAX_LINES, MAX_PATH_BYTES, Range, Split, plan};
 use iottly_filter::date;
 use iottly_store::Selection;
 
@@ -113,6 +113,45 @@ impl PlotQuery {
             points: get("points"),
         }
     }
+}
+
+impl From<&PlotSettings> for PlotQuery {
+    fn from(plot: &PlotSettings) -> Self {
+        let list = |names: &[String]| Some(names.join(",")).filter(|list| !list.is_empty());
+        Self {
+            path: Some(plot.path.clone()),
+            device: list(&plot.devices),
+            group: list(&plot.groups),
+            agg: Some(plot.agg.as_str().to_owned()),
+            by: Some(plot.by.as_str().to_owned()),
+            since: Some(plot.since.clone()),
+            ..Self::default()
+        }
+    }
+}
+
+/// Maximum length of a name of a device or group in a saved plot, and of its time, in bytes.
+const MAX_NAME_BYTES: usize = 128;
+
+/// Checks a plot that is to be saved.
+///
+/// # Errors
+/// 400 if it cannot be drawn or is too long, 404 if it names what is not there.
+pub(super) async fn of_settings(
+    access: &ProjectAccess,
+    query: &PlotQuery,
+    now: UnixMs,
+) -> Result<(), ApiError> {
+    let parts = [&query.device, &query.group, &query.since].into_iter().flatten();
+    if parts
+        .flat_map(|text| text.split(','))
+        .any(|name| name.len() > MAX_NAME_BYTES)
+    {
+        return Err(invalid(format!("a name is longer than {MAX_NAME_BYTES} bytes")));
+    }
+    let range = Asked::of(access, query, now).await?.request.range;
+    plan(range, DEFAULT_POINTS, Aggregate::Avg, (1, 1), now).map_err(PlotError::from)?;
+    Ok(())
 }
 
 /// A plot as it was asked for.
@@ -226,7 +265,8 @@ fn range(query: &PlotQuery, now: UnixMs) -> Result<Range, ApiError> {
     Ok(Range { from, to })
 }
 
-fn duration(text: &str) -> Option<UnixMs> {
+/// Reads a length of time such as `15m`, `24h` or `90d`.
+pub(crate) fn duration(text: &str) -> Option<UnixMs> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let unit = match unit {
         "m" => MINUTE_MS,

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
-use super::person::LoggedIn;
+use super::person::{LoggedIn, new_project};
 use super::text;
 use super::visitor::{Refusal, Visitor};
 use crate::api::machine_login::organization_of;
@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::sessions::PasswordError;
 use iottly_cloud::clock;
-use iottly_core::model::{MachineLoginId, Membership, UnixMs, UserName};
+use iottly_core::model::{MachineLoginId, Membership, Role, UnixMs, UserName};
 use iottly_store::PeopleChange;
 
 /// Message to show on the page.
@@ -91,6 +91,7 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
                     button { "Open " (project.name) }
                 }
             }
+            @if memberships.iter().any(|membership| membership.role == Role::Owner) { (new_project()) }
         }
         (theme())
         section.card {

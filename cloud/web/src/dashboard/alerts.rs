@@ -10,6 +10,7 @@ use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 
 use super::forms::Fields;
+use super::kit::csv::csv_link;
 use super::kit::empty::{broken, empty};
 use super::kit::notice::{Tone, notice};
 use super::kit::script::{script_for, snippet};
@@ -124,7 +125,7 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
         div.head { div {
             h1 { "Alerts " span.count { (count) } }
             p.lede { "A rule raises one alert for each device that its condition holds for. Webhooks deliver alerts as entries of the history" @if mails.allowed.is_some() { ", and rules can have addresses that get a mail" } "." }
-        } }
+        } div.actions { (csv_link(&format!("{base}/csv/alerts"), "alerts.csv")) a.button data-size="s" href={ (base) "/csv/rules" } download="rules.csv" { "CSV of the rules" } } }
         @if let Some(problem) = problem { (notice(Tone::Bad, &html! { (problem.message()) })) }
         section.card data-flush aria-labelledby="raised" {
             div.card-head { h2 #raised { "Raised" } }

@@ -4,6 +4,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
 
+use super::kit::csv::csv_link;
 use super::kit::script::script;
 use super::layout::{IntoHtml, Page, failure};
 use super::members::place;
@@ -29,7 +30,8 @@ pub(super) async fn of_project(visitor: Result<Visitor, Refusal>) -> Result<Resp
         .await
         .map_err(ApiError::from)?;
     let content = html! {
-        div.head { div { h1 { "Audit log" } p.lede { "Who changed what, when, and from where. The newest " (ENTRIES) " entries; the API has the older ones." } } }
+        div.head { div { h1 { "Audit log" } p.lede { "Who changed what, when, and from where. The newest " (ENTRIES) " entries; the file has the older ones." } }
+            div.actions { (csv_link(&format!("{}/csv/audit", visitor.base()), "audit.csv")) } }
         section.card data-flush { @if entries.is_empty() { p.empty { "Nothing was changed yet." } } @else { (table(&entries)) } }
         (script("iottly audit --limit 100", ("GET", "/auditlog", None)))
     };

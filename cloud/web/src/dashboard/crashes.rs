@@ -4,6 +4,7 @@ use axum::response::Response;
 use iottly_core::model::UnixMs;
 use maud::{Markup, html};
 
+use super::kit::csv::csv_link;
 use super::kit::empty::empty;
 use super::kit::script::script_for;
 use super::layout::failure;
@@ -12,11 +13,38 @@ use super::text;
 use super::visitor::Visitor;
 use crate::api::crashes::crashes;
 use crate::api::dto::CrashDto;
+use crate::csv::Csv;
 use crate::error::ApiError;
 use iottly_cloud::clock;
 
 pub(super) async fn list(visitor: Visitor) -> Response {
     page(&visitor).await.unwrap_or_else(|error| failure(&error))
+}
+
+/// Returns the failures as a table to keep.
+pub(super) async fn csv(visitor: &Visitor) -> Result<Csv, ApiError> {
+    let mut csv = Csv::new(&[
+        "function",
+        "error",
+        "release",
+        "times",
+        "devices",
+        "last",
+        "description",
+    ]);
+    for crash in crashes(visitor.project.clone()).await?.0.crashes {
+        let devices: Vec<_> = crash.devices.iter().map(|device| device.name.as_str()).collect();
+        csv.row(&[
+            &crash.function,
+            &crash.error,
+            crash.firmware.as_deref().unwrap_or_default(),
+            &crash.count.to_string(),
+            &devices.join(" "),
+            &text::iso(crash.last.at()),
+            &crash.description,
+        ]);
+    }
+    Ok(csv)
 }
 
 async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
@@ -27,7 +55,7 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
         div.head { div {
             h1 { "Crashes " span.count { (places.len()) } }
             p.lede { "Failures of firmware, by release and place, in the newest " (found.reports_of_each) " reports of each device" @if found.devices_total > found.devices_read { ", of the " (found.devices_read) " devices that changed last of " (found.devices_total) } "." }
-        } }
+        } div.actions { (csv_link(&format!("{base}/csv/crashes"), "crashes.csv")) } }
         section.card data-flush {
             @if places.is_empty() { (empty("No failures", "A failure of firmware is listed here with its function and its reason.", &html! {})) }
             @else { (table(places, &base, now)) }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::forms::Fields;
+use super::kit::csv::csv_link;
 use super::kit::empty::empty;
 use super::kit::icons::{Icon, icon};
 use super::kit::notice::{Tone, notice};
@@ -38,7 +39,7 @@ async fn list_page(visitor: &Visitor) -> Result<Response, ApiError> {
         div.head {
             div { h1 { "Definitions " span.count { (definitions.len()) } }
                 p.lede { "A definition names a command or an event and its options. Forms and checks of commands are made of it." } }
-            @if may { div.actions { a.button data-kind="main" href={ (own) "/new" } { (icon(Icon::Add)) "Define a message" } } }
+            div.actions { (csv_link(&format!("{}/csv/definitions", visitor.base()), "definitions.csv")) @if may { a.button data-kind="main" href={ (own) "/new" } { (icon(Icon::Add)) "Define a message" } } }
         }
         section.card data-flush {
             @if definitions.is_empty() {
@@ -74,7 +75,7 @@ fn screen<'a>(title: &'a str, crumbs: &'a [(&'a str, String)], content: Markup) 
     }
 }
 
-fn direction(direction: Direction) -> &'static str {
+pub(super) fn direction(direction: Direction) -> &'static str {
     match direction {
         Direction::Command => "command",
         Direction::Event => "event",
@@ -82,7 +83,7 @@ fn direction(direction: Direction) -> &'static str {
 }
 
 /// Returns the documented format of a definition's messages as one line.
-fn format(definition: &Definition) -> String {
+pub(super) fn format(definition: &Definition) -> String {
     rest::shape(definition)["metadata"]["jsonfmt"].to_string()
 }
 

@@ -1,7 +1,6 @@
 //! The list of a project's devices, with a filter in the address.
 
 use axum::extract::Query;
-use axum::http::header;
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_core::model::{Change, Device, Group, Scopes, UnixMs};
 use iottly_core::short_form::DEVICES;
@@ -11,6 +10,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::forms::Fields;
+use super::kit::csv::csv_link;
 use super::kit::empty::{empty, nothing_matches};
 use super::kit::filter::{Chip, FilterBox, chips, filter_box};
 use super::kit::icons::{Icon, icon};
@@ -71,8 +71,7 @@ async fn file(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         ];
         table.row(&fields);
     }
-    let name = "attachment; filename=\"devices.csv\"";
-    Ok(([(header::CONTENT_DISPOSITION, name)], table).into_response())
+    Ok(table.into_file("devices.csv"))
 }
 
 async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
@@ -99,7 +98,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         div.head {
             div { h1 { "Devices " span.count { (total) } } }
             div.actions {
-                a.button href={ (list) "?format=csv&filter=" (text::escaped(text)) } { (icon(Icon::Download)) "CSV" }
+                (csv_link(&format!("{list}?format=csv&filter={}", text::escaped(text)), "devices.csv"))
                 a.button data-kind="main" href={ (list) "/add" } { (icon(Icon::Add)) "Add devices" }
             }
         }

@@ -7,6 +7,7 @@ use iottly_core::model::UnixMs;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::kit::csv::csv_link;
 use super::kit::empty::empty;
 use super::kit::icons::{Icon, icon};
 use super::kit::script::script;
@@ -57,7 +58,10 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         format!("{}&until={until}", with(level))
     });
     let content = html! {
-        div.head { div { h1 { "Logs" } p.lede { "What the firmware of all devices logged, by the devices' own clocks." } } }
+        div.head {
+            div { h1 { "Logs" } p.lede { "What the firmware of all devices logged, by the devices' own clocks." } }
+            div.actions { (csv_link(&format!("{base}/csv/logs?level={level}&search={}", text::escaped(search)), "logs.csv")) }
+        }
         form.filter role="search" action=(own) {
             input type="hidden" name="level" value=(level);
             div.filter-box {

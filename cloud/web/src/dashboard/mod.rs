@@ -21,6 +21,7 @@ mod forms;
 mod framed;
 mod groups;
 mod join;
+mod keys;
 mod kit;
 mod layout;
 mod login;
@@ -30,10 +31,12 @@ mod members;
 mod overview;
 mod person;
 mod plots;
+mod portal;
 mod provider;
 mod releases;
 mod shell;
 mod stream;
+mod tables;
 mod text;
 mod theme;
 mod tokens;
@@ -79,6 +82,7 @@ pub(crate) fn pages(app: &App) -> Router<App> {
         .route("/account/machines/{login}/revoke", post(account::revoke_machine))
         .route("/account/logins", post(account::end_logins))
         .route("/project", post(person::choose_project))
+        .route("/projects", post(person::create_project))
         .route("/theme", post(theme::choose))
         .route("/members/{organization}", get(members::show))
         .route("/members/{organization}/audit", get(audit::of_organization))
@@ -88,6 +92,7 @@ pub(crate) fn pages(app: &App) -> Router<App> {
         .route("/assets/{version}/{name}", get(assets::asset))
         .route("/favicon.ico", get(assets::favicon))
         .layer(middleware::from_fn(layout::security_headers))
+        .merge(portal::routes())
 }
 
 /// Returns the routes of a project's screens, below the project's path.
@@ -102,6 +107,7 @@ fn screens() -> Router<App> {
         .route("/devices/{device}/command", post(device::commands::send))
         .route("/devices/{device}/board", get(device::board::show))
         .route("/devices/{device}/board/inputs", post(device::board::touch))
+        .route("/devices/{device}/timeline", get(device::timeline::show))
         .route("/devices/{device}/logs", get(device::logs::show))
         .route("/devices/{device}/history", get(device::history::show))
         .route(
@@ -110,7 +116,8 @@ fn screens() -> Router<App> {
         )
         .route("/devices/{device}/plots", get(plots::of_device))
         .route("/devices/{device}/keep", post(copies::keep))
-        .route("/plots", get(plots::show))
+        .route("/plots", get(plots::show).post(plots::save))
+        .route("/plots/{plot}/delete", post(plots::delete))
         .route("/plots/data", get(plots::data))
         .route("/plots/csv", get(plots::csv))
         .route("/definitions", get(definitions::list).post(definitions::create))
@@ -132,6 +139,8 @@ fn screens() -> Router<App> {
         .route("/alerts/rules/{rule}/{action}", post(alerts::act_on_rule))
         .route("/alerts/{alert}/{action}", post(alerts::act))
         .route("/audit", get(audit::of_project))
+        .route("/csv/{table}", get(tables::show))
+        .route("/keys", get(keys::show))
         .merge(build_screens())
 }
 

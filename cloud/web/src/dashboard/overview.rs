@@ -33,7 +33,7 @@ pub(super) async fn home(
             asked.unwrap_or_else(|| Redirect::to(&format!("{}/", visitor.base())).into_response())
         }
         Err(Refusal::LoggedOut) => login::form(&app, None),
-        Err(Refusal::NoProject(session)) => person::no_project(&session),
+        Err(Refusal::NoProject(session)) => person::no_project(&app, &session).await,
         Err(refusal) => refusal.into_response(),
     }
 }

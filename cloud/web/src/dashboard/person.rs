@@ -7,18 +7,21 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_protocol::ProjectId;
-use maud::html;
+use maud::{Markup, html};
 
 use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
 use super::visitor::{Refusal, Visitor, base};
+use crate::api::dto::NewProject;
+use crate::api::projects::create_as;
 use crate::app::{App, WebServices};
 use crate::auth::{logged_in, principal_of, same_origin, within_rate};
 use crate::client::client_address;
 use crate::cookies::cookie;
 use crate::error::ApiError;
 use crate::sessions::{Holder, Person, Session};
-use iottly_core::model::{Actor, Principal};
+use iottly_cloud::clock;
+use iottly_core::model::{Actor, Principal, Role};
 use iottly_store::Author;
 
 /// Name of the cookie with the id of the project that a person looks at. It is no secret and grants nothing.
@@ -100,12 +103,21 @@ pub(super) async fn current_project(
 }
 
 /// Returns the page of a person whose organisations have no project.
-pub(super) fn no_project(session: &Session) -> Response {
+pub(super) async fn no_project(app: &App, session: &Session) -> Response {
+    let owns = match &session.login.holder {
+        Holder::Person(person) => owns_any(app, person).await.unwrap_or(false),
+        Holder::Token(_) => false,
+    };
     let content = html! {
         section.card.narrow {
             h1 { "No project yet" }
-            p { "You are logged in, and your organisation has no project. A project is created by its owner with "
-                code { "POST /v1.0/projects" } ", or on the machine of the cloud with " code { "iottly provision" } "." }
+            @if owns {
+                p { "You are logged in, and your organisation has no project. A project holds devices, their messages and their code." }
+                (new_project())
+            } @else {
+                p { "You are logged in, and your organisation has no project. An owner of the organisation can create one." }
+            }
+            p.soft { "Programs do it with " code { "POST /v1.0/projects" } "." }
             p { a href="/account" { "Your account" } }
         }
     };
@@ -120,6 +132,41 @@ pub(super) fn no_project(session: &Session) -> Response {
     }
     .render()
     .into_response_html()
+}
+
+/// Returns true if the person owns an organisation, in which it can create projects.
+pub(super) async fn owns_any(app: &App, person: &Person) -> Result<bool, ApiError> {
+    let memberships = app.services.store.memberships(person.id).await?;
+    Ok(memberships
+        .iter()
+        .any(|membership| membership.role == Role::Owner))
+}
+
+/// Returns the form that creates a project.
+pub(super) fn new_project() -> Markup {
+    html! {
+        form.stack method="post" action="/projects" {
+            label for="project-name" { "Name of the new project" }
+            input #project-name name="name" required maxlength="128" autocomplete="off";
+            button { "Create the project" }
+        }
+    }
+}
+
+/// Creates a project and opens it.
+pub(super) async fn create_project(person: LoggedIn, State(app): State<App>, fields: Fields) -> Response {
+    let body = NewProject {
+        name: fields.get("name").unwrap_or_default().trim().to_owned(),
+        organization: None,
+    };
+    match create_as(&app.services, &person.person, body, clock::now()).await {
+        Ok(project) => (
+            [(header::SET_COOKIE, set_cookie(&app, project.id))],
+            Redirect::to(&format!("{}/", base(project.id))),
+        )
+            .into_response(),
+        Err(error) => failure(&error),
+    }
 }
 
 /// Sets the project that the person looks at.

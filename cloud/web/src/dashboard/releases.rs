@@ -6,6 +6,7 @@ use iottly_core::model::{Device, Group, MAIN_BRANCH, Revision, Scopes, StoredRel
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::kit::csv::csv_link;
 use super::kit::empty::{broken, empty};
 use super::kit::script::script_for;
 use super::layout::failure;
@@ -54,7 +55,7 @@ async fn page(visitor: &Visitor, wanted: Wanted) -> Result<Response, ApiError> {
     let content = html! {
         div.head { div { h1 { "Releases and keys" } p.lede { "A release is a revision that was built and signed. Devices run nothing that these keys have not signed." } } }
         section.card data-flush aria-labelledby="releases" {
-            div.card-head { h2 #releases { "Releases" } @if wanted.before.is_some() { a.small href={ (base) "/releases" } { "Newest" } } }
+            div.card-head { h2 #releases { "Releases" } (csv_link(&format!("{base}/csv/releases"), "releases.csv")) @if wanted.before.is_some() { a.small href={ (base) "/releases" } { "Newest" } } }
             @if releases.is_empty() {
                 (empty("No release yet", "Flashing a deployment group builds and signs one.", &html! { a.button href={ (base) "/groups" } { "Deployment groups" } }))
             } @else {
@@ -139,6 +140,7 @@ fn revisions_of<'a>(
         section.card data-flush aria-labelledby="revisions" {
             div.card-head {
                 h2 #revisions { "Revisions of " a.mono.break href={ (base) "/code/" (escaped(branch)) } { (branch) } }
+                (csv_link(&format!("{base}/csv/revisions?branch={}", escaped(branch)), "revisions.csv"))
                 nav.seg aria-label="Branch" { @for name in branches { a href={ (base) "/releases?branch=" (escaped(name)) } aria-current=[(name == branch).then_some("true")] { (name) } } }
             }
             @if revisions.is_empty() {

@@ -182,6 +182,7 @@ impl Screen<'_> {
                         } }
                         div.side-foot {
                             a href="/docs" { "API and docs" }
+                            a href={ (base) "/keys" } data-keys { "Keyboard shortcuts " kbd { "?" } }
                             span { a href="/account" { (bar.name) } }
                             form method="post" action="/logout" { button data-kind="plain" data-size="s" { "Log out" } }
                         }
@@ -204,6 +205,7 @@ impl Screen<'_> {
                         main #main { (self.content) }
                     }
                 }
+                (super::keys::dialog())
             }
         }
     }

@@ -26,6 +26,13 @@ pub(super) fn day(at: UnixMs) -> String {
     iso.split_once('T').map_or(iso.clone(), |(day, _)| day.to_owned())
 }
 
+/// Formats a time as `2017-04-19 10:47`.
+pub(super) fn minute(at: UnixMs) -> String {
+    iso(at)
+        .get(..16)
+        .map_or_else(|| iso(at), |text| text.replace('T', " "))
+}
+
 /// Formats the time since an event, in the largest fitting unit.
 pub(super) fn ago(since: UnixMs, now: UnixMs) -> String {
     let seconds = now.saturating_sub(since).max(0) / 1000;

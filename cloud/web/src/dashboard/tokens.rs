@@ -7,6 +7,7 @@ use iottly_protocol::Secret;
 use maud::{Markup, html};
 
 use super::forms::Fields;
+use super::kit::csv::csv_link;
 use super::kit::empty::empty;
 use super::kit::notice::{Tone, notice};
 use super::kit::question::{Question, question};
@@ -59,7 +60,7 @@ async fn page(
         @if let Some(problem) = problem { (notice(Tone::Bad, &html! { (problem.message()) })) }
         div.split {
             section.card data-flush aria-labelledby="all" {
-                div.card-head { h2 #all { "Tokens" } }
+                div.card-head { h2 #all { "Tokens" } (csv_link(&format!("{}/csv/tokens", visitor.base()), "tokens.csv")) }
                 @if tokens.is_empty() { (empty("No tokens", "A token gives a program some of your rights.", &html! {})) }
                 @else { (table(&tokens, &own)) }
             }

@@ -28,6 +28,7 @@ const ALLOWED: [&str; 37] = [
     "GET /v1.0/project/{project}/device/{device}/messages/export",
     "GET /v1.0/project/{project}/device/{device}/messages/paginated",
     "GET /v1.0/project/{project}/device/{device}/props",
+    "GET /v1.0/project/{project}/device/{device}/timeline",
     "GET /v1.0/project/{project}/messages/{device}",
     "GET /v1.0/project/{project}/rollouts/{rollout}",
     "GET /v1.0/project/{project}/rollouts/{rollout}/devices",

@@ -51,4 +51,6 @@ mod screens;
 mod series;
 mod service;
 mod sign_in;
+mod tables;
+mod timeline;
 mod webhooks;

@@ -11,16 +11,18 @@ use iottly_core::alerts::Effect;
 use iottly_core::model::Policy;
 use iottly_core::model::{
     Actor, AlertFilter, AlertRule, AlertRuleId, AlertSubject, AlertTarget, Change, Condition, Definition,
-    DefinitionOption, Direction, EnrolmentKey, EnrolmentKeyId, Invitation, NewEnrolmentKey, NewRollout,
-    OptionKind, OrganizationId, Principal, Role, RolloutId, RolloutKind, Scope, Scopes, SecretHash,
-    SnippetEdit, StoredRelease, UserId, Webhook, WebhookId, WebhookKey, WebhookKind,
+    DefinitionOption, Direction, EnrolmentKey, EnrolmentKeyId, Invitation, NewEnrolmentKey, NewPortal,
+    NewRollout, OptionKind, OrganizationId, PlotSettings, Portal, PortalId, Principal, Role, RolloutId,
+    RolloutKind, SavedPlot, SavedPlotId, Scope, Scopes, SecretHash, SnippetEdit, StoredRelease, UserId,
+    Webhook, WebhookId, WebhookKey, WebhookKind,
 };
+use iottly_core::series::{Aggregate, Split};
 use iottly_core::webhooks::sign::Secret;
 use iottly_core::webhooks::{sealed_headers, sealed_secret};
-use iottly_protocol::DeviceId;
 use iottly_protocol::enroll::{
     BoardFacts, DeviceSigner, EnrollAnswer, EnrollRequest, PairCode, SealingSecret,
 };
+use iottly_protocol::{DeviceId, ProjectId};
 use iottly_store::{Author, PeopleChange, ScanBounds};
 use iottly_web::auth::mint_token;
 use serde_json::{Map, Value, json};
@@ -174,8 +176,38 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
     };
     let hook = webhook(cloud, scope);
     let hook_id = hook.key.hook;
+    let (portal, plot) = (PortalId::random(), SavedPlotId::random());
+    let new_portal = NewPortal {
+        portal: Portal {
+            id: portal,
+            key: hook.key,
+            author: SECRET.into(),
+            created: iottly_cloud::clock::now(),
+            expires: i64::MAX,
+            used: None,
+        },
+        link: SecretHash::of(portal.as_bytes()),
+        cookie: SecretHash::of(plot.as_bytes()),
+    };
+    let saved_plot = SavedPlot {
+        id: plot,
+        project: scope.project,
+        name: SECRET.into(),
+        settings: PlotSettings {
+            path: SECRET.into(),
+            agg: Aggregate::Avg,
+            by: Split::None,
+            since: "24h".into(),
+            devices: Vec::new(),
+            groups: Vec::new(),
+        },
+        author: SECRET.into(),
+        created: 1,
+    };
     let changes = [
         Change::CreateWebhook(Box::new(hook)),
+        Change::OpenPortal(Box::new(new_portal)),
+        Change::SavePlot(Box::new(saved_plot)),
         Change::CreateAlertRule(Box::new(alert_rule)),
         Change::CreateToken(minted.hash, minted.token.clone()),
         Change::CreateDefinition(definition),
@@ -322,6 +354,8 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         ("command", command.to_string()),
         ("snippet", snippet.to_string()),
         ("webhook", hook_id.to_string()),
+        ("portal", portal.to_string()),
+        ("plot", plot.to_string()),
         ("licence", code),
         ("type", cmd_type),
         ("branch", branch),
@@ -406,6 +440,15 @@ fn rollout_of(tenant: &Tenant, id: RolloutId, branch: &str) -> [Change; 2] {
     ]
 }
 
+/// Returns the open portals of a project's webhooks.
+async fn portals(cloud: &TestCloud, project: ProjectId) -> Vec<Portal> {
+    let (store, mut all) = (&cloud.services.store, Vec::new());
+    for state in store.webhooks(project).await.expect("reads") {
+        all.extend(store.portals(state.hook.key, 0).await.expect("reads"));
+    }
+    all
+}
+
 /// Returns everything that a request could have changed.
 pub(crate) async fn state(cloud: &TestCloud, scope: Scope) -> String {
     let (store, project) = (&cloud.services.store, scope.project);
@@ -433,7 +476,9 @@ pub(crate) async fn state(cloud: &TestCloud, scope: Scope) -> String {
             (
                 tokens.len(),
                 store.pair_codes(project).await.expect("reads"),
-                store.webhooks(project).await.expect("reads")
+                store.webhooks(project).await.expect("reads"),
+                store.saved_plots(project).await.expect("reads"),
+                portals(cloud, project).await
             ),
             (
                 store.releases(project, None, 100).await.expect("reads"),

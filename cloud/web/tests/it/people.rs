@@ -362,6 +362,10 @@ async fn organisations_do_not_see_each_other() {
     let eve = join(&cloud, link["path"].as_str().expect("a path"), "eve").await;
     let page = cloud.request("GET", "/", &[&eve], b"").await;
     assert!(page.text.contains("No project yet"), "{}", page.text);
+    assert!(
+        page.text.contains(r#"action="/projects""#),
+        "owners create one here"
+    );
     for (method, path, body) in [
         (
             "GET",
@@ -576,5 +580,45 @@ async fn changes_of_people_are_in_the_audit_log_without_secrets() {
         .contains("operator")
     })
     .await;
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_person_without_a_project_creates_one() {
+    let (cloud, owner) = with_owner().await;
+    let other = json!({"name": "other"});
+    let made = api(&cloud, &owner, "POST", "/v1.0/organizations", other)
+        .await
+        .ok();
+    let id = made["id"].as_str().expect("an id").to_owned();
+    let invitations = format!("/v1.0/organization/{id}/invitations");
+    let invite = async |role: &str| {
+        let link = api(&cloud, &owner, "POST", &invitations, json!({"role": role}))
+            .await
+            .ok();
+        link["path"].as_str().expect("a path").to_owned()
+    };
+    let eve = join(&cloud, &invite("owner").await, "eve").await;
+    let vic = join(&cloud, &invite("viewer").await, "vic").await;
+    let page = cloud.request("GET", "/", &[&vic], b"").await;
+    assert!(
+        page.text.contains("No project yet") && !page.text.contains(r#"action="/projects""#),
+        "a viewer creates none: {}",
+        page.text
+    );
+    assert_eq!(
+        form(&cloud, "/projects", &vic, "name=greenhouse").await.status,
+        403
+    );
+    assert_eq!(form(&cloud, "/projects", &eve, "name=").await.status, 400);
+    let made = form(&cloud, "/projects", &eve, "name=greenhouse").await;
+    assert_eq!(made.status, 303, "{}", made.text);
+    let at = made.header("location").expect("a place").to_owned();
+    let page = cloud.request("GET", &at, &[&eve], b"").await;
+    assert!(
+        page.status == 200 && page.text.contains("greenhouse"),
+        "{}",
+        page.text
+    );
     cloud.shutdown().await;
 }

@@ -147,6 +147,7 @@ pub(in super::super) async fn delete(tx: &mut Conn, project: ProjectId, id: Webh
         .execute(&mut *tx)
         .await?;
     missing(done.rows_affected(), "webhook", &id)?;
+    super::super::portals::close_all(tx, project, id).await?;
     bump(tx, project).await
 }
 

@@ -23,7 +23,21 @@ function tab(step) {
   all[here + step]?.click();
 }
 
+const list = document.getElementById("keys");
+
+function showKeys() {
+  if (list && !list.open) list.showModal();
+}
+
+// The link to the list is a page without this script.
+document.querySelector("[data-keys]")?.addEventListener("click", (event) => {
+  if (!list || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  showKeys();
+});
+
 const ACTIONS = {
+  "?": showKeys,
   "/": () => (document.querySelector(".filter input") ?? document.getElementById("find"))?.focus(),
   j: () => move(1),
   k: () => move(-1),
@@ -33,7 +47,7 @@ const ACTIONS = {
 };
 
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || list?.open) return;
   if (Date.now() - goes < 1500 && PLACES[event.key]) {
     goes = 0;
     event.preventDefault();

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_cloud::command::{CommandRequest, SubmitError};
 use iottly_core::model::{
-    CommandRecord, CommandStatus, Definition, DefinitionOption, Direction, OptionKind, Scopes,
+    CommandRecord, CommandStatus, Definition, DefinitionOption, Direction, OptionKind, Scopes, UnixMs,
 };
 use iottly_protocol::CommandId;
 use iottly_store::CommandQuery;
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::super::forms::Fields;
+use super::super::kit::csv::csv_link;
 use super::super::kit::empty::empty;
 use super::super::kit::notice::{Tone, notice};
 use super::super::kit::script::script;
@@ -27,10 +28,11 @@ use crate::error::ApiError;
 /// Number of commands that the page lists; the API has the older ones.
 const COMMANDS: usize = 20;
 
-/// Id of the command that was sent from the page.
+/// Query of the page: the command that was sent from it, or the time of the newest command to list.
 #[derive(Deserialize)]
 pub(in super::super) struct Notice {
     sent: Option<String>,
+    until: Option<UnixMs>,
 }
 
 pub(in super::super) async fn show(
@@ -41,7 +43,7 @@ pub(in super::super) async fn show(
     let shown = async {
         let access = visitor.device(&id).await?;
         let sent = notice.sent.filter(|id| id.parse::<CommandId>().is_ok());
-        page(&visitor, &access, sent.as_deref(), None).await
+        page(&visitor, &access, (sent.as_deref(), notice.until), None).await
     };
     shown.await.unwrap_or_else(|error| failure(&error))
 }
@@ -76,7 +78,7 @@ async fn submit(visitor: &Visitor, id: &str, fields: Fields) -> Result<Response,
         }
         Err(SubmitError::Store(error)) => Err(error.into()),
         Err(error) => {
-            let page = page(visitor, &access, None, Some(&error.to_string())).await?;
+            let page = page(visitor, &access, (None, None), Some(&error.to_string())).await?;
             Ok((StatusCode::BAD_REQUEST, page).into_response())
         }
     }
@@ -85,11 +87,12 @@ async fn submit(visitor: &Visitor, id: &str, fields: Fields) -> Result<Response,
 async fn page(
     visitor: &Visitor,
     access: &DeviceAccess,
-    sent: Option<&str>,
+    (sent, until): (Option<&str>, Option<UnixMs>),
     problem: Option<&str>,
 ) -> Result<Response, ApiError> {
     let definitions = access.project().definitions().await?;
     let query = CommandQuery {
+        before: until.map(|until| (until.saturating_add(1), CommandId::from_bytes([0; 16]))),
         limit: COMMANDS,
         ..CommandQuery::default()
     };
@@ -116,7 +119,7 @@ async fn page(
                 }
             }
             section.card data-flush aria-labelledby="sent" {
-                div.card-head { h2 #sent { "Sent lately" } span.soft.small { "Newest first, times in UTC" } }
+                div.card-head { h2 #sent { @match until { Some(until) => { "Sent until " (text::minute(until)) }, None => "Sent lately" } } (csv_link(&format!("{}/csv/commands?device={id}", visitor.base()), "commands.csv")) span.soft.small { "Newest first, times in UTC" @if until.is_some() { ", " a href={ (own) "/commands" } { "newest" } } } }
                 @if records.is_empty() { (empty("No commands yet", "Each command is listed here with its way to the device and back.", &html! {})) }
                 @else { ol.stream { @for record in &records { (row(record)) } } }
             }
@@ -172,7 +175,7 @@ fn row(record: &CommandRecord) -> Markup {
         CommandStatus::Cancelled => "idle",
     };
     html! {
-        li {
+        li id={ "c-" (record.id) } {
             time datetime=(text::iso(record.created)) { (text::clock(record.created)) }
             div.body { b.break { (record.cmd_type) } span.tag data-tone=(tone) { (record.status.as_str()) } code.small { (record.id) } }
         }

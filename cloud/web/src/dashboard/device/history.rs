@@ -6,6 +6,7 @@ use iottly_core::short_form::MESSAGES;
 use maud::html;
 use serde::Deserialize;
 
+use super::super::kit::csv::csv_link;
 use super::super::kit::empty::empty;
 use super::super::kit::filter::{FilterBox, filter_box};
 use super::super::kit::script::script;
@@ -80,7 +81,7 @@ async fn page(visitor: &Visitor, id: &str, asked: &Asked) -> Result<Response, Ap
             } @else {
                 ol.stream { @for stored in &messages { (message(stored, None)) } }
             }
-            div.card-foot { span { "Newest first, times in UTC" } @if let Some(more) = &more { a href=(more) { "Older messages" } } }
+            div.card-foot { span { "Newest first, times in UTC" } (csv_link(&format!("{}/csv/messages?device={id}&filter={}", visitor.base(), text::escaped(text)), "messages.csv")) @if let Some(more) = &more { a href=(more) { "Older messages" } } }
         }
         (script(&format!("iottly history {id}"), ("GET", &format!("/device/{id}/messages"), None)))
     };

@@ -4,6 +4,7 @@ use axum::extract::Path;
 use axum::response::Response;
 use maud::html;
 
+use super::super::kit::csv::csv_link;
 use super::super::kit::empty::empty;
 use super::super::kit::script::script;
 use super::super::kit::stream::log_line;
@@ -25,7 +26,7 @@ async fn page(visitor: &Visitor, id: &str) -> Result<Response, ApiError> {
     let id = access.scope().device;
     let content = html! {
         section.card data-flush aria-labelledby="log" {
-            div.card-head { h2 #log { "Log" } span.soft.small { "Newest first, times of the device" } }
+            div.card-head { h2 #log { "Log" } (csv_link(&format!("{}/csv/log?device={id}", visitor.base()), "log.csv")) span.soft.small { "Newest first, times of the device" } }
             @if logs.is_empty() {
                 (empty("The firmware has logged nothing", "Lines that the firmware logs appear here, with their level.", &html! {}))
             } @else {

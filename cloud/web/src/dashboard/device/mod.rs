@@ -6,6 +6,7 @@ pub(super) mod history;
 pub(super) mod live;
 pub(super) mod logs;
 pub(super) mod settings;
+pub(super) mod timeline;
 
 use axum::response::Response;
 use iottly_core::model::{Device, Group};
@@ -25,6 +26,7 @@ pub(super) const TABS: &[(&str, &str)] = &[
     ("Live", ""),
     ("Plots", "/plots"),
     ("Commands", "/commands"),
+    ("Timeline", "/timeline"),
     ("Logs", "/logs"),
     ("History", "/history"),
     (BOARD, "/board"),

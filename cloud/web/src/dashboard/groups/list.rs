@@ -4,6 +4,7 @@ use axum::response::Response;
 use iottly_core::model::{Group, ORPHANED, RolloutStatus, Scopes};
 use maud::{Markup, html};
 
+use super::super::kit::csv::csv_link;
 use super::super::kit::empty::empty;
 use super::super::kit::script::script;
 use super::super::layout::failure;
@@ -21,7 +22,8 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
     let groups = access.groups().await?;
     let branches = access.services().store.branches(access.id()).await?;
     let content = html! {
-        div.head { div { h1 { "Deployment groups" } p.lede { "A device is in one group and runs what the group's branch deploys." } } }
+        div.head { div { h1 { "Deployment groups" } p.lede { "A device is in one group and runs what the group's branch deploys." } }
+            div.actions { (csv_link(&format!("{}/csv/groups", visitor.base()), "groups.csv")) } }
         @if groups.iter().all(|group| group.name == ORPHANED) {
             section.card data-flush {
                 (empty(

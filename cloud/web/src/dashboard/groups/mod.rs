@@ -12,7 +12,7 @@ pub(super) use flash::{ask, ask_cancel, ask_delete, ask_roll_back, flash};
 pub(super) use list::list;
 pub(super) use page::{of_rollout, show};
 
-use iottly_core::model::Group;
+use iottly_core::model::{Group, RolloutMember};
 
 use super::text::escaped;
 use super::visitor::Visitor;
@@ -27,6 +27,11 @@ async fn find(visitor: &Visitor, id: &str) -> Result<Group, ApiError> {
         .into_iter()
         .find(|group| group.id == id)
         .ok_or_else(unknown)
+}
+
+/// Returns the place of a device in a rollout, in a word.
+pub(super) fn place_name(member: &RolloutMember) -> &'static str {
+    iottly_core::rollout::place(member).as_str()
 }
 
 /// Returns the address of a group's page.

@@ -8,6 +8,7 @@ use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::super::kit::csv::csv_link;
 use super::super::kit::notice::{Tone, notice};
 use super::super::text;
 use super::super::visitor::Visitor;
@@ -44,7 +45,7 @@ pub(super) fn progress(
                 p.soft role="status" data-said { (sentence(&places)) }
             }
             (figures(visitor, group, &places))
-            (exceptions(visitor, members))
+            (exceptions(visitor, members, &format!("{}/csv/rollout?rollout={}", visitor.base(), rollout.id)))
             (grid(visitor, members))
             section.card data-flush aria-labelledby="live" {
                 div.card-head { h2 #live { "Live from these devices" } span.soft.small { "from the moment this page was opened" } }
@@ -186,7 +187,7 @@ fn figures(visitor: &Visitor, group: &Group, places: &Places) -> Markup {
 }
 
 /// Returns the devices that did not go as planned, each with its reason.
-fn exceptions(visitor: &Visitor, members: &[RolloutMember]) -> Markup {
+fn exceptions(visitor: &Visitor, members: &[RolloutMember], csv: &str) -> Markup {
     let not_planned = |member: &&RolloutMember| {
         let place = place(member);
         place.is_bad()
@@ -199,7 +200,7 @@ fn exceptions(visitor: &Visitor, members: &[RolloutMember]) -> Markup {
     let found: Vec<_> = members.iter().filter(not_planned).collect();
     html! {
         section.card data-flush aria-labelledby="exceptions" data-exceptions hidden[found.is_empty()] {
-            div.card-head { h2 #exceptions { "Not as planned" } span.soft.small { (of_devices(found.len() as u64)) } }
+            div.card-head { h2 #exceptions { "Not as planned" } (csv_link(csv, "rollout.csv")) span.soft.small { (of_devices(found.len() as u64)) } }
             table.table data-fold {
                 thead { tr { th { "Device" } th { "State" } th { "Reason" } th.p2 { "What happened" } th.num.p2 { "When" } } }
                 tbody { @for member in found.iter().take(MAX_ROWS) { (exception(visitor, member)) } }

@@ -1,6 +1,7 @@
 //! Parts that several screens share: icons, presence, tables, filters, empty states, and the box that shows an
 //! action as a command line and as a request.
 
+pub(super) mod csv;
 pub(super) mod empty;
 pub(super) mod figure;
 pub(super) mod filter;

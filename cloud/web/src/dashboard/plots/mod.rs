@@ -2,17 +2,20 @@
 //! and a script adds reading of values and renewal.
 
 mod draw;
+mod saved;
 mod scale;
+
+pub(super) use saved::{delete, save};
 
 use axum::Json;
 use axum::extract::{Path, Query};
-use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde_json::json;
 
 use self::draw::{DESK, Drawing, PHONE, colour, draw, has_band};
 use self::scale::number;
+pub(super) use self::scale::times;
 use super::device::Tab;
 use super::kit::empty::{broken, empty};
 use super::kit::icons::{Icon, icon};
@@ -25,7 +28,7 @@ use crate::api::series::{Asked, Named, PlotQuery, read, table};
 use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_cloud::series::{Plot, PlotLine};
-use iottly_core::model::Group;
+use iottly_core::model::{Group, SavedPlot};
 use iottly_core::series::{Aggregate, Resolution, Split};
 use iottly_protocol::DeviceId;
 use iottly_store::SeriesList;
@@ -43,9 +46,19 @@ const DEFAULT_SPAN: &str = "24h";
 const POINTS: &str = "400";
 const POINTS_OF_MANY: &str = "120";
 
-pub(super) async fn show(visitor: Visitor, Query(query): Query<PlotQuery>) -> Response {
+/// Second group of the form, drawn beside the first.
+#[derive(serde::Deserialize)]
+pub(super) struct Beside {
+    with: Option<String>,
+}
+
+pub(super) async fn show(
+    visitor: Visitor,
+    Query(query): Query<PlotQuery>,
+    Query(beside): Query<Beside>,
+) -> Response {
     let place = Place::Project;
-    page(&visitor, place, query)
+    page(&visitor, place, joined(query, beside))
         .await
         .unwrap_or_else(|error| failure(&error))
 }
@@ -61,6 +74,21 @@ pub(super) async fn of_device(
         page(&visitor, Place::Device(Box::new(access), device), query).await
     };
     shown.await.unwrap_or_else(|error| failure(&error))
+}
+
+/// Returns the query of a plot of two groups: a line for each, unless each device gets one.
+fn joined(mut query: PlotQuery, beside: Beside) -> PlotQuery {
+    let Some(with) = beside.with.filter(|with| !with.trim().is_empty()) else {
+        return query;
+    };
+    query.group = match query.group.take().filter(|group| !group.trim().is_empty()) {
+        Some(group) => Some(format!("{group},{with}")),
+        None => Some(with),
+    };
+    if query.by.as_deref() != Some(Split::Device.as_str()) {
+        query.by = Some(Split::Group.as_str().to_owned());
+    }
+    query
 }
 
 /// Returns what the script of the page needs: values, and the drawings again.
@@ -84,10 +112,7 @@ pub(super) async fn data(visitor: Visitor, Query(query): Query<PlotQuery>) -> Re
 pub(super) async fn csv(visitor: Visitor, Query(query): Query<PlotQuery>) -> Response {
     let made = async {
         let (_, plot, names) = plot(&visitor, &query).await?;
-        let mut response = table(&plot, &names).into_response();
-        let kept = HeaderValue::from_static("attachment; filename=\"series.csv\"");
-        response.headers_mut().insert(header::CONTENT_DISPOSITION, kept);
-        Ok::<_, ApiError>(response)
+        Ok::<_, ApiError>(table(&plot, &names).into_file("series.csv"))
     };
     made.await.unwrap_or_else(|error| failure(&error))
 }
@@ -112,6 +137,7 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
     let access = &visitor.project;
     let series = access.services().store.series(access.id()).await?;
     let groups = access.groups().await?;
+    let kept = access.services().store.saved_plots(access.id()).await?;
     let own = match &place {
         Place::Project => format!("{}/plots", visitor.base()),
         Place::Device(_, device) => {
@@ -144,6 +170,7 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
             query: &query,
             groups: &groups,
             series: &series,
+            saved: &kept,
         };
         match made {
             Ok((asked, plot, names)) => view.drawn(&asked, &plot, &names),
@@ -193,6 +220,7 @@ struct View<'a> {
     query: &'a PlotQuery,
     groups: &'a [Group],
     series: &'a SeriesList,
+    saved: &'a [SavedPlot],
 }
 
 impl View<'_> {
@@ -201,6 +229,7 @@ impl View<'_> {
         let csv = format!("{}/plots/csv{}", self.visitor.base(), self.address(&[]));
         html! {
             (self.head(path, Some(&csv)))
+            (self.saved_plots())
             (self.form())
             plot-view data-src={ (self.visitor.base()) "/plots/data" (self.address(&[])) } data-live[self.is_live()] {
                 section.card.plot aria-labelledby="plot-h" {
@@ -220,12 +249,14 @@ impl View<'_> {
             }
             (self.notes())
             (self.script(asked))
+            (self.save_form(asked))
         }
     }
 
     fn refused(&self, error: &ApiError) -> Markup {
         html! {
             (self.head(self.query.path.as_deref().unwrap_or_default(), None))
+            (self.saved_plots())
             (self.form())
             section.card.plot {
                 div.section-head { h2 { "Plot" } (self.spans()) }
@@ -269,13 +300,21 @@ impl View<'_> {
                     }
                 }
                 @if !single {
+                    @let (first, second) = self.chosen_groups();
                     div.field {
                         label for="group" { "Devices of" }
                         select #group name="group" {
                             option value="" { "all groups" }
                             @for group in self.groups {
-                                option value=(group.name) selected[is(&query.group, &group.name) || is(&query.group, &group.id.to_string())] { (group.name) " (" (group.devices.len()) ")" }
+                                option value=(group.name) selected[is_group(first, group)] { (group.name) " (" (group.devices.len()) ")" }
                             }
+                        }
+                    }
+                    div.field {
+                        label for="with" { "Beside them" }
+                        select #with name="with" {
+                            option value="" { "no second group" }
+                            @for group in self.groups { option value=(group.name) selected[is_group(second, group)] { (group.name) " (" (group.devices.len()) ")" } }
                         }
                     }
                     div.field {
@@ -294,6 +333,18 @@ impl View<'_> {
                 div.field { span.label { "\u{a0}" } button data-kind="main" { "Draw" } }
             }
         }
+    }
+
+    /// Returns the first two groups of the query.
+    fn chosen_groups(&self) -> (Option<&str>, Option<&str>) {
+        let mut chosen = self
+            .query
+            .group
+            .as_deref()
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim);
+        (chosen.next(), chosen.next())
     }
 
     fn spans(&self) -> Markup {
@@ -419,9 +470,11 @@ impl View<'_> {
                 command += &format!(" --{name} {}", quoted(value));
             }
         };
+        for group in self.query.group.as_deref().unwrap_or_default().split(',') {
+            add("group", &Some(group.trim().to_owned()));
+        }
         for (name, value) in [
             ("device", &self.query.device),
-            ("group", &self.query.group),
             ("from", &self.query.from),
             ("to", &self.query.to),
         ] {
@@ -448,6 +501,10 @@ impl View<'_> {
             ),
         )
     }
+}
+
+fn is_group(chosen: Option<&str>, group: &Group) -> bool {
+    chosen.is_some_and(|chosen| chosen == group.name || chosen.parse() == Ok(group.id))
 }
 
 fn picture(drawing: &Drawing, asked: &Asked, plot: &Plot) -> Markup {

@@ -68,7 +68,7 @@ pub(in super::super) fn number(value: f64) -> String {
 }
 
 /// Returns at most `count` round times in a range, with their texts.
-pub(super) fn times(from: UnixMs, to: UnixMs, count: UnixMs) -> Vec<(UnixMs, String)> {
+pub(in super::super) fn times(from: UnixMs, to: UnixMs, count: UnixMs) -> Vec<(UnixMs, String)> {
     let length = to.saturating_sub(from).max(1);
     let step = STEPS
         .into_iter()

@@ -1,6 +1,7 @@
 //! Webhooks of a project: the list with a form for a new one, and a page for each.
 
 mod one;
+mod portals;
 mod settings;
 
 pub(super) use one::{act, show};
@@ -11,6 +12,7 @@ use iottly_protocol::Secret;
 use maud::{Markup, html};
 
 use super::forms::Fields;
+use super::kit::csv::csv_link;
 use super::kit::empty::empty;
 use super::kit::notice::{Tone, notice};
 use super::kit::script::{script, snippet};
@@ -39,7 +41,7 @@ async fn page(
         div.head { div {
             h1 { "Webhooks " span.count { (webhooks.len()) } }
             p.lede { "A webhook posts every message to a program of yours, signed, again until it is taken." }
-        } }
+        } div.actions { (csv_link(&format!("{}/csv/webhooks", visitor.base()), "webhooks.csv")) } }
         @if let Some(secret) = secret { (new_secret(secret)) }
         @if let Some((problem, _)) = &problem { (notice(Tone::Bad, &html! { (problem.message()) })) }
         section.card data-flush {

@@ -1,12 +1,14 @@
 //! The page of a webhook: its queue, its delivery log with replays, its settings, a test, and its secret.
 
-use axum::extract::{Path, Query};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_core::model::{Scopes, UnixMs, WebhookAttempt};
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::super::forms::Fields;
+use super::super::kit::csv::csv_link;
 use super::super::kit::empty::empty;
 use super::super::kit::figure::{Figure, figures};
 use super::super::kit::notice::{Tone, notice};
@@ -15,10 +17,11 @@ use super::super::kit::script::script;
 use super::super::layout::failure;
 use super::super::text;
 use super::super::visitor::Visitor;
-use super::{name, new_secret, screen, settings, state};
+use super::{name, new_secret, portals, screen, settings, state};
 use crate::api::body::JsonBody;
 use crate::api::dto::{ReplayBody, WebhookDto};
-use crate::api::{webhook_deliveries as deliveries, webhooks as rest};
+use crate::api::{portals as portals_rest, webhook_deliveries as deliveries, webhooks as rest};
+use crate::app::App;
 use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_protocol::Secret;
@@ -37,6 +40,8 @@ enum Outcome {
     Good(String),
     Bad(String),
     NewSecret(Secret),
+    /// Path of a new portal's link, and the origin under which the visitor reaches the cloud.
+    NewLink(String, Option<String>),
 }
 
 pub(in super::super) async fn show(
@@ -64,6 +69,7 @@ async fn page(
         .store
         .webhook_attempts(key, before, ATTEMPTS)
         .await?;
+    let open = portals_rest::all(access.clone(), path()).await?.0.portals;
     let list = format!("{}/webhooks", visitor.base());
     let own = format!("{list}/{id}");
     let may = visitor.may(Scopes::WRITE);
@@ -83,16 +89,19 @@ async fn page(
             Some(Outcome::Good(text)) => (notice(Tone::Good, &html! { (text) })),
             Some(Outcome::Bad(text)) => (notice(Tone::Bad, &html! { (text) })),
             Some(Outcome::NewSecret(secret)) => (new_secret(secret)),
+            Some(Outcome::NewLink(path, origin)) => (portals::new_link(path, origin.as_deref())),
             None => {},
         }
         @if let Some(reason) = &webhook.disabled_reason { (notice(Tone::Warn, &html! { "Off: " (reason) })) }
         (numbers(&webhook))
-        (log(&attempts, &own, may, &webhook))
+        (log(&attempts, (&own, &format!("{}/csv/attempts?webhook={id}", visitor.base())), may, &webhook))
+        (portals::part(&open, &own, may))
         @if may { details.card { summary { b { "Settings" } } form.stack method="post" action=(own) {
             (settings::fields(Some(&webhook), None))
             div.actions { button data-kind="main" name="do" value="save" { "Save" } }
         } } }
         (script(&format!("iottly webhook log {id}"), ("GET", &format!("/webhooks/{id}/log"), None)))
+        (portals::script(id))
     };
     let crumbs = [("Webhooks", list)];
     screen(name(&webhook), &crumbs, content).respond(visitor).await
@@ -135,11 +144,12 @@ fn numbers(webhook: &WebhookDto) -> Markup {
     ])
 }
 
-fn log(attempts: &[WebhookAttempt], own: &str, may: bool, webhook: &WebhookDto) -> Markup {
+fn log(attempts: &[WebhookAttempt], (own, csv): (&str, &str), may: bool, webhook: &WebhookDto) -> Markup {
     html! {
         section.card data-flush aria-labelledby="log" {
             div.card-head {
                 h2 #log { "Delivery log" }
+                (csv_link(csv, "attempts.csv"))
                 @if may && webhook.failed > 0 { form method="post" action=(own) { button data-size="s" name="do" value="replay_failed" { "Replay the " (webhook.failed) " that failed" } } }
             }
             @if attempts.is_empty() { (empty("No attempts yet", "Each attempt to deliver a message is listed here, with the answer of the receiver.", &html! {})) }
@@ -170,15 +180,29 @@ fn log(attempts: &[WebhookAttempt], own: &str, may: bool, webhook: &WebhookDto) 
 /// Does what the pressed button says.
 pub(in super::super) async fn act(
     visitor: Visitor,
+    State(app): State<App>,
     Path((_, id)): Path<(String, String)>,
+    headers: HeaderMap,
     fields: Fields,
 ) -> Response {
-    acted(&visitor, &id, &fields)
+    let origin = origin(&headers, app.services.https);
+    acted(&visitor, &id, &fields, origin)
         .await
         .unwrap_or_else(|error| failure(&error))
 }
 
-async fn acted(visitor: &Visitor, id: &str, fields: &Fields) -> Result<Response, ApiError> {
+/// Returns the origin under which a request reaches the cloud.
+fn origin(headers: &HeaderMap, https: bool) -> Option<String> {
+    let host = headers.get(header::HOST)?.to_str().ok()?;
+    Some(format!("{}://{host}", if https { "https" } else { "http" }))
+}
+
+async fn acted(
+    visitor: &Visitor,
+    id: &str,
+    fields: &Fields,
+    origin: Option<String>,
+) -> Result<Response, ApiError> {
     let access = visitor.project.clone();
     let path = Path((access.id().to_string(), id.to_owned()));
     let sure = fields.get("sure") == Some("yes");
@@ -211,6 +235,13 @@ async fn acted(visitor: &Visitor, id: &str, fields: &Fields) -> Result<Response,
                 failed_since: Some(UnixMs::MIN),
             };
             replayed(deliveries::replay(access, path, JsonBody(body)).await?.0.replayed)
+        }
+        "portal" => Outcome::NewLink(portals_rest::open(access, path).await?.0.path, origin),
+        "close_portal" => {
+            let portal = fields.get("portal").unwrap_or_default().to_owned();
+            let Path((project, hook)) = path;
+            portals_rest::close(access, Path((project, hook, portal))).await?;
+            Outcome::Good("The link is closed.".to_owned())
         }
         "rotate" if sure => Outcome::NewSecret(rest::rotate(access, path).await?.0.secret),
         "delete" if sure => {

@@ -1,0 +1,64 @@
+//! JSON types of saved plots.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Date;
+use iottly_core::model::{PlotSettings, SavedPlot, SavedPlotId};
+
+/// Plot that is kept under a name.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SavedPlot)]
+pub(crate) struct SavedPlotDto {
+    /// Id of the plot.
+    #[schema(value_type = String, format = "uuid")]
+    pub(crate) id: SavedPlotId,
+    /// Name, unique within the project.
+    pub(crate) name: String,
+    /// What it draws.
+    pub(crate) plot: PlotSettings,
+    /// Name of the token or person that saved it.
+    pub(crate) author: String,
+    /// Creation time.
+    pub(crate) created: Date,
+}
+
+impl From<SavedPlot> for SavedPlotDto {
+    fn from(plot: SavedPlot) -> Self {
+        Self {
+            id: plot.id,
+            name: plot.name,
+            plot: plot.settings,
+            author: plot.author,
+            created: plot.created.into(),
+        }
+    }
+}
+
+/// Saved plots of a project.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PlotList {
+    /// Plots, by name.
+    pub(crate) plots: Vec<SavedPlotDto>,
+    /// HTTP status: always 200.
+    pub(crate) status: u16,
+}
+
+/// Saved plot.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OnePlot {
+    /// The plot.
+    pub(crate) plot: SavedPlotDto,
+    /// HTTP status: always 200.
+    pub(crate) status: u16,
+}
+
+/// Plot to save.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewPlot {
+    /// Name: 1 to 128 bytes without control characters.
+    pub(crate) name: String,
+    /// What it draws.
+    pub(crate) plot: PlotSettings,
+}

@@ -1,0 +1,543 @@
+//! Tables of a project as files of comma-separated values, by name. Long ones are read in parts while the client takes them.
+
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use iottly_core::model::{AlertFilter, AlertSubject, AlertTarget, RolloutId, Scopes, UnixMs};
+use iottly_core::short_form::MESSAGES;
+use iottly_protocol::CommandId;
+use iottly_store::CommandQuery;
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use super::layout::failure;
+use super::text::iso;
+use super::visitor::Visitor;
+use super::{crashes, groups};
+use crate::api;
+use crate::api::logs::{log_query, project_logs};
+use crate::api::webhooks::named as named_webhook;
+use crate::app::App;
+use crate::auth::ProjectAccess;
+use crate::csv::{Csv, MAX_ROWS, streamed};
+use crate::error::ApiError;
+
+/// Number of rows of a part.
+const PART: usize = 500;
+/// Maximum number of alerts of a file, the newest ones.
+const ALERTS: usize = 10_000;
+
+/// Object whose table is asked for, and its filter.
+#[derive(Deserialize)]
+pub(super) struct Asked {
+    branch: Option<String>,
+    device: Option<String>,
+    filter: Option<String>,
+    level: Option<String>,
+    rollout: Option<String>,
+    search: Option<String>,
+    webhook: Option<String>,
+}
+
+/// Returns a table as a file.
+pub(super) async fn show(
+    visitor: Visitor,
+    State(app): State<App>,
+    Path((_, table)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+) -> Response {
+    file(&visitor, &table, asked, app.closing)
+        .await
+        .unwrap_or_else(|error| failure(&error))
+}
+
+async fn file(
+    visitor: &Visitor,
+    table: &str,
+    asked: Asked,
+    closing: watch::Receiver<bool>,
+) -> Result<Response, ApiError> {
+    let access = visitor.project.clone();
+    Ok(match table {
+        "alerts" => alerts(&access).await?.into_file("alerts.csv"),
+        "attempts" => return attempts(access, asked, closing).await,
+        "audit" => return audit(access, closing).await,
+        "commands" => return commands(visitor, asked, closing).await,
+        "crashes" => crashes::csv(visitor).await?.into_file("crashes.csv"),
+        "definitions" => definitions(&access).await?.into_file("definitions.csv"),
+        "groups" => of_groups(&access).await?.into_file("groups.csv"),
+        "log" => log(visitor, asked).await?.into_file("log.csv"),
+        "logs" => return logs(access, asked, closing).await,
+        "messages" => return messages(visitor, asked, closing).await,
+        "releases" => return releases(access, closing).await,
+        "revisions" => return revisions(access, asked, closing).await,
+        "rollout" => rollout(&access, &asked).await?.into_file("rollout.csv"),
+        "rules" => rules(&access).await?.into_file("rules.csv"),
+        "tokens" => tokens(&access).await?.into_file("tokens.csv"),
+        "webhooks" => webhooks(&access).await?.into_file("webhooks.csv"),
+        _ => return Err(ApiError::missing("no such table")),
+    })
+}
+
+fn optional(at: Option<UnixMs>) -> String {
+    at.map(iso).unwrap_or_default()
+}
+
+async fn alerts(access: &ProjectAccess) -> Result<Csv, ApiError> {
+    let store = &access.services().store;
+    let mut csv = Csv::new(&[
+        "name",
+        "condition",
+        "subject",
+        "id",
+        "detail",
+        "raised",
+        "cleared",
+    ]);
+    for alert in store.alerts(access.id(), AlertFilter::default(), ALERTS).await? {
+        let (subject, id) = match alert.subject {
+            AlertSubject::Device(id) => ("device", id.to_string()),
+            AlertSubject::Group(id) => ("group", id.to_string()),
+            AlertSubject::Project => ("project", String::new()),
+        };
+        csv.row(&[
+            &alert.rule_name,
+            &alert.condition,
+            subject,
+            &id,
+            &alert.detail,
+            &iso(alert.raised),
+            &optional(alert.cleared),
+        ]);
+    }
+    Ok(csv)
+}
+
+async fn rules(access: &ProjectAccess) -> Result<Csv, ApiError> {
+    let mut csv = Csv::new(&[
+        "name",
+        "condition",
+        "after_ms",
+        "target",
+        "id",
+        "mails",
+        "muted_until",
+        "created",
+    ]);
+    for rule in access.services().store.alert_rules(access.id()).await? {
+        let (target, id) = match rule.target {
+            AlertTarget::Device(id) => ("device", id.to_string()),
+            AlertTarget::Group(id) => ("group", id.to_string()),
+            AlertTarget::Project => ("project", String::new()),
+        };
+        let after = rule
+            .condition
+            .after()
+            .map(|after| after.to_string())
+            .unwrap_or_default();
+        csv.row(&[
+            &rule.name,
+            rule.condition.as_str(),
+            &after,
+            target,
+            &id,
+            &rule.mails.join(" "),
+            &optional(rule.muted_until),
+            &iso(rule.created),
+        ]);
+    }
+    Ok(csv)
+}
+
+async fn definitions(access: &ProjectAccess) -> Result<Csv, ApiError> {
+    let mut csv = Csv::new(&["type", "direction", "description", "format"]);
+    for definition in access.definitions().await? {
+        csv.row(&[
+            &definition.cmd_type,
+            super::definitions::direction(definition.direction),
+            &definition.description,
+            &super::definitions::format(&definition),
+        ]);
+    }
+    Ok(csv)
+}
+
+async fn of_groups(access: &ProjectAccess) -> Result<Csv, ApiError> {
+    let mut csv = Csv::new(&["id", "name", "state", "branch", "revision", "devices"]);
+    for group in access.groups().await? {
+        csv.row(&[
+            &group.id.to_string(),
+            &group.name,
+            group.status.map_or("", |status| status.as_str()),
+            group.branch.as_deref().unwrap_or_default(),
+            group.current_revision.as_deref().unwrap_or_default(),
+            &group.devices.len().to_string(),
+        ]);
+    }
+    Ok(csv)
+}
+
+async fn webhooks(access: &ProjectAccess) -> Result<Csv, ApiError> {
+    let mut csv = Csv::new(&[
+        "id",
+        "description",
+        "url",
+        "enabled",
+        "type",
+        "channel",
+        "waiting",
+        "failed",
+        "dropped",
+        "skipped",
+    ]);
+    for state in access.services().store.webhooks(access.id()).await? {
+        let (hook, queue) = (&state.hook, &state.queue);
+        let [waiting, failed, dropped, skipped] =
+            [queue.waiting, queue.failed, queue.dropped, queue.skipped].map(|count| count.to_string());
+        csv.row(&[
+            &hook.key.hook.to_string(),
+            &hook.description,
+            &hook.url,
+            if hook.enabled { "true" } else { "false" },
+            hook.kind.as_str(),
+            hook.channel.as_deref().unwrap_or_default(),
+            &waiting,
+            &failed,
+            &dropped,
+            &skipped,
+        ]);
+    }
+    Ok(csv)
+}
+
+async fn tokens(access: &ProjectAccess) -> Result<Csv, ApiError> {
+    access.require(Scopes::ADMIN)?;
+    let mut csv = Csv::new(&["id", "name", "prefix", "scopes", "created", "expires", "used"]);
+    for token in access.services().store.tokens(access.id()).await? {
+        csv.row(&[
+            &token.id.to_string(),
+            &token.name,
+            &token.prefix,
+            &token.scopes.names().collect::<Vec<_>>().join(" "),
+            &iso(token.created),
+            &optional(token.expires),
+            &optional(token.used),
+        ]);
+    }
+    Ok(csv)
+}
+
+async fn rollout(access: &ProjectAccess, asked: &Asked) -> Result<Csv, ApiError> {
+    let unknown = || ApiError::missing("project has no such rollout");
+    let id = asked.rollout.as_deref().unwrap_or_default();
+    let id: RolloutId = id.parse().map_err(|_| unknown())?;
+    let store = &access.services().store;
+    let rollout = store.rollout(access.id(), id).await?.ok_or_else(unknown)?;
+    let mut csv = Csv::new(&["device", "name", "online", "state", "reason", "detail", "changed"]);
+    for member in store.rollout_members(access.id(), &rollout).await? {
+        let sent = member.directive.as_ref();
+        csv.row(&[
+            &member.device.to_string(),
+            &member.name,
+            if member.online { "true" } else { "false" },
+            groups::place_name(&member),
+            sent.and_then(|sent| sent.reason)
+                .map_or("", |reason| reason.as_str()),
+            sent.and_then(|sent| sent.detail.as_deref()).unwrap_or_default(),
+            &optional(sent.map(|sent| sent.changed)),
+        ]);
+    }
+    Ok(csv)
+}
+
+async fn log(visitor: &Visitor, asked: Asked) -> Result<Csv, ApiError> {
+    let access = visitor
+        .device(asked.device.as_deref().unwrap_or_default())
+        .await?;
+    let mut csv = Csv::new(&["time", "level", "text"]);
+    for line in access.services().store.logs(access.scope(), MAX_ROWS).await? {
+        csv.row(&[
+            &iso(line.device_timestamp),
+            super::kit::stream::level_name(line.level),
+            &line.text,
+        ]);
+    }
+    Ok(csv)
+}
+
+async fn logs(
+    access: ProjectAccess,
+    asked: Asked,
+    closing: watch::Receiver<bool>,
+) -> Result<Response, ApiError> {
+    let next = move |until: Option<UnixMs>| {
+        let access = access.clone();
+        let query = log_query(asked.level.as_deref(), asked.search.as_deref(), until, PART);
+        async move {
+            let mut lines = project_logs(&access, &query?).await?;
+            let (first, last) = (lines.first(), lines.last());
+            let at = |line: &api::dto::DeviceLogDto| line.line.devicetimestamp.at();
+            let more = match (first.map(at), last.map(at)) {
+                // Lines of the last millisecond come again with the next part, where all of them are.
+                (Some(first), Some(last)) if lines.len() >= PART && first > last => {
+                    lines.retain(|line| at(line) > last);
+                    Some(Some(last))
+                }
+                (_, Some(last)) if lines.len() >= PART => Some(Some(last.saturating_sub(1))),
+                _ => None,
+            };
+            let mut csv = Csv::default();
+            for line in &lines {
+                csv.row(&[
+                    &iso(at(line)),
+                    &line.device.to_string(),
+                    &line.name,
+                    super::kit::stream::level_name(line.line.level),
+                    &line.line.text,
+                ]);
+            }
+            Ok((csv, more))
+        }
+    };
+    streamed(
+        "logs.csv",
+        &["time", "device", "name", "level", "text"],
+        (None, next),
+        closing,
+    )
+    .await
+}
+
+/// Returns where the next part begins, if this one is full.
+fn after<T, C>(rows: &[T], cursor: impl FnOnce(&T) -> C) -> Option<Option<C>> {
+    rows.last()
+        .filter(|_| rows.len() >= PART)
+        .map(|last| Some(cursor(last)))
+}
+
+async fn audit(access: ProjectAccess, closing: watch::Receiver<bool>) -> Result<Response, ApiError> {
+    access.require(Scopes::ADMIN)?;
+    let next = move |before: Option<u64>| {
+        let access = access.clone();
+        async move {
+            let entries = access.services().store.audit(access.id(), before, PART).await?;
+            let mut csv = Csv::default();
+            for entry in &entries {
+                let address = entry
+                    .address
+                    .map(|address| address.to_string())
+                    .unwrap_or_default();
+                csv.row(&[
+                    &iso(entry.at),
+                    &entry.actor,
+                    &address,
+                    &entry.action,
+                    &entry.target,
+                    &entry.detail,
+                ]);
+            }
+            Ok((csv, after(&entries, |last| last.number)))
+        }
+    };
+    let columns = ["time", "actor", "address", "action", "target", "detail"];
+    streamed("audit.csv", &columns, (None, next), closing).await
+}
+
+async fn attempts(
+    access: ProjectAccess,
+    asked: Asked,
+    closing: watch::Receiver<bool>,
+) -> Result<Response, ApiError> {
+    let key = named_webhook(&access, asked.webhook.as_deref().unwrap_or_default())
+        .await?
+        .hook
+        .key;
+    let next = move |before: Option<u64>| {
+        let access = access.clone();
+        async move {
+            let attempts = access
+                .services()
+                .store
+                .webhook_attempts(key, before, PART)
+                .await?;
+            let mut csv = Csv::default();
+            for attempt in &attempts {
+                csv.row(&[
+                    &iso(attempt.at),
+                    &attempt.message.to_string(),
+                    &attempt.attempt.to_string(),
+                    &attempt.result,
+                    &attempt.millis.to_string(),
+                    &attempt.bytes.to_string(),
+                    &attempt.answer,
+                ]);
+            }
+            Ok((csv, after(&attempts, |last| last.number)))
+        }
+    };
+    let columns = [
+        "time",
+        "message",
+        "attempt",
+        "result",
+        "milliseconds",
+        "bytes",
+        "answer",
+    ];
+    streamed("attempts.csv", &columns, (None, next), closing).await
+}
+
+async fn releases(access: ProjectAccess, closing: watch::Receiver<bool>) -> Result<Response, ApiError> {
+    let next = move |before: Option<u64>| {
+        let access = access.clone();
+        async move {
+            let releases = access
+                .services()
+                .store
+                .releases(access.id(), before, PART)
+                .await?;
+            let mut csv = Csv::default();
+            for release in &releases {
+                csv.row(&[
+                    &release.seq.to_string(),
+                    &release.branch,
+                    &release.revision.to_string(),
+                    &release.sha256,
+                    &release.size.to_string(),
+                    &release.capabilities.join(" "),
+                    &release.author,
+                    &iso(release.created),
+                ]);
+            }
+            Ok((csv, after(&releases, |last| last.seq)))
+        }
+    };
+    let columns = [
+        "release",
+        "branch",
+        "revision",
+        "sha256",
+        "bytes",
+        "capabilities",
+        "author",
+        "created",
+    ];
+    streamed("releases.csv", &columns, (None, next), closing).await
+}
+
+async fn revisions(
+    access: ProjectAccess,
+    asked: Asked,
+    closing: watch::Receiver<bool>,
+) -> Result<Response, ApiError> {
+    let branch = asked
+        .branch
+        .unwrap_or_else(|| iottly_core::model::MAIN_BRANCH.to_owned());
+    let next = move |before: Option<u64>| {
+        let (access, branch) = (access.clone(), branch.clone());
+        async move {
+            let store = &access.services().store;
+            let revisions = store.revisions(access.id(), &branch, before, PART).await?;
+            let mut csv = Csv::default();
+            for revision in &revisions {
+                csv.row(&[
+                    &revision.number.to_string(),
+                    &revision.message,
+                    &revision.author,
+                    &iso(revision.created),
+                    &revision.digest,
+                ]);
+            }
+            Ok((csv, after(&revisions, |last| last.number)))
+        }
+    };
+    let columns = ["revision", "message", "author", "created", "digest"];
+    streamed("revisions.csv", &columns, (None, next), closing).await
+}
+
+async fn commands(
+    visitor: &Visitor,
+    asked: Asked,
+    closing: watch::Receiver<bool>,
+) -> Result<Response, ApiError> {
+    let device = visitor
+        .device(asked.device.as_deref().unwrap_or_default())
+        .await?;
+    let (scope, store) = (device.scope(), device.services().store.clone());
+    let next = move |before: Option<(UnixMs, CommandId)>| {
+        let store = store.clone();
+        async move {
+            let query = CommandQuery {
+                status: None,
+                before,
+                limit: PART,
+            };
+            let commands = store.commands(scope, &query).await?;
+            let mut csv = Csv::default();
+            for command in &commands {
+                csv.row(&[
+                    &command.id.to_string(),
+                    &command.cmd_type,
+                    command.values.get(),
+                    command.status.as_str(),
+                    command.detail.as_deref().unwrap_or_default(),
+                    &iso(command.created),
+                    &optional(command.sent),
+                    &optional(command.delivered),
+                    &iso(command.changed),
+                ]);
+            }
+            Ok((csv, after(&commands, |last| (last.created, last.id))))
+        }
+    };
+    let columns = [
+        "id",
+        "type",
+        "values",
+        "status",
+        "detail",
+        "created",
+        "sent",
+        "delivered",
+        "changed",
+    ];
+    streamed("commands.csv", &columns, (None, next), closing).await
+}
+
+async fn messages(
+    visitor: &Visitor,
+    asked: Asked,
+    closing: watch::Receiver<bool>,
+) -> Result<Response, ApiError> {
+    let device = visitor
+        .device(asked.device.as_deref().unwrap_or_default())
+        .await?;
+    let text = asked.filter.as_deref().unwrap_or_default().trim().to_owned();
+    let translated = MESSAGES.translate(&text);
+    let json = translated.map_err(|error| ApiError::invalid("invalid_query", error.to_string()))?;
+    let json = Some(json).filter(|_| !text.is_empty());
+    let (scope, services) = (device.scope(), device.services().clone());
+    let next = move |before: Option<String>| {
+        let (services, json) = (services.clone(), json.clone());
+        async move {
+            let page = api::Page {
+                limit: PART,
+                filter: json.as_deref(),
+                before: before.as_deref(),
+            };
+            let found = api::page(&services, scope, &page).await?;
+            let mut csv = Csv::default();
+            for message in &found.messages {
+                csv.row(&[
+                    &iso(message.timestamp),
+                    &iso(message.device_timestamp),
+                    message.kind.as_str(),
+                    message.channel.as_deref().unwrap_or_default(),
+                    message.payload.get(),
+                ]);
+            }
+            Ok((csv, found.next.map(Some)))
+        }
+    };
+    let columns = ["time", "device_time", "type", "channel", "payload"];
+    streamed("messages.csv", &columns, (None, next), closing).await
+}
