@@ -55,8 +55,11 @@ function set_target(command) {
   send_msg({ set_target: { accepted: true, ...reading() } });
 }
 
+// Uses the room's name from the device's settings in the cloud.
 function reading() {
-  return { temperature: Math.round(room.temperature * 10) / 10, target: room.target, heating: room.heating };
+  const values = { temperature: Math.round(room.temperature * 10) / 10, target: room.target, heating: room.heating };
+  const name = config.get('room');
+  return name === undefined ? values : { room: name, ...values };
 }
 
 function control() {
