@@ -23,6 +23,7 @@ use crate::history_reader::HistoryReader;
 use crate::holds::Holds;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
+use crate::jobs::{JobParts, Jobs};
 use crate::key_places::KeyPlaces;
 use crate::leases::Leases;
 use crate::links::Book;
@@ -32,7 +33,7 @@ use crate::presence::PresenceService;
 use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
 use crate::series::SeriesService;
-use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
+use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig, worker_id};
 use iottly_core::MessageIds;
 use iottly_core::model::UnixMs;
 use iottly_core::rate::RateLimit;
@@ -181,6 +182,8 @@ pub struct Services {
     pub history_reader: Arc<HistoryReader>,
     /// Plots of series.
     pub series: Arc<SeriesService>,
+    /// Jobs over many devices.
+    pub jobs: Arc<Jobs>,
     /// Limits of connections, and trusted proxies.
     pub edge: EdgeConfig,
     /// Watcher of critical tasks.
@@ -223,6 +226,7 @@ pub struct Cloud {
     executor: JoinHandle<()>,
     watching: JoinHandle<()>,
     evaluator: JoinHandle<()>,
+    jobs: JoinHandle<()>,
     critical_tasks: CriticalTasks,
     _lock: DataLock,
 }
@@ -354,6 +358,17 @@ impl Cloud {
             Arc::clone(&store),
             Arc::clone(&history_reader),
         ));
+        let parts = JobParts {
+            store: Arc::clone(&store),
+            commands: Arc::clone(&commands),
+            history_reader: Arc::clone(&history_reader),
+            broker: Arc::clone(&shared),
+            holds: Arc::clone(&holds),
+            worker: worker_id(&config.data.join("worker.id")).map_err(SetupError::from)?,
+            floor: config.disk_floor,
+        };
+        let jobs = Arc::new(Jobs::new(&config.data, parts));
+        let working = tokio::spawn(critical.watch("jobs", Arc::clone(&jobs).run()));
         let services = Services {
             store,
             commands,
@@ -378,6 +393,7 @@ impl Cloud {
             queue: handle,
             history_reader,
             series,
+            jobs,
             edge: config.edge,
             critical_tasks: critical.clone(),
             started: clock::now(),
@@ -392,6 +408,7 @@ impl Cloud {
             executor,
             watching,
             evaluator,
+            jobs: working,
             critical_tasks: critical,
             _lock: lock,
         })
@@ -422,6 +439,7 @@ impl Cloud {
         self.executor.abort();
         self.watching.abort();
         self.evaluator.abort();
+        self.jobs.abort();
         self.broker.shutdown().await;
         self.ingest.finish(FINISH).await;
         self.deliverer.finish(RECORD).await;

@@ -22,6 +22,7 @@ mod healthcheck;
 mod history;
 mod image;
 mod init;
+mod job;
 mod keys;
 mod lease;
 mod listen;
@@ -141,6 +142,8 @@ enum Command {
         /// Shell that reads them
         shell: clap_complete::Shell,
     },
+    /// Lists, follows and cancels jobs: long actions over many devices
+    Job(job::Options),
     /// Lists and mutes alerts, and manages the rules that raise them
     Alert(alert::Options),
     /// Manages webhooks, which send messages to addresses of your choice
@@ -192,6 +195,7 @@ fn main() -> ExitCode {
         Command::Token(options) => exit::report(token::run(&options)),
         Command::Audit(options) => exit::report(audit::run(&options)),
         Command::Series(options) => exit::report(series::run(&options)),
+        Command::Job(options) => exit::report(job::run(&options)),
         Command::Alert(options) => exit::report(alert::run(&options)),
         Command::Webhook(options) => exit::report(webhook::run(&options)),
         Command::Dev(options) => exit::report(async_main(dev::run(options))),

@@ -8,6 +8,7 @@ pub mod command;
 pub mod enrol;
 pub mod history;
 pub mod ingest;
+pub mod jobs;
 pub mod lease;
 mod message_id;
 pub mod model;

@@ -17,8 +17,8 @@ mod turn;
 use std::time::{Duration, Instant};
 
 pub use api::Api;
-pub use demo::demo;
 pub use date::Date;
+pub use demo::demo;
 pub use dev::{Dev, firmware_folder, save};
 pub use history::every_seq_exactly_once;
 pub use home::{CloudHome, DeviceHome, build};

@@ -17,6 +17,7 @@ mod error;
 mod fault;
 mod history;
 mod ingest;
+mod jobs;
 mod leases;
 mod pending_webhooks;
 mod people;
@@ -56,6 +57,7 @@ pub use error::{Result, StoreError};
 pub use fault::Fault;
 pub use history::{EntrySize, HistoryStore, LogQuery, PageQuery, SEARCHED_LINES, ScanBounds};
 pub use ingest::IngestStore;
+pub use jobs::{ClaimedJob, JobPlace, JobStep, JobStore};
 pub use leases::{LeaseStore, OpenOrder};
 pub use pending_webhooks::PendingWebhooks;
 pub use people::{Author, PeopleChange, PeopleStore, ProviderUser};
@@ -91,6 +93,7 @@ pub trait Store:
     + SeriesStore
     + WebhookStore
     + AlertStore
+    + JobStore
 {
     /// Waits for the current write and closes the database; every later call fails.
     async fn close(&self);

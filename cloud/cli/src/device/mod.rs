@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::exit::Failure;
+use crate::job::{self, Wait};
 use crate::named_device::device_id;
-use crate::remote::escaped;
+use crate::remote::{Api, Group, escaped};
 use crate::say::say;
 use crate::time_text::time;
 
@@ -120,14 +121,19 @@ struct ListOptions {
 #[derive(Args)]
 struct MoveOptions {
     /// Devices, by name or id
-    #[arg(required = true)]
+    #[arg(required_unless_present = "filter", conflicts_with = "filter")]
     devices: Vec<String>,
+    /// Conditions such as `group:demo offline>1h`: all devices that match are moved, by a job of the cloud
+    #[arg(long, value_name = "CONDITIONS")]
+    filter: Option<String>,
     /// Deployment group to move them to, by name or id
     #[arg(long)]
     to: String,
     /// Show which devices would move, and move none
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    wait: Wait,
     #[command(flatten)]
     call: Call,
 }
@@ -276,6 +282,9 @@ fn show(device: &str, call: &Call) -> Result<(), Failure> {
 fn move_devices(options: &MoveOptions) -> Result<(), Failure> {
     let api = options.call.api();
     let group = api.group(&options.to)?;
+    if let Some(filter) = &options.filter {
+        return move_matching(&api, options, filter, &group);
+    }
     let ids: Vec<String> = options
         .devices
         .iter()
@@ -290,6 +299,17 @@ fn move_devices(options: &MoveOptions) -> Result<(), Failure> {
         let verb = if options.dry_run { "would move" } else { "moved" };
         format!("{verb} {} to {}\n", moved["affected"], group.name)
     })
+}
+
+fn move_matching(api: &Api, options: &MoveOptions, filter: &str, group: &Group) -> Result<(), Failure> {
+    if options.dry_run {
+        let found = api.get(&format!("/devices/props?filter={}", escaped(filter)))?;
+        return options.call.print(&found, |found| {
+            format!("would move {} to {}\n", found["count"], group.name)
+        });
+    }
+    let body = json!({"kind": "move", "filter": filter, "deployment_group": group.id});
+    job::start(&options.call, api, &body, &options.wait).map(drop)
 }
 
 fn remove(options: &RemoveOptions) -> Result<(), Failure> {

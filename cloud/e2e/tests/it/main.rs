@@ -16,6 +16,7 @@ mod dev;
 mod enrolment;
 mod fleet;
 mod full;
+mod jobs;
 mod journey;
 mod memory;
 mod one_port;

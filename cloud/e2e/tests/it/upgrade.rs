@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use iottly_e2e::{
-    Api, Date, Process, agent_program, beside_others, every_seq_exactly_once, free_port, program, secrets, wait_for,
+    Api, Date, Process, agent_program, beside_others, every_seq_exactly_once, free_port, program, secrets,
+    wait_for,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -108,7 +109,10 @@ impl Fixture {
 
     fn start_agent(&self) -> Process {
         let mut command = Command::new(agent_program());
-        command.arg("run").arg("--data").arg(self.folder.path().join("device"));
+        command
+            .arg("run")
+            .arg("--data")
+            .arg(self.folder.path().join("device"));
         self.date.of(&mut command);
         Process::start("the agent", &mut command)
     }

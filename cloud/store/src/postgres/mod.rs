@@ -26,7 +26,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 23] = [
+const STEPS: [(i64, &str, &str); 24] = [
     (
         1,
         "initial",
@@ -142,6 +142,11 @@ const STEPS: [(i64, &str, &str); 23] = [
         25,
         "alerts",
         include_str!("../../migrations/postgres/0025_alerts.sql"),
+    ),
+    (
+        26,
+        "jobs",
+        include_str!("../../migrations/postgres/0026_jobs.sql"),
     ),
 ];
 

@@ -115,6 +115,9 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
     .execute(&mut *tx)
     .await?;
     for sql in [
+        "DELETE FROM job_failures WHERE project = $1",
+        "DELETE FROM job_parts WHERE project = $1",
+        "DELETE FROM jobs WHERE project = $1",
         "DELETE FROM alert_mails WHERE project = $1",
         "DELETE FROM alerts WHERE project = $1",
         "DELETE FROM alert_rules WHERE project = $1",

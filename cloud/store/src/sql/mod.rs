@@ -27,6 +27,7 @@ mod gaps;
 mod groups;
 mod history;
 mod ingest;
+mod jobs;
 mod leases;
 mod logs;
 mod messages;

@@ -52,6 +52,12 @@ suites! {
         mutes_are_silent_and_a_removed_rule_clears,
         alerts_are_bounded_and_leave_with_their_project,
         a_planned_absence_is_kept_and_found_at_its_end;
+    jobs:
+        ten_thousand_devices_move_in_slices,
+        a_worker_that_lost_its_lease_changes_nothing,
+        devices_fail_one_by_one_and_a_job_as_a_whole,
+        jobs_are_bounded_fair_and_of_their_project,
+        an_export_keeps_its_place_and_begins_again_elsewhere;
     audit:
         a_flood_of_one_change_drops_nothing_of_another,
         a_change_is_made_so_often_in_an_hour,

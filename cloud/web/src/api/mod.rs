@@ -26,6 +26,7 @@ mod groups;
 pub(crate) mod health;
 mod history;
 mod inspect;
+pub(crate) mod jobs;
 mod lease_events;
 mod leases;
 mod limits;
@@ -150,6 +151,11 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(series::all))
         .routes(routes!(series::points))
         .routes(routes!(release_keys::all))
+        .routes(routes!(jobs::all, jobs::create))
+        .routes(routes!(jobs::show))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(jobs::events))
+        .routes(routes!(jobs::file))
         .routes(routes!(leases::all, leases::open))
         .routes(routes!(leases::show, leases::end))
         .routes(routes!(leases::run))

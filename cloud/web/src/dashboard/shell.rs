@@ -22,6 +22,7 @@ pub(super) enum Section {
     Code,
     Releases,
     Groups,
+    Jobs,
     Definitions,
     Stream,
     Plots,
@@ -44,6 +45,7 @@ const SECTIONS: [(&str, &[Entry]); 4] = [
             (Section::Overview, "Overview", "/"),
             (Section::Devices, "Devices", "/devices"),
             (Section::Groups, "Groups", "/groups"),
+            (Section::Jobs, "Jobs", "/jobs"),
         ],
     ),
     (
@@ -91,10 +93,11 @@ pub(super) struct Screen<'a> {
 struct Bar {
     project: Project,
     others: Vec<Project>,
-    /// Numbers beside sections: only of what waits for a person.
+    /// Numbers beside sections: of what waits for a person, and of what runs.
     waiting: usize,
     failing: usize,
     raised: usize,
+    jobs: u64,
     name: String,
 }
 
@@ -113,16 +116,18 @@ impl Bar {
             others,
             waiting: waiting + access.services().holds.of(access.id()).len(),
             raised: store.raised_alerts(access.id()).await?.len(),
+            jobs: store.open_jobs(access.id(), None).await?,
             failing: webhooks.iter().filter(|webhook| is_failing(webhook)).count(),
             name,
         })
     }
 
-    fn count(&self, section: Section) -> Option<(usize, &'static str, &'static str)> {
+    fn count(&self, section: Section) -> Option<(u64, &'static str, &'static str)> {
         match section {
-            Section::Devices if self.waiting > 0 => Some((self.waiting, "waiting", "warn")),
-            Section::Alerts if self.raised > 0 => Some((self.raised, "raised", "bad")),
-            Section::Webhooks if self.failing > 0 => Some((self.failing, "failing", "warn")),
+            Section::Devices if self.waiting > 0 => Some((self.waiting as u64, "waiting", "warn")),
+            Section::Alerts if self.raised > 0 => Some((self.raised as u64, "raised", "bad")),
+            Section::Webhooks if self.failing > 0 => Some((self.failing as u64, "failing", "warn")),
+            Section::Jobs if self.jobs > 0 => Some((self.jobs, "running", "busy")),
             _ => None,
         }
     }

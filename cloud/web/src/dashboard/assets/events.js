@@ -1,5 +1,5 @@
 // The page's event stream, forwarded as DOM events: `iottly:NAME` for each name below.
-const NAMES = ["entry", "presence", "skipped"];
+const NAMES = ["entry", "presence", "skipped", "job"];
 const source = document.body.dataset.events;
 
 function show(state, text) {
