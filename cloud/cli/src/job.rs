@@ -129,7 +129,7 @@ pub(crate) fn start(call: &Call, api: &Api, body: &Value, wait: &Wait) -> Result
         call.print(&answer, |_| format!("{id}\n"))?;
         return Ok(None);
     }
-    say(&format!("job {id}; it goes on if this command is ended"));
+    say(&format!("job {id}; it continues if this command is ended"));
     watch(call, api, &id)?;
     Ok(Some(id))
 }

@@ -1,5 +1,5 @@
 //! Files of exports in the data folder. A file grows by whole members of gzip, each synced before the step is recorded;
-//! what was written after the last recorded step is cut off when the job goes on.
+//! what was written after the last recorded step is cut off when the job continues.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! Jobs: long actions over many devices that go on without the request that started them.
+//! Jobs: long actions over many devices that continue without the request that started them.
 //!
 //! One worker in each process takes the job whose turn it is, does a bounded step of it, and records the step: the next
 //! step may be of another project. A process that is killed has recorded all steps but one; that one is undone with its
@@ -176,7 +176,7 @@ impl Jobs {
         }
     }
 
-    /// Returns the reason for which a job must not go on, if there is one.
+    /// Returns the reason for which a job must not continue, if there is one.
     async fn refusal(&self, job: &Job, now: UnixMs) -> Result<Option<String>> {
         if job.progress.is_overdue(now) {
             return Ok(Some("the job did not end within 20 hours".to_owned()));

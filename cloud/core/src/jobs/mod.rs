@@ -4,72 +4,11 @@ use std::collections::BTreeSet;
 
 use crate::model::{MAX_TAGS, UnixMs};
 
+pub use crate::model::{JobState, Progress};
+
 /// Longest time from the start of a job to its end, in milliseconds: 20 hours. Keys of commands are remembered for a day,
 /// so that a job within this time sends no command twice.
 pub const LONGEST_MS: UnixMs = 20 * 60 * 60 * 1000;
-
-/// State of a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobState {
-    /// The job waits for its first turn.
-    Queued,
-    /// Some devices are done.
-    Running,
-    /// All devices are done, some of them may have failed.
-    Finished,
-    /// A person or program has ended the job.
-    Cancelled,
-    /// The job cannot go on.
-    Failed,
-}
-
-impl JobState {
-    /// All states.
-    pub const ALL: [Self; 5] = [
-        Self::Queued,
-        Self::Running,
-        Self::Finished,
-        Self::Cancelled,
-        Self::Failed,
-    ];
-
-    /// Returns the word of the state.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Running => "running",
-            Self::Finished => "finished",
-            Self::Cancelled => "cancelled",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// Returns true if the job has ended.
-    #[must_use]
-    pub const fn is_final(self) -> bool {
-        matches!(self, Self::Finished | Self::Cancelled | Self::Failed)
-    }
-}
-
-/// State and counts of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
-    /// State of the job.
-    pub state: JobState,
-    /// Number of devices of the job.
-    pub total: u64,
-    /// Number of devices that are done, failed ones included.
-    pub done: u64,
-    /// Number of devices that failed.
-    pub failed: u64,
-    /// Reason for which the job has failed as a whole.
-    pub reason: Option<String>,
-    /// Time of the first turn.
-    pub started: Option<UnixMs>,
-    /// Time of the end.
-    pub ended: Option<UnixMs>,
-}
 
 /// What happens to a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +26,7 @@ pub enum Event {
     Lost,
     /// The requester, or another one with the right, ends the job.
     Cancelled,
-    /// The job cannot go on, for this reason.
+    /// The job cannot continue, for this reason.
     Stopped(String),
 }
 

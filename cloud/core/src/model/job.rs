@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Idempotency, JobId, Principal, Scopes, UnixMs};
-use crate::jobs::Progress;
 
 /// Maximum number of jobs of a project that have not ended.
 pub const MAX_OPEN_JOBS: i64 = 20;
@@ -142,6 +141,69 @@ pub struct JobFile {
     pub messages: u64,
     /// Time at which the file is removed; none while it is being written.
     pub until: Option<UnixMs>,
+}
+
+/// State of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobState {
+    /// The job waits for its first turn.
+    Queued,
+    /// Some devices are done.
+    Running,
+    /// All devices are done, some of them may have failed.
+    Finished,
+    /// A person or program has ended the job.
+    Cancelled,
+    /// The job cannot continue.
+    Failed,
+}
+
+impl JobState {
+    /// All states.
+    pub const ALL: [Self; 5] = [
+        Self::Queued,
+        Self::Running,
+        Self::Finished,
+        Self::Cancelled,
+        Self::Failed,
+    ];
+
+    /// Returns the word of the state.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Finished => "finished",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Returns true if the job has ended.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Finished | Self::Cancelled | Self::Failed)
+    }
+}
+
+/// State and counts of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// State of the job.
+    pub state: JobState,
+    /// Number of devices of the job.
+    pub total: u64,
+    /// Number of devices that are done, failed ones included.
+    pub done: u64,
+    /// Number of devices that failed.
+    pub failed: u64,
+    /// Reason for which the job has failed as a whole.
+    pub reason: Option<String>,
+    /// Time of the first turn.
+    pub started: Option<UnixMs>,
+    /// Time of the end.
+    pub ended: Option<UnixMs>,
 }
 
 /// Device for which a job failed.

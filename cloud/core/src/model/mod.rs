@@ -54,8 +54,8 @@ pub use ids::{
     WebhookId,
 };
 pub use job::{
-    EXPORT_KEPT_MS, JOB_KEPT_MS, JOB_PART, Job, JobFailure, JobFile, JobFilter, JobTask, MAX_EXPORT_BYTES,
-    MAX_JOB_FAILURES, MAX_JOB_REASON_BYTES, MAX_KEPT_JOBS, MAX_OPEN_JOBS, NewJob,
+    EXPORT_KEPT_MS, JOB_KEPT_MS, JOB_PART, Job, JobFailure, JobFile, JobFilter, JobState, JobTask,
+    MAX_EXPORT_BYTES, MAX_JOB_FAILURES, MAX_JOB_REASON_BYTES, MAX_KEPT_JOBS, MAX_OPEN_JOBS, NewJob, Progress,
 };
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};

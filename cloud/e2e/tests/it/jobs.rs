@@ -186,7 +186,10 @@ fn jobs_from_the_command_line_have_codes_of_their_results() {
     let (code, out, errors) = run(&["device", "move", "--filter", "name:many-*", "--to", "field"]);
     assert_eq!(code, Some(0), "{errors}");
     assert!(out.contains("finished") && out.contains("250/250"), "{out}");
-    assert!(errors.contains("it goes on if this command is ended"), "{errors}");
+    assert!(
+        errors.contains("it continues if this command is ended"),
+        "{errors}"
+    );
     let (code, out, errors) = run(&["export", "--job", "--devices", "name:many-1*", "--file", "out.gz"]);
     assert_eq!(code, Some(0), "{out} {errors}");
     let bytes = std::fs::read(folder.join("out.gz")).expect("a file");

@@ -177,7 +177,7 @@ struct Words {
 }
 
 fn words(kind: &str, count: usize, group: Option<&Group>, definitions: &[Definition]) -> Words {
-    let goes_on = "It is a job of the cloud's: it goes on when this page is closed.";
+    let goes_on = "It is a job of the cloud's: it continues when this page is closed.";
     match kind {
         "move" => {
             let name = group.map_or("", |group| group.name.as_str());

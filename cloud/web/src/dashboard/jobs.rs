@@ -80,7 +80,7 @@ async fn page(visitor: &Visitor, filter: &str) -> Result<Response, ApiError> {
     let content = html! {
         div.head { div {
             h1 { "Jobs " span.count { (jobs.len()) } }
-            p.lede { "A job goes on when this page is closed, and after a restart of the cloud." }
+            p.lede { "A job continues when this page is closed, and after a restart of the cloud." }
         } }
         (chips(&own, filter, &counts))
         section.card data-flush aria-label="Jobs" {
@@ -184,7 +184,7 @@ async fn one(visitor: &Visitor, id: &str) -> Result<Response, ApiError> {
             p.soft {
                 "Started by " span.break { (job.by) } ", " (text::ago(job.created.at(), now)) " ago."
                 @if let (Some(started), Some(ended)) = (job.started, job.ended) { " It took " (lasted(started.at(), ended.at())) "." }
-                @if is_open { " It goes on when this page is closed." }
+                @if is_open { " It continues when this page is closed." }
             }
             @if let Some(file) = &job.file {
                 p { (file.messages) " entries. The file is removed in " (text::ago(now, file.until.at())) "." }

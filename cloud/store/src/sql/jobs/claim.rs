@@ -47,7 +47,7 @@ pub(super) async fn next(
     let Some(row) = row else { return Ok(None) };
     let project = codec::project(&row, "jobs", "project")?;
     let id = JobId::from_bytes(codec::bytes(&row, "jobs", "id")?);
-    // Turns are numbered, so that they alternate however often the clock stands still.
+    // Turns are numbered, so that they alternate even while the clock does not advance.
     sqlx::query(
         "UPDATE jobs SET worker = $3, lease = $4, turn = (SELECT coalesce(max(turn), 0) + 1 FROM jobs WHERE state < 2) \
          WHERE project = $1 AND id = $2",

@@ -148,7 +148,7 @@ pub(crate) async fn a_worker_that_lost_its_lease_changes_nothing(setup: Setup) {
         "a step is done once"
     );
     assert_eq!(members(store, scope.project).await, 100);
-    // A process that starts again goes on at once, and the clock may have been ahead.
+    // A process that starts again continues at once, and the clock may have been ahead.
     let again = other
         .claim_job(TWO, now + 1, now + 1 + LEASE)
         .await

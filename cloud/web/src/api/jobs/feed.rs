@@ -36,7 +36,7 @@ pub(crate) struct Follower {
     jobs: Vec<(JobId, Option<Progress>)>,
     /// Number of the job to look at next.
     next: usize,
-    /// Time of the next look; kept here, so that a wait that is dropped goes on where it was.
+    /// Time of the next look; kept here, so that a wait that is dropped resumes where it was.
     look: Instant,
 }
 

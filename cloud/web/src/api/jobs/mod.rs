@@ -93,7 +93,7 @@ fn cursor(text: &str) -> Option<(iottly_core::model::UnixMs, JobId)> {
 
 /// Starts a job over the devices that are named, or that match a filter now.
 ///
-/// The job goes on without the request. It needs the scope of the same action on one device: `write` to move, tag and delete,
+/// The job continues without the request. It needs the scope of the same action on one device: `write` to move, tag and delete,
 /// `command` to send a command, `read` to export; `read` as well for a filter. With an `Idempotency-Key`, a repeated request
 /// returns the job of the first one.
 #[utoipa::path(
