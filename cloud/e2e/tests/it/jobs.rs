@@ -67,7 +67,7 @@ fn a_cloud_that_is_killed_in_mid_job_reaches_every_device_exactly_once() {
     let _turn = beside_others();
     let home = CloudHome::new();
     let device = home.device("plant", "one", QUIET);
-    many(&home, 1_500);
+    many(&home, 800);
     let (api, mut cloud) = (device.api, home.start());
     let body = json!({"kind": "command", "filter": "", "cmd_type": "echo", "values": {"echo.content": "hi"}});
     let id = start(&api, &body);
@@ -81,13 +81,13 @@ fn a_cloud_that_is_killed_in_mid_job_reaches_every_device_exactly_once() {
     let job = ended(&api, &id);
     assert_eq!(
         (&job["state"], &job["done"], &job["failed"]),
-        (&json!("finished"), &json!(1_501), &json!(0)),
+        (&json!("finished"), &json!(801), &json!(0)),
         "{job}"
     );
-    assert_eq!(sql(&home, "SELECT count(*) FROM commands"), Some(1_501));
+    assert_eq!(sql(&home, "SELECT count(*) FROM commands"), Some(801));
     assert_eq!(
         sql(&home, "SELECT count(DISTINCT device) FROM commands"),
-        Some(1_501)
+        Some(801)
     );
     cloud.terminate();
 }
