@@ -24,6 +24,7 @@ use crate::history_reader::HistoryReader;
 use crate::holds::Holds;
 use crate::housekeeping;
 use crate::ingest::{Ingest, IngestHandle, IngestParts};
+use crate::jobs::{JobParts, Jobs};
 use crate::key_places::KeyPlaces;
 use crate::leases::Leases;
 use crate::links::Book;
@@ -34,7 +35,7 @@ use crate::presence::PresenceService;
 use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
 use crate::series::SeriesService;
-use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig};
+use crate::webhooks::{Deliverer, DelivererHandle, DelivererParts, SetupError, WebhookConfig, worker_id};
 use iottly_core::MessageIds;
 use iottly_core::model::UnixMs;
 use iottly_core::rate::RateLimit;
@@ -190,6 +191,8 @@ pub struct Services {
     pub history_reader: Arc<HistoryReader>,
     /// Plots of series.
     pub series: Arc<SeriesService>,
+    /// Jobs over many devices.
+    pub jobs: Arc<Jobs>,
     /// Limits of connections, and trusted proxies.
     pub edge: EdgeConfig,
     /// Watcher of critical tasks.
@@ -234,6 +237,7 @@ pub struct Cloud {
     viewing: JoinHandle<()>,
     evaluator: JoinHandle<()>,
     mailer: Option<JoinHandle<()>>,
+    jobs: JoinHandle<()>,
     critical_tasks: CriticalTasks,
     _lock: DataLock,
 }
@@ -380,6 +384,17 @@ impl Cloud {
             Arc::clone(&store),
             Arc::clone(&history_reader),
         ));
+        let parts = JobParts {
+            store: Arc::clone(&store),
+            commands: Arc::clone(&commands),
+            history_reader: Arc::clone(&history_reader),
+            broker: Arc::clone(&shared),
+            holds: Arc::clone(&holds),
+            worker: worker_id(&config.data.join("worker.id")).map_err(SetupError::from)?,
+            floor: config.disk_floor,
+        };
+        let jobs = Arc::new(Jobs::new(&config.data, parts));
+        let working = tokio::spawn(critical.watch("jobs", Arc::clone(&jobs).run()));
         let services = Services {
             store,
             commands,
@@ -406,6 +421,7 @@ impl Cloud {
             queue: handle,
             history_reader,
             series,
+            jobs,
             edge: config.edge,
             critical_tasks: critical.clone(),
             started: clock::now(),
@@ -422,6 +438,7 @@ impl Cloud {
             viewing,
             evaluator,
             mailer,
+            jobs: working,
             critical_tasks: critical,
             _lock: lock,
         })
@@ -456,6 +473,7 @@ impl Cloud {
         if let Some(mailer) = &self.mailer {
             mailer.abort();
         }
+        self.jobs.abort();
         self.broker.shutdown().await;
         self.ingest.finish(FINISH).await;
         self.deliverer.finish(RECORD).await;

@@ -20,6 +20,7 @@ pub mod history_reader;
 pub mod holds;
 pub mod housekeeping;
 pub mod ingest;
+pub mod jobs;
 mod key_places;
 pub mod leases;
 mod links;

@@ -2,16 +2,19 @@
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::path::Path;
 
 use anyhow::Context;
 use clap::Args;
+use iottly_filter::date;
 use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::exit::Failure;
+use crate::job::{self, Wait};
 use crate::named_device::device_id;
 use crate::progress::Progress;
-use crate::remote::escaped;
+use crate::remote::{Api, escaped};
 use crate::table::plain;
 use crate::time_text::time;
 
@@ -131,7 +134,19 @@ fn rows(entries: &[Value], row: impl Fn(&Value) -> String) -> String {
 #[derive(Args)]
 pub(crate) struct ExportOptions {
     /// Device, by name or id
-    device: String,
+    #[arg(required_unless_present = "job")]
+    device: Option<String>,
+    /// Have a job of the cloud write the histories of many devices into a file, and fetch it: JSON lines, with gzip
+    #[arg(long, conflicts_with = "filter")]
+    job: bool,
+    /// Conditions on the devices of the job, such as `group:demo` [default: all devices]
+    #[arg(long, value_name = "CONDITIONS", requires = "job", conflicts_with = "device")]
+    devices: Option<String>,
+    /// File to write [default: messages-JOB.jsonl.gz]
+    #[arg(long, value_name = "FILE", requires = "job")]
+    file: Option<String>,
+    #[command(flatten)]
+    wait: Wait,
     #[command(flatten)]
     call: Call,
     /// Earliest time, inclusive: ISO 8601 or Unix milliseconds
@@ -148,7 +163,10 @@ pub(crate) struct ExportOptions {
 /// Writes the history as it comes, one JSON object a line. An export that ends too early is an error.
 pub(crate) fn export(options: &ExportOptions) -> Result<(), Failure> {
     let api = options.call.api()?;
-    let id = device_id(&api, &options.device)?;
+    let Some(device) = options.device.as_ref().filter(|_| !options.job) else {
+        return export_job(&api, options);
+    };
+    let id = device_id(&api, device)?;
     let mut path = format!("/device/{}/messages/export", escaped(&id));
     let asked = [
         ("from", &options.from),
@@ -180,4 +198,26 @@ pub(crate) fn export(options: &ExportOptions) -> Result<(), Failure> {
             progress.add(read as u64);
         }
     }
+}
+
+/// Starts a job that exports, waits for it, and fetches its file.
+fn export_job(api: &Api, options: &ExportOptions) -> Result<(), Failure> {
+    let mut body = json!({"kind": "export"});
+    match &options.device {
+        Some(device) => body["devices"] = json!([device_id(api, device)?]),
+        None => body["filter"] = json!(options.devices.as_deref().unwrap_or_default()),
+    }
+    for (name, given) in [("from", &options.from), ("to", &options.to)] {
+        if let Some(text) = given {
+            let moment = text.parse().or_else(|_| date::parse(text));
+            body[name] =
+                json!(moment.map_err(|reason| Failure::Invalid(format!("--{name} {text:?}: {reason}")))?);
+        }
+    }
+    let Some(id) = job::start(&options.call, api, &body, &options.wait)? else {
+        return Ok(());
+    };
+    let file = options.file.clone();
+    let file = file.unwrap_or_else(|| format!("messages-{id}.jsonl.gz"));
+    job::download(api, &id, Path::new(&file))
 }

@@ -23,6 +23,7 @@ mod healthcheck;
 mod history;
 mod image;
 mod init;
+mod job;
 mod keys;
 mod lease;
 mod listen;
@@ -154,6 +155,8 @@ enum Command {
         /// Shell that reads them
         shell: clap_complete::Shell,
     },
+    /// Lists, follows and cancels jobs: long actions over many devices
+    Job(job::Options),
     /// Lists and mutes alerts, and manages the rules that raise them
     Alert(alert::Options),
     /// Shows failures of firmware by release and place
@@ -210,6 +213,7 @@ fn main() -> ExitCode {
         Command::Token(options) => exit::report(token::run(&options)),
         Command::Audit(options) => exit::report(audit::run(&options)),
         Command::Series(options) => exit::report(series::run(&options)),
+        Command::Job(options) => exit::report(job::run(&options)),
         Command::Alert(options) => exit::report(alert::run(&options)),
         Command::Crashes(options) => exit::report(crashes::run(&options)),
         Command::Webhook(options) => exit::report(webhook::run(&options)),

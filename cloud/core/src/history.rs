@@ -1,6 +1,10 @@
 //! Entries of a history as documents for filters. Pure.
 
-use crate::model::StoredMessage;
+use iottly_protocol::{DeviceId, FirmwareMark, MessageKind, ProjectId, StreamId};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::model::{StoredMessage, UnixMs};
 use iottly_filter::{Document, Filter, FilterError, Value};
 
 /// Fields of an entry; a filter's path that starts with none of them is looked up in the payload.
@@ -48,4 +52,62 @@ pub fn document(message: &StoredMessage) -> Document {
         document.push("seq", Value::integer(i64::try_from(seq).unwrap_or(i64::MAX)));
     }
     document
+}
+
+/// Time in the documented form.
+#[derive(Serialize)]
+struct Date {
+    #[serde(rename = "$date")]
+    millis: UnixMs,
+}
+
+/// Id in the documented form.
+#[derive(Serialize)]
+struct Oid {
+    #[serde(rename = "$oid")]
+    id: String,
+}
+
+/// Entry in the form of the API's answer.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(rename = "_id")]
+    id: Oid,
+    from: DeviceId,
+    to: ProjectId,
+    timestamp: Date,
+    devicetimestamp: Date,
+    #[serde(rename = "type")]
+    kind: MessageKind,
+    payload: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    firmware: Option<FirmwareMark>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream: Option<StreamId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+}
+
+/// Appends an entry to lines of JSON, in the form of the API's answer.
+pub fn append_line(lines: &mut Vec<u8>, message: &StoredMessage) {
+    let date = |millis| Date { millis };
+    let line = Line {
+        id: Oid {
+            id: message.id.to_string(),
+        },
+        from: message.scope.device,
+        to: message.scope.project,
+        timestamp: date(message.timestamp),
+        devicetimestamp: date(message.device_timestamp),
+        kind: message.kind,
+        payload: &message.payload,
+        channel: message.channel.as_deref(),
+        firmware: message.firmware,
+        stream: message.origin.map(|(stream, _)| stream),
+        seq: message.origin.map(|(_, seq)| seq),
+    };
+    serde_json::to_writer(&mut *lines, &line).expect("entries have string keys and memory takes all");
+    lines.push(b'\n');
 }

@@ -9,6 +9,7 @@ pub mod command;
 pub mod enrol;
 pub mod history;
 pub mod ingest;
+pub mod jobs;
 pub mod lease;
 pub mod machine_login;
 pub mod mail;

@@ -27,3 +27,4 @@ pub use repositories::BUILT;
 pub use repositories::ReleaseRepositories;
 pub use repository::{Added, Lifetimes, ReleaseRepository};
 pub use room::FREE_FLOOR;
+pub(crate) use room::is_short;

@@ -21,7 +21,7 @@ fn floor_of(set: Option<u64>, disk: u64) -> u64 {
 ///
 /// # Errors
 /// If the operating system does not report it.
-pub(super) fn is_short(folder: &Path, floor: Option<u64>) -> Result<bool, ReleaseError> {
+pub(crate) fn is_short(folder: &Path, floor: Option<u64>) -> Result<bool, ReleaseError> {
     let stat = rustix::fs::statvfs(folder).map_err(|error| ReleaseError::file(folder, error.into()))?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
     Ok(bytes(stat.f_bavail) < floor_of(floor, bytes(stat.f_blocks)))

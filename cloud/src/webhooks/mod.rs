@@ -6,6 +6,7 @@
 
 mod worker;
 
+pub(crate) use worker::worker_id;
 pub use worker::{
     Attempted, Deliverer, DelivererHandle, DelivererParts, Lookup, Resolver, SetupError, WebhookConfig,
 };

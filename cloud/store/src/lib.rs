@@ -18,6 +18,7 @@ mod error;
 mod fault;
 mod history;
 mod ingest;
+mod jobs;
 mod leases;
 mod machine_logins;
 mod pending_webhooks;
@@ -62,6 +63,7 @@ pub use error::{Result, StoreError};
 pub use fault::Fault;
 pub use history::{EntrySize, HistoryStore, LogQuery, PageQuery, SEARCHED_LINES, ScanBounds};
 pub use ingest::IngestStore;
+pub use jobs::{ClaimedJob, JobPlace, JobStep, JobStore};
 pub use leases::{LeaseStore, OpenOrder};
 pub use machine_logins::MachineLoginStore;
 pub use pending_webhooks::PendingWebhooks;
@@ -106,6 +108,7 @@ pub trait Store:
     + PortalStore
     + AlertStore
     + TimelineStore
+    + JobStore
 {
     /// Waits for the current write and closes the database; every later call fails.
     async fn close(&self);

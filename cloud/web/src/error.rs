@@ -106,6 +106,16 @@ impl ApiError {
         Self::new(StatusCode::CONFLICT, code, message)
     }
 
+    /// 422: the idempotency key was used for another request.
+    #[must_use]
+    pub fn reused_key() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency_key_reused",
+            SubmitError::OtherRequest.to_string(),
+        )
+    }
+
     /// 413: the body is longer than the limit.
     #[must_use]
     pub fn too_large(max: usize) -> Self {
@@ -354,11 +364,7 @@ impl From<SubmitError> for ApiError {
             SubmitError::UnknownType(_) | SubmitError::Invalid(_) | SubmitError::Ttl => {
                 Self::invalid("invalid_command", error.to_string())
             }
-            SubmitError::OtherRequest => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                error.to_string(),
-            ),
+            SubmitError::OtherRequest => Self::reused_key(),
             SubmitError::TooManyOpen | SubmitError::ProjectFull => {
                 Self::too_many("too_many_commands", error.to_string())
             }

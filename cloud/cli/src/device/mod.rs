@@ -15,9 +15,10 @@ use serde_json::{Value, json};
 
 use crate::call::Call;
 use crate::exit::Failure;
+use crate::job::{self, Wait};
 use crate::named_device::device_id;
 use crate::progress::Progress;
-use crate::remote::escaped;
+use crate::remote::{Api, Group, escaped};
 use crate::say::say;
 use crate::table::{Table, plain};
 use crate::terminal::Screen;
@@ -138,7 +139,7 @@ struct MoveOptions {
     /// Devices, by name or id
     #[arg(required_unless_present = "filter", conflicts_with = "filter")]
     devices: Vec<String>,
-    /// Devices that match conditions such as `tag:attic offline<1h`, or a filter as JSON
+    /// Conditions such as `group:demo offline>1h`: all devices that match are moved, by a job of the cloud
     #[arg(long, value_name = "CONDITIONS")]
     filter: Option<String>,
     /// Deployment group to move them to, by name or id
@@ -147,6 +148,8 @@ struct MoveOptions {
     /// Show which devices would move, and move none
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    wait: Wait,
     #[command(flatten)]
     call: Call,
 }
@@ -310,6 +313,9 @@ fn show(device: &str, call: &Call) -> Result<(), Failure> {
 fn move_devices(options: &MoveOptions) -> Result<(), Failure> {
     let api = options.call.api()?;
     let group = api.group(&options.to)?;
+    if let Some(filter) = &options.filter {
+        return move_matching(&api, options, filter, &group);
+    }
     let progress = Progress::of_items("devices", options.devices.len());
     let ids: Vec<String> = options
         .devices
@@ -334,6 +340,17 @@ fn move_devices(options: &MoveOptions) -> Result<(), Failure> {
         };
         format!("{verb} {} to {}{filter}\n", moved["affected"], group.name)
     })
+}
+
+fn move_matching(api: &Api, options: &MoveOptions, filter: &str, group: &Group) -> Result<(), Failure> {
+    if options.dry_run {
+        let found = api.get(&format!("/devices/props?filter={}", escaped(filter)))?;
+        return options.call.print(&found, |found| {
+            format!("would move {} to {}\n", found["count"], group.name)
+        });
+    }
+    let body = json!({"kind": "move", "filter": filter, "deployment_group": group.id});
+    job::start(&options.call, api, &body, &options.wait).map(drop)
 }
 
 fn remove(options: &RemoveOptions) -> Result<(), Failure> {

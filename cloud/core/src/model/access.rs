@@ -40,6 +40,8 @@ impl fmt::Debug for SecretHash {
 pub struct Scopes(u16);
 
 impl Scopes {
+    /// No permission: for requests whose handlers ask for what their content needs.
+    pub const NONE: Self = Self(0);
     /// Permission to read what the project holds.
     pub const READ: Self = Self(1);
     /// Permission to change devices, definitions, groups, code and webhooks; not to send commands or to start rollouts.

@@ -9,10 +9,10 @@ use iottly_protocol::{DeviceId, GroupId, Secret};
 use serde_json::value::RawValue;
 
 use super::{
-    Absence, AlertId, AlertRule, AlertRuleId, Approval, Definition, EnrolmentKeyId, Limits, NewEnrolmentKey,
-    NewLease, NewMail, NewPortal, NewRollout, OutgoingOrder, PortalId, Replay, RolloutCommand, RolloutId,
-    RolloutKind, SavedPlot, SavedPlotId, SecretHash, SnippetEdit, SnippetId, StoredRelease, Token, TokenId,
-    UnixMs, Webhook, WebhookId,
+    Absence, AlertId, AlertRule, AlertRuleId, Approval, Definition, EnrolmentKeyId, JobId, Limits,
+    NewEnrolmentKey, NewJob, NewLease, NewMail, NewPortal, NewRollout, OutgoingOrder, PortalId, Replay,
+    RolloutCommand, RolloutId, RolloutKind, SavedPlot, SavedPlotId, SecretHash, SnippetEdit, SnippetId,
+    StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
 use crate::seal::Sealed;
@@ -234,6 +234,10 @@ pub enum Change {
     OrderLease(Box<OutgoingOrder>),
     /// Ends an open lease; with the signed order for its devices if they were sent any.
     EndLease(LeaseId, Option<Box<OutgoingOrder>>),
+    /// Starts a job; a repetition under the key of another job of the requester changes nothing.
+    StartJob(Box<NewJob>),
+    /// Ends a job before it is done.
+    CancelJob(JobId),
 }
 
 fn muted(until: Option<UnixMs>) -> String {
@@ -318,6 +322,7 @@ impl Change {
                 | Self::DeleteAlertRule(_)
                 | Self::DisableWebhook { .. }
                 | Self::EndLease(..)
+                | Self::CancelJob(_)
                 | Self::SteerRollout(_, RolloutCommand::Pause | RolloutCommand::Cancel)
         )
     }
@@ -485,6 +490,12 @@ impl Change {
                 &format!("script {}, {} bytes", order.order.sha256, order.order.size),
             ),
             Self::EndLease(lease, _) => entry("lease.end", lease, &""),
+            Self::StartJob(job) => entry(
+                "job.start",
+                &job.id,
+                &format!("{} {} devices", job.task.kind(), job.devices.len()),
+            ),
+            Self::CancelJob(id) => entry("job.cancel", id, &""),
         }
     }
 }

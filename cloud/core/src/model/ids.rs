@@ -11,6 +11,10 @@ uuid_id!(
     EnrolmentKeyId, "enrolment key"
 );
 uuid_id!(
+    /// Id of a job.
+    JobId, "job"
+);
+uuid_id!(
     /// Id of a rollout.
     RolloutId, "rollout"
 );

@@ -21,6 +21,7 @@ mod device_settings;
 mod draft;
 mod enrolment;
 mod ids;
+mod job;
 mod lease;
 mod limits;
 mod machine_login;
@@ -52,8 +53,12 @@ pub use device_settings::{AcknowledgedSettings, SettingsState};
 pub use draft::{DRAFT_KEPT_MS, Draft, MAX_DRAFTS, MAX_PROJECT_DRAFT_BYTES};
 pub use enrolment::{Approval, DeviceIdentity, EnrolmentKey, MAX_ENROLMENT_KEYS, NewEnrolmentKey};
 pub use ids::{
-    AlertId, AlertRuleId, EnrolmentKeyId, MachineLoginId, OrganizationId, PortalId, RolloutId, SavedPlotId,
-    SnippetId, TokenId, UserId, WebhookId,
+    AlertId, AlertRuleId, EnrolmentKeyId, JobId, MachineLoginId, OrganizationId, PortalId, RolloutId,
+    SavedPlotId, SnippetId, TokenId, UserId, WebhookId,
+};
+pub use job::{
+    EXPORT_KEPT_MS, JOB_KEPT_MS, JOB_PART, Job, JobFailure, JobFile, JobFilter, JobState, JobTask,
+    MAX_EXPORT_BYTES, MAX_JOB_FAILURES, MAX_JOB_REASON_BYTES, MAX_KEPT_JOBS, MAX_OPEN_JOBS, NewJob, Progress,
 };
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
 pub use limits::{HourUsage, Limits, Usage};

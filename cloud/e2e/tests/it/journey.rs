@@ -238,7 +238,7 @@ fn a_plot_has_a_line_for_each_group(tour: &Tour) {
     tour.click("div.bulk button");
     tour.browser.shows("Move 1 devices to attic?");
     tour.click("form.dialog button[data-kind='final']");
-    tour.browser.shows("1 of 3 devices");
+    tour.browser.shows("1 of 1 devices done");
     tour.open("/plots?path=temperature&agg=avg&by=group&since=15m");
     wait_for("both lines", || {
         tour.browser.reload();

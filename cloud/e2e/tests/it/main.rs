@@ -18,6 +18,7 @@ mod dev;
 mod enrolment;
 mod fleet;
 mod full;
+mod jobs;
 mod journey;
 mod login;
 mod mails;

@@ -9,7 +9,7 @@ use iottly_store::webhooks::WorkerId;
 use crate::random;
 
 /// Returns the id under which this data folder's processes claim deliveries; creates it at the first start.
-pub(super) fn worker_id(path: &Path) -> io::Result<WorkerId> {
+pub(crate) fn worker_id(path: &Path) -> io::Result<WorkerId> {
     if let Ok(text) = fs::read_to_string(path)
         && let Ok(id) = text.trim().parse()
     {

@@ -21,6 +21,7 @@ use tracing::Instrument;
 
 pub use client::Attempted;
 pub use config::WebhookConfig;
+pub(crate) use identity::worker_id;
 pub use resolver::{Lookup, Resolver};
 
 use crate::clock::Clock;
@@ -111,7 +112,7 @@ impl Deliverer {
         } = parts;
         let (guard, clock) = (config.guard(), config.clock.clone());
         let seal = Arc::new(seal);
-        let worker = identity::worker_id(&data.join("worker.id"))?;
+        let worker = worker_id(&data.join("worker.id"))?;
         let client = Arc::new(Client::new(
             config.guarded_resolver(),
             &config.roots,

@@ -26,7 +26,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 27] = [
+const STEPS: [(i64, &str, &str); 28] = [
     (
         1,
         "initial",
@@ -141,6 +141,11 @@ const STEPS: [(i64, &str, &str); 27] = [
         25,
         "alerts",
         include_str!("../../migrations/postgres/0025_alerts.sql"),
+    ),
+    (
+        26,
+        "jobs",
+        include_str!("../../migrations/postgres/0026_jobs.sql"),
     ),
     (
         27,

@@ -7,8 +7,8 @@ use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
     Backend, alerts, audit, branches, code_usage, codec, copies, definitions, device_settings, devices,
-    enrolment, enrolment_keys, erase, groups, leases, portals, releases, revisions, rollouts, saved_plots,
-    tokens, usage,
+    enrolment, enrolment_keys, erase, groups, jobs, leases, portals, releases, revisions, rollouts,
+    saved_plots, tokens, usage,
 };
 use crate::write_turns::Lane;
 use crate::{ChangeStore, Result, StoreError};
@@ -192,6 +192,8 @@ async fn run(
         Change::OpenLease(lease) => leases::open(tx, project, &lease, &by.name, now).await?,
         Change::OrderLease(order) => leases::order(tx, project, &order, now).await?,
         Change::EndLease(lease, last) => leases::end(tx, project, lease, last.as_deref(), now).await?,
+        Change::StartJob(job) => jobs::start(tx, project, &job, by, now).await?,
+        Change::CancelJob(id) => jobs::cancel(tx, project, id, now).await?,
         Change::ReplayWebhook(id, which) => replay::replay(tx, project, id, which, now).await?,
         Change::OpenPortal(new) => portals::open(tx, &new, now).await?,
         Change::ClosePortal(hook, id) => portals::close(tx, project, hook, id).await?,

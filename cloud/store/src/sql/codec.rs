@@ -14,8 +14,8 @@ use super::db::{Db, Row};
 use crate::{Result, StoreError};
 use iottly_core::command::CloudStep;
 use iottly_core::model::{
-    AlertId, AlertRuleId, CommandStatus, EnrolmentKeyId, MachineLoginId, OrganizationId, PortalId, Role,
-    RolloutId, SavedPlotId, Scope, SnippetId, SnippetKind, TokenId, UserId, WebhookId,
+    AlertId, AlertRuleId, CommandStatus, EnrolmentKeyId, JobId, MachineLoginId, OrganizationId, PortalId,
+    Role, RolloutId, SavedPlotId, Scope, SnippetId, SnippetKind, TokenId, UserId, WebhookId,
 };
 
 /// An id that is stored as its bytes.
@@ -41,6 +41,7 @@ ids!(
     DeviceId,
     EnrolmentKeyId,
     GroupId,
+    JobId,
     LeaseId,
     OrganizationId,
     PortalId,

@@ -120,6 +120,9 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
         tx,
         project,
         &[
+            "DELETE FROM job_failures WHERE project = $1",
+            "DELETE FROM job_parts WHERE project = $1",
+            "DELETE FROM jobs WHERE project = $1",
             "DELETE FROM licences WHERE project = $1",
             "DELETE FROM device_keys WHERE project = $1",
             "DELETE FROM device_copies WHERE project = $1",

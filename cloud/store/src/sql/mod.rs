@@ -28,6 +28,7 @@ mod gaps;
 mod groups;
 mod history;
 mod ingest;
+mod jobs;
 mod leases;
 mod logs;
 mod machine_logins;

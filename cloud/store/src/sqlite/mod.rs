@@ -27,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 29] = [
+const STEPS: [(i64, &str, &str); 30] = [
     (
         1,
         "initial",
@@ -149,6 +149,7 @@ const STEPS: [(i64, &str, &str); 29] = [
         "alerts",
         include_str!("../../migrations/sqlite/0025_alerts.sql"),
     ),
+    (26, "jobs", include_str!("../../migrations/sqlite/0026_jobs.sql")),
     (
         27,
         "timeline",

@@ -59,6 +59,12 @@ suites! {
         test_mails_are_of_the_allowance_and_the_times_of_a_cloud_are_kept;
     deletion:
         a_project_is_deleted_while_everything_writes_to_it;
+    jobs:
+        ten_thousand_devices_move_in_slices,
+        a_worker_that_lost_its_lease_changes_nothing,
+        devices_fail_one_by_one_and_a_job_as_a_whole,
+        jobs_are_bounded_fair_and_of_their_project,
+        an_export_keeps_its_place_and_begins_again_elsewhere;
     audit:
         a_flood_of_one_change_drops_nothing_of_another,
         a_change_is_made_so_often_in_an_hour,

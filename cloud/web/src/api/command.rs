@@ -15,7 +15,7 @@ use super::dto::{Accepted, CommandBody, CommandDto, CommandList, OK};
 use super::paged::PageSize;
 use super::query::Params;
 use super::spaced::Spaced;
-use crate::auth::DeviceAccess;
+use crate::auth::{DeviceAccess, ProjectAccess};
 use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_cloud::command::CommandRequest;
@@ -50,7 +50,8 @@ pub(super) async fn send(
     JsonObject(body): JsonObject,
 ) -> Answer<Accepted> {
     let patience = params.patience("wait")?;
-    let key = idempotency(&access, &headers, &body)?;
+    let text = serde_json::to_vec(&body).map_err(|error| ApiError::internal(&error))?;
+    let key = key_of(access.project(), &headers, &text)?;
     let request = request(body)?;
     let services = access.services();
     let record = services
@@ -189,10 +190,11 @@ fn decode(text: &str) -> Option<(UnixMs, CommandId)> {
     ))
 }
 
-fn idempotency(
-    access: &DeviceAccess,
+/// Returns the idempotency key of a request whose body is this text.
+pub(super) fn key_of(
+    access: &ProjectAccess,
     headers: &HeaderMap,
-    body: &Map<String, Value>,
+    text: &[u8],
 ) -> Result<Option<Idempotency>, ApiError> {
     let Some(value) = headers.get("idempotency-key") else {
         return Ok(None);
@@ -208,11 +210,10 @@ fn idempotency(
         )
     };
     let key = key.ok_or_else(invalid)?.to_owned();
-    let text = serde_json::to_vec(body).map_err(|error| ApiError::internal(&error))?;
     Ok(Some(Idempotency {
-        actor: access.project().principal().actor,
+        actor: access.principal().actor,
         key,
-        request: *blake3::hash(&text).as_bytes(),
+        request: *blake3::hash(text).as_bytes(),
     }))
 }
 

@@ -30,6 +30,7 @@ mod groups;
 pub(crate) mod health;
 mod history;
 mod inspect;
+pub(crate) mod jobs;
 mod lease_events;
 mod leases;
 mod limits;
@@ -166,6 +167,11 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(plots::all, plots::save))
         .routes(routes!(plots::delete))
         .routes(routes!(release_keys::all))
+        .routes(routes!(jobs::all, jobs::create))
+        .routes(routes!(jobs::show))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(jobs::events))
+        .routes(routes!(jobs::file))
         .routes(routes!(leases::all, leases::open))
         .routes(routes!(leases::show, leases::end))
         .routes(routes!(leases::run))

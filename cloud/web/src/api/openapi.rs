@@ -116,6 +116,7 @@ fn parameter(name: &str) -> (Value, &'static str) {
             "Number of the revision",
         ),
         "rollout" => (uuid, "Id of the rollout"),
+        "job" => (uuid, "Id of the job"),
         "lease" => (uuid, "Id of the developer lease"),
         "release" => (
             json!({"type": "integer", "format": "int64", "minimum": 1}),

@@ -4,7 +4,7 @@
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use axum::http::Method;
 use axum::http::request::Parts;
-use iottly_core::model::{Change, Principal, Scope};
+use iottly_core::model::{Change, JobTask, Principal, Scope};
 use iottly_protocol::GroupId;
 
 use crate::app::App;
@@ -29,6 +29,8 @@ enum Subject {
     Group,
     /// The rollout in the path has to be one of the group.
     Rollout,
+    /// The job in the path has to be one that a token of the group started.
+    Job,
 }
 
 /// Returns the subject of an operation; `None` for operations that are not about the devices of one group.
@@ -39,7 +41,9 @@ fn subject(method: &Method, route: &str) -> Option<Subject> {
     let route = route.strip_prefix(PROJECT)?.trim_end_matches('/');
     let parts: Vec<_> = route.split('/').skip(1).collect();
     match parts[..] {
-        ["whoami"] => Some(Subject::Token),
+        // The handler of jobs lists those of the group, and starts jobs over its devices only.
+        ["whoami"] | ["jobs"] => Some(Subject::Token),
+        ["jobs", "{job}", ..] => Some(Subject::Job),
         ["device", "{device}", ..] | ["messages", "{device}"] => Some(Subject::Device),
         ["deploymentgroups", "{group}"] if method.is_safe() => Some(Subject::Group),
         ["deploymentgroups", "{group}", action] if GROUP_ACTIONS.contains(&action) => Some(Subject::Group),
@@ -76,6 +80,13 @@ pub(super) async fn check(principal: &Principal, parts: &mut Parts, app: &App) -
             }
             None => false,
         },
+        Some(Subject::Job) => match named("job").and_then(|id| id.parse().ok()) {
+            Some(id) => {
+                let job = store.job(project, id).await?;
+                job.is_some_and(|job| job.by.group == Some(group))
+            }
+            None => false,
+        },
         Some(Subject::Rollout) => match named("rollout").and_then(|id| id.parse().ok()) {
             Some(id) => {
                 let rollout = store.rollout(project, id).await?;
@@ -95,6 +106,7 @@ pub(super) fn check_change(group: GroupId, change: &Change) -> Result<(), ApiErr
             group: Some(other), ..
         } if *other != group => Err(refused()),
         Change::MoveDevices(..) => Err(refused()),
+        Change::StartJob(job) if matches!(job.task, JobTask::Move { .. }) => Err(refused()),
         _ => Ok(()),
     }
 }
@@ -129,6 +141,8 @@ mod tests {
             (Method::POST, "/deploymentgroups/{group}/devices", None),
             (Method::DELETE, "/deploymentgroups/{group}/devices/{member}", None),
             (Method::GET, "/rollouts/{rollout}/devices", Some(Subject::Rollout)),
+            (Method::POST, "/jobs", Some(Subject::Token)),
+            (Method::GET, "/jobs/{job}/file", Some(Subject::Job)),
             (Method::POST, "/device", None),
             (Method::POST, "/device/", None),
             (Method::GET, "/devices/props", None),

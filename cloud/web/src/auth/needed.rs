@@ -5,18 +5,23 @@ use iottly_core::model::Scopes;
 
 /// Endings of routes that send commands, or act on a virtual board.
 const COMMAND: [&str; 3] = ["/command", "/commands/{command}/cancel", "/board/inputs"];
+/// Endings of routes of jobs: their handlers ask for the scope that the job's action needs.
+const JOBS: [&str; 3] = ["/jobs", "/jobs/{job}/cancel", "/devices/bulk/{kind}"];
 /// Parts of routes that decide which firmware devices run.
 const DEPLOY: [&str; 4] = ["/flashfw", "/rollout", "/leases", "/leasekey"];
 /// Endings of further routes of that kind.
 const DEPLOY_ENDINGS: [&str; 5] = ["/rollback", "/pause", "/resume", "/cancel", "/policy"];
 
 /// Returns the scope for a method on a route, as the router names it: `read` for methods that change nothing, `command`,
-/// `deploy` or `write` for the others.
+/// `deploy` or `write` for the others; none where the handler asks for it.
 pub(crate) fn needed(method: &Method, route: &str) -> Scopes {
     if method.is_safe() {
         return Scopes::READ;
     }
     let route = route.trim_end_matches('/');
+    if JOBS.iter().any(|ending| route.ends_with(ending)) {
+        return Scopes::NONE;
+    }
     let device = route.contains("/device/") || route.contains("/devices/{device}/");
     if device && COMMAND.iter().any(|ending| route.ends_with(ending)) {
         return Scopes::COMMAND;
@@ -46,6 +51,8 @@ mod tests {
             (Method::POST, "/device/{device}/board/inputs", Scopes::COMMAND),
             (Method::GET, "/device/{device}/board", Scopes::READ),
             (Method::POST, "/leasekey", Scopes::DEPLOY),
+            (Method::POST, "/jobs", Scopes::NONE),
+            (Method::POST, "/jobs/{job}/cancel", Scopes::NONE),
             (Method::POST, "/code/{branch}/{file}/run", Scopes::DEPLOY),
             (Method::POST, "/code/{branch}/{file}/check", Scopes::WRITE),
             (Method::POST, "/deploymentgroups/{group}/flashfw", Scopes::DEPLOY),

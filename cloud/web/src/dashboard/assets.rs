@@ -24,6 +24,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "editor.js",
     "events.js",
     "feed.js",
+    "job.js",
     "keys.js",
     "lease.js",
     "paint.js",

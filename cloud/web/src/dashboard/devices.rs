@@ -1,26 +1,24 @@
 //! The list of a project's devices, with a filter in the address.
 
 use axum::extract::Query;
-use axum::response::{IntoResponse, Redirect, Response};
-use iottly_core::model::{Change, Device, Group, Scopes, UnixMs};
+use axum::response::{IntoResponse, Response};
+use iottly_core::model::{Device, Group, UnixMs};
 use iottly_core::short_form::DEVICES;
 use iottly_protocol::{DeviceId, FirmwareReport, FirmwareState, GroupId};
 use iottly_store::DevicePlace;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::forms::Fields;
 use super::kit::csv::csv_link;
 use super::kit::empty::{empty, nothing_matches};
 use super::kit::filter::{Chip, FilterBox, chips, filter_box};
 use super::kit::icons::{Icon, icon};
 use super::kit::presence::shown;
-use super::kit::question::{Question, question};
 use super::kit::script::script;
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::visitor::Visitor;
-use super::{copies, text};
+use super::{bulk, copies, text};
 use crate::api::DeviceFilter;
 use crate::api::device_list::{self, DeviceList};
 use crate::auth::ProjectAccess;
@@ -120,7 +118,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             } @else if rows.is_empty() {
                 (nothing_matches("device", text, total, &list))
             } @else {
-                @if visitor.may(Scopes::WRITE) { (bulk(&groups, text, matching)) }
+                (bulk::bar(visitor, &groups, text, matching))
                 (table(rows, (&groups, presence), &base, now))
                 @if let Some(page) = &page { (foot(page, matching, &list, text)) }
             }
@@ -185,19 +183,6 @@ fn offered(counts: &PresenceCounts) -> [Chip<'static>; 7] {
     ]
 }
 
-fn bulk(groups: &[Group], text: &str, matching: usize) -> Markup {
-    html! {
-        div.bulk {
-            p { "Move the selected devices" }
-            input type="hidden" name="filter" value=(text);
-            @if matching > 1 { label.choice { input type="checkbox" name="all" value="yes"; "all " (matching) } }
-            label.sr for="to" { "Group" }
-            select #to name="group" { @for group in groups { option value=(group.id) { (group.name) } } }
-            button data-size="s" { "Move…" }
-        }
-    }
-}
-
 fn foot(page: &DeviceList, matching: usize, list: &str, text: &str) -> Markup {
     let with = |after: Option<&DevicePlace>| {
         let filter = format!("{list}?filter={}", text::escaped(text));
@@ -240,74 +225,6 @@ fn table(
             } } }
         }
     }
-}
-
-/// Asks before devices are moved, and moves them once the visitor is sure.
-pub(super) async fn move_devices(visitor: Visitor, fields: Fields) -> Response {
-    moved(&visitor, &fields)
-        .await
-        .unwrap_or_else(|error| failure(&error))
-}
-
-async fn moved(visitor: &Visitor, fields: &Fields) -> Result<Response, ApiError> {
-    let (access, list) = (&visitor.project, format!("{}/devices", visitor.base()));
-    let groups = access.groups().await?;
-    let wanted = fields.get("group").unwrap_or_default();
-    let group = groups.iter().find(|group| group.id.to_string() == wanted);
-    let group = group.ok_or_else(|| ApiError::missing("deployment group is unknown in this project"))?;
-    let text = fields.get("filter").unwrap_or_default();
-    let chosen: Vec<Device> = if fields.get("all") == Some("yes") {
-        matching(access, text).await?
-    } else {
-        let ids: Vec<DeviceId> = fields.all("device").filter_map(|id| id.parse().ok()).collect();
-        access
-            .services()
-            .store
-            .devices_with_ids(access.id(), &ids)
-            .await?
-    };
-    let ids: Vec<_> = chosen
-        .iter()
-        .filter(|device| device.group != group.id)
-        .map(|device| device.scope.device)
-        .collect();
-    if ids.is_empty() {
-        return Ok(Redirect::to(&format!("{list}?filter={}", text::escaped(text))).into_response());
-    }
-    if fields.get("sure") == Some("yes") {
-        access
-            .change(Change::MoveDevices(group.id, ids), clock::now())
-            .await?;
-        let filter = format!("group:\"{}\"", group.name);
-        return Ok(Redirect::to(&format!("{list}?filter={}", text::escaped(&filter))).into_response());
-    }
-    let mut again: Vec<_> = ["group", "filter", "all"]
-        .into_iter()
-        .filter_map(|name| Some((name.to_owned(), fields.get(name)?.to_owned())))
-        .collect();
-    again.extend(
-        fields
-            .all("device")
-            .map(|id| ("device".to_owned(), id.to_owned())),
-    );
-    let count = ids.len();
-    let asked = Question {
-        heading: &format!("Move {count} devices to {}?", group.name),
-        text: &html! { p { "They take the release of their new group at its next deployment. Nothing is sent to them now." } },
-        action: &format!("{list}/move"),
-        fields: &again,
-        button: &format!("Move {count} devices"),
-        back: ("Back, change nothing", &list),
-    };
-    let screen = Screen {
-        section: Section::Devices,
-        title: "Move devices",
-        crumbs: &[("Devices", list.clone())],
-        events: None,
-        scripts: &[],
-        content: question(&asked),
-    };
-    screen.respond(visitor).await
 }
 
 /// Returns the state of a device's firmware.

@@ -23,13 +23,14 @@ use crate::app::WebServices;
 use crate::app::{App, until_true};
 use crate::auth::still_works;
 
-use crate::api::dto::PresenceDto;
+use crate::api::dto::{JobDto, PresenceDto};
+use crate::api::jobs::{self, Follower};
 use crate::error::ApiError;
 use crate::sessions::{Holder, Login, Session};
 use iottly_cloud::clock;
 use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers, Watch};
 use iottly_core::history;
-use iottly_core::model::{Cursor, Device, MessageId, Scope, StoredMessage};
+use iottly_core::model::{Cursor, Device, JobId, MessageId, NO_DEVICE, Scope, StoredMessage};
 use iottly_core::presence::View;
 use iottly_core::short_form::MESSAGES;
 use iottly_store::{HistoryStore, ScanBounds, Store};
@@ -38,6 +39,8 @@ use iottly_store::{HistoryStore, ScanBounds, Store};
 const REPLAY: usize = 200;
 /// Maximum number of devices whose presence is sent when a page connects: as many as a page lists.
 const MAX_DEVICES: usize = 100;
+/// Maximum number of jobs that a page follows.
+const MAX_JOBS: usize = 20;
 /// Maximum number of names that a stream remembers.
 const MAX_NAMES: usize = 10_000;
 /// Maximum number of steps for which a filter examines one message.
@@ -56,6 +59,8 @@ pub(super) struct Wanted {
     device: Option<String>,
     /// Ids of devices that the page shows, separated by commas: their presence is sent at once.
     devices: Option<String>,
+    /// Ids of jobs that the page follows, separated by commas. Such a page gets no messages.
+    jobs: Option<String>,
     /// Filter of the messages, in the short form or as JSON.
     filter: Option<String>,
     /// Id of the latest message that the page shows.
@@ -114,9 +119,16 @@ async fn open(
     }
     let scope = device.as_ref().map(|access| access.scope());
     // Watching starts before the replay is read, so that no message is missed between the two.
+    let jobs = wanted
+        .jobs
+        .map(|ids| Follower::new(store.clone(), project, job_ids(&ids)));
+    let device_watched = match &jobs {
+        Some(_) => Some(NO_DEVICE),
+        None => scope.map(|scope| scope.device),
+    };
     let live = app.services.live.watch(Watch {
         project,
-        device: scope.map(|scope| scope.device),
+        device: device_watched,
     });
     let live = live.map_err(|error| match error {
         TooManyWatchers::Project => ApiError::too_many("too_many_streams", error.to_string()),
@@ -142,6 +154,7 @@ async fn open(
         live,
         newest,
         filter,
+        jobs,
         names: HashMap::new(),
         store,
         _place: place,
@@ -196,6 +209,8 @@ struct Feed {
     newest: Option<Cursor>,
     /// Filter of the messages; none for all.
     filter: Option<Filter>,
+    /// Jobs that the page shows; none once they have ended.
+    jobs: Option<Follower>,
     /// Names of devices whose messages were sent, at most [`MAX_NAMES`].
     names: HashMap<DeviceId, String>,
     store: Arc<dyn Store>,
@@ -216,6 +231,10 @@ impl Feed {
                 tokio::select! {
                     event = feed.live.recv() => feed.take(event).await?,
                     _ = beat.tick() => feed.ready.push_back(event_of("beat", &json!({}))),
+                    job = followed(feed.jobs.as_mut()) => match job {
+                        Some(job) => feed.ready.push_back(jobs::event(&job)),
+                        None => feed.jobs = None,
+                    },
                     () = &mut end => return None,
                 }
             }
@@ -273,6 +292,20 @@ impl Feed {
         self.names.insert(scope.device, device.name.clone());
         Some(device.name)
     }
+}
+
+/// Waits for a change of the jobs of a page; for ever, if it follows none.
+async fn followed(jobs: Option<&mut Follower>) -> Option<JobDto> {
+    match jobs {
+        Some(jobs) => jobs.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads the ids of jobs that a page follows.
+fn job_ids(ids: &str) -> Vec<JobId> {
+    let ids = ids.split(',').filter_map(|id| id.parse().ok());
+    ids.take(MAX_JOBS).collect()
 }
 
 /// Reads a filter over messages.

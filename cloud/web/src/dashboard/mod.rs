@@ -9,6 +9,7 @@ mod add;
 mod alerts;
 mod assets;
 mod audit;
+mod bulk;
 mod code;
 mod copies;
 mod crashes;
@@ -20,6 +21,7 @@ mod events;
 mod forms;
 mod framed;
 mod groups;
+mod jobs;
 mod join;
 mod keys;
 mod kit;
@@ -99,7 +101,12 @@ pub(crate) fn pages(app: &App) -> Router<App> {
 fn screens() -> Router<App> {
     Router::new()
         .route("/devices", get(devices::list))
-        .route("/devices/move", post(devices::move_devices))
+        .route("/devices/move", post(bulk::move_devices))
+        .route("/devices/bulk/{kind}", post(bulk::ask))
+        .route("/jobs", get(jobs::list))
+        .route("/jobs/{job}", get(jobs::show))
+        .route("/jobs/{job}/cancel", post(jobs::cancel))
+        .route("/jobs/{job}/file", get(jobs::file))
         .route("/devices/add", get(add::show).post(add::create))
         .route("/devices/waiting", get(add::waiting))
         .route("/devices/{device}", get(device::live::show))

@@ -23,6 +23,7 @@ pub(super) enum Section {
     Code,
     Releases,
     Groups,
+    Jobs,
     Definitions,
     Stream,
     Plots,
@@ -45,6 +46,7 @@ const SECTIONS: [(&str, &[Entry]); 4] = [
             (Section::Overview, "Overview", "/"),
             (Section::Devices, "Devices", "/devices"),
             (Section::Groups, "Groups", "/groups"),
+            (Section::Jobs, "Jobs", "/jobs"),
         ],
     ),
     (
@@ -104,10 +106,11 @@ pub(super) struct Screen<'a> {
 struct Bar {
     project: Project,
     others: Vec<Project>,
-    /// Numbers beside sections: only of what waits for a person.
+    /// Numbers beside sections: of what waits for a person, and of what runs.
     waiting: usize,
     failing: usize,
     raised: usize,
+    jobs: u64,
     name: String,
 }
 
@@ -130,16 +133,18 @@ impl Bar {
             others,
             waiting: waiting + access.services().holds.of(access.id()).len(),
             raised: attention.raised_alerts,
+            jobs: store.open_jobs(access.id(), None).await.unwrap_or_default(),
             failing: attention.failing_webhooks,
             name,
         })
     }
 
-    fn count(&self, section: Section) -> Option<(usize, &'static str, &'static str)> {
+    fn count(&self, section: Section) -> Option<(u64, &'static str, &'static str)> {
         match section {
-            Section::Devices if self.waiting > 0 => Some((self.waiting, "waiting", "warn")),
-            Section::Alerts if self.raised > 0 => Some((self.raised, "raised", "bad")),
-            Section::Webhooks if self.failing > 0 => Some((self.failing, "failing", "warn")),
+            Section::Devices if self.waiting > 0 => Some((self.waiting as u64, "waiting", "warn")),
+            Section::Alerts if self.raised > 0 => Some((self.raised as u64, "raised", "bad")),
+            Section::Webhooks if self.failing > 0 => Some((self.failing as u64, "failing", "warn")),
+            Section::Jobs if self.jobs > 0 => Some((self.jobs, "running", "busy")),
             _ => None,
         }
     }

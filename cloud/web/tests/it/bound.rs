@@ -11,7 +11,7 @@ use crate::support::{TestCloud, start, tenant};
 
 const PROJECT: &str = "/v1.0/project/<project id>";
 /// Operations that a bound token may use for objects of its group; all others are refused, also new ones.
-const ALLOWED: [&str; 37] = [
+const ALLOWED: [&str; 42] = [
     "DELETE /v1.0/project/{project}/device/{device}",
     "DELETE /v1.0/project/{project}/device/{device}/absence",
     "GET /v1.0/ping",
@@ -29,6 +29,10 @@ const ALLOWED: [&str; 37] = [
     "GET /v1.0/project/{project}/device/{device}/messages/paginated",
     "GET /v1.0/project/{project}/device/{device}/props",
     "GET /v1.0/project/{project}/device/{device}/timeline",
+    "GET /v1.0/project/{project}/jobs",
+    "GET /v1.0/project/{project}/jobs/{job}",
+    "GET /v1.0/project/{project}/jobs/{job}/events",
+    "GET /v1.0/project/{project}/jobs/{job}/file",
     "GET /v1.0/project/{project}/messages/{device}",
     "GET /v1.0/project/{project}/rollouts/{rollout}",
     "GET /v1.0/project/{project}/rollouts/{rollout}/devices",
@@ -42,6 +46,8 @@ const ALLOWED: [&str; 37] = [
     "POST /v1.0/project/{project}/device/{device}/command",
     "POST /v1.0/project/{project}/device/{device}/commands/{command}/cancel",
     "POST /v1.0/project/{project}/device/{device}/copies/{copy}/keep",
+    "POST /v1.0/project/{project}/jobs",
+    "POST /v1.0/project/{project}/jobs/{job}/cancel",
     "POST /v1.0/project/{project}/rollouts/{rollout}/cancel",
     "PUT /v1.0/project/{project}/deploymentgroups/{group}/policy",
     "PUT /v1.0/project/{project}/device/{device}/absence",
@@ -123,6 +129,9 @@ async fn a_bound_token_reaches_nothing_of_other_groups() {
         [
             "/v1.0/ping",
             "/v1.0/project/ping",
+            // Jobs of the own group, none; and a body that is no job.
+            "/v1.0/project/{project}/jobs",
+            "/v1.0/project/{project}/jobs",
             "/v1.0/project/{project}/whoami"
         ]
     );

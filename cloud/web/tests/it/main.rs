@@ -29,6 +29,7 @@ mod floods;
 mod gaps;
 mod hostile_text;
 mod ingest;
+mod jobs;
 mod leases;
 mod log_context;
 mod logins;

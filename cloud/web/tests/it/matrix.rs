@@ -11,10 +11,10 @@ use iottly_core::alerts::Effect;
 use iottly_core::model::Policy;
 use iottly_core::model::{
     Actor, AlertFilter, AlertRule, AlertRuleId, AlertSubject, AlertTarget, Change, Condition, Definition,
-    DefinitionOption, Direction, EnrolmentKey, EnrolmentKeyId, Invitation, NewEnrolmentKey, NewPortal,
-    NewRollout, OptionKind, OrganizationId, PlotSettings, Portal, PortalId, Principal, Role, RolloutId,
-    RolloutKind, SavedPlot, SavedPlotId, Scope, Scopes, SecretHash, SnippetEdit, StoredRelease, UserId,
-    Webhook, WebhookId, WebhookKey, WebhookKind,
+    DefinitionOption, Direction, EnrolmentKey, EnrolmentKeyId, Invitation, JobFilter, JobId, JobTask,
+    NewEnrolmentKey, NewJob, NewPortal, NewRollout, OptionKind, OrganizationId, PlotSettings, Portal, PortalId,
+    Principal, Role, RolloutId, RolloutKind, SavedPlot, SavedPlotId, Scope, Scopes, SecretHash, SnippetEdit,
+    StoredRelease, UserId, Webhook, WebhookId, WebhookKey, WebhookKind,
 };
 use iottly_core::series::{Aggregate, Split};
 use iottly_core::webhooks::sign::Secret;
@@ -340,10 +340,12 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         .expect("raised");
     let filter = AlertFilter::default();
     let alerts = store.alerts(scope.project, filter, 1).await.expect("reads");
+    let job = job(cloud, tenant, &by).await;
     let (organization, user) = organization(cloud).await;
     BTreeMap::from([
         ("alert", alerts[0].id.to_string()),
         ("rule", rule.to_string()),
+        ("job", job.to_string()),
         ("organization", organization.to_string()),
         ("user", user.to_string()),
         ("project", scope.project.to_string()),
@@ -368,6 +370,33 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         ("code", told.short_code.to_string()),
         ("copy", "1".to_owned()),
     ])
+}
+
+/// Starts a job that its token has no right to, and waits for its end, so that it changes nothing later.
+async fn job(cloud: &TestCloud, tenant: &Tenant, by: &Principal) -> JobId {
+    let (store, project) = (&cloud.services.store, tenant.scope.project);
+    let new = NewJob {
+        id: JobId::random(),
+        task: JobTask::Tag {
+            add: vec![SECRET.into()],
+            remove: Vec::new(),
+        },
+        devices: vec![tenant.scope.device],
+        key: None,
+    };
+    let (id, mut by) = (new.id, by.clone());
+    by.group = Some(tenant.group);
+    store
+        .change(project, &by, Change::StartJob(Box::new(new)), 1)
+        .await
+        .expect("started");
+    cloud.services.jobs.started();
+    support::eventually("the job has ended", async || {
+        let job = store.job(project, id).await.expect("reads").expect("a job");
+        job.progress.state.is_final()
+    })
+    .await;
+    id
 }
 
 /// Creates an organisation with one member, who is its owner.
@@ -487,6 +516,10 @@ pub(crate) async fn state(cloud: &TestCloud, scope: Scope) -> String {
             ),
             store.leases(project).await.expect("reads"),
             store.enrolment_keys(project).await.expect("reads"),
+            store
+                .jobs(project, JobFilter::default(), 100)
+                .await
+                .expect("reads"),
             cloud.services.enrolment.waiting(project).len(),
             (store.open_commands(scope).await.expect("reads"), history.len()),
             store.audit(project, None, 100).await.expect("reads"),

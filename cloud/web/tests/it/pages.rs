@@ -30,6 +30,20 @@ const PAGES: &[(&str, &str, &str)] = &[
         "/p/<project id>/devices/move",
         "group={group}&device={device}&sure=yes",
     ),
+    (
+        "POST",
+        "/p/{project}/devices/bulk/tag",
+        "device={device}&add=x&sure=yes",
+    ),
+    (
+        "POST",
+        "/p/<project id>/devices/bulk/delete",
+        "device={device}&confirm=1&sure=yes",
+    ),
+    ("GET", "/p/{project}/jobs", ""),
+    ("GET", "/p/<project id>/jobs/{job}", ""),
+    ("POST", "/p/<project id>/jobs/{job}/cancel", ""),
+    ("GET", "/p/<project id>/jobs/{job}/file", ""),
     ("GET", "/p/{project}/devices/add", ""),
     ("POST", "/p/{project}/devices/add", "name=intruder"),
     (

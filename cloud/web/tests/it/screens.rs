@@ -62,6 +62,16 @@ impl Visit {
         scope.device
     }
 
+    /// Waits until the job has ended whose page an action led to.
+    async fn ended(&self, answer: &Answer) {
+        let page = answer.header("location").expect("the page of a job").to_owned();
+        crate::support::eventually("the job has ended", async || {
+            let shown = self.cloud.request("GET", &page, &[&self.cookie], b"").await;
+            shown.text.contains(">finished<")
+        })
+        .await;
+    }
+
     async fn rest(&self, path: &str) -> Value {
         self.cloud
             .get(&format!("/v1.0/project/<project id>{path}"))
@@ -213,6 +223,7 @@ async fn devices_are_moved_after_a_question_that_counts_them() {
     assert_eq!(found["count"], 0, "nothing has moved yet");
     let moved = visit.post("/devices/move", &format!("{form}&sure=yes")).await;
     assert_eq!(moved.status, 303, "{}", moved.text);
+    visit.ended(&moved).await;
     let found = visit.rest("/devices/props?filter=group:field").await;
     assert_eq!(found["count"], 2);
     let all = visit
@@ -222,6 +233,7 @@ async fn devices_are_moved_after_a_question_that_counts_them() {
         )
         .await;
     assert_eq!(all.status, 303, "{}", all.text);
+    visit.ended(&all).await;
     let found = visit.rest("/devices/props?filter=group:field").await;
     assert_eq!(found["count"], 3);
     visit.cloud.shutdown().await;

@@ -26,6 +26,7 @@ pub(crate) mod device_lists;
 pub(crate) mod drafts;
 pub(crate) mod enrolment;
 pub(crate) mod history;
+pub(crate) mod jobs;
 pub(crate) mod leases;
 pub(crate) mod limits;
 pub(crate) mod model;

@@ -11,14 +11,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::watch;
 
-use crate::api::dto::MessageDto;
 use crate::api::query::Params;
 use crate::app::App;
 use crate::app::WebServices;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
 use iottly_cloud::history_reader::{CHUNK_BYTES, UnreadResponse, Until};
-use iottly_core::history::filter;
+use iottly_core::history::{append_line, filter};
 use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
 use iottly_store::ScanBounds;
@@ -168,9 +167,7 @@ impl Export {
 fn lines(messages: &[StoredMessage]) -> Vec<u8> {
     let mut lines = Vec::new();
     for message in messages {
-        serde_json::to_writer(&mut lines, &MessageDto::from(message))
-            .expect("entries have string keys and memory takes all");
-        lines.push(b'\n');
+        append_line(&mut lines, message);
     }
     lines
 }

@@ -1,5 +1,5 @@
 // The page's event stream, forwarded as DOM events: `iottly:NAME` for each name below.
-const NAMES = ["entry", "presence", "skipped"];
+const NAMES = ["entry", "presence", "skipped", "job"];
 // The server sends something every 5 s. A connection that was cut on its way never ends by itself, so silence ends it.
 const SILENCE_MS = 12_000;
 const source = document.body.dataset.events;

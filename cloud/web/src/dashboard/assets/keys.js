@@ -1,5 +1,5 @@
 // Keys of every screen. Single letters work outside of fields only; all of it is also a link or a button.
-const PLACES = { o: "/", d: "/devices", g: "/groups", c: "/code", s: "/stream", p: "/plots", a: "/alerts", w: "/webhooks" };
+const PLACES = { o: "/", d: "/devices", g: "/groups", c: "/code", s: "/stream", p: "/plots", a: "/alerts", w: "/webhooks", j: "/jobs" };
 const base = document.body.dataset.base ?? "";
 let goes = 0;
 
