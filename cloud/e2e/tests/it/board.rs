@@ -136,7 +136,10 @@ fn a_killed_agent_is_seen_again_and_a_policy_hides_the_board() {
     let text = std::fs::read_to_string(&config).expect("a configuration");
     std::fs::write(
         &config,
-        format!("board = \"virtual\"\npolicy = {:?}\n{text}", policy.to_str().expect("utf-8")),
+        format!(
+            "board = \"virtual\"\npolicy = {:?}\n{text}",
+            policy.to_str().expect("utf-8")
+        ),
     )
     .expect("written");
     let state = || {
