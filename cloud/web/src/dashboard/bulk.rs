@@ -6,10 +6,11 @@ use iottly_core::model::{Definition, Device, Direction, Group, JobTask, Scopes, 
 use iottly_filter::date;
 use iottly_protocol::DeviceId;
 use maud::{Markup, html};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::forms::Fields;
 use super::kit::question::{Question, question};
+use super::kit::script::script;
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::text;
@@ -110,6 +111,7 @@ async fn act(visitor: &Visitor, kind: &str, fields: &Fields) -> Result<Response,
         "command" => access.definitions().await?,
         _ => Vec::new(),
     };
+    let example = example(kind, is_all.then_some(filter), left.len(), group.as_ref());
     let words = words(kind, left.len(), group.as_ref(), &definitions);
     let action = match kind {
         "move" => format!("{list}/move"),
@@ -129,7 +131,10 @@ async fn act(visitor: &Visitor, kind: &str, fields: &Fields) -> Result<Response,
         crumbs: &[("Devices", list.clone())],
         events: None,
         scripts: &[],
-        content: question(&asked),
+        content: html! {
+            (question(&asked))
+            (script(&format!("iottly job start '{}'", example.replace('\'', "'\\''")), ("POST", "/jobs", Some(&example))))
+        },
     };
     screen.respond(visitor).await
 }
@@ -167,6 +172,26 @@ fn body(kind: &str, fields: &Fields) -> Result<JobBody, ApiError> {
 
 fn moment(text: &str) -> Result<UnixMs, ApiError> {
     date::parse(text).map_err(|_| invalid(format!("{text:?} is not a time such as 2026-11-26T14:30")))
+}
+
+/// Returns the job as the API takes it; what the form asks for has an example.
+fn example(kind: &str, filter: Option<&str>, count: usize, group: Option<&Group>) -> String {
+    let mut body = json!({ "kind": kind });
+    match filter {
+        Some(filter) => body["filter"] = json!(filter),
+        None => body["devices"] = json!(["a2792ce8-216f-477c-a5cc-4f7e9f407e29"]),
+    }
+    match kind {
+        "move" => body["deployment_group"] = json!(group.map(|group| group.id)),
+        "tag" => body["add"] = json!(["field"]),
+        "command" => {
+            body["cmd_type"] = json!("echo");
+            body["values"] = json!({"echo.content": "hi there!"});
+        }
+        "delete" => body["confirm"] = json!(count),
+        _ => {}
+    }
+    body.to_string()
 }
 
 /// Texts of a question.

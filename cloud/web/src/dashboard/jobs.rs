@@ -107,7 +107,7 @@ async fn page(visitor: &Visitor, filter: &str) -> Result<Response, ApiError> {
 fn table(jobs: &[JobDto], own: &str, now: UnixMs) -> Markup {
     html! {
         table.table data-rows="link" {
-            thead { tr { th { "Job" } th { "State" } th { "Devices" } th.p2 { "Failed" } th.p2 { "Started by" } th.p3 { "When" } } }
+            thead { tr { th { "Job" } th { "State" } th.num { "Devices" } th.p2.num { "Failed" } th.p2 { "Started by" } th.p3 { "When" } } }
             tbody { @for job in jobs { tr data-job=(job.id) {
                 td { a.row-link href={ (own) "/" (job.id) } { (job.title) } }
                 td { (state(job)) }
@@ -202,7 +202,7 @@ async fn one(visitor: &Visitor, id: &str) -> Result<Response, ApiError> {
             }
         }
         (script_for("watch it", &format!("iottly job watch {}", job.id), ("GET", &format!("/jobs/{}", job.id), None)))
-        (script_for("cancel it", &format!("iottly job cancel {}", job.id), ("POST", &format!("/jobs/{}/cancel", job.id), None)))
+        @if is_open { (script_for("cancel it", &format!("iottly job cancel {}", job.id), ("POST", &format!("/jobs/{}/cancel", job.id), None))) }
     };
     let screen = Screen {
         section: Section::Jobs,

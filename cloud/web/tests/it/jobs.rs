@@ -223,8 +223,8 @@ async fn an_export_is_the_histories_of_its_devices_in_a_file() {
     let at = 1_492_597_597_019;
     let payloads: Vec<String> = (0..1_200).map(|n| format!(r#"{{"n":{n}}}"#)).collect();
     let texts: Vec<&str> = payloads.iter().map(String::as_str).collect();
-    cloud.store(cloud.tenant.scope, at, &texts).await;
     cloud.store(other, at, &[r#"{"other":1}"#]).await;
+    cloud.store(cloud.tenant.scope, at, &texts).await;
     let id = begin(&cloud, &json!({"kind": "export", "filter": "", "to": at + 1_100})).await;
     let shown = ended(&cloud, &id).await;
     let file = cloud
@@ -260,11 +260,12 @@ async fn an_export_is_the_histories_of_its_devices_in_a_file() {
         );
         expected += &cloud.get(&path).await.text;
     }
-    let mut expected: Vec<&str> = expected.lines().collect();
+    // Without the lengths of the pieces in which the answers come.
+    let mut expected: Vec<&str> = expected.lines().filter(|line| line.starts_with('{')).collect();
     expected.sort_unstable();
     assert_eq!(lines, expected, "as the export of each device");
     assert!(
-        lines.len() >= 1_100 && lines.iter().any(|line| line.contains("other")),
+        lines.len() > 1_000 && lines.iter().any(|line| line.contains("other")),
         "both devices"
     );
     assert_eq!(shown["job"]["file"]["messages"], lines.len(), "{shown}");
