@@ -56,7 +56,7 @@ async fn file(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         &visitor.project,
         asked.filter.as_deref().unwrap_or_default().trim(),
     );
-    let groups = access.groups().await?;
+    let groups = access.groups_alone().await?;
     let devices = matching(access, text).await?;
     let mut table = Csv::new(&["id", "name", "group", "presence", "agent", "tags"]);
     for device in &devices {
@@ -78,7 +78,7 @@ async fn file(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
 async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
     let (access, base, now) = (&visitor.project, visitor.base(), clock::now());
     let text = asked.filter.as_deref().unwrap_or_default().trim();
-    let (groups, presence) = (access.groups().await?, &access.services().presence);
+    let (groups, presence) = (access.groups_alone().await?, &access.services().presence);
     let counts = presence.counts(access.id()).await?;
     let after = asked.after.as_deref().map(device_list::place);
     let (page, json, problem) = match rows(access, text, after.as_ref()).await {
@@ -252,7 +252,7 @@ pub(super) async fn move_devices(visitor: Visitor, fields: Fields) -> Response {
 
 async fn moved(visitor: &Visitor, fields: &Fields) -> Result<Response, ApiError> {
     let (access, list) = (&visitor.project, format!("{}/devices", visitor.base()));
-    let groups = access.groups().await?;
+    let groups = access.groups_alone().await?;
     let wanted = fields.get("group").unwrap_or_default();
     let group = groups.iter().find(|group| group.id.to_string() == wanted);
     let group = group.ok_or_else(|| ApiError::missing("deployment group is unknown in this project"))?;
