@@ -414,7 +414,7 @@ fn load() -> f64 {
         .unwrap_or(0.0)
 }
 
-/// A network that can be cut: while it is, no byte passes and no end of a connection is told.
+/// A network that can be cut: while it is, no byte passes and no connection ends.
 struct Network {
     address: SocketAddr,
     cut: Arc<AtomicBool>,
@@ -454,7 +454,7 @@ fn forward(mut from: TcpStream, mut to: TcpStream, cut: &AtomicBool) {
     let _ = to.shutdown(std::net::Shutdown::Both);
 }
 
-/// Cuts the network of a page without a word: the page says so, and when the network is back it goes on, and the messages
+/// Cuts the network of a page without a word: the page says so, and when the network is back it continues, and the messages
 /// of the meantime are there or named.
 fn a_cut_without_a_word(visit: &Visit) {
     let network = Network::to(visit.demo.url());
