@@ -1,10 +1,10 @@
-//! Lists of a project's devices for projects with many of them: pages, counts, and what filters look at.
+//! Lists of devices for projects with many of them: pages, counts, and the devices of a filter.
 
 use async_trait::async_trait;
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use crate::error::Result;
-use iottly_core::model::{Device, UnixMs};
+use iottly_core::model::{Device, Group, UnixMs};
 
 /// Place of a device in the order of lists: by name, then id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +61,7 @@ pub struct GroupCounts {
     pub online: usize,
 }
 
-/// What of a project needs a person, as numbers.
+/// Numbers of what needs a person in a project.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Attention {
     /// Enabled webhooks whose deliveries fail.
@@ -86,6 +86,8 @@ pub trait DeviceListStore: Send + Sync + 'static {
     async fn devices_for_filter(&self, project: ProjectId, needs: DeviceNeeds) -> Result<Vec<Device>>;
     /// Returns the numbers of devices of a project at `now`.
     async fn device_counts(&self, project: ProjectId, now: UnixMs) -> Result<DeviceCounts>;
+    /// Returns the groups of a project without their devices; `_orphaned` first, then by name.
+    async fn groups_alone(&self, project: ProjectId) -> Result<Vec<Group>>;
     /// Returns the numbers of devices of each group of a project that has any.
     async fn group_counts(&self, project: ProjectId) -> Result<Vec<GroupCounts>>;
     /// Returns the first `limit` devices of a project whose firmware failed too often, by id.

@@ -9,9 +9,9 @@ use sqlx::QueryBuilder;
 
 use super::db::{self, Db, Row};
 use super::device_secrets::NONE;
-use super::{Backend, codec, devices};
+use super::{Backend, codec, devices, groups};
 use crate::{Attention, DeviceCounts, DeviceListStore, DeviceNeeds, DevicePlace, GroupCounts, Result};
-use iottly_core::model::{Device, UnixMs};
+use iottly_core::model::{Device, Group, UnixMs};
 
 /// Maximum number of ids in one statement.
 const IDS: usize = 500;
@@ -109,6 +109,11 @@ impl DeviceListStore for Backend {
             quarantined: number(&row, "quarantined")?,
             legacy: number(&row, "legacy")?,
         })
+    }
+
+    async fn groups_alone(&self, project: ProjectId) -> Result<Vec<Group>> {
+        let mut reader = self.readers.acquire().await?;
+        groups::alone(&mut reader, project).await
     }
 
     async fn group_counts(&self, project: ProjectId) -> Result<Vec<GroupCounts>> {

@@ -199,21 +199,29 @@ pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
             .or_default()
             .push(device);
     }
+    let mut groups = alone(&mut tx, project).await?;
+    for group in &mut groups {
+        group.devices = devices.remove(&group.id).unwrap_or_default();
+    }
+    Ok(groups)
+}
+
+/// Returns the groups without their devices.
+pub(super) async fn alone(connection: &mut Conn, project: ProjectId) -> Result<Vec<Group>> {
     let rows =
         sqlx::query("SELECT id, name, branch, status, revision, policy FROM groups WHERE project = $1 ORDER BY name <> $2, name")
             .bind(codec::id(&project))
             .bind(ORPHANED)
-            .fetch_all(&mut *tx)
+            .fetch_all(connection)
             .await?;
     let group = |row: &Row| {
-        let id = codec::group(row, "groups", "id")?;
         Ok(Group {
-            id,
+            id: codec::group(row, "groups", "id")?,
             name: codec::get(row, "name")?,
             branch: codec::filled(row, "branch")?.map(str::to_owned),
             status: status(codec::get(row, "status")?)?,
             current_revision: codec::filled(row, "revision")?.map(str::to_owned),
-            devices: devices.remove(&id).unwrap_or_default(),
+            devices: Vec::new(),
             policy: codec::json(codec::get(row, "policy")?, "groups", "policy")?,
         })
     };

@@ -43,7 +43,7 @@ impl DeviceFilter {
             .translate(text)
             .map_err(|error| invalid(error.to_string()))?;
         let filter = Filter::parse(&json).map_err(|error| invalid(error.to_string()))?;
-        let groups = access.groups().await?.into_iter();
+        let groups = access.groups_alone().await?.into_iter();
         Ok(Self {
             fields: DeviceFields::of(&json),
             json,

@@ -464,6 +464,14 @@ impl ProjectAccess {
         Ok(self.services.store.groups(self.project).await?)
     }
 
+    /// Returns the groups of the project without their devices, which may be many; `_orphaned` first, then by name.
+    ///
+    /// # Errors
+    /// 500 when the store fails.
+    pub async fn groups_alone(&self) -> Result<Vec<Group>, ApiError> {
+        Ok(self.services.store.groups_alone(self.project).await?)
+    }
+
     /// Returns the devices of the project, by name.
     ///
     /// # Errors

@@ -54,7 +54,7 @@ async fn file(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         &visitor.project,
         asked.filter.as_deref().unwrap_or_default().trim(),
     );
-    let groups = access.groups().await?;
+    let groups = access.groups_alone().await?;
     let devices = matching(access, text).await?;
     let mut table = Csv::new(&["id", "name", "group", "presence", "agent", "tags"]);
     for device in &devices {
@@ -75,7 +75,7 @@ async fn file(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
 async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
     let (access, base, now) = (&visitor.project, visitor.base(), clock::now());
     let text = asked.filter.as_deref().unwrap_or_default().trim();
-    let (groups, presence) = (access.groups().await?, &access.services().presence);
+    let (groups, presence) = (access.groups_alone().await?, &access.services().presence);
     let counts = presence.counts(access.id()).await?;
     let after = asked.after.as_deref().map(device_list::place);
     let (page, json, problem) = match rows(access, text, after.as_ref()).await {

@@ -64,7 +64,7 @@ struct Facts {
 async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
     let access = &visitor.project;
     let facts = Facts {
-        groups: access.groups().await?,
+        groups: access.groups_alone().await?,
         counts: access.services().presence.counts(access.id()).await?,
         members: access.services().store.group_counts(access.id()).await?,
         failed: access

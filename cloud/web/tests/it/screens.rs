@@ -158,9 +158,9 @@ async fn pages_of_the_list_and_of_the_api_have_each_device_once() {
     let visit = Visit::begin().await;
     for number in 0..120 {
         // Many of one name: a page may end between them.
-        visit.add_device(&format!("board {}", number / 30)).await;
+        visit.add_device(&format!("cellar {}", number / 30)).await;
     }
-    for filter in ["", "name:board*"] {
+    for filter in ["", "name:cellar*"] {
         let (mut names, mut path) = (Vec::new(), format!("/devices?filter={filter}"));
         let all = if filter.is_empty() { 121 } else { 120 };
         loop {
