@@ -81,7 +81,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Runs a cloud and virtual devices with firmware in one process
-    Demo(demo::Options),
+    Demo(Box<demo::Options>),
     /// Runs the cloud
     Serve(Box<serve::Options>),
     /// Asks the cloud on this machine whether it can serve requests
@@ -179,7 +179,7 @@ fn main() -> ExitCode {
         // The children limit their whole process, so nothing may run before them.
         Command::Compile => iottly_sandbox::compile_child(),
         Command::CheckScript => script_check::child(),
-        Command::Demo(options) => exit::report(private_main(with_descriptors(demo::run(options)))),
+        Command::Demo(options) => exit::report(private_main(with_descriptors(demo::run(*options)))),
         Command::Serve(options) => exit::report(private_main(with_descriptors(serve::run(*options)))),
         Command::Healthcheck(options) => exit::report(healthcheck::run(&options)),
         Command::Provision(options) => exit::report(private_main(provision::run(options))),

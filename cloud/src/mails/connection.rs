@@ -19,7 +19,7 @@ const STEP: Duration = Duration::from_secs(20);
 const SEND: Duration = Duration::from_secs(60);
 /// Time after which an idle connection is closed: less than servers wait.
 const IDLE: Duration = Duration::from_secs(15);
-/// Maximum time for taking leave.
+/// Maximum time for disconnecting.
 const QUIT: Duration = Duration::from_secs(2);
 
 /// Connection to the mail server, logged in.
@@ -95,7 +95,7 @@ impl Connection {
         }
     }
 
-    /// Takes leave of the server.
+    /// Disconnects from the server.
     pub(super) async fn close(mut self) {
         quit(&mut self.smtp).await;
     }

@@ -33,7 +33,7 @@ fn id(project: ProjectId, n: u8) -> DeviceId {
     DeviceId::from_bytes(bytes)
 }
 
-/// What writes to a project until it is told to stop.
+/// Writers to a project, which run until `ends` is set.
 #[derive(Clone)]
 struct Load {
     store: Arc<dyn Store>,
