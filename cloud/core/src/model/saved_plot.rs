@@ -4,7 +4,6 @@ use iottly_protocol::ProjectId;
 use serde::{Deserialize, Serialize};
 
 use super::{SavedPlotId, UnixMs};
-use crate::series::{Aggregate, Split};
 
 /// Maximum number of saved plots of a project.
 pub const MAX_SAVED_PLOTS: i64 = 100;
@@ -16,12 +15,12 @@ pub const MAX_SAVED_PLOTS: i64 = 100;
 pub struct PlotSettings {
     /// Path of the series.
     pub path: String,
-    /// Value of a point.
-    #[serde(default)]
-    pub agg: Aggregate,
-    /// Division into lines.
-    #[serde(default)]
-    pub by: Split,
+    /// Value of a point: `avg`, `min`, `max`, `sum`, `count` or `p95`.
+    #[serde(default = "average")]
+    pub agg: String,
+    /// Division into lines: `none`, `device` or `group`.
+    #[serde(default = "one_line")]
+    pub by: String,
     /// Length of the time before now, such as `24h`.
     #[serde(default = "day")]
     pub since: String,
@@ -31,6 +30,14 @@ pub struct PlotSettings {
     /// Ids or names of deployment groups; empty for all.
     #[serde(default)]
     pub groups: Vec<String>,
+}
+
+fn average() -> String {
+    "avg".to_owned()
+}
+
+fn one_line() -> String {
+    "none".to_owned()
 }
 
 fn day() -> String {

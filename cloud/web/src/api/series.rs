@@ -122,8 +122,8 @@ impl From<&PlotSettings> for PlotQuery {
             path: Some(plot.path.clone()),
             device: list(&plot.devices),
             group: list(&plot.groups),
-            agg: Some(plot.agg.as_str().to_owned()),
-            by: Some(plot.by.as_str().to_owned()),
+            agg: Some(plot.agg.clone()),
+            by: Some(plot.by.clone()),
             since: Some(plot.since.clone()),
             ..Self::default()
         }

@@ -7,8 +7,11 @@ use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::visitor::Visitor;
 
-/// Shortcuts by their place: the keys, one after the other, and what they do.
-const KEYS: [(&str, &[(&[&str], &str)]); 3] = [
+/// Keys, one after the other, and what they do.
+type Shortcut = (&'static [&'static str], &'static str);
+
+/// Shortcuts by their place.
+const KEYS: [(&str, &[Shortcut]); 3] = [
     (
         "Go to",
         &[

@@ -16,7 +16,6 @@ use iottly_core::model::{
     Principal, Role, RolloutId, RolloutKind, SavedPlot, SavedPlotId, Scope, Scopes, SecretHash, SnippetEdit,
     StoredRelease, UserId, Webhook, WebhookId, WebhookKey, WebhookKind,
 };
-use iottly_core::series::{Aggregate, Split};
 use iottly_core::webhooks::sign::Secret;
 use iottly_core::webhooks::{sealed_headers, sealed_secret};
 use iottly_protocol::enroll::{
@@ -195,8 +194,8 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         name: SECRET.into(),
         settings: PlotSettings {
             path: SECRET.into(),
-            agg: Aggregate::Avg,
-            by: Split::None,
+            agg: "avg".into(),
+            by: "none".into(),
             since: "24h".into(),
             devices: Vec::new(),
             groups: Vec::new(),

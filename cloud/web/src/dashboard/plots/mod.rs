@@ -4,6 +4,7 @@
 mod draw;
 mod saved;
 mod scale;
+mod words;
 
 pub(super) use saved::{delete, save};
 
@@ -14,8 +15,8 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use self::draw::{DESK, Drawing, PHONE, colour, draw, has_band};
-use self::scale::number;
 pub(super) use self::scale::times;
+use self::words::{cells, words};
 use super::device::Tab;
 use super::kit::empty::{broken, empty};
 use super::kit::icons::{Icon, icon};
@@ -518,29 +519,5 @@ fn picture(drawing: &Drawing, asked: &Asked, plot: &Plot) -> Markup {
         svg.plot-frame data-for=(drawing.shape) viewBox={ "0 0 " (drawing.width) " " (drawing.height) } role="img" aria-label=(title) tabindex="0" {
             @for element in &drawing.elements { (element) }
         }
-    }
-}
-
-/// Returns the numbers of a line as texts: last, average, lowest, highest, number of values, missing messages.
-fn cells(line: &PlotLine) -> [String; 6] {
-    let whole = &line.whole;
-    [
-        line.last().map_or(String::new(), |point| number(point.value)),
-        number(whole.average()),
-        number(whole.min),
-        number(whole.max),
-        whole.count.to_string(),
-        line.missing.to_string(),
-    ]
-}
-
-const fn words(aggregate: Aggregate) -> &'static str {
-    match aggregate {
-        Aggregate::Avg => "average",
-        Aggregate::Min => "minimum",
-        Aggregate::Max => "maximum",
-        Aggregate::Sum => "sum",
-        Aggregate::Count => "number of values",
-        Aggregate::P95 => "95th percentile",
     }
 }

@@ -77,22 +77,15 @@ fn settings(view: &View<'_>) -> PlotSettings {
         let parts = text.as_deref().unwrap_or_default().split(',').map(str::trim);
         parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
     };
-    let since = word(&query.since);
+    let or = |text: &Option<String>, default: &str| match word(text) {
+        text if text.is_empty() => default.to_owned(),
+        text => text,
+    };
     PlotSettings {
         path: word(&query.path),
-        agg: Aggregate::ALL
-            .into_iter()
-            .find(|known| known.as_str() == word(&query.agg))
-            .unwrap_or_default(),
-        by: [Split::None, Split::Device, Split::Group]
-            .into_iter()
-            .find(|known| known.as_str() == word(&query.by))
-            .unwrap_or_default(),
-        since: if since.is_empty() {
-            DEFAULT_SPAN.to_owned()
-        } else {
-            since
-        },
+        agg: or(&query.agg, Aggregate::Avg.as_str()),
+        by: or(&query.by, Split::None.as_str()),
+        since: or(&query.since, DEFAULT_SPAN),
         devices: list(&query.device),
         groups: list(&query.group),
     }
@@ -101,8 +94,8 @@ fn settings(view: &View<'_>) -> PlotSettings {
 fn fields(plot: &PlotSettings) -> [(&'static str, String); 6] {
     [
         ("path", plot.path.clone()),
-        ("agg", plot.agg.as_str().to_owned()),
-        ("by", plot.by.as_str().to_owned()),
+        ("agg", plot.agg.clone()),
+        ("by", plot.by.clone()),
         ("since", plot.since.clone()),
         ("device", plot.devices.join(",")),
         ("group", plot.groups.join(",")),
@@ -126,11 +119,10 @@ pub(in super::super) async fn save(visitor: Visitor, fields: Fields) -> Response
             let parts = parts.split(',').map(str::trim).filter(|part| !part.is_empty());
             parts.map(str::to_owned).collect()
         };
-        let word = |name: &str| serde_json::from_value(serde_json::Value::String(get(name))).ok();
         let plot = PlotSettings {
             path: get("path"),
-            agg: word("agg").unwrap_or_default(),
-            by: serde_json::from_value(serde_json::Value::String(get("by"))).unwrap_or_default(),
+            agg: get("agg"),
+            by: get("by"),
             since: get("since"),
             devices: list("device"),
             groups: list("group"),

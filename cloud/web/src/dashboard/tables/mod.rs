@@ -1,8 +1,10 @@
 //! Tables of a project as files of comma-separated values, by name. Long ones are read in parts while the client takes them.
 
+mod alerts;
+
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use iottly_core::model::{AlertFilter, AlertSubject, AlertTarget, RolloutId, Scopes, UnixMs};
+use iottly_core::model::{RolloutId, Scopes, UnixMs};
 use iottly_core::short_form::MESSAGES;
 use iottly_protocol::CommandId;
 use iottly_store::CommandQuery;
@@ -23,8 +25,6 @@ use crate::error::ApiError;
 
 /// Number of rows of a part.
 const PART: usize = 500;
-/// Maximum number of alerts of a file, the newest ones.
-const ALERTS: usize = 10_000;
 
 /// Object whose table is asked for, and its filter.
 #[derive(Deserialize)]
@@ -58,7 +58,7 @@ async fn file(
 ) -> Result<Response, ApiError> {
     let access = visitor.project.clone();
     Ok(match table {
-        "alerts" => alerts(&access).await?.into_file("alerts.csv"),
+        "alerts" => alerts::alerts(&access).await?.into_file("alerts.csv"),
         "attempts" => return attempts(access, asked, closing).await,
         "audit" => return audit(access, closing).await,
         "commands" => return commands(visitor, asked, closing).await,
@@ -71,7 +71,7 @@ async fn file(
         "releases" => return releases(access, closing).await,
         "revisions" => return revisions(access, asked, closing).await,
         "rollout" => rollout(&access, &asked).await?.into_file("rollout.csv"),
-        "rules" => rules(&access).await?.into_file("rules.csv"),
+        "rules" => alerts::rules(&access).await?.into_file("rules.csv"),
         "tokens" => tokens(&access).await?.into_file("tokens.csv"),
         "webhooks" => webhooks(&access).await?.into_file("webhooks.csv"),
         _ => return Err(ApiError::missing("no such table")),
@@ -80,72 +80,6 @@ async fn file(
 
 fn optional(at: Option<UnixMs>) -> String {
     at.map(iso).unwrap_or_default()
-}
-
-async fn alerts(access: &ProjectAccess) -> Result<Csv, ApiError> {
-    let store = &access.services().store;
-    let mut csv = Csv::new(&[
-        "name",
-        "condition",
-        "subject",
-        "id",
-        "detail",
-        "raised",
-        "cleared",
-    ]);
-    for alert in store.alerts(access.id(), AlertFilter::default(), ALERTS).await? {
-        let (subject, id) = match alert.subject {
-            AlertSubject::Device(id) => ("device", id.to_string()),
-            AlertSubject::Group(id) => ("group", id.to_string()),
-            AlertSubject::Project => ("project", String::new()),
-        };
-        csv.row(&[
-            &alert.rule_name,
-            &alert.condition,
-            subject,
-            &id,
-            &alert.detail,
-            &iso(alert.raised),
-            &optional(alert.cleared),
-        ]);
-    }
-    Ok(csv)
-}
-
-async fn rules(access: &ProjectAccess) -> Result<Csv, ApiError> {
-    let mut csv = Csv::new(&[
-        "name",
-        "condition",
-        "after_ms",
-        "target",
-        "id",
-        "mails",
-        "muted_until",
-        "created",
-    ]);
-    for rule in access.services().store.alert_rules(access.id()).await? {
-        let (target, id) = match rule.target {
-            AlertTarget::Device(id) => ("device", id.to_string()),
-            AlertTarget::Group(id) => ("group", id.to_string()),
-            AlertTarget::Project => ("project", String::new()),
-        };
-        let after = rule
-            .condition
-            .after()
-            .map(|after| after.to_string())
-            .unwrap_or_default();
-        csv.row(&[
-            &rule.name,
-            rule.condition.as_str(),
-            &after,
-            target,
-            &id,
-            &rule.mails.join(" "),
-            &optional(rule.muted_until),
-            &iso(rule.created),
-        ]);
-    }
-    Ok(csv)
 }
 
 async fn definitions(access: &ProjectAccess) -> Result<Csv, ApiError> {
