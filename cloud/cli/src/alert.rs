@@ -188,9 +188,9 @@ fn add(options: &AddOptions) -> Result<(), Failure> {
         body["mails"] = json!(options.mails);
     }
     let answer = api.post("/alerts/rules", &body)?;
-    options
-        .call
-        .print(&answer, |answer| rule_row(&answer["rule"]).join("  ").trim_end().to_owned() + "\n")
+    options.call.print(&answer, |answer| {
+        rule_row(&answer["rule"]).join("  ").trim_end().to_owned() + "\n"
+    })
 }
 
 fn alert(alert: &Value) -> Vec<String> {

@@ -14,7 +14,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let answer = options.call.api().get("/crashes")?;
+    let answer = options.call.api()?.get("/crashes")?;
     options.call.print_list("crashes", &answer, |answer| {
         answer["crashes"]
             .as_array()

@@ -92,29 +92,29 @@ pub(crate) struct Wait {
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::List { call, state } => {
-            let answer = call.api().get(&format!("/jobs?state={state}&numJobs=100"))?;
+            let answer = call.api()?.get(&format!("/jobs?state={state}&numJobs=100"))?;
             call.print_list("jobs", &answer, |answer| {
                 let jobs = answer["jobs"].as_array().into_iter().flatten();
                 jobs.map(line).collect()
             })
         }
         Command::Show { id, call } => {
-            let answer = call.api().get(&format!("/jobs/{}", escaped(id)))?;
+            let answer = call.api()?.get(&format!("/jobs/{}", escaped(id)))?;
             call.print(&answer, whole)
         }
         Command::Cancel { id, call } => {
             let answer =
-                call.api()
+                call.api()?
                     .send(&format!("/jobs/{}/cancel", escaped(id)), "application/json", b"")?;
             call.print(&answer, whole)
         }
-        Command::Watch { id, call } => watch(call, &call.api(), id).map(drop),
+        Command::Watch { id, call } => watch(call, &call.api()?, id).map(drop),
         Command::Start { json, wait, call } => {
             let body: Value = serde_json::from_str(json)
                 .map_err(|error| Failure::Invalid(format!("the job is not JSON: {error}")))?;
-            start(call, &call.api(), &body, wait).map(drop)
+            start(call, &call.api()?, &body, wait).map(drop)
         }
-        Command::Download { id, to, call } => download(&call.api(), id, Path::new(to)),
+        Command::Download { id, to, call } => download(&call.api()?, id, Path::new(to)),
     }
 }
 

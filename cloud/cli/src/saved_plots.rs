@@ -16,12 +16,12 @@ pub(crate) fn save(call: &Call, api: &Api, name: &str, plot: &Value) -> Result<(
 
 /// Lists the saved plots.
 pub(crate) fn show(call: &Call) -> Result<(), Failure> {
-    call.print_list("plots", &call.api().get("/plots")?, list)
+    call.print_list("plots", &call.api()?.get("/plots")?, list)
 }
 
 /// Deletes a saved plot, by name or id.
 pub(crate) fn remove(call: &Call, name: &str) -> Result<(), Failure> {
-    let api = call.api();
+    let api = call.api()?;
     let plot = find(&api, name)?;
     let id = plot["id"].as_str().unwrap_or_default();
     let answer = api.delete(&format!("/plots/{}", escaped(id)))?;

@@ -11,9 +11,9 @@ use crate::call::Call;
 use crate::exit::Failure;
 use crate::named_device::device_id;
 use crate::remote::{Api, escaped};
+use crate::saved_plots;
 use crate::table::Table;
 use crate::terminal::Screen;
-use crate::saved_plots;
 use crate::time_text::time;
 
 #[derive(Args)]
@@ -119,12 +119,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Command::List { call } => call.print_list("series", &call.api()?.get("/series")?, list),
         Command::Points(options) => points(options),
         Command::Save { name, points } => {
-            let api = points.call.api();
+            let api = points.call.api()?;
             saved_plots::save(&points.call, &api, name, &settings(&api, points)?)
         }
         Command::Saved { call } => saved_plots::show(call),
         Command::Plot { name, call, csv } => {
-            let api = call.api();
+            let api = call.api()?;
             let query = saved_plots::query(&saved_plots::find(&api, name)?);
             print(call, &api, &format!("/series/points{query}"), *csv)
         }

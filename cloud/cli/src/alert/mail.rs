@@ -33,13 +33,13 @@ pub(super) enum Command {
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::List { call } => call.print_list("mails", &call.api().get("/alerts/mails")?, lines),
+        Command::List { call } => call.print_list("mails", &call.api()?.get("/alerts/mails")?, lines),
         Command::Test { address, call } => test(address, call),
     }
 }
 
 fn test(address: &str, call: &Call) -> Result<(), Failure> {
-    let api = call.api();
+    let api = call.api()?;
     api.post("/alerts/mails", &json!({"to": address}))?;
     let end = Instant::now() + WAIT;
     loop {

@@ -57,7 +57,7 @@ pub(super) struct SensorOptions {
 }
 
 pub(super) fn show(options: &BoardOptions) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let path = format!("/device/{}/board", escaped(&device_id(&api, &options.device)?));
     if !options.watch {
         let answer = api.get(&path)?;
@@ -102,7 +102,7 @@ pub(super) fn sensor(options: &SensorOptions) -> Result<(), Failure> {
 }
 
 fn touch(call: &Call, device: &str, input: &Value) -> Result<(), Failure> {
-    let api = call.api();
+    let api = call.api()?;
     let path = format!("/device/{}/board/inputs", escaped(&device_id(&api, device)?));
     let answer = api.post(&path, &json!({"inputs": [input]}))?;
     call.print(&answer, text)

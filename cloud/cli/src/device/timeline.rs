@@ -32,7 +32,7 @@ pub(super) struct TimelineOptions {
 }
 
 pub(super) fn run(options: &TimelineOptions) -> Result<(), Failure> {
-    let api = options.call.api();
+    let api = options.call.api()?;
     let mut path = format!(
         "/device/{}/timeline?numEvents={}",
         escaped(&device_id(&api, &options.device)?),

@@ -26,7 +26,7 @@ pub(super) struct PortalOptions {
 }
 
 pub(super) fn run(options: &PortalOptions) -> Result<(), Failure> {
-    let (api, path) = (options.call.api(), format!("{}/portals", path(&options.id)));
+    let (api, path) = (options.call.api()?, format!("{}/portals", path(&options.id)));
     if options.list {
         return options.call.print_list("portals", &api.get(&path)?, list);
     }

@@ -1,10 +1,10 @@
 //! The list of a project's devices, with a filter in the address.
 
 use axum::extract::Query;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use iottly_core::model::{Device, Group, UnixMs};
 use iottly_core::short_form::DEVICES;
-use iottly_protocol::{DeviceId, FirmwareReport, FirmwareState, GroupId};
+use iottly_protocol::{FirmwareReport, FirmwareState, GroupId};
 use iottly_store::DevicePlace;
 use maud::{Markup, html};
 use serde::Deserialize;

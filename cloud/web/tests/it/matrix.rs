@@ -12,9 +12,9 @@ use iottly_core::model::Policy;
 use iottly_core::model::{
     Actor, AlertFilter, AlertRule, AlertRuleId, AlertSubject, AlertTarget, Change, Condition, Definition,
     DefinitionOption, Direction, EnrolmentKey, EnrolmentKeyId, Invitation, JobFilter, JobId, JobTask,
-    NewEnrolmentKey, NewJob, NewPortal, NewRollout, OptionKind, OrganizationId, PlotSettings, Portal, PortalId,
-    Principal, Role, RolloutId, RolloutKind, SavedPlot, SavedPlotId, Scope, Scopes, SecretHash, SnippetEdit,
-    StoredRelease, UserId, Webhook, WebhookId, WebhookKey, WebhookKind,
+    NewEnrolmentKey, NewJob, NewPortal, NewRollout, OptionKind, OrganizationId, PlotSettings, Portal,
+    PortalId, Principal, Role, RolloutId, RolloutKind, SavedPlot, SavedPlotId, Scope, Scopes, SecretHash,
+    SnippetEdit, StoredRelease, UserId, Webhook, WebhookId, WebhookKey, WebhookKind,
 };
 use iottly_core::webhooks::sign::Secret;
 use iottly_core::webhooks::{sealed_headers, sealed_secret};

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::api::dto::JobDto;
 use crate::api::event_feed;
 use crate::app::{App, until_true};
-use crate::auth::{ProjectAccess, still_reads};
+use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 
 /// Interval of looks at the job.
@@ -121,6 +121,5 @@ pub(super) fn response(access: ProjectAccess, app: App, job: Job) -> Result<Resp
 }
 
 async fn is_over(access: &ProjectAccess) -> iottly_store::Result<bool> {
-    let store = access.services().store.as_ref();
-    Ok(!still_reads(store, access.principal(), clock::now()).await?)
+    Ok(!access.still_reads(clock::now()).await?)
 }
