@@ -179,9 +179,9 @@ mod tests {
         let mut pace = Pace::default();
         let down = Touch::Button("b".to_owned(), true);
         let up = Touch::Button("b".to_owned(), false);
-        assert_eq!(pace.order(press(200), 0), [down.clone()]);
+        assert_eq!(pace.order(press(200), 0), std::slice::from_ref(&down));
         assert_eq!(pace.due(199), []);
-        assert_eq!(pace.due(200), [up.clone()]);
+        assert_eq!(pace.due(200), std::slice::from_ref(&up));
         assert_eq!(pace.due(300), []);
         // Pressed again while it is held, it is held for longer; never for more than ten seconds.
         pace.order(press(5000), 1000);

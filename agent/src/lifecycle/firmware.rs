@@ -25,9 +25,8 @@ pub(super) async fn start_guest(
     config: &AgentConfig,
     runtime: &Runtime,
     cache: Option<&Arc<Cache>>,
-    ports: Ports,
     settings: Settings,
-    (mailbox, requests): (guest::Mailbox, guest::MailboxReceiver),
+    (ports, mailbox, requests): (Ports, guest::Mailbox, guest::MailboxReceiver),
     (board, policy): (Option<Arc<dyn Board>>, Policy),
     watched: &mut Watched,
 ) -> Result<Option<Guest>, AgentError> {

@@ -158,9 +158,8 @@ impl Agent {
             &config,
             runtime,
             cache.as_ref(),
-            ports,
             settings_task.settings(),
-            (mailbox.clone(), requests),
+            (ports, mailbox.clone(), requests),
             (board, policy),
             &mut watched,
         )

@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(append(second + 1, "x"), None, "the file is shorter than recorded");
         let full = Files::new(data.path().join("exports"), Some(u64::MAX));
         assert!(matches!(full.append_blocking(&path, second, b"x"), Err(None)));
-        sweep(&data.path().join("exports"), &[path.clone()]).expect("sweeps");
+        sweep(&data.path().join("exports"), std::slice::from_ref(&path)).expect("sweeps");
         assert!(path.exists());
         sweep(&data.path().join("exports"), &[]).expect("sweeps");
         assert!(!path.exists() && !data.path().join("exports/p").exists());

@@ -92,7 +92,7 @@ const SCREENS: [Screen; 15] = [
         empty: "No rules",
         nothing: ("", ""),
         table: "alert_rules",
-        act: "", // RESTORE
+        act: "Add the rule",
     },
     Screen {
         path: "/crashes",

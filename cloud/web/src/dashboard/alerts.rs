@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use iottly_core::model::{AlertFilter, UnixMs};
+use iottly_core::model::{AlertFilter, Scopes, UnixMs};
 use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 
@@ -81,7 +81,7 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
         .map(|device| (device.scope.device, device.name))
         .collect();
     let name = |alert: &AlertDto| alert.device.and_then(|device| names.get(&device)).cloned();
-    let base = visitor.base();
+    let (base, may) = (visitor.base(), visitor.may(Scopes::WRITE));
     let table = |alerts: &[AlertDto], open: bool| {
         html! {
             table.table data-fold {
@@ -97,7 +97,7 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
                         },
                     } }
                     td.p2.soft { (since(if open { alert.raised.at() } else { alert.cleared.map_or(0, |at| at.at()) }, now)) }
-                    td { @if open { (mute_button(&format!("{own}/{}", alert.id), alert.muted_until.is_some())) } }
+                    td { @if open && may { (mute_button(&format!("{own}/{}", alert.id), alert.muted_until.is_some())) } }
                 } } }
             }
         }
@@ -134,16 +134,16 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
         div.split {
             section.card data-flush aria-labelledby="rules" {
                 div.card-head { h2 #rules { "Rules" } }
-                @if rules.is_empty() { (empty("No rules", "The form adds the first one.", &html! {})) }
-                @else { (rule_table(&rules, &own)) }
+                @if rules.is_empty() { (empty("No rules", if may { "The form adds the first one." } else { "A person with the right to write can add one." }, &html! {})) }
+                @else { (rule_table(&rules, &own, may)) }
             }
-            (form(&own, &mails))
+            @if may { (form(&own, &mails)) }
         }
         section.card data-flush aria-labelledby="cleared" {
             div.card-head { h2 #cleared { "Cleared" } }
             (part(&cleared, false, empty("None yet", "The last alerts that have ended are here.", &html! {})))
         }
-        (mails::card(&mails, &own, now))
+        (mails::card(&mails, &own, now, may))
         (script_for("add a rule", "iottly alert rule add away --when offline --after 5m",
             ("POST", "/alerts/rules", Some(r#"{"name":"away","condition":"offline","after_ms":300000}"#))))
         (script_for("mute an alert or a rule", "iottly alert mute ID --until 1d",
@@ -177,7 +177,7 @@ fn mute_button(own: &str, is_mute: bool) -> Markup {
     html! { form method="post" action={ (own) "/" (action) } { button data-size="s" { (word) } } }
 }
 
-fn rule_table(rules: &[AlertRuleDto], own: &str) -> Markup {
+fn rule_table(rules: &[AlertRuleDto], own: &str, may: bool) -> Markup {
     html! {
         table.table data-fold {
             thead { tr { th { "Rule" } th { "Condition" } th.p2 { "Watches" } th { span.sr { "Action" } } } }
@@ -188,10 +188,10 @@ fn rule_table(rules: &[AlertRuleDto], own: &str) -> Markup {
                     @if let Some(clear) = &rule.clear { span.sub { "clears with " code.break { (clear.get()) } } }
                     @if !rule.mails.is_empty() { span.sub.break { "mails to " (rule.mails.join(", ")) } } }
                 td.p2 { @if rule.device.is_some() { "a device" } @else if rule.deployment_group.is_some() { "a group" } @else { "the project" } }
-                td { span.actions {
+                td { @if may { span.actions {
                     (mute_button(&format!("{own}/rules/{}", rule.id), rule.muted_until.is_some()))
                     form method="post" action={ (own) "/rules/" (rule.id) "/remove" } { button data-size="s" data-kind="danger" { "Remove" } }
-                } }
+                } } }
             } } }
         }
     }

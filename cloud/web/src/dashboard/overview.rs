@@ -83,7 +83,7 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
         div.head {
             div {
                 h1 { "Overview" }
-                p.lede { (facts.counts.total) " devices in " (facts.groups.len()) " groups. All times are UTC." }
+                p.lede { (text::counted(facts.counts.total, "device")) " in " (text::counted(facts.groups.len(), "group")) ". All times are UTC." }
             }
             div.actions { a.button href={ (base) "/devices/add" } { "Add a device" } }
         }

@@ -44,6 +44,12 @@ pub(super) fn ago(since: UnixMs, now: UnixMs) -> String {
     }
 }
 
+/// Returns a number with the name of what it counts, such as `1 device` and `2 devices`.
+pub(super) fn counted(number: usize, name: &str) -> String {
+    let end = if number == 1 { "" } else { "s" };
+    format!("{number} {name}{end}")
+}
+
 /// Returns a text as a value of a query string.
 pub(super) fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());

@@ -191,12 +191,10 @@ pub(super) async fn record(tx: &mut Conn, claim: &ClaimedJob, step: JobStep, now
         .execute(&mut *tx)
         .await?;
     }
-    let mut kept = job.progress.failed;
-    for (at, reason) in &step.failures {
+    for (kept, (at, reason)) in (job.progress.failed..).zip(&step.failures) {
         let Some(device) = claim.devices.get(*at).filter(|_| kept < MAX_JOB_FAILURES) else {
             break;
         };
-        kept += 1;
         sqlx::query(
             "INSERT INTO job_failures (project, job, n, device, reason) VALUES ($1, $2, $3, $4, $5) \
              ON CONFLICT (project, job, n) DO NOTHING",

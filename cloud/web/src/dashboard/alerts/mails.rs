@@ -11,7 +11,7 @@ use crate::api::dto::{MailDto, MailList};
 const MAILS: usize = 20;
 
 /// Returns the card; empty if the cloud sends no mails and has sent none.
-pub(super) fn card(list: &MailList, own: &str, now: UnixMs) -> Markup {
+pub(super) fn card(list: &MailList, own: &str, now: UnixMs, may: bool) -> Markup {
     if list.allowed.is_none() && list.mails.is_empty() {
         return html! {};
     }
@@ -19,7 +19,7 @@ pub(super) fn card(list: &MailList, own: &str, now: UnixMs) -> Markup {
         section.card data-flush aria-labelledby="mails-title" {
             div.card-head {
                 h2 #mails-title { "Mails" }
-                @if list.allowed.is_some() {
+                @if may && list.allowed.is_some() {
                     form.actions method="post" action={ (own) "/mails" } {
                         label.sr for="to" { "Address of the test mail" }
                         input #to name="to" type="email" required maxlength="254" placeholder="anne@example.org";
