@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use iottly_e2e::{
     Api, Date, Process, agent_program, beside_others, every_seq_exactly_once, free_port, program, secrets,
@@ -45,7 +46,9 @@ impl Fixture {
         let made = std::fs::metadata(folder.path().join("cloud/cloud.db"))
             .and_then(|file| file.modified())
             .expect("the time at which the data was made");
-        let age = made.elapsed().expect("the data is made in the past");
+        let age = SystemTime::now()
+            .duration_since(made)
+            .expect("the data was made in the past");
         date.set(&format!("-{}", age.as_secs().saturating_sub(60)));
         let text = std::fs::read_to_string(source.join("expected.json")).expect("expectations");
         let expected = serde_json::from_str(&text).expect("json");
