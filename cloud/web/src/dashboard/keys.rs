@@ -23,6 +23,7 @@ const KEYS: [(&str, &[Shortcut]); 3] = [
             (&["g", "p"], "plots"),
             (&["g", "a"], "alerts"),
             (&["g", "w"], "webhooks"),
+            (&["g", "j"], "jobs"),
         ],
     ),
     (
