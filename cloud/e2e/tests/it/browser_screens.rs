@@ -289,7 +289,7 @@ fn a_reader_sees_no_act(world: &World) {
 fn main_acts(world: &World) {
     let browser = &world.browser;
     world.open("/definitions");
-    world.click("main a.button");
+    world.click("main a.button[data-kind='main']");
     world.write("#type", "echo");
     world.write("input[name='key0']", "content");
     world.click("main form button[data-kind='main']");
