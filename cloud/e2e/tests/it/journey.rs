@@ -236,7 +236,7 @@ fn a_plot_has_a_line_for_each_group(tour: &Tour) {
     tour.choose("select#to", "attic");
     tour.click("td.check input");
     tour.click("div.bulk button");
-    tour.browser.shows("Move 1 devices to attic?");
+    tour.browser.shows("Move 1 device to attic?");
     tour.click("form.dialog button[data-kind='final']");
     tour.browser.shows("1 of 1 devices done");
     tour.open("/plots?path=temperature&agg=avg&by=group&since=15m");

@@ -202,27 +202,28 @@ struct Words {
 }
 
 fn words(kind: &str, count: usize, group: Option<&Group>, definitions: &[Definition]) -> Words {
+    let devices = text::counted(count, "device");
     let goes_on = "It is a job of the cloud's: it continues when this page is closed.";
     match kind {
         "move" => {
             let name = group.map_or("", |group| group.name.as_str());
             Words {
-                heading: format!("Move {count} devices to {name}?"),
+                heading: format!("Move {devices} to {name}?"),
                 text: html! { p { "They take the release of their new group at its next deployment. Nothing is sent to them now." } },
-                button: format!("Move {count} devices"),
+                button: format!("Move {devices}"),
             }
         }
         "tag" => Words {
-            heading: format!("Change the tags of {count} devices?"),
+            heading: format!("Change the tags of {devices}?"),
             text: html! {
                 div.field { label for="add" { "Tags to add, separated by commas" } input #add name="add" maxlength="1024"; }
                 div.field { label for="remove" { "Tags to remove" } input #remove name="remove" maxlength="1024"; }
                 p.soft { (goes_on) }
             },
-            button: format!("Tag {count} devices"),
+            button: format!("Tag {devices}"),
         },
         "command" => Words {
-            heading: format!("Send a command to {count} devices?"),
+            heading: format!("Send a command to {devices}?"),
             text: html! {
                 div.field { label for="cmd_type" { "Command" } select #cmd_type name="cmd_type" {
                     @for definition in definitions.iter().filter(|definition| definition.direction == Direction::Command) { option { (definition.cmd_type) } }
@@ -230,10 +231,10 @@ fn words(kind: &str, count: usize, group: Option<&Group>, definitions: &[Definit
                 div.field { label for="values" { "Values, as a JSON object" } textarea #values name="values" rows="3" placeholder=r#"{"echo.content": "hi there!"}"# {} }
                 p.soft { "Devices that are offline get it when they come back within a day. " (goes_on) }
             },
-            button: format!("Send it to {count} devices"),
+            button: format!("Send it to {devices}"),
         },
         "export" => Words {
-            heading: format!("Export the messages of {count} devices?"),
+            heading: format!("Export the messages of {devices}?"),
             text: html! {
                 div.fields {
                     div.field { label for="from" { "From, in UTC" } input #from name="from" type="datetime-local"; }
@@ -241,16 +242,16 @@ fn words(kind: &str, count: usize, group: Option<&Group>, definitions: &[Definit
                 }
                 p.soft { "Without times, all messages are in the file. It can be downloaded for a day. " (goes_on) }
             },
-            button: format!("Export {count} devices"),
+            button: format!("Export {devices}"),
         },
         _ => Words {
-            heading: format!("Delete {count} devices?"),
+            heading: format!("Delete {devices}?"),
             text: html! {
                 p { "Their histories are erased, and their boards cannot log in any more. This cannot be taken back." }
                 div.field { label for="confirm" { "Number of devices, to confirm: " (count) } input #confirm name="confirm" inputmode="numeric" required autocomplete="off"; }
                 p.soft { (goes_on) }
             },
-            button: format!("Delete {count} devices"),
+            button: format!("Delete {devices}"),
         },
     }
 }

@@ -176,7 +176,7 @@ async fn what_cannot_be_configured_is_refused_with_its_reason() {
         ),
         (
             json!({"url": "http://example.com/", "filter": "text"}),
-            "expected a map",
+            "is no condition",
         ),
         (json!({"url": "http://example.com/", "secret": "mine"}), "secret"),
         (
