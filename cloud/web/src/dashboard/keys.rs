@@ -61,8 +61,8 @@ fn list() -> Markup {
 /// Returns the dialog, which a script opens.
 pub(super) fn dialog() -> Markup {
     html! {
-        dialog.dialog.keys #keys aria-labelledby="keys-h" {
-            h2 #keys-h { "Keyboard shortcuts" }
+        dialog.dialog.keys #shortcuts aria-labelledby="shortcuts-h" {
+            h2 #shortcuts-h { "Keyboard shortcuts" }
             (list())
             form.actions method="dialog" { button autofocus { "Close" } }
         }

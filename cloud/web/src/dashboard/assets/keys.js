@@ -23,7 +23,7 @@ function tab(step) {
   all[here + step]?.click();
 }
 
-const list = document.getElementById("keys");
+const list = document.getElementById("shortcuts");
 
 function showKeys() {
   if (list && !list.open) list.showModal();
