@@ -1,5 +1,7 @@
 //! Completion of a configuration with the identity of an enrolled board.
 
+use std::path::Path;
+
 use toml::{Table, Value};
 
 use crate::identity::Identity;
@@ -10,22 +12,22 @@ pub(crate) const CA_FILE: &str = "ca.pem";
 pub(crate) const ROOT_FILE: &str = "root.json";
 
 /// Returns the table with device, secret, addresses and source of releases of the identity. Other keys stay, and so does
-/// a source of releases that the table has. Paths are relative to the data folder, as all paths of a configuration are to its
-/// folder.
-pub(super) fn completed(mut table: Table, identity: &Identity) -> Table {
+/// a source of releases that the table has. The identity's files are in the data folder, wherever the configuration is.
+pub(super) fn completed(mut table: Table, identity: &Identity, data: &Path) -> Table {
     let host = if identity.host.contains(':') {
         format!("[{}]", identity.host)
     } else {
         identity.host.clone()
     };
     let authority = format!("{host}:{}", identity.port);
-    let ca = identity.own_authority.then(|| Value::from(CA_FILE));
+    let file = |name| Value::from(data.join(name).display().to_string());
+    let ca = identity.own_authority.then(|| file(CA_FILE));
     let mut updates = Table::new();
     updates.insert(
         "repository".into(),
         format!("https://{authority}/repo/{}", identity.project_id).into(),
     );
-    updates.insert("root".into(), ROOT_FILE.into());
+    updates.insert("root".into(), file(ROOT_FILE));
     updates.insert("project".into(), identity.project_id.to_string().into());
     updates.insert("group".into(), identity.group_id.to_string().into());
     if let Some(ca) = &ca {
@@ -43,10 +45,7 @@ pub(super) fn completed(mut table: Table, identity: &Identity) -> Table {
 mod tests {
     use iottly_protocol::{DeviceId, GroupId, ProjectId, Secret};
 
-    use std::path::Path;
-
     use super::super::AgentConfig;
-    use super::completed;
     use crate::identity::{Identity, IdentityStore, Keys, Login};
 
     fn identity() -> Identity {
@@ -113,13 +112,23 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_data_folder_is_part_of_a_path_once() {
-        let table = completed(toml::Table::new(), &identity());
-        let config: AgentConfig = table.try_into().expect("a configuration");
-        let config = config.resolved(Path::new("porch"));
+    fn the_identitys_files_are_in_the_data_folder_wherever_the_configuration_is() {
+        let dir = tempfile::tempdir().expect("dir");
+        let (etc, data) = (dir.path().join("etc"), dir.path().join("data"));
+        std::fs::create_dir(&etc).expect("a folder");
+        let (mut store, _) = IdentityStore::open(&data).expect("opened");
+        store.write(&identity()).expect("written");
+        let path = etc.join("agent.toml");
+        std::fs::write(&path, "firmware = \"first.wasm\"\n").expect("a file");
+        let config = AgentConfig::of_board(&path, &data).expect("enrolled");
         let updates = config.updates.expect("releases");
-        assert_eq!(config.ca.as_deref(), Some(Path::new("porch/ca.pem")));
-        assert_eq!(updates.ca.as_deref(), Some(Path::new("porch/ca.pem")));
-        assert_eq!(updates.root, Path::new("porch/root.json"));
+        assert_eq!(config.ca, Some(data.join("ca.pem")));
+        assert_eq!(updates.ca, Some(data.join("ca.pem")));
+        assert_eq!(updates.root, data.join("root.json"));
+        assert_eq!(
+            config.firmware,
+            Some(etc.join("first.wasm")),
+            "a path of the file"
+        );
     }
 }

@@ -264,7 +264,7 @@ impl AgentConfig {
             if own.is_some() {
                 table.remove("updates");
             }
-            let table = enrolled::completed(table, &identity);
+            let table = enrolled::completed(table, &identity, data);
             let config: Self = table.try_into().map_err(|error| explain("", &error))?;
             let folder = path.parent().unwrap_or(data);
             Ok(Self {
