@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 pub(crate) struct LoginOptions {
     #[command(flatten)]
     remote: Remote,
-    /// Name of this machine on the page and in the list of your machines [default: USER@HOST]
+    /// Name of this machine on the page and in the list of your machines; USER@HOST without it
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 }

@@ -27,7 +27,10 @@ struct Fixture {
 
 impl Fixture {
     /// Returns nothing where libfaketime is not installed, except under CI.
-    #[expect(clippy::disallowed_methods, reason = "the offset of the date is what this is about")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the offset of the date is what this is about"
+    )]
     fn unpack(version: &str) -> Option<Self> {
         let source = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("../../.ci/fixtures")

@@ -56,7 +56,10 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<SeriesDto> {
         ("points" = Option<i64>, Query, minimum = 2, maximum = 5000, description = "Maximum number of points of a line; 500 by default"),
         ("format" = Option<String>, Query, pattern = "^(json|csv)$", description = "`csv` for a table; so does the header `Accept: text/csv`"),
     ),
-    responses((status = 200, description = "The points", body = PointsDto))
+    responses((status = 200, description = "The points", content(
+        (PointsDto = "application/json"),
+        (String = "text/csv"),
+    )))
 )]
 pub(super) async fn points(
     access: ProjectAccess,
