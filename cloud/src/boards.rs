@@ -151,7 +151,7 @@ impl BoardViews {
     /// Admits a viewer of a device's board.
     ///
     /// # Errors
-    /// When the project or the cloud has its maximum of viewers, or the project its maximum of watched devices.
+    /// If the project or the cloud has its maximum of viewers, or the project its maximum of watched devices.
     pub fn watch(self: &Arc<Self>, scope: Scope) -> Result<Viewer, BoardError> {
         let mut inner = lock(&self.inner);
         let all: usize = inner.views.values().map(|view| view.viewers).sum();

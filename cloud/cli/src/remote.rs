@@ -44,7 +44,7 @@ pub(crate) struct Remote {
 /// Address of a cloud with which no option and no login names another.
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
-/// Where a command acts and with which credentials: options and environment first, then the file of `iottly login`.
+/// Place and credentials of a command: from options and environment, else from the file of `iottly login`.
 pub(crate) struct Place {
     /// Address of the cloud, without a slash at the end.
     pub(crate) url: String,

@@ -65,7 +65,7 @@ impl Standing {
     }
 }
 
-/// What is known of a watched device.
+/// State of a watched device.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Watched {
     /// Time at which the first viewer came, or the device connected after that.

@@ -19,7 +19,7 @@ const STEP_BYTES: usize = 1 << 20;
 /// Longest time of a step.
 const STEP: Duration = Duration::from_millis(300);
 
-/// What a step has read.
+/// Result of reading in one step.
 #[derive(Default)]
 struct Read {
     lines: Vec<u8>,

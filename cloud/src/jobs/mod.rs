@@ -1,6 +1,6 @@
 //! Jobs: long actions over many devices that continue without the request that started them.
 //!
-//! One worker in each process takes the job whose turn it is, does a bounded step of it, and records the step: the next
+//! A worker in each process takes the job whose turn it is, does a bounded step of it, and records the step: the next
 //! step may be of another project. A process that is killed has recorded all steps but one; that one is undone with its
 //! transaction, or can be repeated without effect.
 

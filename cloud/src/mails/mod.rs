@@ -21,7 +21,7 @@ pub enum MailSetupError {
     /// An address is not valid.
     #[error(transparent)]
     Address(#[from] AddressError),
-    /// There is a name to log in with and no password, or the other way round.
+    /// A name to log in with has no password, or a password no name.
     #[error(
         "the mail server needs a name in --smtp-url (smtps://NAME@HOST) and a password in --smtp-password-file, or neither"
     )]

@@ -24,7 +24,7 @@ pub struct ClaimedJob {
 /// Result of a step that the store has not carried out itself.
 #[derive(Debug, Clone)]
 pub struct JobStep {
-    /// What happened.
+    /// Kind of the event.
     pub event: Event,
     /// Devices that failed: their numbers among those of the claim, and the reasons.
     pub failures: Vec<(usize, String)>,
@@ -32,7 +32,7 @@ pub struct JobStep {
     pub file: Option<JobPlace>,
 }
 
-/// Where an export stands.
+/// Place of an export in the histories.
 #[derive(Debug, Clone, Default)]
 pub struct JobPlace {
     /// Place in the history of the next device.

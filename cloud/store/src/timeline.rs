@@ -1,4 +1,4 @@
-//! What a device's timeline is made of, beside commands and alerts, which have operations of their own.
+//! Events of a device's timeline other than commands and alerts, which have operations of their own.
 
 use async_trait::async_trait;
 

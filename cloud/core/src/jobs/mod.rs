@@ -10,12 +10,12 @@ pub use crate::model::{JobState, Progress};
 /// so that a job within this time sends no command twice.
 pub const LONGEST_MS: UnixMs = 20 * 60 * 60 * 1000;
 
-/// What happens to a job.
+/// Event of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A worker has taken the job.
     Claimed,
-    /// So many further devices are done, and so many of these have failed.
+    /// Numbers of further devices that are done, and of those among them that have failed.
     Stepped {
         /// Devices that are done.
         done: u64,

@@ -60,14 +60,14 @@ pub struct NewMail {
 pub enum MailResult {
     /// The mail server has taken it.
     Sent,
-    /// It is tried again at this time.
+    /// Time of the next attempt.
     Retry {
         /// Time of the next attempt.
         due: UnixMs,
         /// Reason of the failure.
         reason: String,
     },
-    /// It is not tried again.
+    /// End without a further attempt.
     Refused {
         /// Reason of the refusal.
         reason: String,

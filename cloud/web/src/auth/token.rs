@@ -37,7 +37,7 @@ pub struct MintedToken {
 /// Creates a token without storing it.
 ///
 /// # Errors
-/// When the system has no randomness.
+/// If the system has no randomness.
 pub fn mint_token(
     project: ProjectId,
     name: &str,
@@ -115,7 +115,7 @@ pub(super) fn is_machine_secret(text: &str) -> bool {
 /// Creates the secret of a machine login. Returns its text, its hash, and the characters by which people recognise it.
 ///
 /// # Errors
-/// When the system has no randomness.
+/// If the system has no randomness.
 pub(crate) fn mint_machine_secret() -> Result<(Secret, SecretHash, String), getrandom::Error> {
     let text = mint(MACHINE)?;
     let hash = hash_secret(text.as_bytes());

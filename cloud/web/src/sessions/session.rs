@@ -188,7 +188,7 @@ impl Sessions {
     /// Adds a login for twelve hours, or until its token expires, and returns the cookie's value.
     ///
     /// # Errors
-    /// When the system has no randomness.
+    /// If the system has no randomness.
     pub fn open(&self, login: Login, now: Moment) -> Result<String, getrandom::Error> {
         self.lock().sessions.add(login, SESSION_LENGTH, now)
     }
@@ -207,7 +207,7 @@ impl Sessions {
     /// Creates a key for one login within an hour.
     ///
     /// # Errors
-    /// When the system has no randomness.
+    /// If the system has no randomness.
     pub fn mint_link(&self, login: Login, now: Moment) -> Result<String, getrandom::Error> {
         self.lock().links.add(login, LINK_LENGTH, now)
     }

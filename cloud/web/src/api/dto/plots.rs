@@ -15,7 +15,7 @@ pub(crate) struct SavedPlotDto {
     pub(crate) id: SavedPlotId,
     /// Name, unique within the project.
     pub(crate) name: String,
-    /// What it draws.
+    /// Settings of the plot.
     pub(crate) plot: PlotSettings,
     /// Name of the token or person that saved it.
     pub(crate) author: String,
@@ -59,6 +59,6 @@ pub(crate) struct OnePlot {
 pub(crate) struct NewPlot {
     /// Name: 1 to 128 bytes without control characters.
     pub(crate) name: String,
-    /// What it draws.
+    /// Settings of the plot.
     pub(crate) plot: PlotSettings,
 }
