@@ -3,7 +3,6 @@
 
 use axum::response::Response;
 use iottly_core::model::{Project, WebhookState};
-use iottly_store::Attention;
 use maud::{Markup, html};
 
 use super::kit::icons::{Icon, brand, icon};
@@ -123,17 +122,14 @@ impl Bar {
             Holder::Person(person) => (person.name.clone(), store.projects_of(person.id).await?),
         };
         // Without the numbers the page still stands, and its own parts say what failed.
-        let attention = store.attention(access.id()).await.unwrap_or_else(|error| {
-            tracing::warn!(error = %error, "failed to read the numbers of the side bar; the page is shown without them");
-            Attention::default()
-        });
+        let attention = or_none(store.attention(access.id()).await);
         let waiting = access.services().enrolment.waiting(access.id()).len();
         Ok(Self {
             project,
             others,
             waiting: waiting + access.services().holds.of(access.id()).len(),
             raised: attention.raised_alerts,
-            jobs: store.open_jobs(access.id(), None).await.unwrap_or_default(),
+            jobs: or_none(store.open_jobs(access.id(), None).await),
             failing: attention.failing_webhooks,
             name,
         })
@@ -148,6 +144,14 @@ impl Bar {
             _ => None,
         }
     }
+}
+
+/// Returns numbers of the side bar, or none of them if they could not be read.
+fn or_none<T: Default>(read: iottly_store::Result<T>) -> T {
+    read.unwrap_or_else(|error| {
+        tracing::warn!(error = %error, "failed to read the numbers of the side bar; the page is shown without them");
+        T::default()
+    })
 }
 
 /// Returns true if deliveries of a webhook fail at present.
