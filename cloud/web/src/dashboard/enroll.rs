@@ -22,9 +22,9 @@ use iottly_core::model::{Group, Scopes};
 /// Name of the cookie that keeps the code of a board while its visitor logs in. It grants nothing.
 const COOKIE: &str = "iottly-enroll";
 /// Validity of the cookie in seconds: that of a code.
-const COOKIE_S: u32 = 600;
+pub(super) const COOKIE_S: u32 = 600;
 /// Explanation when a code is not in the form of one.
-const MALFORMED: &str = "A code has eight digits and letters, such as 7K3M-9PQX.";
+pub(super) const MALFORMED: &str = "A code has eight digits and letters, such as 7K3M-9PQX.";
 
 /// Query of the page.
 #[derive(Deserialize)]

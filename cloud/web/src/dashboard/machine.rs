@@ -8,6 +8,7 @@ use iottly_protocol::enroll::ShortCode;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::enroll::{COOKIE_S, MALFORMED};
 use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
 use super::login;
@@ -24,11 +25,7 @@ use iottly_store::Author;
 
 /// Name of the cookie that keeps a code while its visitor logs in. It grants nothing.
 const COOKIE: &str = "iottly-machine";
-/// Validity of the cookie in seconds: that of a code.
-const COOKIE_S: u32 = 600;
 const DAY_MS: UnixMs = 86_400_000;
-/// Explanation when a code is not in the form of one.
-const MALFORMED: &str = "A code has eight digits and letters, such as 7K3M-9PQX.";
 /// Lengths of a login's validity that the form offers: their texts and days.
 const DAYS: [(&str, i64); 5] = [
     ("a day", 1),
