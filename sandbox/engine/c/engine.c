@@ -64,13 +64,45 @@ extern char __heap_base;
 static size_t heap_used, heap_limit;
 /* An allocation was refused, and the script may not know. */
 static bool refused;
+/* QuickJS's compiler is running, which does not check every allocation. */
+static bool compiling;
+/* The compilation has used memory beyond the limit of the heap. */
+static bool overdrawn;
 
+/* Whether the heap has room. A compilation may use the reserve, and fails for it as soon as it can. */
 static bool heap_fits(size_t more)
 {
     if (more <= heap_limit && heap_used <= heap_limit - more)
         return true;
     refused = true;
-    return false;
+    overdrawn |= compiling;
+    return compiling;
+}
+
+/* Notes that there is no memory at all. A compilation cannot go on without it: the instance ends. */
+static void heap_failed(void)
+{
+    if (compiling)
+        out_of_memory();
+    refused = true;
+}
+
+void engine_compile_begin(void)
+{
+    compiling = true;
+    overdrawn = false;
+}
+
+int engine_compile_fails(JSContext *c)
+{
+    if (overdrawn && !JS_HasException(c))
+        JS_ThrowOutOfMemory(c);
+    return JS_HasException(c);
+}
+
+void engine_compile_end(void)
+{
+    compiling = overdrawn = false;
 }
 
 size_t engine_gc_threshold(size_t used)
@@ -84,7 +116,7 @@ static void *counted(void *block)
     if (block)
         heap_used += malloc_usable_size(block);
     else
-        refused = true;
+        heap_failed();
     return block;
 }
 
@@ -112,7 +144,8 @@ static void *heap_realloc(void *opaque, void *block, size_t size)
         return NULL;
     void *moved = realloc(block, size);
     if (!moved) {
-        refused |= size != 0;
+        if (size != 0)
+            heap_failed();
         return NULL;
     }
     heap_used += malloc_usable_size(moved) - old;

@@ -39,6 +39,9 @@ int glue_boot(JSContext *ctx);
 int glue_export_value(JSContext *ctx, JSModuleDef *module, const char *name, JSValue value);
 /* The module of one interface of the world; null without an exception when the world has no such interface. */
 JSModuleDef *glue_module(JSContext *ctx, const char *name);
+/* Ends the instance where there is no other answer: what the host passes in does not fit, or QuickJS's compiler gets no
+   memory. */
+void out_of_memory(void);
 /* Frees what the host has put into our memory. */
 void glue_free_host(void);
 

@@ -97,9 +97,8 @@ struct block {
 
 static struct block *blocks;
 
-/* Ends the instance where the host has no other answer: what it passes in does not fit. An access beyond all memory is
-   the trap that a host takes for a fault of memory; its report names this function. */
-static __attribute__((noinline)) void out_of_memory(void)
+/* An access beyond all memory is the trap that a host takes for a fault of memory; its report names this function. */
+__attribute__((noinline)) void out_of_memory(void)
 {
     (void)*(volatile const uint8_t *)UINTPTR_MAX;
 }

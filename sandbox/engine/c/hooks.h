@@ -15,6 +15,14 @@ int engine_is_ours(struct JSContext *ctx, uint32_t file);
    limit of the heap, or a script whose garbage has cycles would run out of memory instead. */
 size_t engine_gc_threshold(size_t used);
 
+/* engine.c: a compilation begins, and ends. Between the two no allocation fails: QuickJS's compiler does not check all of
+   them. What exceeds the limit of the heap comes from the reserve, and the compilation fails; without a reserve the
+   instance ends. No script runs in between. */
+void engine_compile_begin(void);
+void engine_compile_end(void);
+/* Whether the running compilation has an exception: the one that it threw, or that there is no memory for it. */
+int engine_compile_fails(struct JSContext *ctx);
+
 /* Makes a function use so many bytes of the C stack. The compiler must think that all of them are used. */
 #define ENGINE_FRAME(bytes) \
     char engine_frame[bytes]; \

@@ -41,6 +41,11 @@ fn generators_and_iterators() {
             "1 5 [4,5] 1 {\"z\":2}",
         ),
         (
+            "divisions that a look ahead takes for regular expressions",
+            "const o = { of: 6, if: 8 }; log((o.of / 2), (o.if / 2));",
+            "3 4",
+        ),
+        (
             "helpers of iterators",
             "log([1, 2, 3, 4].values().filter((n) => n % 2).map((n) => n * 10).toArray());",
             "[10,30]",

@@ -339,6 +339,48 @@ fn a_script_survives_that_memory_ran_out() {
 }
 
 #[test]
+fn a_compilation_that_lacks_memory_is_an_error_or_ends_the_instance() {
+    let programs = [
+        "const a = []; a[0] = a; a.flat(Infinity);",
+        "for (const x of [1, 2]) { let y = x; switch (y) { case 1: continue; default: break; } }",
+        "class A { #a = 1; static { this.b = 2; } get c() { return this.#a; } }",
+        "const f = async (a, { b, ...c } = {}) => { try { await a; } finally { c.d?.[b]; } };",
+        "lab: for (let i = 0, n = 3; i < n; i++) { if (i == 1) continue lab; (() => i + n)(); }",
+        "const s = `a${1}b${[2, 3].map((v) => v * 2)}c`; /a(b|c)*d/u.test(s);",
+    ];
+    let (mut caught, mut ended) = (0, 0);
+    for program in programs {
+        // A text of a thousand functions needs more than one of a few; neither may trap without a name.
+        for copies in [1, 30, 1000] {
+            let text = format!("(() => {{ {program} }})();").repeat(copies);
+            for kib in (640..2048).step_by(if copies == 1 { 32 } else { 256 }) {
+                let script = format!(
+                    "function init() {{ try {{ new Function({text:?}); log('done'); }} catch (e) {{ log('caught', e.message); }} }}"
+                );
+                let output = Setup::new(&script).memory(kib << 10).start().output();
+                if output.contains('#') {
+                    assert!(
+                        output.ends_with("# trap: wasm trap: out of bounds memory access\n"),
+                        "{output}"
+                    );
+                    ended += 1;
+                } else {
+                    assert!(
+                        output.contains("done") || output.contains("memory"),
+                        "{kib} KiB, {copies} times {program}: {output}"
+                    );
+                    caught += usize::from(output.contains("caught out of memory"));
+                }
+            }
+        }
+    }
+    assert!(
+        caught > 20,
+        "{caught} compilations failed, {ended} instances ended"
+    );
+}
+
+#[test]
 fn what_the_host_passes_in_is_a_trap_of_memory_when_it_does_not_fit() {
     let mut script = Setup::new(
         "let all = []; function hog() { try { for (;;) all.push(new Uint8Array(10000)); } catch (e) { log(e.message); } }",
