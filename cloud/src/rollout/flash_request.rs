@@ -68,7 +68,10 @@ pub enum FlashError {
     Policy(#[from] PolicyError),
     /// The release requests capabilities beyond those of the group's last release, and they were not
     /// approved.
-    #[error("the release requests new capabilities: {}; approve them with `approve`", .0.join(", "))]
+    #[error(
+        "the release requests new capabilities: {}; approve them with `approve` in the request, or with{} on the command line",
+        .0.join(", "), .0.iter().map(|name| format!(" --approve {name}")).collect::<String>()
+    )]
     Wider(Vec<String>),
     /// The release cannot be made.
     #[error(transparent)]

@@ -110,7 +110,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             problem: problem.as_ref().map(ApiError::message),
             examples: DEVICES.suggestions("").collect(),
         }))
-        (chips(&list, text, &offered(&counts)))
+        (chips(&list, text, &offered(&counts, access.services().enroll_offer.get().is_some())))
         form.card data-flush method="post" action={ (list) "/move" } {
             @if total == 0 {
                 (empty("No devices yet", "A device sends messages and runs your code. Install the agent on a board, or start simulated devices.",
@@ -170,17 +170,21 @@ async fn matching(access: &ProjectAccess, text: &str) -> Result<Vec<Device>, Api
     }
 }
 
-fn offered(counts: &PresenceCounts) -> [Chip<'static>; 7] {
+/// Returns the filters that a click chooses; that of devices without a key only if the cloud offers them one.
+fn offered(counts: &PresenceCounts, offers_keys: bool) -> Vec<Chip<'static>> {
     let chip = |name, filter, count| Chip { name, filter, count };
-    [
+    let mut chips = vec![
         chip("All", "", counts.total),
         chip("online", "presence:online", counts.online),
         chip("silent", "presence:silent", counts.silent),
         chip("offline", "presence:offline", counts.offline),
         chip("absent", "presence:absent", counts.absent),
         chip("firmware stopped", "firmware:quarantined", counts.quarantined),
-        chip("legacy login", "legacy:true", counts.legacy),
-    ]
+    ];
+    if offers_keys {
+        chips.push(chip("legacy login", "legacy:true", counts.legacy));
+    }
+    chips
 }
 
 fn foot(page: &DeviceList, matching: usize, list: &str, text: &str) -> Markup {

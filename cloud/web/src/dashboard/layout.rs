@@ -125,7 +125,11 @@ impl IntoHtml for Markup {
 /// The referrer policy sends the origin of a request to the dashboard itself and to no other site: with
 /// `no-referrer`, browsers would hide it from the dashboard as well, and send forms with `Origin: null`.
 pub(super) async fn security_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
+    secured(next.run(request).await)
+}
+
+/// Returns a response of the dashboard with its security headers.
+pub(super) fn secured(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CSP),

@@ -37,6 +37,7 @@ mod portal;
 mod provider;
 mod releases;
 mod shell;
+mod strayed;
 mod stream;
 mod tables;
 mod text;
@@ -56,10 +57,12 @@ use crate::auth::hash_secret;
 use crate::error::ApiError;
 use crate::oidc::CALLBACK;
 use crate::random;
+
 use crate::sessions::{Holder, Login};
 use iottly_cloud::clock;
 use iottly_core::model::{Actor, Invitation, OrganizationId, Principal, Role, Scopes, UnixMs};
 use iottly_store::{Author, PeopleChange};
+pub(crate) use strayed::{method_not_allowed, not_found};
 
 /// Validity of the link for the first person, in milliseconds: ten minutes.
 const FIRST_LINK_MS: UnixMs = 10 * 60 * 1000;

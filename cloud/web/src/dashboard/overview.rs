@@ -172,7 +172,7 @@ fn needs(facts: &Facts, base: &str) -> Markup {
     let rows = needed(facts, base);
     html! {
         section.card data-flush aria-labelledby="needs" {
-            div.card-head { h2 #needs { "Needs you" } span.soft.small { "Worst first. The list is empty on a good day." } }
+            div.card-head { h2 #needs { "Needs you" } span.soft.small { "Worst first" } }
             @if rows.is_empty() {
                 @if facts.counts.total == 0 {
                     (empty("No devices yet", "A device sends messages and runs your code. Install the agent on a board, or start simulated devices.",

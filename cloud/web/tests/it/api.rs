@@ -463,6 +463,32 @@ async fn bad_queries_are_refused_with_their_place() {
 }
 
 #[tokio::test]
+async fn a_browser_gets_a_page_at_addresses_that_are_none() {
+    let cloud = start().await;
+    let browser = "accept: text/html,application/xhtml+xml,*/*;q=0.8";
+    for (path, status, text) in [
+        ("/p/<project id>/alerts/rules", 404, "takes a form"),
+        ("/logout", 404, "takes a form"),
+        ("/p/<project id>/nothing", 404, "there is no page"),
+        ("/nothing%3Cscript%3E", 404, "there is no page"),
+        ("/", 200, "Log in"),
+    ] {
+        let answer = cloud.request("GET", &cloud.path(path), &[browser], b"").await;
+        assert_eq!(answer.status, status, "{path}");
+        assert!(answer.text.contains(text), "{path}: {}", answer.text);
+        assert!(answer.header("content-security-policy").is_some(), "{path}");
+    }
+    for path in [
+        "/v1.0/nothing",
+        "/repo/nothing",
+        "/v1.0/project/<project id>/device/bulk",
+    ] {
+        let answer = cloud.request("GET", &cloud.path(path), &[browser], b"").await;
+        assert!(answer.text.starts_with("{\"error\""), "{path}: {}", answer.text);
+    }
+}
+
+#[tokio::test]
 async fn other_addresses_and_methods_answer_json() {
     let cloud = start().await;
     for path in [

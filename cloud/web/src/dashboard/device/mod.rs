@@ -59,8 +59,11 @@ impl Tab<'_> {
         let own = format!("{base}/devices/{id}");
         let boards = &access.services().boards;
         let has_board = self.path == "/board" || boards.can_show(id);
+        let services = access.services();
+        // Without TLS the cloud has no other login to offer.
+        let legacy = device.legacy && services.enroll_offer.get().is_some();
         let content = html! {
-            (head((device, &access.services().presence.view(device)), &groups, &own, &base))
+            (head((device, &services.presence.view(device), legacy), &groups, &own, &base))
             nav.tabs aria-label="Device" { ul { @for (name, path) in TABS.iter().filter(|(name, _)| has_board || *name != BOARD) {
                 li { a href={ (own) (path) } aria-current=[(*path == self.path).then_some("page")] { (name) } }
             } } }
@@ -83,7 +86,7 @@ impl Tab<'_> {
     }
 }
 
-fn head((device, view): (&Device, &View), groups: &[Group], own: &str, base: &str) -> Markup {
+fn head((device, view, legacy): (&Device, &View, bool), groups: &[Group], own: &str, base: &str) -> Markup {
     let report = device.firmware.as_ref();
     let digest = report.map_or("", |report| report.digest.get(..8).unwrap_or(&report.digest));
     html! {
@@ -94,7 +97,7 @@ fn head((device, view): (&Device, &View), groups: &[Group], own: &str, base: &st
                     li { "group " a href={ (base) "/groups/" (device.group) } { (group_name(groups, device.group)) } }
                     li { "firmware " (firmware(report)) @if !digest.is_empty() { " " span.mono { (digest) } } }
                     @if let Some(agent) = &device.agent_version { li { "agent " b { (agent) } } }
-                    @if device.legacy { li { span.tag data-tone="warn" { "legacy login" } } }
+                    @if legacy { li { span.tag data-tone="warn" { "legacy login" } } }
                     li { span.mono { (device.scope.device) } }
                 }
             }
