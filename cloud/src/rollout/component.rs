@@ -1,7 +1,9 @@
 //! Components of revisions: uploaded, built before, or built in the project's turn.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use iottly_manifest::Script;
 use iottly_protocol::ProjectId;
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use sha2::{Digest, Sha256};
@@ -71,6 +73,23 @@ impl Rollouts {
         Ok(self
             .with_repositories(move |repositories, _| repositories.kept(project, &name))
             .await?)
+    }
+
+    /// Returns the texts by path of a script that was pushed as a component with this sha256; none if it is no script, or
+    /// is not kept any more.
+    ///
+    /// # Errors
+    /// If the stored component cannot be read.
+    pub async fn pushed_files(
+        &self,
+        project: ProjectId,
+        sha256: &str,
+    ) -> Result<Option<BTreeMap<String, String>>, FlashError> {
+        let Some(content) = self.known(project, sha256).await? else {
+            return Ok(None);
+        };
+        let script = Script::extract(&content).map_err(|error| FlashError::Code(error.to_string()))?;
+        Ok(script.map(|script| script.files))
     }
 
     /// Builds the component if it is not stored, and determines its capabilities.

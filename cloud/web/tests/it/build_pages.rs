@@ -1,6 +1,6 @@
 //! The pages for code, deployment groups and releases, and their forms, as a browser without JavaScript uses them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::board::{Board, act, cloud, group, save, until};
 use crate::matrix::{SECRET, furnish};
@@ -231,6 +231,45 @@ async fn a_file_is_edited_checked_saved_and_flashed_without_scripts() {
     let revisions = get(&cloud, "/releases", &cookie).await.text;
     assert!(revisions.contains("&lt;img src=x"), "{revisions}");
     assert!(revisions.contains(&directive.sha256[..12]), "{revisions}");
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_pushed_script_is_read_on_the_page_of_the_code() {
+    let cloud = cloud().await;
+    let (group, ids) = group(&cloud, 1).await;
+    let cookie = cloud.login(&cloud.tenant.token).await;
+    let script = iottly_manifest::Script {
+        engine: "script 1".to_owned(),
+        exact: None,
+        files: BTreeMap::from([
+            ("main.js".to_owned(), format!("import './a.js'; // {HOSTILE}")),
+            ("a.js".to_owned(), "x".repeat(600 << 10)),
+        ]),
+        sections: Vec::new(),
+    };
+    let component = script
+        .component("name = \"pushed\"\nlang = \"js\"\n")
+        .expect("a script");
+    let path = "/v1.0/project/<project id>/branches/main/component";
+    cloud
+        .request("POST", path, &[&cloud.bearer()], &component)
+        .await
+        .ok();
+    let mut board = Board::connect(&cloud, ids[0]).await;
+    let sure = [("revision", "1"), ("sure", "yes")];
+    post(&cloud, &format!("/groups/{group}/flashfw"), &cookie, &sure).await;
+    let directive = board.directive(&cloud).await;
+    board.tell(&directive, "committed", None).await;
+    until(&cloud, &group, "deployed").await;
+    let page = get(&cloud, "/code/main/loop", &cookie).await.text;
+    for shown in [
+        "pushed from a folder",
+        "import './a.js'; // &lt;img",
+        "Too long to show here",
+    ] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
     cloud.shutdown().await;
 }
 

@@ -4,6 +4,7 @@ mod act;
 mod bench;
 mod editor;
 mod page;
+mod pushed;
 mod save;
 mod stale;
 

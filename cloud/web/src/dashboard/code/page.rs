@@ -13,13 +13,14 @@ use super::super::text::{self, escaped};
 use super::super::visitor::Visitor;
 use super::bench;
 use super::editor::editor;
+use super::pushed::pushed;
 use super::stale::{Clash, differences};
 use crate::api::code_files::OpenFile;
 use crate::error::ApiError;
 use iottly_cloud::clock;
 
 /// Largest total size of two versions whose differences are drawn on the page, in bytes.
-const MAX_COMPARED_BYTES: usize = 512 << 10;
+pub(super) const MAX_COMPARED_BYTES: usize = 512 << 10;
 
 /// State of the form on the page.
 pub(super) struct Shown {
@@ -331,9 +332,13 @@ async fn deployed(facts: &Facts<'_>) -> Markup {
         .revision(access.id(), branch, number)
         .await
     {
-        Ok(Some((revision, _))) if revision.component.is_some() => {
-            html! { p.soft { "It runs a component that was built elsewhere; its code is not here." } }
-        }
+        Ok(Some((
+            Revision {
+                component: Some(sha256),
+                ..
+            },
+            _,
+        ))) => pushed(access, &sha256).await,
         Ok(Some((_, old))) => {
             let (old, new) = (facts.open.file.text(&old).unwrap_or_default(), facts.open.text());
             if old.len() + new.len() > MAX_COMPARED_BYTES {
