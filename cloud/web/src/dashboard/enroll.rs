@@ -166,7 +166,7 @@ fn form(problem: Option<&str>, done: Option<&str>) -> Markup {
             form.stack method="get" action="/enroll" {
                 label for="code" { "Code on the board's screen" }
                 input #code name="code" autocomplete="off" autocapitalize="characters" required autofocus spellcheck="false";
-                button { "Continue" }
+                button data-kind="main" { "Continue" }
             }
         }
     }

@@ -89,7 +89,7 @@ fn form(key: &str, invitation: &Invitation, name: &str, problem: Option<&str>) -
                 input #password type="password" name="password" autocomplete="new-password" minlength="10" required;
                 label for="again" { "The password once more" }
                 input #again type="password" name="again" autocomplete="new-password" minlength="10" required;
-                button { "Continue" }
+                button data-kind="main" { "Continue" }
             }
         }
     })

@@ -46,7 +46,7 @@ pub(super) fn form(app: &App, problem: Option<&str>) -> Response {
                 input #name name="name" autocomplete="username" required autofocus spellcheck="false";
                 label for="password" { "Password" }
                 input #password type="password" name="password" autocomplete="current-password" required;
-                button { "Log in" }
+                button data-kind="main" { "Log in" }
             }
             details open[problem == Some(UNKNOWN_TOKEN)] {
                 summary { "Log in with an API token" }
@@ -76,7 +76,7 @@ fn link_form(key: &str) -> Response {
             p.soft { "This link logs you in once. It is used up by the button, not by looking at this page." }
             form.stack method="post" action="/login" {
                 input type="hidden" name="key" value=(key);
-                button autofocus { "Open the dashboard" }
+                button data-kind="main" autofocus { "Open the dashboard" }
             }
         }
     };

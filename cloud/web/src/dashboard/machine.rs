@@ -255,7 +255,7 @@ fn form(problem: Option<&str>, done: Option<&str>) -> Markup {
             form.stack method="get" action="/login/machine" {
                 label for="code" { "Code on the terminal" }
                 input #code name="code" autocomplete="off" autocapitalize="characters" required autofocus spellcheck="false";
-                button { "Continue" }
+                button data-kind="main" { "Continue" }
             }
         }
     }
