@@ -3,8 +3,9 @@
 
 use std::io::Write as _;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Args, ValueEnum};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::exit::Failure;
@@ -54,6 +55,44 @@ impl Call {
         })
     }
 
+    /// Prints the cloud's answer, as `text` renders what it says unless the output is JSON.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when the answer lacks what the text shows.
+    pub(crate) fn print_as<T: DeserializeOwned>(
+        &self,
+        answer: &Value,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        match self.output {
+            Output::Json | Output::Jsonl => write(&format!("{answer}\n")),
+            Output::Text => write(&text(&read(answer)?)),
+        }
+    }
+
+    /// Prints an answer whose entries are the list under `name`, each in a line that `text` renders unless the output is
+    /// JSON.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when an entry lacks what the text shows.
+    pub(crate) fn print_lines<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        answer: &Value,
+        text: impl Fn(&T) -> String,
+    ) -> Result<(), Failure> {
+        match self.output {
+            Output::Jsonl => write(&lines(&answer[name])),
+            Output::Json => write(&format!("{answer}\n")),
+            Output::Text => write(
+                &read::<Vec<T>>(&answer[name])?
+                    .iter()
+                    .map(text)
+                    .collect::<String>(),
+            ),
+        }
+    }
+
     /// Prints an answer whose entries are the list under `name`, as `text` renders it unless the output is JSON.
     pub(crate) fn print_list(
         &self,
@@ -70,20 +109,28 @@ impl Call {
 
 impl Call {
     /// Prints an answer whose entries are the list under `name` as a table with these headings, unless the output is JSON.
-    pub(crate) fn print_table(
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when an entry lacks what the table shows.
+    pub(crate) fn print_table<T: DeserializeOwned>(
         &self,
         name: &str,
         answer: &Value,
         head: &[&'static str],
-        row: impl Fn(&Value) -> Vec<String>,
+        row: impl Fn(&T) -> Vec<String>,
     ) -> Result<(), Failure> {
-        self.print_list(name, answer, |answer| {
-            let mut table = Table::new(head);
-            for entry in answer[name].as_array().into_iter().flatten() {
-                table.add(row(entry));
+        let text = match self.output {
+            Output::Jsonl => lines(&answer[name]),
+            Output::Json => format!("{answer}\n"),
+            Output::Text => {
+                let mut table = Table::new(head);
+                for entry in read::<Vec<T>>(&answer[name])? {
+                    table.add(row(&entry));
+                }
+                table.render(Screen::of_stdout())
             }
-            table.render(Screen::of_stdout())
-        })
+        };
+        write(&text)
     }
 
     /// Returns a printer of a long list under `name`, which comes in pages.
@@ -135,6 +182,19 @@ impl Pages<'_> {
     }
 }
 
+/// Reads what an answer of the cloud says.
+///
+/// # Errors
+/// [`Failure::Failed`] when something is missing, or has a value that this program does not know.
+pub(crate) fn read<T: DeserializeOwned>(answer: &Value) -> Result<T, Failure> {
+    T::deserialize(answer).map_err(|error| {
+        Failure::Failed(anyhow!(
+            "this program does not understand the answer of the cloud, which is of another version: {error}; \
+             `--output json` prints it as it is"
+        ))
+    })
+}
+
 /// Returns the entries of a list, each in a line.
 fn lines(list: &Value) -> String {
     let entries = list.as_array().into_iter().flatten();
@@ -159,5 +219,16 @@ mod tests {
     fn a_list_is_one_entry_a_line() {
         assert_eq!(lines(&json!([{"ID": 1}, {"ID": 2}])), "{\"ID\":1}\n{\"ID\":2}\n");
         assert_eq!(lines(&json!([])), "");
+    }
+
+    #[test]
+    fn an_answer_of_another_version_is_refused_with_what_is_missing() {
+        let group = json!({"id": "8a0d2a5c-7ad6-4ad2-8c0f-9a4f3f3a0001", "name": "north"});
+        let error = read::<iottly_web::answers::GroupDto>(&group).expect_err("fields are missing");
+        let text = error.to_string();
+        assert!(
+            text.contains("missing field `status`") && text.contains("--output json"),
+            "{text}"
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! JSON types for tokens.
 
+use std::borrow::Cow;
+
 use iottly_protocol::{GroupId, ProjectId, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -8,28 +10,28 @@ use super::Date;
 use iottly_core::model::{Scopes, Token, TokenId, UnixMs};
 
 /// Token without its text.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct TokenDto {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct TokenDto {
     /// Id of the token.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) id: TokenId,
+    pub id: TokenId,
     /// Name of the token: 1 to 128 bytes.
-    pub(crate) name: String,
+    pub name: String,
     /// First characters of the token's text, by which people distinguish tokens.
-    pub(crate) prefix: String,
+    pub prefix: String,
     /// Permissions: `read`, `write`, `command`, `deploy`, `admin` and `operator`.
     #[schema(value_type = Vec<String>)]
-    pub(crate) scopes: Scopes,
+    pub scopes: Scopes,
     /// Id of the deployment group that the token is bound to; absent for the whole project.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
-    pub(crate) deployment_group: Option<GroupId>,
+    pub deployment_group: Option<GroupId>,
     /// Creation time.
-    pub(crate) created: Date,
+    pub created: Date,
     /// Time at which the token expires; null for never.
-    pub(crate) expires: Option<Date>,
+    pub expires: Option<Date>,
     /// Time of the last use, exact to an hour; null before the first.
-    pub(crate) last_used: Option<Date>,
+    pub last_used: Option<Date>,
 }
 
 impl From<Token> for TokenDto {
@@ -57,16 +59,16 @@ pub(crate) struct TokenList {
 }
 
 /// New token with its text.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct CreatedToken {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct CreatedToken {
     /// Text of the token; shown only here.
     #[schema(value_type = String)]
-    pub(crate) token: Secret,
+    pub token: Secret,
     /// The token.
     #[serde(flatten)]
-    pub(crate) about: TokenDto,
+    pub about: TokenDto,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Token to create.
@@ -87,26 +89,26 @@ pub(crate) struct NewToken {
 }
 
 /// Caller of the API, and what it may do in the project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct WhoAmI {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct WhoAmI {
     /// `token` or `person`.
     #[schema(value_type = String)]
-    pub(crate) kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Name of the token or person.
-    pub(crate) name: String,
+    pub name: String,
     /// Id of the project.
     #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
-    pub(crate) project: ProjectId,
+    pub project: ProjectId,
     /// Name of the project.
-    pub(crate) project_name: String,
+    pub project_name: String,
     /// Permissions.
     #[schema(value_type = Vec<String>)]
-    pub(crate) scopes: Scopes,
+    pub scopes: Scopes,
     /// Id of the deployment group that the caller is bound to; null for all devices of the project.
     #[schema(value_type = Option<String>, format = "uuid")]
-    pub(crate) deployment_group: Option<GroupId>,
+    pub deployment_group: Option<GroupId>,
     /// Time at which the token expires; null if it does not.
-    pub(crate) expires: Option<Date>,
+    pub expires: Option<Date>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
