@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use iottly_web::answers::{AlertDto, AlertRuleDto, Date, OneAlertRule};
 use serde_json::json;
 
-use crate::call::{Call, read};
+use crate::answer::read;
+use crate::call::Call;
 use crate::device::absence::{moment, now};
 use crate::exit::Failure;
 use crate::named_device::device_id;

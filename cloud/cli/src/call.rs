@@ -3,11 +3,12 @@
 
 use std::io::Write as _;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::answer::read;
 use crate::exit::Failure;
 use crate::remote::{Api, Remote};
 use crate::table::Table;
@@ -182,19 +183,6 @@ impl Pages<'_> {
     }
 }
 
-/// Reads what an answer of the cloud says.
-///
-/// # Errors
-/// [`Failure::Failed`] when something is missing, or has a value that this program does not know.
-pub(crate) fn read<T: DeserializeOwned>(answer: &Value) -> Result<T, Failure> {
-    T::deserialize(answer).map_err(|error| {
-        Failure::Failed(anyhow!(
-            "this program does not understand the answer of the cloud, which is of another version: {error}; \
-             `--output json` prints it as it is"
-        ))
-    })
-}
-
 /// Returns the entries of a list, each in a line.
 fn lines(list: &Value) -> String {
     let entries = list.as_array().into_iter().flatten();
@@ -219,16 +207,5 @@ mod tests {
     fn a_list_is_one_entry_a_line() {
         assert_eq!(lines(&json!([{"ID": 1}, {"ID": 2}])), "{\"ID\":1}\n{\"ID\":2}\n");
         assert_eq!(lines(&json!([])), "");
-    }
-
-    #[test]
-    fn an_answer_of_another_version_is_refused_with_what_is_missing() {
-        let group = json!({"id": "8a0d2a5c-7ad6-4ad2-8c0f-9a4f3f3a0001", "name": "north"});
-        let error = read::<iottly_web::answers::GroupDto>(&group).expect_err("fields are missing");
-        let text = error.to_string();
-        assert!(
-            text.contains("missing field `status`") && text.contains("--output json"),
-            "{text}"
-        );
     }
 }

@@ -11,7 +11,8 @@ use clap::{Args, Subcommand};
 use iottly_web::answers::{JobDto, OneJob};
 use serde_json::Value;
 
-use crate::call::{Call, read};
+use crate::answer::read;
+use crate::call::Call;
 use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::remote::{Api, escaped};

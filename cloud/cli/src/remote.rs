@@ -16,7 +16,7 @@ use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Body, BodyReader, Proxy, RequestBuilder, SendBody};
 
-use crate::call;
+use crate::answer;
 use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::saved_logins::Logins;
@@ -385,7 +385,7 @@ impl Api {
     /// [`Failure::NotFound`] when the project has no such group.
     pub(crate) fn group(&self, wanted: &str) -> Result<GroupDto, Failure> {
         let groups = self.get("/deploymentgroups")?["deployment_groups"].take();
-        let groups: Vec<GroupDto> = call::read(&groups)?;
+        let groups: Vec<GroupDto> = answer::read(&groups)?;
         let found = groups
             .into_iter()
             .find(|group| group.name == wanted || group.id.to_string() == wanted);

@@ -7,7 +7,8 @@ use clap::Subcommand;
 use iottly_web::answers::{MailDto, MailList};
 use serde_json::json;
 
-use crate::call::{Call, read};
+use crate::answer::read;
+use crate::call::Call;
 use crate::exit::Failure;
 use crate::say::say;
 use crate::time_text::at;

@@ -14,7 +14,8 @@ use iottly_protocol::enroll::{EnrollUrl, PairCode};
 use iottly_web::answers::{CopyDto, CreatedDevice, OneWaitingBoard, Props, WaitingBoardDto};
 use serde_json::{Value, json};
 
-use crate::call::{Call, read};
+use crate::answer::read;
+use crate::call::Call;
 use crate::exit::Failure;
 use crate::named_device::device_id;
 use crate::remote::escaped;

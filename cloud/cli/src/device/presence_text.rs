@@ -23,7 +23,7 @@ pub(super) fn presence(presence: &PresenceDto) -> String {
 mod tests {
     use serde_json::json;
 
-    use crate::call::read;
+    use crate::answer::read;
 
     fn presence(value: &serde_json::Value) -> String {
         super::presence(&read(value).expect("a presence"))

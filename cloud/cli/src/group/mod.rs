@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use iottly_web::answers::{FlashDto, GroupDto, RolloutDto};
 use serde_json::{Map, Value, json};
 
-use crate::call::read;
+use crate::answer::read;
 use crate::exit::Failure;
 use crate::remote::{Api, Remote};
 use watch::watch;

@@ -9,7 +9,7 @@ use iottly_protocol::release::{Ending, Reason, UpdateState};
 use iottly_web::answers::{OneRollout, RolloutDeviceDto, RolloutDevices, RolloutDto};
 use serde_json::{Value, json};
 
-use crate::call::read;
+use crate::answer::read;
 use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::remote::Api;
