@@ -1,15 +1,16 @@
 //! `iottly cmd`: sends a command to a device, and waits for its end if asked to.
 
 use clap::Args;
+use iottly_core::model::CommandStatus;
+use iottly_web::answers::Accepted;
 use serde_json::{Map, Value, json};
 
+use crate::answer::read;
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::named_device::device_id;
 use crate::remote::escaped;
-
-/// States of a command that has not ended.
-const OPEN: [&str; 3] = ["queued", "sent", "delivered"];
+use crate::table::plain;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -91,22 +92,25 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         path = format!("{path}?wait={wait}");
     }
     let sent = api.post(&path, &Value::Object(body(&options.command)))?;
-    let state = sent["state"].as_str().unwrap_or_default().to_owned();
-    options.call.print(&sent, |sent| {
-        let text = |key: &str| sent[key].as_str().unwrap_or_default();
-        match text("detail") {
-            "" => format!("{}  {}\n", text("state"), text("id")),
-            detail => format!("{}  {}  {detail}\n", text("state"), text("id")),
-        }
+    let Accepted {
+        id, state, detail, ..
+    } = read(&sent)?;
+    options.call.print(&sent, |_| match &detail {
+        None => format!("{}  {id}\n", state.as_str()),
+        Some(detail) => format!("{}  {id}  {}\n", state.as_str(), plain(detail)),
     })?;
-    match state.as_str() {
-        "answered" => Ok(()),
+    match state {
+        CommandStatus::Answered => Ok(()),
         // Without a wait the cloud has accepted it, which is all that was asked for.
-        open if OPEN.contains(&open) && options.wait.is_none() => Ok(()),
-        open if OPEN.contains(&open) => Err(Failure::Failed(anyhow::anyhow!(
-            "the device has not finished the command in time; the command stays {open}"
+        open if !open.is_final() && options.wait.is_none() => Ok(()),
+        open if !open.is_final() => Err(Failure::Failed(anyhow::anyhow!(
+            "the device has not finished the command in time; the command stays {}",
+            open.as_str()
         ))),
-        ended => Err(Failure::Failed(anyhow::anyhow!("the command is {ended}"))),
+        ended => Err(Failure::Failed(anyhow::anyhow!(
+            "the command is {}",
+            ended.as_str()
+        ))),
     }
 }
 

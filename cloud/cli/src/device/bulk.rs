@@ -179,15 +179,14 @@ pub(super) fn remove(options: &RemoveOptions) -> Result<(), Failure> {
             "no device matches; `iottly device list --filter` shows what a filter matches".to_owned(),
         ));
     }
-    let devices = if count == 1 {
-        "1 device".to_owned()
-    } else {
-        format!("{count} devices")
+    let (devices, histories) = match count {
+        1 => ("1 device".to_owned(), "its history"),
+        _ => (format!("{count} devices"), "their histories"),
     };
     if options.yes {
-        say(&format!("deleting {devices} with their histories"));
+        say(&format!("deleting {devices} with {histories}"));
     } else {
-        let question = format!("delete {devices} with their histories? Type {count} to delete:");
+        let question = format!("delete {devices} with {histories}? Type {count} to delete:");
         agree(
             &question,
             &count.to_string(),

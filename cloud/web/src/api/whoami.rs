@@ -18,8 +18,8 @@ pub(super) async fn whoami(access: ProjectAccess) -> Answer<WhoAmI> {
     let principal = access.principal();
     Ok(Spaced(WhoAmI {
         kind: match principal.actor {
-            Actor::User(_) => "person".into(),
-            Actor::Token(_) | Actor::Cloud => "token".into(),
+            Actor::User(_) => "person",
+            Actor::Token(_) | Actor::Cloud => "token",
         },
         name: principal.name.clone(),
         project: project.id,

@@ -263,12 +263,12 @@ pub(crate) struct OneRelease {
 }
 
 /// Rollouts of a project.
-#[derive(Serialize, Deserialize, ToSchema)]
-pub struct RolloutList {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct RolloutList {
     /// Rollouts, newest first.
-    pub rollouts: Vec<RolloutDto>,
+    pub(crate) rollouts: Vec<RolloutDto>,
     /// HTTP status: always 200.
-    pub status: u16,
+    pub(crate) status: u16,
 }
 
 /// Rollout.

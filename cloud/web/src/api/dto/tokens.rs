@@ -1,7 +1,5 @@
 //! JSON types for tokens.
 
-use std::borrow::Cow;
-
 use iottly_protocol::{GroupId, ProjectId, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -89,26 +87,26 @@ pub(crate) struct NewToken {
 }
 
 /// Caller of the API, and what it may do in the project.
-#[derive(Serialize, Deserialize, ToSchema)]
-pub struct WhoAmI {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct WhoAmI {
     /// `token` or `person`.
     #[schema(value_type = String)]
-    pub kind: Cow<'static, str>,
+    pub(crate) kind: &'static str,
     /// Name of the token or person.
-    pub name: String,
+    pub(crate) name: String,
     /// Id of the project.
     #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
-    pub project: ProjectId,
+    pub(crate) project: ProjectId,
     /// Name of the project.
-    pub project_name: String,
+    pub(crate) project_name: String,
     /// Permissions.
     #[schema(value_type = Vec<String>)]
-    pub scopes: Scopes,
+    pub(crate) scopes: Scopes,
     /// Id of the deployment group that the caller is bound to; null for all devices of the project.
     #[schema(value_type = Option<String>, format = "uuid")]
-    pub deployment_group: Option<GroupId>,
+    pub(crate) deployment_group: Option<GroupId>,
     /// Time at which the token expires; null if it does not.
-    pub expires: Option<Date>,
+    pub(crate) expires: Option<Date>,
     /// HTTP status: always 200.
-    pub status: u16,
+    pub(crate) status: u16,
 }
