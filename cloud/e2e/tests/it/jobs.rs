@@ -157,9 +157,10 @@ fn a_job_goes_on_after_its_tab_is_closed() {
     let seen = browser.run(&format!(
         "const row = document.querySelector(\"{row}\");
          return [window.stays, row.querySelector('a').pathname.split('/').pop(), document.querySelectorAll('tr[data-job]').length,
-             document.querySelector('[data-count=all]').textContent, row.textContent.includes('1 of 1')];"
+             [...document.querySelectorAll('[data-count]')].map((count) => count.textContent).join(' '), row.textContent.includes('1 of 1')];"
     ));
-    assert_eq!(seen, json!([true, later, 2, "2", true]));
+    // The number beside the heading, and those of all, open and ended jobs.
+    assert_eq!(seen, json!([true, later, 2, "2 2 0 2", true]));
     assert!(browser.console().is_empty(), "nothing is reported");
     browser.picture("jobs-later");
     cloud.terminate();

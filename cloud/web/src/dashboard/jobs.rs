@@ -81,7 +81,7 @@ async fn page(visitor: &Visitor, filter: &str) -> Result<Response, ApiError> {
     let later = (read.is_ok() && matches!(filter, "" | "open")).then_some(filter);
     let content = html! {
         div.head { div {
-            h1 { "Jobs " span.count data-count="all" { (jobs.len()) } }
+            h1 { "Jobs " span.count data-count="All" { (jobs.len()) } }
             p.lede { "A job continues when this page is closed, and after a restart of the cloud." }
         } }
         (chips(&own, filter, &counts))

@@ -1,6 +1,7 @@
 // Brings jobs on the page up to date from the event stream. The page of a job that has ended is loaded again, for the devices
 // that failed and the file. The list gets a row for a job that starts later; a list without rows is loaded again.
 const TONES = { queued: "busy", running: "busy", finished: "good", failed: "bad", cancelled: "idle" };
+const OPEN = ["queued", "running"];
 
 function show(place, job) {
   const bar = place.querySelector("progress");
@@ -28,13 +29,22 @@ function add(list, job) {
   time.textContent = "now";
   show(row, job);
   model.parentElement.prepend(row);
-  const count = document.querySelector("[data-count=all]");
-  count.textContent = Number(count.textContent) + 1;
+  count("All", 1);
+  count(job.ended ? "ended" : "open", 1);
+}
+
+function count(name, change) {
+  for (const place of document.querySelectorAll(`[data-count="${name}"]`)) place.textContent = Number(place.textContent) + change;
 }
 
 document.addEventListener("iottly:job", ({ detail }) => {
   const places = document.querySelectorAll(`[data-job="${CSS.escape(detail.id)}"]`);
   for (const place of places) {
+    const state = place.querySelector("tr > td [data-live=state]")?.textContent;
+    if (detail.ended && OPEN.includes(state)) {
+      count("open", -1);
+      count("ended", 1);
+    }
     show(place, detail);
     if (detail.ended && "open" in place.dataset) location.reload();
   }
