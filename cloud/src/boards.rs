@@ -1,7 +1,7 @@
 //! Views of virtual boards: asks devices for their state while there are viewers, shares it among the viewers, and passes on
 //! what they press and set. In memory only; decides nothing about boards: the rules are in `iottly_core::board`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -25,7 +25,8 @@ const MAX_PER_PROJECT: usize = 64;
 const MAX_VIEWERS: usize = 512;
 /// Maximum number of devices of a project that are watched at once.
 const MAX_DEVICES: usize = 32;
-/// Maximum number of devices that are known to show their board; beyond it all are forgotten until their next hello.
+/// Maximum number of devices of which it is known whether they show their board; beyond it all are forgotten until their
+/// next hello.
 const MAX_KNOWN: usize = 100_000;
 /// Maximum number of requests with inputs a minute, for a device and for a project.
 const DEVICE_INPUTS: NonZeroU32 = NonZeroU32::new(1200).expect("not zero");
@@ -100,8 +101,8 @@ pub struct BoardViews {
 
 #[derive(Default)]
 struct Inner {
-    /// Devices whose last hello says that they show their board.
-    able: HashSet<DeviceId>,
+    /// Devices that have said hello, and whether they show their board.
+    able: HashMap<DeviceId, bool>,
     views: HashMap<DeviceId, View>,
 }
 
@@ -142,10 +143,11 @@ impl BoardViews {
         let _ = self.broker.set(broker);
     }
 
-    /// Returns true if the device's last hello to this cloud says that it shows its board.
+    /// Returns true if the device's last hello says that it shows its board; none before the first hello since the cloud
+    /// started.
     #[must_use]
-    pub fn can_show(&self, device: DeviceId) -> bool {
-        lock(&self.inner).able.contains(&device)
+    pub fn can_show(&self, device: DeviceId) -> Option<bool> {
+        lock(&self.inner).able.get(&device).copied()
     }
 
     /// Admits a viewer of a device's board.
@@ -250,14 +252,10 @@ impl BoardViews {
     /// Takes note of a device's hello.
     pub(crate) fn hello(&self, device: DeviceId, can_show: bool) {
         let mut inner = lock(&self.inner);
-        if can_show {
-            if inner.able.len() >= MAX_KNOWN {
-                inner.able.clear();
-            }
-            inner.able.insert(device);
-        } else {
-            inner.able.remove(&device);
+        if inner.able.len() >= MAX_KNOWN {
+            inner.able.clear();
         }
+        inner.able.insert(device, can_show);
         if let Some(view) = inner.views.get_mut(&device) {
             // What the device was asked before is lost.
             view.watched.ordered = None;
@@ -338,7 +336,7 @@ impl BoardViews {
     /// Notes the standing of a device. Returns true if the device is to be asked now.
     fn look(&self, device: DeviceId, connected: bool) -> bool {
         let (mut inner, now) = (lock(&self.inner), clock::steady_ms());
-        let can_show = inner.able.contains(&device);
+        let can_show = inner.able.get(&device).copied();
         let Some(view) = inner.views.get_mut(&device) else {
             return false;
         };
@@ -348,7 +346,7 @@ impl BoardViews {
             seen.standing = standing;
             changed
         });
-        let due = connected && can_show && view.watched.is_due(now);
+        let due = connected && can_show == Some(true) && view.watched.is_due(now);
         if due {
             view.watched.ordered = Some(now);
         }

@@ -3,14 +3,16 @@
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use iottly_web::answers::{AlertDto, AlertRuleDto, Date, OneAlertRule};
+use serde_json::json;
 
+use crate::answer::read;
 use crate::call::Call;
 use crate::device::absence::{moment, now};
 use crate::exit::Failure;
 use crate::named_device::device_id;
 use crate::remote::escaped;
-use crate::time_text::time;
+use crate::time_text::at;
 
 mod mail;
 
@@ -127,7 +129,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let body = json!({"until": until});
             let api = call.api()?;
             let answer = api.post(&format!("{}/mute", place(call, id)?), &body)?;
-            call.print(&answer, |_| format!("mute until {}\n", time(&json!(until))))
+            call.print(&answer, |_| format!("mute until {}\n", at(Date::from(until))))
         }
         Command::Unmute { id, call } => {
             let answer = call.api()?.delete(&format!("{}/mute", place(call, id)?))?;
@@ -139,8 +141,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 /// Returns the path of the rule with an id, or else of the alert.
 fn place(call: &Call, id: &str) -> Result<String, Failure> {
     let rules = call.api()?.get("/alerts/rules")?;
-    let known = rules["rules"].as_array().into_iter().flatten();
-    let kind = if known.into_iter().any(|rule| rule["id"] == id) {
+    let known: Vec<AlertRuleDto> = read(&rules["rules"])?;
+    let kind = if known.iter().any(|rule| rule.id.to_string() == id) {
         "/alerts/rules"
     } else {
         "/alerts"
@@ -188,56 +190,48 @@ fn add(options: &AddOptions) -> Result<(), Failure> {
         body["mails"] = json!(options.mails);
     }
     let answer = api.post("/alerts/rules", &body)?;
-    options.call.print(&answer, |answer| {
-        rule_row(&answer["rule"]).join("  ").trim_end().to_owned() + "\n"
+    options.call.print_as(&answer, |answer: &OneAlertRule| {
+        rule_row(&answer.rule).join("  ").trim_end().to_owned() + "\n"
     })
 }
 
-fn alert(alert: &Value) -> Vec<String> {
-    let text = |key: &str| alert[key].as_str().unwrap_or("-").to_owned();
-    let mute = if alert["muted_until"].is_null() {
+fn alert(alert: &AlertDto) -> Vec<String> {
+    let mute = if alert.muted_until.is_none() {
         ""
     } else {
         " (mute)"
     };
     vec![
-        text("id"),
-        text("state"),
-        time(&alert["raised"]),
-        text("device"),
-        text("name"),
-        text("detail") + mute,
+        alert.id.to_string(),
+        alert.state.to_string(),
+        at(alert.raised),
+        alert
+            .device
+            .map_or_else(|| "-".to_owned(), |device| device.to_string()),
+        alert.name.clone(),
+        alert.detail.clone() + mute,
     ]
 }
 
-fn rule_row(rule: &Value) -> Vec<String> {
-    let text = |key: &str| rule[key].as_str().unwrap_or_default().to_owned();
-    let after = match rule["after_ms"].as_i64() {
-        Some(after) => format!(" {} s", after / 1000),
-        None => String::new(),
-    };
-    let scope = match (rule["device"].as_str(), rule["deployment_group"].as_str()) {
+fn rule_row(rule: &AlertRuleDto) -> Vec<String> {
+    let after = rule.after_ms.map(|after| format!(" {} s", after / 1000));
+    let filter = rule.filter.as_ref().map(|filter| format!(" {filter}"));
+    let scope = match (rule.device, rule.deployment_group) {
         (Some(device), _) => format!("device {device}"),
         (None, Some(group)) => format!("group {group}"),
         (None, None) => "project".to_owned(),
     };
-    let mute = if rule["muted_until"].is_null() {
+    let mute = if rule.muted_until.is_none() {
         ""
     } else {
         "  (mute)"
     };
-    let filter = match &rule["filter"] {
-        Value::Null => String::new(),
-        filter => format!(" {filter}"),
-    };
-    let mails: Vec<_> = rule["mails"].as_array().into_iter().flatten().collect();
-    let mails: Vec<_> = mails.into_iter().filter_map(Value::as_str).collect();
     vec![
-        text("id"),
-        text("condition") + &after + &filter,
+        rule.id.to_string(),
+        rule.condition.to_string() + &after.unwrap_or_default() + &filter.unwrap_or_default(),
         scope,
-        text("name") + mute,
-        mails.join(", "),
+        rule.name.clone() + mute,
+        rule.mails.join(", "),
     ]
 }
 
@@ -245,19 +239,27 @@ fn rule_row(rule: &Value) -> Vec<String> {
 mod tests {
     use super::*;
 
+    const ID: &str = "8a0d2a5c-7ad6-4ad2-8c0f-9a4f3f3a0001";
+
     #[test]
     fn rules_and_alerts_are_one_line_each() {
-        let rule = json!({"id": "1", "name": "away", "condition": "offline", "after_ms": 60_000, "device": null,
-            "deployment_group": "g", "muted_until": {"$date": 1}});
+        let rule = json!({"id": ID, "name": "away", "condition": "offline", "after_ms": 60_000, "device": null,
+            "deployment_group": ID, "mails": [], "muted_until": {"$date": 1}, "created": {"$date": 0}});
         assert_eq!(
-            rule_row(&rule).join("  ").trim_end(),
-            "1  offline 60 s  group g  away  (mute)"
+            rule_row(&read(&rule).expect("a rule")).join("  ").trim_end(),
+            format!("{ID}  offline 60 s  group {ID}  away  (mute)")
         );
-        let raised = json!({"id": "2", "state": "raised", "raised": {"$date": 0}, "device": "d", "name": "away",
-            "detail": "offline for longer than 60 s", "muted_until": null});
+        let value = json!({"id": ID, "name": "hot", "condition": "value", "filter": {"temp": {"$gt": 30}}, "mails": ["a@b"],
+            "created": {"$date": 0}});
         assert_eq!(
-            alert(&raised).join("  "),
-            "2  raised  1970-01-01T00:00:00.000Z  d  away  offline for longer than 60 s"
+            rule_row(&read(&value).expect("a rule")).join("  "),
+            format!("{ID}  value {{\"temp\":{{\"$gt\":30}}}}  project  hot  a@b")
+        );
+        let raised = json!({"id": ID, "state": "raised", "rule": ID, "condition": "offline", "raised": {"$date": 0},
+            "seen": {"$date": 0}, "device": ID, "name": "away", "detail": "offline for longer than 60 s", "muted_until": null});
+        assert_eq!(
+            alert(&read(&raised).expect("an alert")).join("  "),
+            format!("{ID}  raised  1970-01-01T00:00:00.000Z  {ID}  away  offline for longer than 60 s")
         );
     }
 }

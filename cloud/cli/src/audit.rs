@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use serde_json::Value;
+use iottly_web::answers::AuditEntryDto;
 
 use crate::call::Call;
 use crate::exit::Failure;
-use crate::time_text::time;
+use crate::time_text::at;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -31,15 +31,16 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     options.call.print_table("entries", &answer, &head, row)
 }
 
-fn row(entry: &Value) -> Vec<String> {
-    let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+fn row(entry: &AuditEntryDto) -> Vec<String> {
     vec![
-        entry["number"].to_string(),
-        time(&entry["at"]),
-        text("actor"),
-        entry["address"].as_str().unwrap_or("-").to_owned(),
-        text("action"),
-        text("target"),
-        text("detail"),
+        entry.number.to_string(),
+        at(entry.at),
+        entry.actor.clone(),
+        entry
+            .address
+            .map_or_else(|| "-".to_owned(), |address| address.to_string()),
+        entry.action.clone(),
+        entry.target.clone(),
+        entry.detail.clone(),
     ]
 }

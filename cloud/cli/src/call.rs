@@ -5,8 +5,10 @@ use std::io::Write as _;
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::answer::read;
 use crate::exit::Failure;
 use crate::remote::{Api, Remote};
 use crate::table::Table;
@@ -54,6 +56,44 @@ impl Call {
         })
     }
 
+    /// Prints the cloud's answer, as `text` renders what it says unless the output is JSON.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when the answer lacks what the text shows.
+    pub(crate) fn print_as<T: DeserializeOwned>(
+        &self,
+        answer: &Value,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        match self.output {
+            Output::Json | Output::Jsonl => write(&format!("{answer}\n")),
+            Output::Text => write(&text(&read(answer)?)),
+        }
+    }
+
+    /// Prints an answer whose entries are the list under `name`, each in a line that `text` renders unless the output is
+    /// JSON.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when an entry lacks what the text shows.
+    pub(crate) fn print_lines<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        answer: &Value,
+        text: impl Fn(&T) -> String,
+    ) -> Result<(), Failure> {
+        match self.output {
+            Output::Jsonl => write(&lines(&answer[name])),
+            Output::Json => write(&format!("{answer}\n")),
+            Output::Text => write(
+                &read::<Vec<T>>(&answer[name])?
+                    .iter()
+                    .map(text)
+                    .collect::<String>(),
+            ),
+        }
+    }
+
     /// Prints an answer whose entries are the list under `name`, as `text` renders it unless the output is JSON.
     pub(crate) fn print_list(
         &self,
@@ -70,20 +110,28 @@ impl Call {
 
 impl Call {
     /// Prints an answer whose entries are the list under `name` as a table with these headings, unless the output is JSON.
-    pub(crate) fn print_table(
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when an entry lacks what the table shows.
+    pub(crate) fn print_table<T: DeserializeOwned>(
         &self,
         name: &str,
         answer: &Value,
         head: &[&'static str],
-        row: impl Fn(&Value) -> Vec<String>,
+        row: impl Fn(&T) -> Vec<String>,
     ) -> Result<(), Failure> {
-        self.print_list(name, answer, |answer| {
-            let mut table = Table::new(head);
-            for entry in answer[name].as_array().into_iter().flatten() {
-                table.add(row(entry));
+        let text = match self.output {
+            Output::Jsonl => lines(&answer[name]),
+            Output::Json => format!("{answer}\n"),
+            Output::Text => {
+                let mut table = Table::new(head);
+                for entry in read::<Vec<T>>(&answer[name])? {
+                    table.add(row(&entry));
+                }
+                table.render(Screen::of_stdout())
             }
-            table.render(Screen::of_stdout())
-        })
+        };
+        write(&text)
     }
 
     /// Returns a printer of a long list under `name`, which comes in pages.

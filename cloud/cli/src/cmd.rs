@@ -1,30 +1,38 @@
 //! `iottly cmd`: sends a command to a device, and waits for its end if asked to.
 
 use clap::Args;
+use iottly_core::model::CommandStatus;
+use iottly_web::answers::Accepted;
 use serde_json::{Map, Value, json};
 
+use crate::answer::read;
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::named_device::device_id;
 use crate::remote::escaped;
-
-/// States of a command that has not ended.
-const OPEN: [&str; 3] = ["queued", "sent", "delivered"];
+use crate::table::plain;
 
 #[derive(Args)]
 pub(crate) struct Options {
     /// Device, by name or id
     device: String,
-    /// Type of the message definition, such as `echo`
-    kind: String,
-    /// Values, such as `content="hi there"`; a value that is JSON (a number, true, {…}) is sent as JSON, any other as text
-    #[arg(value_name = "KEY=VALUE", value_parser = pair)]
-    values: Vec<(String, Value)>,
+    #[command(flatten)]
+    command: CommandText,
     #[command(flatten)]
     call: Call,
     /// Time to wait for the end of the command, such as 5s or 500ms; 25 s at most [default: none]
     #[arg(long, value_name = "TIME", value_parser = patience)]
     wait: Option<String>,
+}
+
+/// Command as it is typed.
+#[derive(Args)]
+pub(crate) struct CommandText {
+    /// Type of the message definition, such as `echo`
+    kind: String,
+    /// Values, such as `content="hi there"`; a value that is JSON (a number, true, {…}) is sent as JSON, any other as text
+    #[arg(value_name = "KEY=VALUE", value_parser = pair)]
+    values: Vec<(String, Value)>,
     /// Time after which the command expires, in seconds [default: a day]
     #[arg(long, value_name = "SECONDS")]
     ttl: Option<u32>,
@@ -51,10 +59,12 @@ fn patience(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Returns the body of the request. Keys get the prefix of the type unless they have it.
-fn body(kind: &str, values: &[(String, Value)], ttl: Option<u32>) -> Value {
+/// Returns the command's part of a request. Keys get the prefix of the type unless they have it.
+pub(crate) fn body(command: &CommandText) -> Map<String, Value> {
+    let kind = &command.kind;
     let prefix = format!("{kind}.");
-    let values: Map<String, Value> = values
+    let values: Map<String, Value> = command
+        .values
         .iter()
         .map(|(key, value)| {
             let key = if key.starts_with(&prefix) {
@@ -65,9 +75,11 @@ fn body(kind: &str, values: &[(String, Value)], ttl: Option<u32>) -> Value {
             (key, value.clone())
         })
         .collect();
-    let mut body = json!({"cmd_type": kind, "values": values});
-    if let Some(seconds) = ttl {
-        body["ttl_ms"] = json!(u64::from(seconds) * 1000);
+    let mut body = Map::new();
+    body.insert("cmd_type".to_owned(), json!(kind));
+    body.insert("values".to_owned(), Value::Object(values));
+    if let Some(seconds) = command.ttl {
+        body.insert("ttl_ms".to_owned(), json!(u64::from(seconds) * 1000));
     }
     body
 }
@@ -79,23 +91,26 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     if let Some(wait) = &options.wait {
         path = format!("{path}?wait={wait}");
     }
-    let sent = api.post(&path, &body(&options.kind, &options.values, options.ttl))?;
-    let state = sent["state"].as_str().unwrap_or_default().to_owned();
-    options.call.print(&sent, |sent| {
-        let text = |key: &str| sent[key].as_str().unwrap_or_default();
-        match text("detail") {
-            "" => format!("{}  {}\n", text("state"), text("id")),
-            detail => format!("{}  {}  {detail}\n", text("state"), text("id")),
-        }
+    let sent = api.post(&path, &Value::Object(body(&options.command)))?;
+    let Accepted {
+        id, state, detail, ..
+    } = read(&sent)?;
+    options.call.print(&sent, |_| match &detail {
+        None => format!("{}  {id}\n", state.as_str()),
+        Some(detail) => format!("{}  {id}  {}\n", state.as_str(), plain(detail)),
     })?;
-    match state.as_str() {
-        "answered" => Ok(()),
+    match state {
+        CommandStatus::Answered => Ok(()),
         // Without a wait the cloud has accepted it, which is all that was asked for.
-        open if OPEN.contains(&open) && options.wait.is_none() => Ok(()),
-        open if OPEN.contains(&open) => Err(Failure::Failed(anyhow::anyhow!(
-            "the device has not finished the command in time; the command stays {open}"
+        open if !open.is_final() && options.wait.is_none() => Ok(()),
+        open if !open.is_final() => Err(Failure::Failed(anyhow::anyhow!(
+            "the device has not finished the command in time; the command stays {}",
+            open.as_str()
         ))),
-        ended => Err(Failure::Failed(anyhow::anyhow!("the command is {ended}"))),
+        ended => Err(Failure::Failed(anyhow::anyhow!(
+            "the command is {}",
+            ended.as_str()
+        ))),
     }
 }
 
@@ -105,12 +120,17 @@ mod tests {
 
     #[test]
     fn keys_get_the_prefix_of_the_type() {
+        let command = |kind: &str, values, ttl| CommandText {
+            kind: kind.to_owned(),
+            values,
+            ttl,
+        };
         let values: Vec<_> = ["content=hi there", "echo.times=3", "flag=true", "odd=a=b"]
             .iter()
             .map(|text| pair(text).expect("a pair"))
             .collect();
         assert_eq!(
-            body("echo", &values, Some(5)),
+            Value::Object(body(&command("echo", values, Some(5)))),
             json!({
                 "cmd_type": "echo",
                 "values": {"echo.content": "hi there", "echo.times": 3, "echo.flag": true, "echo.odd": "a=b"},
@@ -118,7 +138,7 @@ mod tests {
             })
         );
         assert_eq!(
-            body("reboot", &[], None),
+            Value::Object(body(&command("reboot", Vec::new(), None))),
             json!({"cmd_type": "reboot", "values": {}})
         );
         assert!(pair("content").is_err() && pair("=x").is_err());

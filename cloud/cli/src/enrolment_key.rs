@@ -109,7 +109,7 @@ fn create(options: &CreateOptions) -> Result<(), Failure> {
         body["waiting"] = json!(true);
     }
     let mut made = api.post("/enrolmentkeys", &body)?;
-    made["url"] = json!(device::url(&made["url"], options.address.as_deref())?);
+    made["url"] = json!(device::url(made["url"].as_str(), options.address.as_deref())?);
     options.call.print(&made, |made| {
         format!("{}\n", made["url"].as_str().unwrap_or_default())
     })
@@ -154,7 +154,7 @@ fn rotate(id: &str, address: Option<&str>, call: &Call) -> Result<(), Failure> {
     }
     let mut made = api.post("/enrolmentkeys", &body)?;
     api.delete(&format!("/enrolmentkeys/{}", escaped(id)))?;
-    made["url"] = json!(device::url(&made["url"], address)?);
+    made["url"] = json!(device::url(made["url"].as_str(), address)?);
     call.print(&made, |made| {
         format!("{}\n", made["url"].as_str().unwrap_or_default())
     })

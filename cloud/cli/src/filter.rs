@@ -3,6 +3,7 @@
 use std::io::{BufRead, Write};
 
 use clap::Args;
+use iottly_core::short_form::MESSAGES;
 use iottly_filter::{Budget, Document, Filter};
 
 use crate::exit::Failure;
@@ -10,12 +11,15 @@ use crate::run::BYTE_ORDER_MARK;
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Filter, as in the API's `queryJson`
+    /// Conditions such as `temp>30 door:open`, or a MongoDB filter as JSON, as in the API's `queryJson`
     query: String,
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let filter = Filter::parse(&options.query).map_err(|error| Failure::Invalid(error.to_string()))?;
+    let query = MESSAGES
+        .translate(&options.query)
+        .map_err(|error| Failure::Invalid(error.to_string()))?;
+    let filter = Filter::parse(&query).map_err(|error| Failure::Invalid(error.to_string()))?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for (index, line) in std::io::stdin().lock().lines().enumerate() {
         let line = line.map_err(anyhow::Error::from)?;

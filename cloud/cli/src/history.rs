@@ -32,8 +32,8 @@ pub(crate) struct HistoryOptions {
     /// Number of entries, the newest first; 10,000 at most
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     last: u32,
-    /// MongoDB filter, as extended JSON
-    #[arg(long, value_name = "JSON")]
+    /// Conditions such as `temp>30 at>2026-11-26`, or a MongoDB filter as JSON
+    #[arg(long, value_name = "CONDITIONS")]
     filter: Option<String>,
 }
 
@@ -155,8 +155,8 @@ pub(crate) struct ExportOptions {
     /// Latest time, exclusive
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
-    /// MongoDB filter, as extended JSON
-    #[arg(long, value_name = "JSON")]
+    /// Conditions such as `temp>30 at>2026-11-26`, or a MongoDB filter as JSON
+    #[arg(long, value_name = "CONDITIONS")]
     filter: Option<String>,
 }
 

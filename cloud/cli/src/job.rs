@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
+use iottly_web::answers::{JobDto, OneJob};
 use serde_json::Value;
 
+use crate::answer::read;
 use crate::call::Call;
 use crate::exit::Failure;
+use crate::progress::Progress;
 use crate::remote::{Api, escaped};
 use crate::say::say;
-use crate::time_text::time;
+use crate::table::plain;
+use crate::time_text::at;
 
 /// Pause between two looks at a job.
 const LOOK: Duration = Duration::from_millis(500);
@@ -93,20 +97,17 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::List { call, state } => {
             let answer = call.api()?.get(&format!("/jobs?state={state}&numJobs=100"))?;
-            call.print_list("jobs", &answer, |answer| {
-                let jobs = answer["jobs"].as_array().into_iter().flatten();
-                jobs.map(line).collect()
-            })
+            call.print_lines("jobs", &answer, line)
         }
         Command::Show { id, call } => {
             let answer = call.api()?.get(&format!("/jobs/{}", escaped(id)))?;
-            call.print(&answer, whole)
+            call.print_as(&answer, whole)
         }
         Command::Cancel { id, call } => {
             let answer =
                 call.api()?
                     .send(&format!("/jobs/{}/cancel", escaped(id)), "application/json", b"")?;
-            call.print(&answer, whole)
+            call.print_as(&answer, whole)
         }
         Command::Watch { id, call } => watch(call, &call.api()?, id).map(drop),
         Command::Start { json, wait, call } => {
@@ -124,7 +125,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 /// As [`watch`].
 pub(crate) fn start(call: &Call, api: &Api, body: &Value, wait: &Wait) -> Result<Option<String>, Failure> {
     let answer = api.post("/jobs", body)?;
-    let id = answer["job"]["id"].as_str().unwrap_or_default().to_owned();
+    let id = read::<OneJob>(&answer)?.job.id.to_string();
     if wait.no_wait {
         call.print(&answer, |_| format!("{id}\n"))?;
         return Ok(None);
@@ -134,44 +135,56 @@ pub(crate) fn start(call: &Call, api: &Api, body: &Value, wait: &Wait) -> Result
     Ok(Some(id))
 }
 
-/// Says how far a job is, and prints it when it has ended.
+/// Shows how far a job is, as a bar on a terminal and a line for each change elsewhere, and prints the job when it has
+/// ended.
 ///
 /// # Errors
 /// [`Failure::Failed`] when it was cancelled or has failed, or devices have.
 fn watch(call: &Call, api: &Api, id: &str) -> Result<(), Failure> {
     let path = format!("/jobs/{}", escaped(id));
-    let mut said = String::new();
+    let (mut bar, mut said) = (None, String::new());
     loop {
         let answer = api.get(&path)?;
-        let job = &answer["job"];
-        let state = job["state"].as_str().unwrap_or_default();
+        let OneJob { job, .. } = read(&answer)?;
+        let bar = bar.get_or_insert_with(|| Progress::of_items("devices", to_usize(job.total)));
         let now = format!(
-            "{state} {} of {}, {} failed",
-            job["done"], job["total"], job["failed"]
+            "{} {} of {}, {} failed",
+            job.state, job.done, job.total, job.failed
         );
-        if now != said {
+        if bar.is_drawn() {
+            bar.set(job.done, &format!("{}, {} failed", job.state, job.failed));
+        } else if now != said {
             say(&now);
             said = now;
         }
-        if !job["ended"].is_null() {
-            call.print(&answer, whole)?;
-            return match (state, job["failed"].as_u64()) {
-                ("finished", Some(0)) => Ok(()),
-                ("finished", _) => Err(Failure::Failed(anyhow!(
-                    "{} of {} devices failed; `iottly job show {id}` lists them",
-                    job["failed"],
-                    job["total"]
-                ))),
-                (state, _) => Err(Failure::Failed(anyhow!(
-                    "the job is {state}{}",
-                    job["reason"]
-                        .as_str()
-                        .map(|reason| format!(": {reason}"))
-                        .unwrap_or_default()
-                ))),
-            };
+        if job.ended.is_some() {
+            bar.beside(|| call.print_as(&answer, whole))?;
+            return result(&job);
         }
         std::thread::sleep(LOOK);
+    }
+}
+
+fn to_usize(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+/// Returns what became of a job that has ended, as the end of the command.
+fn result(job: &JobDto) -> Result<(), Failure> {
+    match (&*job.state, job.failed) {
+        ("finished", 0) => Ok(()),
+        ("finished", failed) => Err(Failure::Failed(anyhow!(
+            "{failed} of {} devices failed; `iottly job show {}` lists them",
+            job.total,
+            job.id
+        ))),
+        (state, _) => {
+            let reason = job.reason.as_ref().map(|reason| format!(": {reason}"));
+            Err(Failure::Failed(anyhow!(
+                "the job is {state}{}",
+                reason.unwrap_or_default()
+            )))
+        }
     }
 }
 
@@ -195,41 +208,37 @@ pub(crate) fn download(api: &Api, id: &str, to: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn line(job: &Value) -> String {
-    let text = |key: &str| job[key].as_str().unwrap_or_default();
+fn line(job: &JobDto) -> String {
     format!(
         "{}  {:9}  {:>7}/{:<7}  {:>6} failed  {}  {}\n",
-        text("id"),
-        text("state"),
-        job["done"].to_string(),
-        job["total"].to_string(),
-        job["failed"].to_string(),
-        time(&job["created"]),
-        text("title")
+        job.id,
+        job.state,
+        job.done,
+        job.total,
+        job.failed,
+        at(job.created),
+        plain(&job.title)
     )
 }
 
-fn whole(answer: &Value) -> String {
-    let (job, mut out) = (&answer["job"], line(&answer["job"]));
-    if let Some(reason) = job["reason"].as_str() {
+fn whole(answer: &OneJob) -> String {
+    let (job, mut out) = (&answer.job, line(&answer.job));
+    if let Some(reason) = &job.reason {
         writeln!(out, "  {reason}").expect("a string takes all");
     }
-    if !job["file"].is_null() {
-        let file = &job["file"];
+    if let Some(file) = &job.file {
         writeln!(
             out,
             "  {} entries, {} bytes, until {}; iottly job download {} --to FILE.jsonl.gz",
-            file["messages"],
-            file["bytes"],
-            time(&file["until"]),
-            job["id"].as_str().unwrap_or_default()
+            file.messages,
+            file.bytes,
+            at(file.until),
+            job.id
         )
         .expect("a string takes all");
     }
-    let failures = answer["failures"].as_array().into_iter().flatten();
-    for failure in failures.take(SHOWN) {
-        let text = |key: &str| failure[key].as_str().unwrap_or_default();
-        writeln!(out, "  {}  {}", text("device"), text("reason")).expect("a string takes all");
+    for failure in answer.failures.iter().take(SHOWN) {
+        writeln!(out, "  {}  {}", failure.device, plain(&failure.reason)).expect("a string takes all");
     }
     out
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
 use iottly_protocol::Secret;
+use iottly_web::answers::ProjectDto;
 use serde_json::{Value, json};
 
 use crate::call::Call;
@@ -14,7 +15,7 @@ use crate::exit::Failure;
 use crate::remote::{Api, Place, Remote};
 use crate::saved_logins::{Login, Logins};
 use crate::say::say;
-use crate::time_text::time;
+use crate::time_text::{at, time};
 
 /// Shortest interval between two requests for the token.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -197,9 +198,9 @@ pub(crate) fn project(options: &ProjectOptions) -> Result<(), Failure> {
         ProjectCommand::List { call } => {
             let place = call.remote().place()?;
             let answer = Api::root(call.remote(), &place)?.get("/projects")?;
-            call.print_table("projects", &answer, &["ID", "CREATED", "NAME"], |project| {
-                let text = |key: &str| project[key].as_str().unwrap_or_default().to_owned();
-                vec![text("id"), time(&project["created"]), text("name")]
+            let head = ["ID", "CREATED", "NAME"];
+            call.print_table("projects", &answer, &head, |project: &ProjectDto| {
+                vec![project.id.to_string(), at(project.created), project.name.clone()]
             })
         }
         ProjectCommand::Use { wanted, remote } => choose(wanted, remote),

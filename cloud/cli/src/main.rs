@@ -1,6 +1,7 @@
 //! `iottly`: the cloud, the demo, and the commands of developers and operators.
 
 mod alert;
+mod answer;
 mod audit;
 mod backup;
 mod build;

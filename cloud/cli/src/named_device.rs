@@ -1,8 +1,9 @@
 //! Devices as people name them: by id, or by a name that only one device has.
 
 use iottly_protocol::DeviceId;
-use serde_json::Value;
+use iottly_web::answers::Props;
 
+use crate::answer::read;
 use crate::exit::Failure;
 use crate::remote::{Api, escaped};
 
@@ -18,20 +19,19 @@ pub(crate) fn device_id(api: &Api, wanted: &str) -> Result<String, Failure> {
         return Ok(wanted.to_owned());
     }
     let found = api.get(&format!("/devices/props?search={}", escaped(wanted)))?;
-    let devices = found["devices"].as_array();
-    let ids: Vec<&str> = devices
-        .into_iter()
-        .flatten()
-        .filter(|device| device["name"] == wanted)
-        .filter_map(|device: &Value| device["ID"].as_str())
+    let devices: Vec<Props> = read(&found["devices"])?;
+    let ids: Vec<String> = devices
+        .iter()
+        .filter(|device| device.name == wanted)
+        .map(|device| device.id.to_string())
         .collect();
-    match ids[..] {
-        [id] => Ok(id.to_owned()),
+    match &ids[..] {
+        [id] => Ok(id.clone()),
         [] => Err(Failure::NotFound(format!(
             "device {wanted:?} does not exist; `iottly device list` shows all"
         ))),
         _ => {
-            let ids: Vec<_> = ids.iter().take(SHOWN).copied().collect();
+            let ids: Vec<_> = ids.iter().take(SHOWN).map(String::as_str).collect();
             Err(Failure::Invalid(format!(
                 "several devices are named {wanted:?}; use an id: {}",
                 ids.join(", ")

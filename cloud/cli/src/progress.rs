@@ -50,6 +50,11 @@ impl Progress {
         Self(Some(bar))
     }
 
+    /// Returns true if there is a bar.
+    pub(crate) fn is_drawn(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Sets the number of finished items and the text beside it.
     pub(crate) fn set(&self, done: u64, text: &str) {
         if let Some(bar) = &self.0 {

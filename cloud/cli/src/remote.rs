@@ -9,13 +9,14 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use iottly_protocol::proxy::is_direct;
-use iottly_protocol::{GroupId, IdError, ProjectId, Secret};
-use serde::Deserialize;
+use iottly_protocol::{IdError, ProjectId, Secret};
+use iottly_web::answers::GroupDto;
 use serde_json::Value;
 use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Body, BodyReader, Proxy, RequestBuilder, SendBody};
 
+use crate::answer;
 use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::saved_logins::Logins;
@@ -82,15 +83,6 @@ impl Remote {
             url,
         })
     }
-}
-
-/// A deployment group as the API shows it.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Group {
-    pub(crate) id: GroupId,
-    pub(crate) name: String,
-    #[serde(rename = "boards")]
-    pub(crate) devices: Vec<String>,
 }
 
 /// The cloud's REST API; cheap to clone.
@@ -391,9 +383,9 @@ impl Api {
     ///
     /// # Errors
     /// [`Failure::NotFound`] when the project has no such group.
-    pub(crate) fn group(&self, wanted: &str) -> Result<Group, Failure> {
+    pub(crate) fn group(&self, wanted: &str) -> Result<GroupDto, Failure> {
         let groups = self.get("/deploymentgroups")?["deployment_groups"].take();
-        let groups: Vec<Group> = serde_json::from_value(groups).map_err(anyhow::Error::from)?;
+        let groups: Vec<GroupDto> = answer::read(&groups)?;
         let found = groups
             .into_iter()
             .find(|group| group.name == wanted || group.id.to_string() == wanted);

@@ -1,6 +1,7 @@
 //! Times as the commands print them.
 
 use iottly_filter::date;
+use iottly_web::answers::Date;
 use serde_json::Value;
 
 /// Returns a time as the API writes it (`{"$date": MS}`, or milliseconds) as `2026-11-27T10:47:58.133Z`; `-` for none.
@@ -10,6 +11,12 @@ pub(crate) fn time(value: &Value) -> String {
         || value.as_str().unwrap_or("-").to_owned(),
         |at| date::format(at) + "Z",
     )
+}
+
+/// Returns a time of an answer as `2026-11-27T10:47:58.133Z`; `-` for none.
+pub(crate) fn at(time: impl Into<Option<Date>>) -> String {
+    time.into()
+        .map_or_else(|| "-".to_owned(), |time| date::format(time.at()) + "Z")
 }
 
 #[cfg(test)]
@@ -25,5 +32,7 @@ mod tests {
             assert_eq!(time(&value), "2017-04-19T10:47:58.133Z");
         }
         assert_eq!(time(&json!(null)), "-");
+        assert_eq!(super::at(Date::from(at)), "2017-04-19T10:47:58.133Z");
+        assert_eq!(super::at(None), "-");
     }
 }

@@ -1,12 +1,13 @@
 //! `iottly token …`: manages a project's tokens over the REST API.
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use iottly_web::answers::{CreatedToken, TokenDto};
+use serde_json::json;
 
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::escaped;
-use crate::time_text::time;
+use crate::time_text::at;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -76,21 +77,21 @@ fn create(options: &CreateOptions) -> Result<(), Failure> {
         body["expires"] = json!(expires);
     }
     let made = api.post("/tokens", &body)?;
-    options.call.print(&made, |made| {
-        format!("{}\n", made["token"].as_str().unwrap_or_default())
-    })
+    options
+        .call
+        .print_as(&made, |made: &CreatedToken| format!("{}\n", made.token.expose()))
 }
 
-fn row(token: &Value) -> Vec<String> {
-    let text = |name: &str| token[name].as_str().unwrap_or_default().to_owned();
-    let scopes = token["scopes"].as_array().into_iter().flatten();
-    let scopes: Vec<_> = scopes.filter_map(Value::as_str).collect();
+fn row(token: &TokenDto) -> Vec<String> {
+    let scopes: Vec<_> = token.scopes.names().collect();
     vec![
-        text("id"),
-        format!("{}…", text("prefix")),
+        token.id.to_string(),
+        format!("{}…", token.prefix),
         scopes.join(","),
-        token["deployment_group"].as_str().unwrap_or("-").to_owned(),
-        time(&token["expires"]),
-        text("name"),
+        token
+            .deployment_group
+            .map_or_else(|| "-".to_owned(), |group| group.to_string()),
+        at(token.expires),
+        token.name.clone(),
     ]
 }

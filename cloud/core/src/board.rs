@@ -31,6 +31,8 @@ pub enum Standing {
     Away,
     /// The device shows no board.
     Hidden,
+    /// The device has not said hello since the cloud started, so it is not known whether it shows its board.
+    Unknown,
 }
 
 impl Standing {
@@ -43,6 +45,7 @@ impl Standing {
             Self::Silent => "silent",
             Self::Away => "away",
             Self::Hidden => "hidden",
+            Self::Unknown => "unknown",
         }
     }
 
@@ -60,6 +63,9 @@ impl Standing {
             }
             Self::Hidden => {
                 "The device shows no board: its board is real hardware, its owner's policy forbids it, or its agent is too old."
+            }
+            Self::Unknown => {
+                "Not known yet: the device has not connected to this cloud since the cloud started, and says with each connection whether it shows its board. If another cloud on the same database has its connection, its board is seen there."
             }
         }
     }
@@ -79,14 +85,14 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Returns the standing of the device now.
+    /// Returns the standing of the device now. `can_show` is none before its first hello to this run of the cloud.
     #[must_use]
-    pub fn standing(&self, is_connected: bool, can_show: bool, now: i64) -> Standing {
-        if !is_connected {
-            return Standing::Away;
-        }
-        if !can_show {
-            return Standing::Hidden;
+    pub fn standing(&self, is_connected: bool, can_show: Option<bool>, now: i64) -> Standing {
+        match can_show {
+            None => return Standing::Unknown,
+            Some(_) if !is_connected => return Standing::Away,
+            Some(false) => return Standing::Hidden,
+            Some(true) => {}
         }
         match self.heard {
             Some(at) if now.saturating_sub(at) < SILENT_MS => Standing::Live,
@@ -199,16 +205,18 @@ mod tests {
             since: 1000,
             ..Watched::default()
         };
-        assert_eq!(watched.standing(false, true, 1000), Standing::Away);
-        assert_eq!(watched.standing(true, false, 1000), Standing::Hidden);
-        assert_eq!(watched.standing(true, true, 1000), Standing::Waiting);
-        assert_eq!(watched.standing(true, true, 6000), Standing::Silent);
+        assert_eq!(watched.standing(false, None, 1000), Standing::Unknown);
+        assert_eq!(watched.standing(true, None, 1000), Standing::Unknown);
+        assert_eq!(watched.standing(false, Some(true), 1000), Standing::Away);
+        assert_eq!(watched.standing(true, Some(false), 1000), Standing::Hidden);
+        assert_eq!(watched.standing(true, Some(true), 1000), Standing::Waiting);
+        assert_eq!(watched.standing(true, Some(true), 6000), Standing::Silent);
         assert!(watched.admit(7000));
-        assert_eq!(watched.standing(true, true, 11_999), Standing::Live);
-        assert_eq!(watched.standing(true, true, 12_000), Standing::Silent);
+        assert_eq!(watched.standing(true, Some(true), 11_999), Standing::Live);
+        assert_eq!(watched.standing(true, Some(true), 12_000), Standing::Silent);
         watched.since = 12_000;
         assert_eq!(
-            watched.standing(true, true, 12_001),
+            watched.standing(true, Some(true), 12_001),
             Standing::Waiting,
             "it has connected again"
         );

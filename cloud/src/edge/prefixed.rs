@@ -23,6 +23,11 @@ impl<S> Prefixed<S> {
             stream,
         }
     }
+
+    /// Returns the stream itself.
+    pub const fn get_ref(&self) -> &S {
+        &self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> Prefixed<S> {

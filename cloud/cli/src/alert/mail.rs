@@ -4,11 +4,14 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use serde_json::{Value, json};
+use iottly_web::answers::{MailDto, MailList};
+use serde_json::json;
 
+use crate::answer::read;
 use crate::call::Call;
 use crate::exit::Failure;
-use crate::time_text::time;
+use crate::say::say;
+use crate::time_text::at;
 
 /// Time for which the end of a test mail is awaited.
 const WAIT: Duration = Duration::from_secs(60);
@@ -33,7 +36,14 @@ pub(super) enum Command {
 
 pub(super) fn run(command: &Command) -> Result<(), Failure> {
     match command {
-        Command::List { call } => call.print_list("mails", &call.api()?.get("/alerts/mails")?, lines),
+        Command::List { call } => {
+            let answer = call.api()?.get("/alerts/mails")?;
+            call.print_lines("mails", &answer, line)?;
+            if answer["allowed"].is_null() {
+                say("this cloud sends no mails (iottly serve --smtp-url)");
+            }
+            Ok(())
+        }
         Command::Test { address, call } => test(address, call),
     }
 }
@@ -43,18 +53,22 @@ fn test(address: &str, call: &Call) -> Result<(), Failure> {
     api.post("/alerts/mails", &json!({"to": address}))?;
     let end = Instant::now() + WAIT;
     loop {
-        let listed = api.get("/alerts/mails")?;
-        let known = listed["mails"].as_array().into_iter().flatten();
+        let answer = api.get("/alerts/mails")?;
+        let listed: MailList = read(&answer)?;
         // The newest is the one of this call, unless someone else tests the same address.
-        let mail = known
-            .into_iter()
-            .find(|mail| mail["kind"] == "test" && mail["to"] == address);
-        let state = mail.map_or("", |mail| mail["state"].as_str().unwrap_or_default());
-        let reason = mail.and_then(|mail| mail["reason"].as_str()).unwrap_or_default();
+        let found = listed
+            .mails
+            .iter()
+            .position(|mail| mail.kind == "test" && mail.to == address);
+        let mail = found.map(|at| &listed.mails[at]);
+        let reason = mail.and_then(|mail| mail.reason.as_deref()).unwrap_or_default();
         let failed = |text: String| Err(Failure::Failed(anyhow::anyhow!(text)));
-        match state {
-            "sent" => return call.print(&json!({"mail": mail}), |answer| line(&answer["mail"])),
-            "refused" => return failed(format!("the mail was refused: {reason}")),
+        match (mail, mail.map_or("", |mail| &*mail.state)) {
+            (Some(mail), "sent") => {
+                let shown = json!({"mail": answer["mails"][found.unwrap_or_default()]});
+                return call.print(&shown, |_| line(mail));
+            }
+            (_, "refused") => return failed(format!("the mail was refused: {reason}")),
             _ if Instant::now() < end => std::thread::sleep(EVERY),
             _ => {
                 return failed(format!(
@@ -66,30 +80,16 @@ fn test(address: &str, call: &Call) -> Result<(), Failure> {
     }
 }
 
-fn lines(answer: &Value) -> String {
-    let mut out: String = answer["mails"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(line)
-        .collect();
-    if answer["allowed"].is_null() {
-        out.push_str("this cloud sends no mails (iottly serve --smtp-url)\n");
-    }
-    out
-}
-
-fn line(mail: &Value) -> String {
-    let text = |key: &str| mail[key].as_str().unwrap_or_default();
+fn line(mail: &MailDto) -> String {
     let mut out = format!(
         "{}  {:7}  {}  {}",
-        time(&mail["queued"]),
-        text("state"),
-        text("to"),
-        text("subject")
+        at(mail.queued),
+        mail.state,
+        mail.to,
+        mail.subject
     );
-    if !mail["reason"].is_null() {
-        write!(out, ": {}", text("reason")).expect("a string takes all");
+    if let Some(reason) = &mail.reason {
+        write!(out, ": {reason}").expect("a string takes all");
     }
     out.push('\n');
     out
@@ -101,12 +101,12 @@ mod tests {
 
     #[test]
     fn a_mail_is_one_line_with_the_reason() {
-        let listed = json!({"allowed": null, "mails": [{"queued": {"$date": 0}, "state": "refused", "to": "a@example.org",
-            "subject": "[iottly] test: p", "reason": "550 no such user"}]});
+        let mail = json!({"alert": null, "kind": "test", "queued": {"$date": 0}, "state": "refused", "attempts": 1,
+            "to": "a@example.org", "subject": "[iottly] test: p", "next": null, "ended": {"$date": 0},
+            "reason": "550 no such user"});
         assert_eq!(
-            lines(&listed),
-            "1970-01-01T00:00:00.000Z  refused  a@example.org  [iottly] test: p: 550 no such user\n\
-             this cloud sends no mails (iottly serve --smtp-url)\n"
+            line(&read(&mail).expect("a mail")),
+            "1970-01-01T00:00:00.000Z  refused  a@example.org  [iottly] test: p: 550 no such user\n"
         );
     }
 }

@@ -4,6 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use iottly_filter::date;
+use iottly_web::answers::Props;
 use serde_json::json;
 
 use super::presence_text::presence;
@@ -40,9 +41,9 @@ pub(super) fn run(options: &AbsentOptions) -> Result<(), Failure> {
         }
         _ => api.delete(&path)?,
     };
-    options
-        .call
-        .print(&answer, |answer| format!("{}\n", presence(&answer["presence"])))
+    options.call.print_as(&answer, |answer: &Props| {
+        format!("{}\n", presence(&answer.presence))
+    })
 }
 
 /// Returns the current time in Unix milliseconds.

@@ -2,27 +2,27 @@
 
 pub(crate) mod absence;
 mod board;
+mod bulk;
 mod presence_text;
 mod timeline;
 
 use std::fmt::Write as _;
-use std::io::IsTerminal as _;
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use iottly_protocol::Secret;
 use iottly_protocol::enroll::{EnrollUrl, PairCode};
+use iottly_web::answers::{CopyDto, CreatedDevice, OneWaitingBoard, Props, WaitingBoardDto};
 use serde_json::{Value, json};
 
+use crate::answer::read;
 use crate::call::Call;
 use crate::exit::Failure;
-use crate::job::{self, Wait};
 use crate::named_device::device_id;
-use crate::progress::Progress;
-use crate::remote::{Api, Group, escaped};
+use crate::remote::escaped;
 use crate::say::say;
 use crate::table::{Table, plain};
 use crate::terminal::Screen;
-use crate::time_text::time;
+use crate::time_text::{at, time};
 
 /// Headings of the list of waiting boards.
 const WAITING: [&str; 5] = ["CODE", "ADDRESS", "MAC", "WAITS", "NAME"];
@@ -41,6 +41,9 @@ enum Command {
     )]
     Enroll(EnrollOptions),
     /// Prints a string that makes another board the device; the old board cannot log in after that
+    #[command(
+        after_help = "The same board gets new keys for the same device with: iottly-agent enroll 'iottly://…' --rekey --data DIR"
+    )]
     Replace(ReplaceOptions),
     /// Lists the boards that wait with enrolment keys of the project; with a code, the board that shows it
     Waiting {
@@ -92,10 +95,14 @@ enum Command {
     /// Plans the absence of a device: it is then not taken for a fault, and no alert is raised
     Absent(absence::AbsentOptions),
     /// Moves devices into a deployment group
-    Move(MoveOptions),
-    /// Deletes a device with its history; its board cannot log in any more
+    Move(bulk::MoveOptions),
+    /// Adds tags to devices and removes them, by a job of the cloud
+    Tag(bulk::TagOptions),
+    /// Sends a command to many devices, by a job of the cloud; `iottly cmd` sends one and waits for its answer
+    Command(bulk::CommandOptions),
+    /// Deletes devices with their histories; their boards cannot log in any more
     #[command(name = "rm")]
-    Remove(RemoveOptions),
+    Remove(bulk::RemoveOptions),
 }
 
 #[derive(Args)]
@@ -132,37 +139,6 @@ struct ListOptions {
     /// Conditions such as `group:demo offline>1h`, or a filter as JSON
     #[arg(long, value_name = "CONDITIONS")]
     filter: Option<String>,
-}
-
-#[derive(Args)]
-struct MoveOptions {
-    /// Devices, by name or id
-    #[arg(required_unless_present = "filter", conflicts_with = "filter")]
-    devices: Vec<String>,
-    /// Conditions such as `group:demo offline>1h`: all devices that match are moved, by a job of the cloud
-    #[arg(long, value_name = "CONDITIONS")]
-    filter: Option<String>,
-    /// Deployment group to move them to, by name or id
-    #[arg(long)]
-    to: String,
-    /// Show which devices would move, and move none
-    #[arg(long)]
-    dry_run: bool,
-    #[command(flatten)]
-    wait: Wait,
-    #[command(flatten)]
-    call: Call,
-}
-
-#[derive(Args)]
-struct RemoveOptions {
-    /// Device, by name or id
-    device: String,
-    /// Delete without asking
-    #[arg(long)]
-    yes: bool,
-    #[command(flatten)]
-    call: Call,
 }
 
 #[derive(Args)]
@@ -215,9 +191,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             call,
         } => {
             let shown = call.api()?.get(&format!("/waiting/{}", escaped(code)))?;
-            call.print(&shown, |shown| {
+            call.print_as(&shown, |shown: &OneWaitingBoard| {
                 let mut table = Table::new(&WAITING);
-                table.add(waiting(&shown["board"]));
+                table.add(waiting(&shown.board));
                 table.render(Screen::of_stdout())
             })
         }
@@ -231,9 +207,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 body["deployment_group"] = json!(api.group(group)?.id);
             }
             let made = api.post(&format!("/waiting/{}", escaped(&options.code)), &body)?;
-            options.call.print(&made, |made| {
-                let text = |key: &str| made[key].as_str().unwrap_or_default();
-                format!("approved {} {}\n", text("ID"), text("name"))
+            options.call.print_as(&made, |made: &Props| {
+                format!("approved {} {}\n", made.id, plain(&made.name))
             })
         }
         Command::Reject { code, call } => {
@@ -255,8 +230,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Command::Sensor(options) => board::sensor(options),
         Command::Timeline(options) => timeline::run(options),
         Command::Absent(options) => absence::run(options),
-        Command::Move(options) => move_devices(options),
-        Command::Remove(options) => remove(options),
+        Command::Move(options) => bulk::move_devices(options),
+        Command::Tag(options) => bulk::tag(options),
+        Command::Command(options) => bulk::command(options),
+        Command::Remove(options) => bulk::remove(options),
     }
 }
 
@@ -299,7 +276,10 @@ fn show(device: &str, call: &Call) -> Result<(), Failure> {
             .filter(|(name, _)| *name != "status")
         {
             let value = match value {
-                presence if name == "presence" => presence_text::presence(presence),
+                value if name == "presence" => read(value).map_or_else(
+                    |_| value.to_string(),
+                    |presence| presence_text::presence(&presence),
+                ),
                 Value::String(text) => text.clone(),
                 Value::Object(fields) if fields.contains_key("$date") => time(value),
                 other => other.to_string(),
@@ -310,98 +290,22 @@ fn show(device: &str, call: &Call) -> Result<(), Failure> {
     })
 }
 
-fn move_devices(options: &MoveOptions) -> Result<(), Failure> {
-    let api = options.call.api()?;
-    let group = api.group(&options.to)?;
-    if let Some(filter) = &options.filter {
-        return move_matching(&api, options, filter, &group);
-    }
-    let progress = Progress::of_items("devices", options.devices.len());
-    let ids: Vec<String> = options
-        .devices
-        .iter()
-        .map(|device| device_id(&api, device).inspect(|_| progress.add(1)))
-        .collect::<Result<_, _>>()?;
-    drop(progress);
-    let path = format!(
-        "/deploymentgroups/{}/devices?dry_run={}",
-        group.id, options.dry_run
-    );
-    let body = match &options.filter {
-        Some(filter) => json!({"filter": filter}),
-        None => json!({"devices": ids}),
-    };
-    let moved = api.post(&path, &body)?;
-    options.call.print(&moved, |moved| {
-        let verb = if options.dry_run { "would move" } else { "moved" };
-        let filter = match &moved["filter"] {
-            Value::Null => String::new(),
-            filter => format!(", for {filter}"),
-        };
-        format!("{verb} {} to {}{filter}\n", moved["affected"], group.name)
-    })
-}
-
-fn move_matching(api: &Api, options: &MoveOptions, filter: &str, group: &Group) -> Result<(), Failure> {
-    if options.dry_run {
-        let found = api.get(&format!("/devices/props?filter={}", escaped(filter)))?;
-        return options.call.print(&found, |found| {
-            format!("would move {} to {}\n", found["count"], group.name)
-        });
-    }
-    let body = json!({"kind": "move", "filter": filter, "deployment_group": group.id});
-    job::start(&options.call, api, &body, &options.wait).map(drop)
-}
-
-fn remove(options: &RemoveOptions) -> Result<(), Failure> {
-    let api = options.call.api()?;
-    let id = device_id(&api, &options.device)?;
-    if !options.yes && !agreed(&options.device)? {
-        return Err(Failure::Invalid(
-            "nothing was deleted; `--yes` deletes without asking".to_owned(),
-        ));
-    }
-    let deleted = api.delete(&format!("/device/{}", escaped(&id)))?;
-    options
-        .call
-        .print(&deleted, |deleted| match deleted["erased"] == true {
-            true => "deleted\n".to_owned(),
-            false => "deleted; its data is still being erased\n".to_owned(),
-        })
-}
-
-/// Asks on the terminal. Without one the answer is no.
-fn agreed(device: &str) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    say(&format!(
-        "delete {device} and its history? Type its name to delete it:"
-    ));
-    let mut line = String::new();
-    std::io::stdin()
-        .read_line(&mut line)
-        .context("cannot read from the terminal")?;
-    Ok(line.trim() == device)
-}
-
 /// Prints the URL that enrols a board, with what belongs to it.
 fn print(call: &Call, made: &Value, address: Option<&str>) -> Result<(), Failure> {
-    let url = url(&made["url"], address)?;
-    if let Some(code) = made["short_code"].as_str() {
+    let made: CreatedDevice = read(made)?;
+    let url = url(made.url.as_ref().map(Secret::expose), address)?;
+    if let Some(code) = &made.short_code {
         // Standard output has the one string that scripts read.
-        say(&typed(&url, code)?);
+        say(&typed(&url, &code.to_string())?);
     }
     let shown = json!({
         "url": url,
-        "pair_code": made["pair_code"],
-        "short_code": made["short_code"],
-        "expires": made["expires"]["$date"],
-        "device_id": made["ID"],
+        "pair_code": made.pair_code.expose(),
+        "short_code": made.short_code,
+        "expires": made.expires.at(),
+        "device_id": made.id,
     });
-    call.print(&shown, |shown| {
-        format!("{}\n", shown["url"].as_str().unwrap_or_default())
-    })
+    call.print(&shown, |_| format!("{url}\n"))
 }
 
 /// Returns the command for a board on which the long string cannot be pasted.
@@ -425,8 +329,8 @@ fn typed(url: &str, code: &str) -> Result<String, Failure> {
 }
 
 /// Returns the URL that the cloud made, with another address if one is given.
-pub(crate) fn url(made: &Value, address: Option<&str>) -> Result<String, Failure> {
-    let url = made.as_str().ok_or_else(|| {
+pub(crate) fn url(made: Option<&str>, address: Option<&str>) -> Result<String, Failure> {
+    let url = made.ok_or_else(|| {
         Failure::Invalid(
             "the cloud has no TLS listener, so no board can be enrolled; start it with iottly serve --listen ADDR"
                 .to_owned(),
@@ -448,45 +352,38 @@ pub(crate) fn url(made: &Value, address: Option<&str>) -> Result<String, Failure
         .map_err(|error| Failure::Invalid(format!("--address {address:?}: {error}")))
 }
 
-fn copy(copy: &Value) -> Vec<String> {
-    let text = |key: &str| copy[key].as_str().unwrap_or("-").to_owned();
-    let state = if copy["connected"] == true {
+fn copy(copy: &CopyDto) -> Vec<String> {
+    let state = if copy.connected {
         "connected"
     } else {
         "disconnected"
     };
     vec![
-        text("device"),
-        copy["number"].to_string(),
-        text("address"),
+        copy.device.to_string(),
+        copy.number.to_string(),
+        copy.address.clone(),
         state.to_owned(),
-        text("name"),
+        copy.name.clone(),
     ]
 }
 
-fn waiting(board: &Value) -> Vec<String> {
-    let text = |key: &str| board[key].as_str().unwrap_or("-").to_owned();
+fn waiting(board: &WaitingBoardDto) -> Vec<String> {
+    let known = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
     vec![
-        text("code"),
-        text("address"),
-        text("mac"),
-        format!("{} s", board["waits_s"]),
-        text("name"),
+        board.code.to_string(),
+        board.address.clone(),
+        known(&board.mac),
+        format!("{} s", board.waits_s),
+        known(&board.name),
     ]
 }
 
-fn listed_device(device: &Value) -> Vec<String> {
-    let text = |key: &str| device[key].as_str().unwrap_or_default().to_owned();
-    let state = device["presence"]["state"].as_str();
-    let legacy = if device["legacy"] == true {
-        "  (legacy)"
-    } else {
-        ""
-    };
+fn listed_device(device: &Props) -> Vec<String> {
+    let legacy = if device.legacy { "  (legacy)" } else { "" };
     vec![
-        text("ID"),
-        state.map_or_else(|| text("operatingstatus"), str::to_owned),
-        time(&device["presence"]["since"]),
-        text("name") + legacy,
+        device.id.to_string(),
+        device.presence.state.to_string(),
+        at(device.presence.since),
+        device.name.clone() + legacy,
     ]
 }

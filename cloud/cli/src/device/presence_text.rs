@@ -1,21 +1,20 @@
 //! Presence of a device in one line.
 
-use serde_json::Value;
+use iottly_web::answers::PresenceDto;
 
-use crate::time_text::time;
+use crate::time_text::at;
 
 /// Returns presence as the commands print it: the state, since when, and the last packet that proves it.
-pub(super) fn presence(value: &Value) -> String {
-    let state = value["state"].as_str().unwrap_or("unknown");
-    let mut text = state.to_owned();
-    if !value["since"].is_null() {
-        text += &format!(" since {}", time(&value["since"]));
+pub(super) fn presence(presence: &PresenceDto) -> String {
+    let mut text = presence.state.to_string();
+    if let Some(since) = presence.since {
+        text += &format!(" since {}", at(since));
     }
-    if let Some(reason) = value["planned"]["reason"].as_str() {
-        text += &format!(", until {}: {reason}", time(&value["planned"]["until"]));
+    if let Some(planned) = &presence.planned {
+        text += &format!(", until {}: {}", at(planned.until), planned.reason);
     }
-    if let Some(packet) = value["proof"]["packet"].as_str() {
-        text += &format!(" (last packet: {packet}, {})", time(&value["proof"]["at"]));
+    if let Some(proof) = &presence.proof {
+        text += &format!(" (last packet: {}, {})", proof.packet, at(proof.at));
     }
     text
 }
@@ -24,7 +23,11 @@ pub(super) fn presence(value: &Value) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::*;
+    use crate::answer::read;
+
+    fn presence(value: &serde_json::Value) -> String {
+        super::presence(&read(value).expect("a presence"))
+    }
 
     #[test]
     fn presence_is_one_line_with_its_proof() {
@@ -35,7 +38,7 @@ mod tests {
         );
         assert_eq!(
             presence(
-                &json!({"state": "absent", "since": null, "proof": null, "planned": {"until": at, "reason": "moved"}})
+                &json!({"state": "absent", "since": null, "proof": null, "planned": {"from": at, "until": at, "reason": "moved"}})
             ),
             "absent, until 2017-04-19T10:47:58.133Z: moved"
         );

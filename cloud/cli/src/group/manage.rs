@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 
 use anyhow::Context as _;
 use clap::Args;
+use iottly_web::answers::{GroupDto, OneGroup};
 use serde_json::{Value, json};
 
 use crate::call::Call;
@@ -63,18 +64,17 @@ pub(super) fn list(options: &ListOptions) -> Result<(), Failure> {
     let head = ["ID", "DEVICES", "BRANCH", "ROLLOUT", "NAME"];
     options
         .call
-        .print_table("deployment_groups", &answer, &head, |group| {
-            let text = |key: &str| match group[key].as_str() {
-                None | Some("") => "-".to_owned(),
-                Some(text) => text.to_owned(),
+        .print_table("deployment_groups", &answer, &head, |group: &GroupDto| {
+            let text = |text: &str| match text {
+                "" => "-".to_owned(),
+                text => text.to_owned(),
             };
-            let devices = group["boards"].as_array().map_or(0, Vec::len);
             vec![
-                text("id"),
-                devices.to_string(),
-                text("branch"),
-                text("status"),
-                text("name"),
+                group.id.to_string(),
+                group.devices.len().to_string(),
+                text(&group.branch),
+                text(&group.status),
+                text(&group.name),
             ]
         })
 }
@@ -82,7 +82,7 @@ pub(super) fn list(options: &ListOptions) -> Result<(), Failure> {
 pub(super) fn create(options: &CreateOptions) -> Result<(), Failure> {
     let body = json!({"name": options.name, "branch": options.branch.as_deref().unwrap_or_default()});
     let made = options.call.api()?.post("/deploymentgroups", &body)?;
-    options.call.print(&made, shown)
+    options.call.print_as(&made, shown)
 }
 
 pub(super) fn rename(options: &RenameOptions) -> Result<(), Failure> {
@@ -97,15 +97,14 @@ fn change(call: &Call, group: &str, body: &Value) -> Result<(), Failure> {
     let api = call.api()?;
     let path = format!("/deploymentgroups/{}", api.group(group)?.id);
     let changed = api.put(&path, "application/json", body.to_string().as_bytes())?;
-    call.print(&changed, shown)
+    call.print_as(&changed, shown)
 }
 
-fn shown(answer: &Value) -> String {
-    let group = &answer["deployment_group"];
-    let text = |key: &str| group[key].as_str().unwrap_or_default();
-    match text("branch") {
-        "" => format!("{}  {}\n", text("id"), text("name")),
-        branch => format!("{}  {}  follows {branch}\n", text("id"), text("name")),
+fn shown(answer: &OneGroup) -> String {
+    let group = &answer.deployment_group;
+    match &*group.branch {
+        "" => format!("{}  {}\n", group.id, group.name),
+        branch => format!("{}  {}  follows {branch}\n", group.id, group.name),
     }
 }
 

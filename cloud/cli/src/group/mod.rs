@@ -7,10 +7,12 @@ use std::io::Write;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
+use iottly_web::answers::{FlashDto, GroupDto, RolloutDto};
 use serde_json::{Map, Value, json};
 
+use crate::answer::read;
 use crate::exit::Failure;
-use crate::remote::{Api, Group, Remote};
+use crate::remote::{Api, Remote};
 use watch::watch;
 
 #[derive(Args)]
@@ -172,13 +174,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         GroupCommand::Rollback(steered) => {
             let (api, group) = open(&steered.named)?;
             let begun = api.post(&format!("/deploymentgroups/{}/rollback", group.id), &json!({}))?;
-            announce(&begun, &group, steered.named.output)?;
-            follow(&api, steered, begun["rollout"].as_str().unwrap_or_default())
+            match announce(&begun, &group, steered.named.output)?.rollout {
+                Some(rollout) => follow(&api, steered, &rollout.to_string()),
+                None => Ok(()),
+            }
         }
     }
 }
 
-fn open(named: &Named) -> Result<(Api, Group), Failure> {
+fn open(named: &Named) -> Result<(Api, GroupDto), Failure> {
     let api = Api::open(&named.remote)?;
     let group = api.group(&named.group)?;
     Ok((api, group))
@@ -198,9 +202,10 @@ fn follow(api: &Api, steered: &Steered, rollout: &str) -> Result<(), Failure> {
     }
 }
 
-fn newest(api: &Api, group: &Group) -> Result<String, Failure> {
+fn newest(api: &Api, group: &GroupDto) -> Result<String, Failure> {
     let answer = api.get(&format!("/rollouts?group={}&numRollouts=1", group.id))?;
-    let id = answer["rollouts"][0]["id"].as_str().map(str::to_owned);
+    let rollouts: Vec<RolloutDto> = read(&answer["rollouts"])?;
+    let id = rollouts.first().map(|rollout| rollout.id.to_string());
     id.ok_or_else(|| Failure::NotFound(format!("deployment group {:?} has no rollout yet", group.name)))
 }
 
@@ -219,50 +224,48 @@ fn flash(options: &FlashOptions) -> Result<(), Failure> {
         body["policy"] = policy;
     }
     let begun = api.post(&format!("/deploymentgroups/{}/flashfw", group.id), &body)?;
-    announce(&begun, &group, options.steered.named.output)?;
-    match begun["rollout"].as_str() {
-        Some(rollout) => follow(&api, &options.steered, rollout),
+    match announce(&begun, &group, options.steered.named.output)?.rollout {
+        Some(rollout) => follow(&api, &options.steered, &rollout.to_string()),
         None => Ok(()),
     }
 }
 
-/// Prints the release, and the devices that would refuse it.
-fn announce(begun: &Value, group: &Group, output: Output) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
+/// Prints the release, and the devices that would refuse it. Returns what was begun.
+fn announce(answer: &Value, group: &GroupDto, output: Output) -> Result<FlashDto, Failure> {
+    let begun: FlashDto = read(answer)?;
     let text = if output == Output::Json {
-        begun.to_string()
+        answer.to_string()
     } else {
-        let release = &begun["release"];
-        let capabilities = release["capabilities"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        let names: Vec<_> = capabilities.iter().filter_map(Value::as_str).collect();
-        let reach = if names.is_empty() {
-            String::new()
-        } else {
-            format!(", capabilities {}", names.join(", "))
-        };
-        let mut text = format!(
-            "release {} ({}, revision {}) for {} devices{reach}",
-            release["release"],
-            release["path"].as_str().unwrap_or_default(),
-            release["revision"],
-            group.devices.len()
-        );
-        if group.devices.is_empty() {
-            text.push_str("\nthe group has no devices: no device is notified, and devices that join it later are not notified either");
-        }
-        for refusal in begun["preflight"]["refusals"].as_array().into_iter().flatten() {
-            let field = |name: &str| refusal[name].as_str().unwrap_or_default().to_owned();
-            text = format!(
-                "{text}\n{} would refuse it: {}: {}",
-                field("device"),
-                field("reason"),
-                field("detail")
-            );
-        }
-        text
+        announcement(&begun, group)
     };
-    writeln!(out, "{text}").context("cannot write to standard output")
+    writeln!(std::io::stdout().lock(), "{text}").context("cannot write to standard output")?;
+    Ok(begun)
+}
+
+fn announcement(begun: &FlashDto, group: &GroupDto) -> String {
+    let release = &begun.release;
+    let reach = if release.capabilities.is_empty() {
+        String::new()
+    } else {
+        format!(", capabilities {}", release.capabilities.join(", "))
+    };
+    let mut text = format!(
+        "release {} ({}, revision {}) for {} devices{reach}",
+        release.release,
+        release.path,
+        release.revision,
+        group.devices.len()
+    );
+    if group.devices.is_empty() {
+        text.push_str("\nthe group has no devices: no device is notified, and devices that join it later are not notified either");
+    }
+    for refusal in &begun.preflight.refusals {
+        text = format!(
+            "{text}\n{} would refuse it: {}: {}",
+            refusal.device,
+            refusal.reason.as_str(),
+            refusal.detail
+        );
+    }
+    text
 }

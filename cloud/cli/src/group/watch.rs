@@ -2,20 +2,20 @@
 
 use std::collections::HashMap;
 use std::io::Write;
-use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use iottly_protocol::release::{Ending, UpdateState};
+use iottly_protocol::DeviceId;
+use iottly_protocol::release::{Ending, Reason, UpdateState};
+use iottly_web::answers::{OneRollout, RolloutDeviceDto, RolloutDevices, RolloutDto};
 use serde_json::{Value, json};
 
+use crate::answer::read;
 use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::remote::Api;
 
 /// Time for which the cloud holds a request while there is no news, in seconds; shorter than proxies wait.
 const HOLD_S: u64 = 20;
-/// Pause between two requests to a cloud of release 0.1, which does not hold them.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Prints the reports of a rollout's devices until the rollout has ended.
 ///
@@ -23,35 +23,27 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// [`Failure::Failed`] when it was halted or cancelled.
 pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure> {
     // Number of printed steps of each device.
-    let mut printed: HashMap<String, usize> = HashMap::new();
+    let mut printed: HashMap<DeviceId, usize> = HashMap::new();
     let mut seen = String::new();
     let mut bar: Option<Progress> = None;
     loop {
         // The status first: then the devices' reports that led to it are complete.
-        let mut news = api.get(&format!("/rollouts/{rollout}{seen}"))?;
-        let state = news["rollout"].take();
-        let devices = api.get(&format!("/rollouts/{rollout}/devices"))?["devices"].take();
-        let devices = devices.as_array().map(Vec::as_slice).unwrap_or_default();
+        let OneRollout {
+            rollout: state, mark, ..
+        } = read(&api.get(&format!("/rollouts/{rollout}{seen}"))?)?;
+        let RolloutDevices { devices, .. } = read(&api.get(&format!("/rollouts/{rollout}/devices"))?)?;
         let bar = bar.get_or_insert_with(|| Progress::of_items("devices", devices.len()));
-        for device in devices {
-            let id = device["device"].as_str().unwrap_or_default();
-            let seen = printed.entry(id.to_owned()).or_default();
-            let steps = device["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
-            for (at, step) in steps.iter().enumerate().skip(*seen) {
-                let newest = (at + 1 == steps.len()).then_some(device);
-                bar.beside(|| print(id, step, newest, json))?;
+        for device in &devices {
+            let seen = printed.entry(device.device).or_default();
+            for (number, step) in device.steps.iter().enumerate().skip(*seen) {
+                let newest = (number + 1 == device.steps.len()).then_some(device);
+                bar.beside(|| print(device.device, &step.state, newest, json))?;
             }
-            *seen = steps.len();
+            *seen = device.steps.len();
         }
-        let (done, failed) = counts(devices);
-        bar.set(
-            done,
-            &format!(
-                "{}, {failed} failed",
-                state["status"].as_str().unwrap_or_default()
-            ),
-        );
-        match state["status"].as_str().unwrap_or_default() {
+        let (done, failed) = counts(&devices);
+        bar.set(done, &format!("{}, {failed} failed", state.status));
+        match &*state.status {
             status @ ("deployed" | "rolled_back") => {
                 return Ok(bar.beside(|| line(&ended(status, &state, json)))?);
             }
@@ -61,19 +53,16 @@ pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure>
                 }
                 return Err(Failure::Failed(anyhow!("{}", why(status, &state))));
             }
-            _ => match news["mark"].as_str() {
-                Some(mark) => seen = format!("?seen={mark}&wait={HOLD_S}s"),
-                None => std::thread::sleep(LOOK_EVERY),
-            },
+            _ => seen = format!("?seen={mark}&wait={HOLD_S}s"),
         }
     }
 }
 
 /// Returns the numbers of devices that have finished and that have failed.
-fn counts(devices: &[Value]) -> (u64, u64) {
+fn counts(devices: &[RolloutDeviceDto]) -> (u64, u64) {
     let (mut done, mut failed) = (0, 0);
     for device in devices {
-        match device["state"].as_str().and_then(UpdateState::named) {
+        match UpdateState::named(&device.state) {
             Some(UpdateState::Ended(Ending::Committed)) => done += 1,
             Some(UpdateState::Ended(_)) => (done, failed) = (done + 1, failed + 1),
             Some(UpdateState::Underway(_)) | None => {}
@@ -83,53 +72,48 @@ fn counts(devices: &[Value]) -> (u64, u64) {
 }
 
 /// Prints a step; the newest one of a device with its reason.
-fn print(id: &str, step: &Value, newest: Option<&Value>, json: bool) -> anyhow::Result<()> {
-    let state = step["state"].as_str().unwrap_or_default();
-    let more = |name: &str| {
-        newest
-            .filter(|device| device["state"] == state)
-            .and_then(|device| device[name].as_str())
-    };
+fn print(id: DeviceId, state: &str, newest: Option<&RolloutDeviceDto>, json: bool) -> anyhow::Result<()> {
+    let now = newest.filter(|device| device.state == state);
+    let reason = now.and_then(|device| device.reason).map(Reason::as_str);
+    let detail = now.and_then(|device| device.detail.as_deref());
     if json {
-        let faults = newest.map(|device| &device["faults"]);
-        let step = json!({"device": id, "state": state, "reason": more("reason"), "detail": more("detail"), "faults": faults});
+        let faults = newest.map(|device| device.faults);
+        let step =
+            json!({"device": id, "state": state, "reason": reason, "detail": detail, "faults": faults});
         return line(&step.to_string());
     }
     let mut text = format!("{id} {state}");
-    for name in ["reason", "detail"] {
-        if let Some(more) = more(name) {
-            text = format!("{text}: {more}");
-        }
+    for more in [reason, detail].into_iter().flatten() {
+        text = format!("{text}: {more}");
     }
-    if let Some(faults) = newest
-        .and_then(|device| device["faults"].as_u64())
-        .filter(|faults| *faults > 0)
-    {
-        let last = newest
-            .and_then(|device| device["fault"].as_str())
-            .unwrap_or_default();
-        text = format!("{text} (failures in its trial: {faults}, the last: {last})");
+    if let Some(device) = newest.filter(|device| device.faults > 0) {
+        let last = device.fault.as_deref().unwrap_or_default();
+        text = format!(
+            "{text} (failures in its trial: {}, the last: {last})",
+            device.faults
+        );
     }
     line(&text)
 }
 
-fn ended(status: &str, state: &Value, json: bool) -> String {
+fn ended(status: &str, state: &RolloutDto, json: bool) -> String {
     if json {
-        json!({"status": status, "evidence": state["evidence"], "reason": state["reason"]}).to_string()
+        json!({"status": status, "evidence": state.evidence, "reason": state.reason}).to_string()
     } else {
         status.to_owned()
     }
 }
 
-fn why(status: &str, state: &Value) -> String {
-    if let Some(reason) = state["reason"].as_str() {
+fn why(status: &str, state: &RolloutDto) -> String {
+    if let Some(reason) = &state.reason {
         return format!("{status}: {reason}");
     }
-    let Some(detail) = state["evidence"]["detail"].as_str() else {
+    let evidence = state.evidence.as_ref().unwrap_or(&Value::Null);
+    let Some(detail) = evidence["detail"].as_str() else {
         return status.to_owned();
     };
     let mut text = format!("{status}: {detail}");
-    for failure in state["evidence"]["failures"].as_array().into_iter().flatten() {
+    for failure in evidence["failures"].as_array().into_iter().flatten() {
         let field = |name: &str| failure[name].as_str().unwrap_or_default();
         text = format!("{text}\n  {}: {}", field("device"), field("reason"));
     }

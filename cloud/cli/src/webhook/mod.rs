@@ -4,6 +4,7 @@ mod portal;
 mod show;
 
 use clap::{Args, Subcommand};
+use iottly_web::answers::{Replayed, WebhookTest};
 use serde_json::{Map, Value, json};
 
 use crate::call::Call;
@@ -115,7 +116,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Add(options) => {
             let made = options.call.api()?.post("/webhooks", &settings(options)?)?;
-            options.call.print(&made, show::secret)
+            options.call.print_as(&made, show::secret)
         }
         Command::List(options) => options.call.print_table(
             "webhooks",
@@ -128,7 +129,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let path = format!("{}/log?numEntries={}", path(&options.id), options.limit);
             options
                 .call
-                .print_list("attempts", &options.call.api()?.get(&path)?, show::log)
+                .print_lines("attempts", &options.call.api()?.get(&path)?, show::attempt)
         }
         Command::Replay(options) => {
             let body = match (&options.which.message, options.which.failed_since) {
@@ -139,8 +140,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 .call
                 .api()?
                 .post(&format!("{}/replay", path(&options.id)), &body)?;
-            options.call.print(&answer, |answer| {
-                format!("{} deliveries queued again\n", answer["replayed"])
+            options.call.print_as(&answer, |answer: &Replayed| {
+                format!("{} deliveries queued again\n", answer.replayed)
             })
         }
         Command::Portal(options) => portal::run(options),
@@ -149,7 +150,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 .call
                 .api()?
                 .post(&format!("{}/secret/rotate", path(&options.id)), &json!({}))?;
-            options.call.print(&answer, show::secret)
+            options.call.print_as(&answer, show::secret)
         }
         Command::Remove(options) => {
             let answer = options.call.api()?.delete(&path(&options.id))?;
@@ -165,7 +166,7 @@ fn test(options: &OneOptions) -> Result<(), Failure> {
         .post(&format!("{}/test", path(&options.id)), &json!({}))?;
     options
         .call
-        .print(&answer, |answer| show::attempt(&answer["attempt"]))?;
+        .print_as(&answer, |answer: &WebhookTest| show::attempt(&answer.attempt))?;
     let failed = || Failure::Failed(anyhow::anyhow!("the receiver did not accept the test message"));
     if answer["delivered"] == true {
         Ok(())

@@ -1,15 +1,16 @@
 //! `iottly webhook portal`: links that show the deliveries of a webhook to people without a login.
 
-use std::fmt::Write as _;
-
 use clap::Args;
-use serde_json::{Value, json};
+use iottly_web::answers::{OpenedPortal, PortalDto};
+use serde_json::json;
 
 use super::path;
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::escaped;
-use crate::time_text::time;
+use crate::say::say;
+use crate::table::plain;
+use crate::time_text::at;
 
 #[derive(Args)]
 pub(super) struct PortalOptions {
@@ -28,7 +29,11 @@ pub(super) struct PortalOptions {
 pub(super) fn run(options: &PortalOptions) -> Result<(), Failure> {
     let (api, path) = (options.call.api()?, format!("{}/portals", path(&options.id)));
     if options.list {
-        return options.call.print_list("portals", &api.get(&path)?, list);
+        let answer = api.get(&path)?;
+        if answer["portals"].as_array().is_some_and(Vec::is_empty) {
+            say("no link is open");
+        }
+        return options.call.print_lines("portals", &answer, line);
     }
     if let Some(portal) = &options.close {
         let answer = api.delete(&format!("{path}/{}", escaped(portal)))?;
@@ -36,32 +41,22 @@ pub(super) fn run(options: &PortalOptions) -> Result<(), Failure> {
     }
     let made = api.post(&path, &json!({}))?;
     let cloud = api.cloud().to_owned();
-    options.call.print(&made, |made| {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    options.call.print_as(&made, |made: &OpenedPortal| {
         format!(
             "{cloud}{}\nopen until {}, for everyone who has the link; it is not shown again\nclose it with --close {}\n",
-            text(&made["path"]),
-            time(&made["portal"]["expires"]),
-            text(&made["portal"]["id"])
+            made.path,
+            at(made.portal.expires),
+            made.portal.id
         )
     })
 }
 
-fn list(answer: &Value) -> String {
-    let mut out = String::new();
-    for portal in answer["portals"].as_array().into_iter().flatten() {
-        writeln!(
-            out,
-            "{}  until {}  by {}  last use {}",
-            portal["id"].as_str().unwrap_or_default(),
-            time(&portal["expires"]),
-            portal["author"].as_str().unwrap_or_default(),
-            time(&portal["used"])
-        )
-        .expect("a string takes all");
-    }
-    if out.is_empty() {
-        out += "no link is open\n";
-    }
-    out
+fn line(portal: &PortalDto) -> String {
+    format!(
+        "{}  until {}  by {}  last use {}\n",
+        portal.id,
+        at(portal.expires),
+        plain(&portal.author),
+        at(portal.used)
+    )
 }

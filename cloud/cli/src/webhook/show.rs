@@ -1,57 +1,43 @@
 //! Text for the answers of the webhook commands.
 
-use serde_json::Value;
+use iottly_web::answers::{AttemptDto, WebhookDto, WebhookWithSecret};
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
+use crate::table::plain;
+
+/// Maximum length of a receiver's answer in a line, in characters.
+const ANSWER: usize = 120;
 
 /// Shows a new secret.
-pub(super) fn secret(answer: &Value) -> String {
+pub(super) fn secret(answer: &WebhookWithSecret) -> String {
     format!(
         "webhook {}\nsecret  {}\n",
-        text(&answer["id"]),
-        text(&answer["secret"])
+        answer.webhook.id,
+        answer.secret.expose()
     )
 }
 
-pub(super) fn row(hook: &Value) -> Vec<String> {
-    let state = match (hook["enabled"] == true, text(&hook["breaker"])) {
-        (false, _) => format!("off: {}", text(&hook["disabled_reason"])),
+pub(super) fn row(hook: &WebhookDto) -> Vec<String> {
+    let state = match (hook.enabled, &*hook.breaker) {
+        (false, _) => format!("off: {}", hook.disabled_reason.as_deref().unwrap_or_default()),
         (true, "open") => "failing".to_owned(),
         (true, _) => "on".to_owned(),
     };
-    let (kind, channel) = (text(&hook["type"]), text(&hook["channel"]));
-    let counts = ["waiting", "failed", "dropped", "skipped"]
-        .map(|name| format!("{name} {}", hook[name]))
-        .join(", ");
     vec![
-        text(&hook["id"]).to_owned(),
+        hook.id.to_string(),
         state,
-        text(&hook["url"]).to_owned(),
-        format!("type {kind}, channel {channel}"),
-        counts,
+        hook.url.clone(),
+        format!("type {}, channel {}", hook.kind, hook.channel),
+        format!(
+            "waiting {}, failed {}, dropped {}, skipped {}",
+            hook.waiting, hook.failed, hook.dropped, hook.skipped
+        ),
     ]
 }
 
-pub(super) fn attempt(attempt: &Value) -> String {
-    let answer: String = text(&attempt["answer"])
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(120)
-        .collect();
-    let (result, message) = (text(&attempt["result"]), text(&attempt["message"]));
+pub(super) fn attempt(attempt: &AttemptDto) -> String {
+    let answer: String = plain(&attempt.answer).chars().take(ANSWER).collect();
     format!(
-        "{result}  {} ms  message {message}  attempt {}  {answer}\n",
-        attempt["milliseconds"], attempt["attempt"]
+        "{}  {} ms  message {}  attempt {}  {answer}\n",
+        attempt.result, attempt.milliseconds, attempt.message, attempt.attempt
     )
-}
-
-pub(super) fn log(answer: &Value) -> String {
-    answer["attempts"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(attempt)
-        .collect()
 }

@@ -58,6 +58,15 @@ fn filter_refuses_by_name() {
         assert_eq!((code, out.as_str()), (Some(2), ""), "{query}");
         assert!(err.to_lowercase().contains(word), "{query}: {err}");
     }
+    let (code, out, err) = iottly(
+        &["filter", "a>1 b:x"],
+        "{\"a\": 1, \"b\": \"x\"}\n{\"a\": 2, \"b\": \"x\"}\n",
+    );
+    assert_eq!(
+        (code, out.as_str()),
+        (Some(0), "{\"a\": 2, \"b\": \"x\"}\n"),
+        "{err}"
+    );
     let (code, _, err) = iottly(&["filter", "{}"], "{}\nnonsense\n");
     assert_eq!(code, Some(2));
     assert!(err.contains("line 2"), "{err}");
@@ -69,6 +78,27 @@ fn wrong_usage_ends_with_2() {
     assert_eq!(iottly(&["fly"], "").0, Some(2));
     assert_eq!(iottly(&["demo", "--devices", "0"], "").0, Some(2));
     assert_eq!(iottly(&["serve"], "").0, Some(2));
+}
+
+#[test]
+fn actions_on_many_devices_name_them_or_filter_them() {
+    let _turn = beside_others();
+    for (args, words) in [
+        (&["tag", "porch"][..], "--add"),
+        (&["tag", "--add", "x"], "<DEVICES>"),
+        (
+            &["tag", "porch", "--filter", "", "--add", "x"],
+            "cannot be used with",
+        ),
+        (&["command", "echo"], "--device"),
+        (&["command", "echo", "content", "--filter", ""], "KEY=VALUE"),
+        (&["move", "--filter", ""], "--to"),
+        (&["rm", "--yes"], "<DEVICES>"),
+    ] {
+        let (code, out, err) = iottly(&[&["device"], args].concat(), "");
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{args:?}: {err}");
+        assert!(err.contains(words), "{args:?}: {err}");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use iottly_protocol::{GroupId, ProjectId};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::{TokenId, UnixMs, UserId};
 
@@ -132,6 +132,18 @@ impl fmt::Debug for Scopes {
 impl Serialize for Scopes {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.names())
+    }
+}
+
+impl<'de> Deserialize<'de> for Scopes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let names = Vec::<String>::deserialize(deserializer)?;
+        let scopes = names.iter().map(|name| {
+            Self::named(name).ok_or_else(|| de::Error::custom(format_args!("unknown scope {name:?}")))
+        });
+        let scopes = scopes.collect::<Result<Vec<_>, _>>()?;
+        let all = scopes.into_iter().reduce(Self::with);
+        all.ok_or_else(|| de::Error::custom("no scopes"))
     }
 }
 

@@ -1,12 +1,12 @@
 //! Progress of the devices of a rollout in few words: for counts, for cells of a picture and for programs. Pure.
 
 use iottly_protocol::release::{Ending, Step, UpdateState};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::model::RolloutMember;
 
 /// Place of a device on the way to the release of a rollout.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// The device was not notified yet.

@@ -157,7 +157,24 @@ fn a_killed_agent_is_seen_again_and_a_policy_hides_the_board() {
     let began = Instant::now();
     wait_for("the board again", || (state() == "live").then_some(()));
     assert!(began.elapsed() < Duration::from_secs(60));
+    // A cloud that has just started knows no boards. The device's next connection tells it.
+    cloud.kill();
+    let cloud = home.start();
+    let first = state();
+    assert!(
+        ["unknown", "waiting", "live"].contains(&first.as_str()),
+        "{first}"
+    );
+    let began = Instant::now();
+    wait_for("the board after the restart", || {
+        (state() == "live").then_some(())
+    });
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
     agent.terminate();
+    wait_for("the end of the connection", || (state() == "away").then_some(()));
+    cloud.terminate();
+    let cloud = home.start();
+    assert_eq!(state(), "unknown", "no device has connected");
     std::fs::write(&policy, "board_view = false\n").expect("written");
     let agent = device.start();
     wait_for("the refusal", || (state() == "hidden").then_some(()));

@@ -143,6 +143,26 @@ fn a_job_goes_on_after_its_tab_is_closed() {
     browser.picture("job-finished");
     browser.open(&format!("{pages}/jobs?filter=open"));
     browser.shows("No job matches");
+    // A list shows jobs that start after it was loaded, beside those that were there.
+    browser.open(&format!("{pages}/jobs"));
+    browser.find(".link[data-state='live']");
+    browser.run("window.stays = true");
+    let later = start(
+        &api,
+        &json!({"kind": "tag", "filter": "name:many-1", "add": ["later"]}),
+    );
+    browser.shows("Tags: add later");
+    let row = format!("tr[data-job='{later}']");
+    browser.find(&format!("{row} [data-live=state][data-tone=good]"));
+    let seen = browser.run(&format!(
+        "const row = document.querySelector(\"{row}\");
+         return [window.stays, row.querySelector('a').pathname.split('/').pop(), document.querySelectorAll('tr[data-job]').length,
+             [...document.querySelectorAll('[data-count]')].map((count) => count.textContent).join(' '), row.textContent.includes('1 of 1')];"
+    ));
+    // The number beside the heading, and those of all, open and ended jobs.
+    assert_eq!(seen, json!([true, later, 2, "2 2 0 2", true]));
+    assert!(browser.console().is_empty(), "nothing is reported");
+    browser.picture("jobs-later");
     cloud.terminate();
 }
 
@@ -214,6 +234,7 @@ fn jobs_from_the_command_line_have_codes_of_their_results() {
         run(&["job", "show", "a2792ce8-216f-477c-a5cc-4f7e9f407e29"]).0,
         Some(4)
     );
+    many_without_json(&home, &run);
     // A job with failures fails.
     let full: Vec<String> = (10..42).map(|n| n.to_string()).collect();
     let props = path(&api, &format!("/device/{}/props", device.id));
@@ -221,8 +242,64 @@ fn jobs_from_the_command_line_have_codes_of_their_results() {
     let (code, out, errors) = run(&["job", "start", r#"{"kind":"tag","filter":"","add":["more"]}"#]);
     assert_eq!(code, Some(1), "{out} {errors}");
     assert!(
-        errors.contains("1 of 251 devices failed") && out.contains("more than 32 tags"),
+        errors.contains("1 of 240 devices failed") && out.contains("more than 32 tags"),
         "{out} {errors}"
     );
     cloud.terminate();
+}
+
+/// Acts on many devices in the short form of filters, and deletes only what was counted and agreed to.
+fn many_without_json(home: &CloudHome, run: &dyn Fn(&[&str]) -> (Option<i32>, String, String)) {
+    let some = "name:many-20*";
+    let tags = [
+        "device", "tag", "--filter", some, "--add", "roof", "--remove", "field",
+    ];
+    let (code, out, errors) = run(&tags);
+    assert_eq!(code, Some(0), "{out} {errors}");
+    assert!(out.contains("finished") && out.contains("11/11"), "{out}");
+    assert!(
+        errors.contains("finished 11 of 11, 0 failed"),
+        "a line, not a bar: {errors}"
+    );
+    let (_, list, _) = run(&["device", "list", "--filter", "tag:roof"]);
+    assert_eq!(list.lines().count(), 11, "{list}");
+    let sent = [
+        "device",
+        "command",
+        "echo",
+        "content=hi",
+        "--filter",
+        "tag:roof",
+        "--output",
+        "json",
+    ];
+    let (code, out, errors) = run(&sent);
+    assert_eq!(code, Some(0), "{out} {errors}");
+    let job: Value = serde_json::from_str(&out).expect("one object");
+    assert_eq!(
+        (&job["job"]["title"], &job["job"]["done"]),
+        (&json!("Send echo"), &json!(11))
+    );
+    assert_eq!(sql(home, "SELECT count(*) FROM commands"), Some(11));
+    let (code, out, errors) = run(&["device", "tag", "many-1", "many-2", "--add", "pair"]);
+    assert_eq!(code, Some(0), "{out} {errors}");
+    assert!(out.contains("2/2"), "{out}");
+    let (code, out, errors) = run(&["device", "rm", "--filter", "tag:roof", "--dry-run"]);
+    assert_eq!((code, out.as_str()), (Some(0), "would delete 11\n"), "{errors}");
+    // Without a terminal only `--yes` deletes, and the number is said before.
+    let (code, _, errors) = run(&["device", "rm", "--filter", "tag:roof"]);
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(
+        errors.contains("11 devices would be deleted") && errors.contains("--yes"),
+        "{errors}"
+    );
+    let (_, list, _) = run(&["device", "list", "--filter", "tag:roof"]);
+    assert_eq!(list.lines().count(), 11, "none was deleted: {list}");
+    let (code, _, errors) = run(&["device", "rm", "--filter", "tag:roof", "--yes"]);
+    assert_eq!(code, Some(0), "{errors}");
+    assert!(errors.starts_with("deleting 11 devices"), "{errors}");
+    let (_, list, _) = run(&["device", "list"]);
+    assert_eq!(list.lines().count(), 251 - 11, "{list}");
+    let (code, _, errors) = run(&["device", "rm", "--filter", "tag:roof", "--yes"]);
+    assert_eq!(code, Some(4), "{errors}");
 }

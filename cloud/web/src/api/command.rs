@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use super::Answer;
 use super::body::JsonObject;
 use super::dto::{Accepted, CommandBody, CommandDto, CommandList, OK};
-use super::paged::PageSize;
+use super::paged::{PageSize, before};
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::auth::{DeviceAccess, ProjectAccess};
@@ -118,19 +118,15 @@ pub(super) async fn show(
 )]
 pub(super) async fn list(access: DeviceAccess, params: Params) -> Answer<CommandList> {
     let size = PageSize::read(&params, "numCommands", DEFAULT_COMMANDS, MAX_COMMANDS)?;
-    let invalid = |message| ApiError::invalid("invalid_query", message);
     let status = params
         .get("state")
         .map(|state| serde_json::from_value(Value::String(state.to_owned())));
     let status = status
         .transpose()
-        .map_err(|_| invalid("state is not a state of commands"))?;
-    let before = params
-        .get("before")
-        .map(|text| decode(text).ok_or_else(|| invalid("before is not a cursor of commands")));
+        .map_err(|_| ApiError::invalid("invalid_query", "state is not a state of commands"))?;
     let query = CommandQuery {
         status,
-        before: before.transpose()?,
+        before: before(&params, "commands", decode)?,
         limit: size.to_read(),
     };
     let commands = access.services().store.commands(access.scope(), &query).await?;

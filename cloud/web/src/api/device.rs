@@ -66,7 +66,7 @@ pub(crate) async fn all_props(access: ProjectAccess, params: Params) -> Answer<A
         if let Some(filter) = filter {
             devices = filter.select(devices).await?;
         }
-        return Ok(Spaced(shown(&access, devices, None)));
+        return Ok(Spaced(shown(&access, devices, None, None)));
     };
     let invalid = |message: &str| ApiError::invalid("invalid_query", message.to_owned());
     let limit = usize::try_from(limit).ok().filter(|limit| *limit <= MAX_PAGE);
@@ -79,11 +79,23 @@ pub(crate) async fn all_props(access: ProjectAccess, params: Params) -> Answer<A
         Some(filter) => DeviceList::filtered(&access, filter, after.as_ref(), limit).await?,
         None => DeviceList::all(&access, after.as_ref(), limit).await?,
     };
+    let matching = match list.matching {
+        Some(matching) => matching,
+        None => {
+            let store = &access.services().store;
+            store.device_counts(access.id(), clock::now()).await?.total
+        }
+    };
     let next = list.next.as_ref().map(device_list::written);
-    Ok(Spaced(shown(&access, list.devices, next)))
+    Ok(Spaced(shown(&access, list.devices, next, Some(matching))))
 }
 
-fn shown(access: &ProjectAccess, devices: Vec<Device>, next: Option<String>) -> AllProps {
+fn shown(
+    access: &ProjectAccess,
+    devices: Vec<Device>,
+    next: Option<String>,
+    matching: Option<usize>,
+) -> AllProps {
     let presence = &access.services().presence;
     let devices: Vec<Props> = devices
         .into_iter()
@@ -96,6 +108,7 @@ fn shown(access: &ProjectAccess, devices: Vec<Device>, next: Option<String>) -> 
         count: devices.len(),
         errors: None,
         devices,
+        matching,
         next,
         status: OK,
     }

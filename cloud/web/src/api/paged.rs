@@ -32,6 +32,17 @@ impl PageSize {
     }
 }
 
+/// Reads the cursor of a page from the parameter `before`; `what` names the entries of the list.
+pub(super) fn before<C>(
+    params: &Params,
+    what: &str,
+    read: impl FnOnce(&str) -> Option<C>,
+) -> Result<Option<C>, ApiError> {
+    let invalid = || ApiError::invalid("invalid_query", format!("before is not a cursor of {what}"));
+    let cursor = params.get("before").map(|text| read(text).ok_or_else(invalid));
+    cursor.transpose()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

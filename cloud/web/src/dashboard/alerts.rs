@@ -183,7 +183,7 @@ fn rule_table(rules: &[AlertRuleDto], own: &str, may: bool) -> Markup {
             thead { tr { th { "Rule" } th { "Condition" } th.p2 { "Watches" } th { span.sr { "Action" } } } }
             tbody { @for rule in rules { tr {
                 td { b.break { (rule.name) } @if rule.muted_until.is_some() { " " span.tag { "mute" } } span.sub.mono { (rule.id) } }
-                td { (words(rule.condition)) @if let Some(after) = rule.after_ms { " " (after / 1000) " s" }
+                td { (words(&rule.condition)) @if let Some(after) = rule.after_ms { " " (after / 1000) " s" }
                     @if let Some(filter) = &rule.filter { span.sub { code.break { (filter.get()) } } }
                     @if let Some(clear) = &rule.clear { span.sub { "clears with " code.break { (clear.get()) } } }
                     @if !rule.mails.is_empty() { span.sub.break { "mails to " (rule.mails.join(", ")) } } }

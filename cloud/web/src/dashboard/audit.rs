@@ -7,9 +7,10 @@ use maud::{Markup, html};
 use super::kit::csv::csv_link;
 use super::kit::script::script;
 use super::layout::{IntoHtml, Page, failure};
-use super::members::place;
+use super::members::{Place, place};
 use super::person::LoggedIn;
 use super::shell::{Screen, Section};
+use super::tables::organization_audit;
 use super::text;
 use super::visitor::{Refusal, Visitor};
 use crate::app::App;
@@ -56,18 +57,28 @@ pub(super) async fn of_organization(
         let place = place(&app, &person, &organization).await?;
         let store = &app.services.store;
         let entries = store.organization_audit(place.id, None, ENTRIES).await?;
-        Ok::<_, ApiError>(page(
-            &person.person.name,
-            &format!("Changes of {}", place.name),
-            &entries,
-        ))
+        Ok::<_, ApiError>(page(&person.person.name, &place, &entries))
     };
     shown.await.unwrap_or_else(|error| failure(&error))
 }
 
-fn page(name: &str, heading: &str, entries: &[AuditEntry]) -> Response {
+/// Returns the changes of an organisation as a file, to its members.
+pub(super) async fn csv_of_organization(
+    person: LoggedIn,
+    State(app): State<App>,
+    Path(organization): Path<String>,
+) -> Response {
+    let file = async {
+        let place = place(&app, &person, &organization).await?;
+        organization_audit(app, place.id).await
+    };
+    file.await.unwrap_or_else(|error| failure(&error))
+}
+
+fn page(name: &str, place: &Place, entries: &[AuditEntry]) -> Response {
     let content = html! {
-        h1 { (heading) }
+        div.head { h1 { "Changes of " (place.name) }
+            div.actions { (csv_link(&format!("/members/{}/audit/csv", place.id), "organization-audit.csv")) } }
         @if entries.is_empty() { p.soft { "Nothing was changed yet." } }
         @else { (table(entries)) }
     };

@@ -133,7 +133,7 @@ async fn act(visitor: &Visitor, kind: &str, fields: &Fields) -> Result<Response,
         scripts: &[],
         content: html! {
             (question(&asked))
-            (script(&format!("iottly job start '{}'", example.replace('\'', "'\\''")), ("POST", "/jobs", Some(&example))))
+            (script(&line(kind, is_all.then_some(filter), &example, group.as_ref()), ("POST", "/jobs", Some(&example))))
         },
     };
     screen.respond(visitor).await
@@ -192,6 +192,30 @@ fn example(kind: &str, filter: Option<&str>, count: usize, group: Option<&Group>
         _ => {}
     }
     body.to_string()
+}
+
+/// Returns the command of a job; what the form asks for has an example.
+fn line(kind: &str, filter: Option<&str>, example: &str, group: Option<&Group>) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
+    let devices = match filter {
+        Some(filter) => format!("--filter {}", quoted(filter)),
+        None if kind == "command" => "--device DEVICE".to_owned(),
+        None => "DEVICE…".to_owned(),
+    };
+    match (kind, filter) {
+        ("move", _) => {
+            let name = group.map_or("", |group| group.name.as_str());
+            format!("iottly device move {devices} --to {}", quoted(name))
+        }
+        ("tag", _) => format!("iottly device tag {devices} --add field"),
+        ("command", _) => format!("iottly device command echo content='hi there!' {devices}"),
+        ("delete", _) => format!("iottly device rm {devices}"),
+        (_, Some(filter)) => format!(
+            "iottly export --job --devices {} --file messages.jsonl.gz",
+            quoted(filter)
+        ),
+        (_, None) => format!("iottly job start {}", quoted(example)),
+    }
 }
 
 /// Texts of a question.

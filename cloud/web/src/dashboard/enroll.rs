@@ -1,7 +1,7 @@
 //! The page on which a person approves a board by the code on the board's screen. Works without JavaScript.
 
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_cloud::enrolment::{EnrolmentError, Placement, ShownBoard};
 use iottly_protocol::GroupId;
@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
 use super::login;
+use super::short_code::{COOKIE_S, CodeForm, MALFORMED, sentence, with_cookie};
 use super::visitor::{Refusal, Visitor};
 use crate::api;
 use crate::app::App;
@@ -21,11 +22,6 @@ use iottly_core::model::{Group, Scopes};
 
 /// Name of the cookie that keeps the code of a board while its visitor logs in. It grants nothing.
 const COOKIE: &str = "iottly-enroll";
-/// Validity of the cookie in seconds: that of a code.
-pub(super) const COOKIE_S: u32 = 600;
-/// Explanation when a code is not in the form of one.
-pub(super) const MALFORMED: &str = "A code has eight digits and letters, such as 7K3M-9PQX.";
-
 /// Query of the page.
 #[derive(Deserialize)]
 pub(super) struct Asked {
@@ -46,12 +42,8 @@ pub(super) async fn show(
             let Some(Ok(code)) = code else {
                 return login::form(&app, None);
             };
-            return with_cookie(
-                login::form(&app, None),
-                &code.to_string(),
-                COOKIE_S,
-                app.services.https,
-            );
+            let form = login::form(&app, None);
+            return with_cookie(form, COOKIE, &code.to_string(), COOKIE_S, app.services.https);
         }
         Err(refusal) => return refusal.into_response(),
     };
@@ -75,16 +67,7 @@ pub(super) async fn show(
 pub(super) fn after_login(headers: &HeaderMap, https: bool) -> Option<Response> {
     let code: ShortCode = cookie(headers, COOKIE)?.parse().ok()?;
     let redirect = Redirect::to(&format!("/enroll?code={code}")).into_response();
-    Some(with_cookie(redirect, "", 0, https))
-}
-
-fn with_cookie(mut response: Response, value: &str, max_age: u32, https: bool) -> Response {
-    let secure = if https { "; Secure" } else { "" };
-    let text = format!("{COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}");
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        response.headers_mut().append(header::SET_COOKIE, value);
-    }
-    response
+    Some(with_cookie(redirect, COOKIE, "", 0, https))
 }
 
 /// Approves or rejects the board of the form.
@@ -135,13 +118,6 @@ async fn refused(visitor: &Visitor, error: EnrolmentError) -> Result<Response, A
     }
 }
 
-/// Returns an error's text as a sentence of a page.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
-    first.into_iter().chain(letters).collect()
-}
-
 async fn page(visitor: &Visitor, content: Markup) -> Result<Response, ApiError> {
     let project = visitor.project.project().await?;
     Ok(Page {
@@ -154,22 +130,21 @@ async fn page(visitor: &Visitor, content: Markup) -> Result<Response, ApiError> 
 }
 
 fn form(problem: Option<&str>, done: Option<&str>) -> Markup {
-    html! {
-        section.card.narrow {
-            h1 { "Approve a board" }
-            @match done {
-                Some("approved") => p.result role="status" { "The board is approved and connects within seconds. " a href="/" { "Devices" } },
-                Some("rejected") => p.result role="status" { "The board was rejected." },
-                _ => {}
-            }
-            @if let Some(problem) = problem { p.field-problem role="alert" { (problem) } }
-            form.stack method="get" action="/enroll" {
-                label for="code" { "Code on the board's screen" }
-                input #code name="code" autocomplete="off" autocapitalize="characters" required autofocus spellcheck="false";
-                button data-kind="main" { "Continue" }
-            }
+    let note = html! {
+        @match done {
+            Some("approved") => p.result role="status" { "The board is approved and connects within seconds. " a href="/" { "Devices" } },
+            Some("rejected") => p.result role="status" { "The board was rejected." },
+            _ => {}
         }
-    }
+    };
+    let form = CodeForm {
+        heading: "Approve a board",
+        action: "/enroll",
+        label: "Code on the board's screen",
+        note,
+        problem,
+    };
+    form.render()
 }
 
 async fn board_page(visitor: &Visitor, shown: &ShownBoard) -> Result<Response, ApiError> {

@@ -61,6 +61,8 @@ pub(super) struct Wanted {
     devices: Option<String>,
     /// Ids of jobs that the page follows, separated by commas. Such a page gets no messages.
     jobs: Option<String>,
+    /// Given if the page follows jobs that start later as well.
+    later: Option<String>,
     /// Filter of the messages, in the short form or as JSON.
     filter: Option<String>,
     /// Id of the latest message that the page shows.
@@ -119,9 +121,13 @@ async fn open(
     }
     let scope = device.as_ref().map(|access| access.scope());
     // Watching starts before the replay is read, so that no message is missed between the two.
-    let jobs = wanted
-        .jobs
-        .map(|ids| Follower::new(store.clone(), project, job_ids(&ids)));
+    let jobs = wanted.jobs.map(|ids| {
+        let follower = Follower::new(store.clone(), project, job_ids(&ids));
+        match wanted.later {
+            Some(_) => follower.with_later(),
+            None => follower,
+        }
+    });
     let device_watched = match &jobs {
         Some(_) => Some(NO_DEVICE),
         None => scope.map(|scope| scope.device),

@@ -77,13 +77,15 @@ async fn page(visitor: &Visitor, filter: &str) -> Result<Response, ApiError> {
         chip("open", "open", open),
         chip("ended", "ended", jobs.len() - open),
     ];
+    // Rows of jobs that start later; a page whose filter they do not match stays as it is.
+    let later = (read.is_ok() && matches!(filter, "" | "open")).then_some(filter);
     let content = html! {
         div.head { div {
-            h1 { "Jobs " span.count { (jobs.len()) } }
+            h1 { "Jobs " span.count data-count="All" { (jobs.len()) } }
             p.lede { "A job continues when this page is closed, and after a restart of the cloud." }
         } }
         (chips(&own, filter, &counts))
-        section.card data-flush aria-label="Jobs" {
+        section.card data-flush aria-label="Jobs" data-later=[later] {
             @if let Err(reason) = &read { (broken("The jobs could not be read", reason)) }
             @else if jobs.is_empty() {
                 (empty("No jobs yet", "Moving, tagging, commanding, exporting or deleting many devices is a job. Select devices to start one.",
@@ -97,7 +99,7 @@ async fn page(visitor: &Visitor, filter: &str) -> Result<Response, ApiError> {
         section: Section::Jobs,
         title: "Jobs",
         crumbs: &[],
-        events: Some(format!("{base}/events?jobs={}", followed.join(","))),
+        events: Some(format!("{base}/events?later&jobs={}", followed.join(","))),
         scripts: &["job.js"],
         content,
     };
@@ -109,11 +111,11 @@ fn table(jobs: &[JobDto], own: &str, now: UnixMs) -> Markup {
         table.table data-rows="link" {
             thead { tr { th { "Job" } th { "State" } th.num { "Devices" } th.p2.num { "Failed" } th.p2 { "Started by" } th.p3 { "When" } } }
             tbody { @for job in jobs { tr data-job=(job.id) {
-                td { a.row-link href={ (own) "/" (job.id) } { (job.title) } }
+                td { a.row-link data-live="title" href={ (own) "/" (job.id) } { (job.title) } }
                 td { (state(job)) }
-                td.num { span data-live="done" { (job.done) } " of " (job.total) }
+                td.num { span data-live="done" { (job.done) } " of " span data-live="total" { (job.total) } }
                 td.p2.num { span data-live="failed" { (job.failed) } }
-                td.p2.break { (job.by) }
+                td.p2.break { span data-live="by" { (job.by) } }
                 td.p3.soft { time datetime=(text::iso(job.created.at())) { (text::ago(job.created.at(), now)) " ago" } }
             } } }
         }
@@ -122,7 +124,7 @@ fn table(jobs: &[JobDto], own: &str, now: UnixMs) -> Markup {
 
 /// Returns the state of a job as a word with its tone.
 fn state(job: &JobDto) -> Markup {
-    let tone = match job.state {
+    let tone = match &*job.state {
         "finished" if job.failed == 0 => "good",
         "finished" => "warn",
         "failed" => "bad",

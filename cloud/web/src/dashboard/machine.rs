@@ -1,18 +1,18 @@
 //! The page on which a person lets a machine act for them, by the code on the machine's terminal. Works without JavaScript.
 
 use axum::extract::{Query, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_protocol::ProjectId;
 use iottly_protocol::enroll::ShortCode;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::enroll::{COOKIE_S, MALFORMED};
 use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
 use super::login;
 use super::person::SignedIn;
+use super::short_code::{COOKIE_S, CodeForm, MALFORMED, sentence, with_cookie};
 use super::visitor::Refusal;
 use crate::app::{App, WebServices};
 use crate::auth::principal_of;
@@ -71,7 +71,7 @@ pub(super) async fn show(
                 Some(Ok(code)) => code.to_string(),
                 Some(Err(_)) | None => "-".to_owned(),
             };
-            return with_cookie(form, &kept, COOKIE_S, app.services.https);
+            return with_cookie(form, COOKIE, &kept, COOKIE_S, app.services.https);
         }
         Err(refusal) => return refusal.into_response(),
     };
@@ -102,16 +102,8 @@ pub(super) fn after_login(headers: &HeaderMap, https: bool) -> Option<Response> 
         Err(_) if kept == "-" => "/login/machine".to_owned(),
         Err(_) => return None,
     };
-    Some(with_cookie(Redirect::to(&path).into_response(), "", 0, https))
-}
-
-fn with_cookie(mut response: Response, value: &str, max_age: u32, https: bool) -> Response {
-    let secure = if https { "; Secure" } else { "" };
-    let text = format!("{COOKIE}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite=Lax{secure}");
-    if let Ok(value) = HeaderValue::from_str(&text) {
-        response.headers_mut().append(header::SET_COOKIE, value);
-    }
-    response
+    let redirect = Redirect::to(&path).into_response();
+    Some(with_cookie(redirect, COOKIE, "", 0, https))
 }
 
 /// Approves or rejects the request of the form.
@@ -223,10 +215,11 @@ fn refused(visitor: &SignedIn, error: &ApiError) -> Response {
     if status.is_server_error() {
         return failure(error);
     }
-    let mut letters = error.message().chars();
-    let first = letters.next().map(|letter| letter.to_ascii_uppercase());
-    let text: String = first.into_iter().chain(letters).collect();
-    (status, page(visitor, form(Some(&text), None))).into_response()
+    (
+        status,
+        page(visitor, form(Some(&sentence(error.message())), None)),
+    )
+        .into_response()
 }
 
 fn page(visitor: &SignedIn, content: Markup) -> Response {
@@ -243,22 +236,21 @@ fn page(visitor: &SignedIn, content: Markup) -> Response {
 }
 
 fn form(problem: Option<&str>, done: Option<&str>) -> Markup {
-    html! {
-        section.card.narrow {
-            h1 { "Log in on a machine" }
-            @match done {
-                Some("approved") => p.result role="status" { "The machine is logged in within seconds. Its login is on " a href="/account" { "your account" } "." },
-                Some("rejected") => p.result role="status" { "The request was rejected. The machine got nothing." },
-                _ => p.soft { "Type the code that " code { "iottly login" } " shows on your own terminal. Never type one that someone sent you." }
-            }
-            @if let Some(problem) = problem { p.field-problem role="alert" { (problem) } }
-            form.stack method="get" action="/login/machine" {
-                label for="code" { "Code on the terminal" }
-                input #code name="code" autocomplete="off" autocapitalize="characters" required autofocus spellcheck="false";
-                button data-kind="main" { "Continue" }
-            }
+    let note = html! {
+        @match done {
+            Some("approved") => p.result role="status" { "The machine is logged in within seconds. Its login is on " a href="/account" { "your account" } "." },
+            Some("rejected") => p.result role="status" { "The request was rejected. The machine got nothing." },
+            _ => p.soft { "Type the code that " code { "iottly login" } " shows on your own terminal. Never type one that someone sent you." }
         }
-    }
+    };
+    let form = CodeForm {
+        heading: "Log in on a machine",
+        action: "/login/machine",
+        label: "Code on the terminal",
+        note,
+        problem,
+    };
+    form.render()
 }
 
 async fn request_page(

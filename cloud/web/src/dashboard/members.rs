@@ -6,10 +6,12 @@ use maud::html;
 use serde::Deserialize;
 
 use super::forms::Fields;
+use super::kit::csv::csv_link;
 use super::layout::{IntoHtml, Page, failure};
 use super::person::LoggedIn;
 use crate::app::App;
 use crate::auth::hash_secret;
+use crate::csv::Csv;
 use crate::error::ApiError;
 use crate::random;
 use iottly_cloud::clock;
@@ -69,6 +71,23 @@ pub(super) async fn show(
     shown.await.unwrap_or_else(|error| failure(&error))
 }
 
+/// Returns the members as a file.
+pub(super) async fn csv(
+    person: LoggedIn,
+    State(app): State<App>,
+    Path(organization): Path<String>,
+) -> Response {
+    let file = async {
+        let place = place(&app, &person, &organization).await?;
+        let mut csv = Csv::new(&["id", "name", "role"]);
+        for Member { user, role } in app.services.store.members(place.id).await? {
+            csv.row(&[&user.id.to_string(), &user.name.to_string(), role.name()]);
+        }
+        Ok::<_, ApiError>(csv.into_file("members.csv"))
+    };
+    file.await.unwrap_or_else(|error| failure(&error))
+}
+
 async fn page(
     app: &App,
     person: &LoggedIn,
@@ -79,7 +98,8 @@ async fn page(
     let members = app.services.store.members(place.id).await?;
     let owner = place.role == Role::Owner;
     let content = html! {
-        h1 { "Members of " (place.name) }
+        div.head { h1 { "Members of " (place.name) }
+            div.actions { (csv_link(&format!("/members/{}/csv", place.id), "members.csv")) } }
         @if done { p.result role="status" { "Done." } }
         @if let Some(link) = link {
             section.card {

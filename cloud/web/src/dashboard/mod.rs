@@ -37,6 +37,7 @@ mod portal;
 mod provider;
 mod releases;
 mod shell;
+mod short_code;
 mod strayed;
 mod stream;
 mod tables;
@@ -90,7 +91,12 @@ pub(crate) fn pages(app: &App) -> Router<App> {
         .route("/projects", post(person::create_project))
         .route("/theme", post(theme::choose))
         .route("/members/{organization}", get(members::show))
+        .route("/members/{organization}/csv", get(members::csv))
         .route("/members/{organization}/audit", get(audit::of_organization))
+        .route(
+            "/members/{organization}/audit/csv",
+            get(audit::csv_of_organization),
+        )
         .route("/members/{organization}/invite", post(members::invite))
         .route("/members/{organization}/change", post(members::change))
         .route("/enroll", get(enroll::show).post(enroll::decide))

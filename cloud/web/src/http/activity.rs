@@ -19,6 +19,7 @@ pub(super) struct Activity {
     phase: Phase,
     body_wanted: Option<Instant>,
     answer_stuck: Option<Instant>,
+    endless: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,7 @@ impl Activity {
             phase: Phase::Head(now),
             body_wanted: None,
             answer_stuck: None,
+            endless: false,
         }
     }
 
@@ -57,6 +59,17 @@ impl Activity {
     pub(super) fn answered(&mut self, now: Instant) {
         self.phase = Phase::Idle(now);
         self.body_wanted = None;
+        self.endless = false;
+    }
+
+    /// Records that the response is an event stream, which has no end of its own.
+    pub(super) fn endless(&mut self) {
+        self.endless = true;
+    }
+
+    /// Returns true while the response is an event stream.
+    pub(super) fn is_endless(&self) -> bool {
+        self.endless
     }
 
     /// Records whether a handler waits for more of the request's body.

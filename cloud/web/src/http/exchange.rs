@@ -9,7 +9,8 @@ use std::time::Instant;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use axum::http::{Request, Response};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Request, Response};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
@@ -57,8 +58,18 @@ impl RequestContext {
         request.extensions_mut().insert(ConnectInfo(self.peer));
         request.extensions_mut().insert(ClientAddress(client));
         let response = self.app.call(request).await?;
+        if is_event_stream(response.headers()) {
+            self.activity.lock().endless();
+        }
         Ok(response.map(|body| ResponseBody { body, _done: done }))
     }
+}
+
+/// Returns true if a response is a stream of events, by its headers.
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
 }
 
 /// Records the end of a response when it is dropped, however the response ends.

@@ -10,6 +10,7 @@ mod metrics;
 mod repository;
 mod router;
 mod server;
+mod silence;
 mod span;
 mod stream;
 mod validity;

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::activity::Activity;
+use super::silence::{Socket, set_end_of_silence};
 
 /// Address of the client of a connection.
 #[derive(Debug, Clone, Copy)]
@@ -35,11 +36,26 @@ impl Shared {
 pub(super) struct Watched<S> {
     stream: S,
     activity: Shared,
+    /// True while the system ends the connection of a client that has gone silent.
+    ends_silence: bool,
 }
 
-impl<S> Watched<S> {
+impl<S: Socket> Watched<S> {
     pub(super) const fn new(stream: S, activity: Shared) -> Self {
-        Self { stream, activity }
+        Self {
+            stream,
+            activity,
+            ends_silence: false,
+        }
+    }
+
+    /// Asks the system to end a silent connection while the response is an event stream.
+    fn watch_silence(&mut self) {
+        let endless = self.activity.lock().is_endless();
+        if endless != self.ends_silence {
+            self.ends_silence = endless;
+            set_end_of_silence(self.stream.socket(), endless);
+        }
     }
 
     fn note<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -66,9 +82,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Socket + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.watch_silence();
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
         this.note(written)
     }
@@ -79,6 +96,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.watch_silence();
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, bytes);
         this.note(written)
     }
@@ -102,6 +120,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
 pub(super) enum Connection {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Socket for Connection {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
 }
 
 impl AsyncRead for Connection {

@@ -379,6 +379,7 @@ async fn pages_have_a_size_and_continue() {
     }
     for (filter, total) in [
         ("", 251),
+        ("n<100 or n:200", 101),
         (r#"{"n":{"$mod":[3,0]}}"#, 84),
         (r#"{"n":{"$lt":0}}"#, 0),
     ] {
@@ -427,6 +428,8 @@ async fn bad_queries_are_refused_with_their_place() {
         assert_eq!(answer.json()["path"], place, "{filter}");
         assert_eq!(answer.json()["code"], "invalid_filter");
     }
+    let short = cloud.get(&format!("{plain}?queryJson={}", encode("n> or"))).await;
+    assert!(short.error(400).starts_with("queryJson: "), "{}", short.text);
     let long = encode(&format!(r#"{{"a":"{}"}}"#, "x".repeat(8192)));
     assert!(
         cloud

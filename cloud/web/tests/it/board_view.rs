@@ -176,6 +176,16 @@ async fn an_agent_that_does_not_show_its_board_is_never_asked_and_the_page_has_n
     let cookie = cloud.login(&cloud.tenant.token).await;
     let page = "/p/<project id>/devices/<device id>";
     let tab = format!(r#"href="{}/board""#, cloud.path(page));
+    let fresh = cloud.get(BOARD).await.ok();
+    assert_eq!(fresh["state"], "unknown", "no hello yet: {fresh}");
+    let own = cloud
+        .request("GET", &format!("{page}/board"), &[&cookie], b"")
+        .await;
+    assert!(
+        own.text.contains("Not known yet") && own.text.contains(&tab),
+        "{}",
+        own.text
+    );
     let mut old = device(&cloud, &["later"]).await;
     let shown = cloud.get(BOARD).await.ok();
     assert_eq!(shown["state"], "hidden");

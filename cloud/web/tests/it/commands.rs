@@ -331,6 +331,10 @@ async fn a_history_is_exported_whole() {
     assert_eq!(lines("?from=1000010&to=1000012").await, [11, 10]);
     assert_eq!(
         lines("?queryJson=%7B%22n%22%3A%7B%22%24lt%22%3A2%7D%7D").await,
+        lines("?queryJson=n%3C2").await
+    );
+    assert_eq!(
+        lines("?queryJson=%7B%22n%22%3A%7B%22%24lt%22%3A2%7D%7D").await,
         [1, 0]
     );
     cloud

@@ -357,6 +357,38 @@ async fn a_job_needs_the_scope_of_its_action_and_stays_in_its_group() {
     cloud.shutdown().await;
 }
 
+#[tokio::test]
+async fn the_list_follows_jobs_that_start_after_it() {
+    let cloud = start().await;
+    let cookie = cloud.login(&cloud.tenant.token).await;
+    let page = cloud
+        .request("GET", "/p/<project id>/jobs", &[&cookie], b"")
+        .await;
+    assert!(page.text.contains("events?later&amp;jobs="), "{}", page.text);
+    let path = "/p/<project id>/events?later&jobs=";
+    let mut events = cloud.listen(path, &[&cookie]).await;
+    events.read_until("event: beat").await;
+    assert!(
+        !events.seen.contains("event: job"),
+        "there is none yet: {}",
+        events.seen
+    );
+    for tag in ["first", "second"] {
+        let id = begin(&cloud, &json!({"kind": "tag", "filter": "", "add": [tag]})).await;
+        events.read_until(&format!("\"id\":\"{id}\"")).await;
+        events.read_until(&format!("add {tag}")).await;
+        events.read_until("\"state\":\"finished\"").await;
+        events.seen.clear();
+    }
+    // A page that follows given jobs only is not told of others.
+    let mut others = cloud.listen("/p/<project id>/events?jobs=", &[&cookie]).await;
+    begin(&cloud, &json!({"kind": "tag", "filter": "", "add": ["third"]})).await;
+    events.read_until("add third").await;
+    others.read_until("event: beat").await;
+    assert!(!others.seen.contains("event: job"), "{}", others.seen);
+    cloud.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_devices_move_while_the_job_is_followed_and_the_cloud_starts_again() {
     let cloud = start().await;

@@ -139,6 +139,8 @@ const PAGES: &[(&str, &str, &str)] = &[
     ("POST", "/project", "project={project}"),
     ("GET", "/members/{organization}", ""),
     ("GET", "/members/{organization}/audit", ""),
+    ("GET", "/members/{organization}/csv", ""),
+    ("GET", "/members/{organization}/audit/csv", ""),
     ("POST", "/members/{organization}/invite", "role=owner"),
     (
         "POST",
@@ -287,6 +289,28 @@ async fn changes_are_shown_to_owners_only() {
         "{}",
         page.text
     );
+    let members = format!("/members/{}", OrganizationId::DEFAULT);
+    for (page, file, rows) in [
+        (members.clone(), format!("{members}/csv"), "id,name,role\r\n"),
+        (
+            path.clone(),
+            format!("{path}/csv"),
+            "time,actor,address,action,target,detail\r\n",
+        ),
+    ] {
+        let shown = cloud.request("GET", &page, &[&person], b"").await;
+        assert!(
+            shown.text.contains(&format!("href=\"{file}\"")),
+            "{page}: {}",
+            shown.text
+        );
+        let kept = cloud.request("GET", &file, &[&person], b"").await;
+        let text = match kept.header("transfer-encoding") {
+            Some(_) => kept.unchunked(),
+            None => kept.text.clone(),
+        };
+        assert!(text.starts_with(rows) && text.contains("ada"), "{file}: {text}");
+    }
     let body = json!({"name": "reader", "scopes": ["read"]}).to_string();
     let made = cloud.post("/v1.0/project/<project id>/tokens", &body).await.ok();
     let reader = cloud.login(made["token"].as_str().expect("a token")).await;

@@ -191,6 +191,7 @@ async fn pages_of_the_list_and_of_the_api_have_each_device_once() {
                 .rest(&format!("/devices/props?limit=7{filter}{after}"))
                 .await;
             let devices = page["devices"].as_array().expect("devices");
+            assert_eq!(page["matching"], all, "on every page: {filter}");
             ids.extend(devices.iter().map(|device| device["ID"].to_string()));
             let Some(next) = page["next"].as_str() else { break };
             after = format!("&after={}", next.replace(' ', "%20"));

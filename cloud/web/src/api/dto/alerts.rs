@@ -1,5 +1,7 @@
 //! JSON types for alerts and the rules that raise them.
 
+use std::borrow::Cow;
+
 use iottly_protocol::{DeviceId, GroupId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -11,37 +13,37 @@ use iottly_core::model::{
 };
 
 /// Rule that raises alerts.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = AlertRule)]
-pub(crate) struct AlertRuleDto {
+pub struct AlertRuleDto {
     /// Id of the rule.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) id: AlertRuleId,
+    pub id: AlertRuleId,
     /// Name of the rule.
-    pub(crate) name: String,
+    pub name: String,
     /// `offline`, `no_data`, `gap`, `queue_age`, `trap`, `rollout_halted`, `certificate` or `value`.
     #[schema(value_type = String)]
-    pub(crate) condition: &'static str,
+    pub condition: Cow<'static, str>,
     /// Length of time of the condition, in milliseconds; null for conditions without one.
-    pub(crate) after_ms: Option<UnixMs>,
+    pub after_ms: Option<UnixMs>,
     /// Filter that raises an alert of the condition `value`; null for others.
     #[schema(value_type = Option<Object>)]
-    pub(crate) filter: Option<Box<RawValue>>,
+    pub filter: Option<Box<RawValue>>,
     /// Filter that clears it; null to clear it after ten quiet minutes.
     #[schema(value_type = Option<Object>)]
-    pub(crate) clear: Option<Box<RawValue>>,
+    pub clear: Option<Box<RawValue>>,
     /// Device that the rule watches; null for several.
     #[schema(value_type = Option<String>, format = "uuid")]
-    pub(crate) device: Option<DeviceId>,
+    pub device: Option<DeviceId>,
     /// Deployment group that the rule watches; null for all devices, or for one.
     #[schema(value_type = Option<String>, format = "uuid")]
-    pub(crate) deployment_group: Option<GroupId>,
+    pub deployment_group: Option<GroupId>,
     /// Addresses that get a mail.
-    pub(crate) mails: Vec<String>,
+    pub mails: Vec<String>,
     /// Time until which its alerts make no entries; null while it is not mute.
-    pub(crate) muted_until: Option<Date>,
+    pub muted_until: Option<Date>,
     /// Creation time.
-    pub(crate) created: Date,
+    pub created: Date,
 }
 
 impl AlertRuleDto {
@@ -60,7 +62,7 @@ impl AlertRuleDto {
         Self {
             id: rule.id,
             name: rule.name,
-            condition,
+            condition: condition.into(),
             after_ms,
             filter: json(filter),
             clear: json(clear),
@@ -83,12 +85,12 @@ pub(crate) struct AlertRuleList {
 }
 
 /// Rule.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct OneAlertRule {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct OneAlertRule {
     /// The rule.
-    pub(crate) rule: AlertRuleDto,
+    pub rule: AlertRuleDto,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Rule to add. It watches the whole project unless a device or a deployment group is given.
@@ -131,38 +133,38 @@ pub(crate) struct MuteBody {
 }
 
 /// Alert.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = Alert)]
-pub(crate) struct AlertDto {
+pub struct AlertDto {
     /// Id of the alert.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) id: AlertId,
+    pub id: AlertId,
     /// `raised` or `cleared`.
     #[schema(value_type = String)]
-    pub(crate) state: &'static str,
+    pub state: Cow<'static, str>,
     /// Id of the rule that raised it; the rule may be gone.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) rule: AlertRuleId,
+    pub rule: AlertRuleId,
     /// Name of the rule.
-    pub(crate) name: String,
+    pub name: String,
     /// Condition of the rule.
-    pub(crate) condition: String,
+    pub condition: String,
     /// Device of the alert; null for alerts about a group or the cloud.
     #[schema(value_type = Option<String>, format = "uuid")]
-    pub(crate) device: Option<DeviceId>,
+    pub device: Option<DeviceId>,
     /// Deployment group of the alert; null unless it is about a rollout.
     #[schema(value_type = Option<String>, format = "uuid")]
-    pub(crate) deployment_group: Option<GroupId>,
+    pub deployment_group: Option<GroupId>,
     /// Description, for people.
-    pub(crate) detail: String,
+    pub detail: String,
     /// Time at which it was raised.
-    pub(crate) raised: Date,
+    pub raised: Date,
     /// Time at which its condition was seen last, of conditions about single messages.
-    pub(crate) seen: Date,
+    pub seen: Date,
     /// Time at which it was cleared; null while it is raised.
-    pub(crate) cleared: Option<Date>,
+    pub cleared: Option<Date>,
     /// Time until which its end makes no entry; null while it is not mute.
-    pub(crate) muted_until: Option<Date>,
+    pub muted_until: Option<Date>,
 }
 
 impl AlertDto {
@@ -178,7 +180,8 @@ impl AlertDto {
                 "cleared"
             } else {
                 "raised"
-            },
+            }
+            .into(),
             rule: alert.rule,
             name: alert.rule_name,
             condition: alert.condition,

@@ -18,8 +18,8 @@ pub(crate) const PRESS_MS: u64 = 200;
 pub(crate) struct BoardDto {
     /// HTTP status: always 200.
     status: u16,
-    /// `live`, `waiting` (asked, no answer yet), `silent` (connected, no answer), `away` (not connected to this cloud) or
-    /// `hidden` (the device shows no board).
+    /// `live`, `waiting` (asked, no answer yet), `silent` (connected, no answer), `away` (not connected to this cloud),
+    /// `hidden` (the device shows no board) or `unknown` (not connected since the cloud started, so not known yet).
     #[schema(value_type = String)]
     state: &'static str,
     /// Explanation of the state, for people.

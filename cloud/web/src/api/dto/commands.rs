@@ -1,7 +1,7 @@
 //! JSON types for commands.
 
 use iottly_protocol::CommandId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
@@ -48,19 +48,19 @@ impl CommandBody {
 }
 
 /// Accepted command: the documented `{"status": 200}`, with additional fields.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Accepted {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct Accepted {
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
     /// Id of the command.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) id: CommandId,
+    pub id: CommandId,
     /// `queued`, `sent`, `delivered`, `answered`, `failed`, `expired`, `interrupted` or `cancelled`.
     #[schema(value_type = String)]
-    pub(crate) state: CommandStatus,
+    pub state: CommandStatus,
     /// Reason of a failure; left out without one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) detail: Option<String>,
+    pub detail: Option<String>,
 }
 
 impl From<CommandRecord> for Accepted {

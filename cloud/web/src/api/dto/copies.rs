@@ -2,7 +2,7 @@
 
 use iottly_core::model::{DeviceCopy, UnixMs};
 use iottly_protocol::DeviceId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Date;
@@ -11,24 +11,24 @@ use super::Date;
 const SILENT_MS: UnixMs = 65_000;
 
 /// Board that logs in as a device which other boards log in as, too.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = DeviceCopy)]
-pub(crate) struct CopyDto {
+pub struct CopyDto {
     /// Id of the device.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) device: DeviceId,
+    pub device: DeviceId,
     /// Number of the board, from 1 on.
-    pub(crate) number: u32,
+    pub number: u32,
     /// Name: that of the device, from the second board on with `(copy 2)` and so on.
-    pub(crate) name: String,
+    pub name: String,
     /// Address that the board connects from.
-    pub(crate) address: String,
+    pub address: String,
     /// Hash of the board's serial number or machine id; null if it has none.
-    pub(crate) hardware: Option<String>,
+    pub hardware: Option<String>,
     /// Time at which the board was heard last.
-    pub(crate) seen: Date,
+    pub seen: Date,
     /// True if it was heard within a minute.
-    pub(crate) connected: bool,
+    pub connected: bool,
 }
 
 impl CopyDto {

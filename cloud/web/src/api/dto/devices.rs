@@ -19,6 +19,9 @@ pub(crate) struct AllProps {
     pub(crate) errors: Option<()>,
     /// Devices, by name.
     pub(crate) devices: Vec<Props>,
+    /// Number of devices on all pages; only with `limit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) matching: Option<usize>,
     /// Value of `after` for the next page; only with `limit`, and not on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next: Option<String>,
@@ -63,39 +66,39 @@ pub(crate) struct NewDeviceBody {
 }
 
 /// New device with its pair code.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct CreatedDevice {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct CreatedDevice {
     /// Id of the device.
     #[serde(rename = "ID")]
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) id: DeviceId,
+    pub id: DeviceId,
     /// Name of the device.
-    pub(crate) name: String,
+    pub name: String,
     /// Code with which a board becomes this device, once: 32 hex digits.
     #[schema(value_type = String)]
-    pub(crate) pair_code: Secret,
+    pub pair_code: Secret,
     /// Code that people type on a board in place of the pair code, valid for ten minutes: eight digits such as `7K3M-9PQX`.
     /// Left out while the project has too many of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub(crate) short_code: Option<ShortCode>,
+    pub short_code: Option<ShortCode>,
     /// Address, pair code and fingerprint in one string, for `iottly-agent enroll`; left out if the cloud has no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub(crate) url: Option<Secret>,
+    pub url: Option<Secret>,
     /// Time at which the unused pair code expires.
-    pub(crate) expires: Date,
+    pub expires: Date,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Result of deleting a device.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct DeletedDevice {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct DeletedDevice {
     /// True if all of its data is erased; otherwise the rest is erased in the background.
-    pub(crate) erased: bool,
+    pub erased: bool,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Lines of a device's log.

@@ -18,12 +18,12 @@ pub(crate) struct GroupList {
 }
 
 /// Deployment group.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct OneGroup {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct OneGroup {
     /// The group.
-    pub(crate) deployment_group: GroupDto,
+    pub deployment_group: GroupDto,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Deployment group to create.
@@ -61,18 +61,18 @@ pub(crate) struct Members {
 }
 
 /// Devices that were moved, or would be.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Moved {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct Moved {
     /// Number of devices that change their group.
-    pub(crate) affected: usize,
+    pub affected: usize,
     /// Ids of these devices.
     #[schema(value_type = Vec<String>)]
-    pub(crate) devices: Vec<DeviceId>,
+    pub devices: Vec<DeviceId>,
     /// MongoDB filter that the filter of the request stands for; null without one.
     #[schema(value_type = Option<Object>)]
-    pub(crate) filter: Option<Box<RawValue>>,
+    pub filter: Option<Box<RawValue>>,
     /// True if no device was moved.
-    pub(crate) dry_run: bool,
+    pub dry_run: bool,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }

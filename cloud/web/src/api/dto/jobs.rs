@@ -1,5 +1,7 @@
 //! JSON types for jobs.
 
+use std::borrow::Cow;
+
 use iottly_protocol::{DeviceId, GroupId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -53,53 +55,53 @@ pub(crate) struct JobBody {
 }
 
 /// Job: an action on many devices.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(as = Job)]
-pub(crate) struct JobDto {
+pub struct JobDto {
     /// Id of the job.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) id: JobId,
+    pub id: JobId,
     /// `move`, `delete`, `command`, `tag` or `export`.
     #[schema(value_type = String)]
-    pub(crate) kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Action in words.
-    pub(crate) title: String,
+    pub title: String,
     /// `queued`, `running`, `finished`, `cancelled` or `failed`.
     #[schema(value_type = String)]
-    pub(crate) state: &'static str,
+    pub state: Cow<'static, str>,
     /// Number of devices.
-    pub(crate) total: u64,
+    pub total: u64,
     /// Number of devices that are done, failed ones included.
-    pub(crate) done: u64,
+    pub done: u64,
     /// Number of devices that failed.
-    pub(crate) failed: u64,
+    pub failed: u64,
     /// Reason for which the job has failed as a whole; null otherwise.
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// Name of the token or person that started the job.
-    pub(crate) by: String,
+    pub by: String,
     /// Deployment group that the devices move to; null for other kinds.
     #[schema(value_type = Option<String>, format = "uuid")]
-    pub(crate) deployment_group: Option<GroupId>,
+    pub deployment_group: Option<GroupId>,
     /// Time of the request.
-    pub(crate) created: Date,
+    pub created: Date,
     /// Time of the first step; null while the job waits.
-    pub(crate) started: Option<Date>,
+    pub started: Option<Date>,
     /// Time of the end; null before it.
-    pub(crate) ended: Option<Date>,
+    pub ended: Option<Date>,
     /// File of an export; null for other kinds, before its end, and once it is removed.
-    pub(crate) file: Option<JobFileDto>,
+    pub file: Option<JobFileDto>,
 }
 
 /// File of an export.
-#[derive(Debug, Clone, Serialize, ToSchema)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[schema(as = JobFile)]
-pub(crate) struct JobFileDto {
+pub struct JobFileDto {
     /// Size of the file, in bytes.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Number of entries in it.
-    pub(crate) messages: u64,
+    pub messages: u64,
     /// Time at which the file is removed.
-    pub(crate) until: Date,
+    pub until: Date,
 }
 
 impl JobDto {
@@ -114,9 +116,9 @@ impl JobDto {
         });
         Self {
             id: job.id,
-            kind: job.task.kind(),
+            kind: job.task.kind().into(),
             title: title(&job.task),
-            state: progress.state.as_str(),
+            state: progress.state.as_str().into(),
             total: progress.total,
             done: progress.done,
             failed: progress.failed,
@@ -155,14 +157,14 @@ fn title(task: &JobTask) -> String {
 }
 
 /// Device for which a job failed.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = JobFailure)]
-pub(crate) struct JobFailureDto {
+pub struct JobFailureDto {
     /// The device.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) device: DeviceId,
+    pub device: DeviceId,
     /// Reason for people.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 impl From<JobFailure> for JobFailureDto {
@@ -187,12 +189,12 @@ pub(crate) struct JobList {
 }
 
 /// Job with its failures.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct OneJob {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct OneJob {
     /// The job.
-    pub(crate) job: JobDto,
+    pub job: JobDto,
     /// First 1,000 devices that failed, with their reasons.
-    pub(crate) failures: Vec<JobFailureDto>,
+    pub failures: Vec<JobFailureDto>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }

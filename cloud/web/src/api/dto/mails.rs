@@ -1,5 +1,7 @@
 //! JSON types for mails about alerts.
 
+use std::borrow::Cow;
+
 use iottly_core::model::{AlertId, Mail, MailKind};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -7,42 +9,42 @@ use utoipa::ToSchema;
 use super::Date;
 
 /// Mail with the state of its delivery.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = Mail)]
-pub(crate) struct MailDto {
+pub struct MailDto {
     /// Alert that it is about; null for a test mail.
     #[schema(value_type = Option<String>, format = "uuid")]
-    pub(crate) alert: Option<AlertId>,
+    pub alert: Option<AlertId>,
     /// `raised`, `cleared` or `test`.
     #[schema(value_type = String)]
-    pub(crate) kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Recipient.
-    pub(crate) to: String,
+    pub to: String,
     /// Subject line.
-    pub(crate) subject: String,
+    pub subject: String,
     /// `queued`, `sent` (the mail server has taken it) or `refused`.
     #[schema(value_type = String)]
-    pub(crate) state: &'static str,
+    pub state: Cow<'static, str>,
     /// Number of attempts so far.
-    pub(crate) attempts: u32,
+    pub attempts: u32,
     /// Time at which it was queued.
-    pub(crate) queued: Date,
+    pub queued: Date,
     /// Time of the next attempt, or the end of the one that runs; null once it was sent or refused.
-    pub(crate) next: Option<Date>,
+    pub next: Option<Date>,
     /// Time at which it was sent or refused; null while it is queued.
-    pub(crate) ended: Option<Date>,
+    pub ended: Option<Date>,
     /// Reason of the last failure: what the mail server answered, for instance.
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 impl From<Mail> for MailDto {
     fn from(mail: Mail) -> Self {
         Self {
             alert: (mail.kind != MailKind::Test).then_some(mail.alert),
-            kind: mail.kind.as_str(),
+            kind: mail.kind.as_str().into(),
             to: mail.recipient,
             subject: mail.subject,
-            state: mail.state.as_str(),
+            state: mail.state.as_str().into(),
             attempts: mail.attempts,
             queued: mail.queued.into(),
             next: mail.due.map(Into::into),
@@ -53,18 +55,18 @@ impl From<Mail> for MailDto {
 }
 
 /// Mails of a project, and what the cloud sends.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct MailList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct MailList {
     /// Mails of the last seven days, the newest first.
-    pub(crate) mails: Vec<MailDto>,
+    pub mails: Vec<MailDto>,
     /// Addresses that may get mails, for people; null if this cloud sends no mails.
-    pub(crate) allowed: Option<String>,
+    pub allowed: Option<String>,
     /// Number of mails that the project has had in this hour.
-    pub(crate) in_this_hour: i64,
+    pub in_this_hour: i64,
     /// Maximum number of mails of a project in an hour; beyond it, alerts are raised without a mail.
-    pub(crate) per_hour: i64,
+    pub per_hour: i64,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Test mail to send.

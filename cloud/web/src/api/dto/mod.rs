@@ -1,10 +1,12 @@
 //! JSON types of requests and responses, one file per family. Dates and ids are legacy extended JSON, as
 //! documented.
 
+use std::borrow::Cow;
+
 use iottly_protocol::{
     CommandId, DeviceId, FirmwareMark, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -43,34 +45,34 @@ mod tokens;
 mod waiting;
 mod webhooks;
 
-pub(crate) use alerts::*;
+pub use alerts::*;
 pub(crate) use board::*;
 pub(crate) use code::*;
-pub(crate) use commands::*;
-pub(crate) use copies::*;
+pub use commands::*;
+pub use copies::*;
 pub(crate) use crashes::*;
 pub(crate) use definitions::*;
-pub(crate) use devices::*;
+pub use devices::*;
 pub(crate) use drafts::*;
 pub(super) use enrolment::*;
 pub(crate) use filters::*;
-pub(crate) use groups::*;
-pub(crate) use jobs::*;
+pub use groups::*;
+pub use jobs::*;
 pub(crate) use leases::*;
 pub(super) use machine_login::*;
-pub(crate) use mails::*;
+pub use mails::*;
 pub(crate) use messages::*;
 pub(crate) use people::*;
 pub(crate) use plots::*;
-pub(crate) use portals::*;
-pub(crate) use presence::*;
-pub(crate) use projects::*;
-pub(crate) use rollouts::*;
+pub use portals::*;
+pub use presence::*;
+pub use projects::*;
+pub use rollouts::*;
 pub(super) use series::*;
 pub(crate) use timeline::*;
-pub(crate) use tokens::*;
-pub(crate) use waiting::*;
-pub(crate) use webhooks::*;
+pub use tokens::*;
+pub use waiting::*;
+pub use webhooks::*;
 
 /// Status in the body of every successful response.
 pub(crate) const OK: u16 = 200;
@@ -89,17 +91,18 @@ impl Done {
 }
 
 /// Time as legacy extended JSON: Unix milliseconds.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-pub(crate) struct Date {
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+pub struct Date {
     /// Milliseconds since 1970-01-01T00:00:00Z.
     #[serde(rename = "$date")]
     #[schema(value_type = i64)]
-    millis: UnixMs,
+    pub millis: UnixMs,
 }
 
 impl Date {
     /// Returns the time.
-    pub(crate) fn at(self) -> UnixMs {
+    #[must_use]
+    pub fn at(self) -> UnixMs {
         self.millis
     }
 }
@@ -188,40 +191,40 @@ pub(crate) fn operating_status(online: bool) -> &'static str {
 }
 
 /// Properties of a device.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Props {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Props {
     /// Id of the device.
     #[serde(rename = "ID")]
     #[schema(value_type = String, format = "uuid")]
-    id: DeviceId,
+    pub id: DeviceId,
     /// Name of the device: 1 to 128 bytes.
-    name: String,
+    pub name: String,
     /// MAC address; empty if the device has never reported one.
-    macaddress: String,
+    pub macaddress: String,
     /// `connected` or `disconnected`.
     #[schema(value_type = String)]
-    operatingstatus: &'static str,
+    pub operatingstatus: Cow<'static, str>,
     /// Licence that the device was paired with, 32 hex digits; empty if it was not paired with one.
-    token: String,
+    pub token: String,
     /// Version of the agent, as of its last connection; empty before the first.
-    agent_version: String,
+    pub agent_version: String,
     /// Id of the deployment group that the device is in.
     #[schema(value_type = String, format = "uuid")]
-    deployment_group: GroupId,
+    pub deployment_group: GroupId,
     /// Tags of the device, sorted: 32 at most.
-    tags: Vec<String>,
+    pub tags: Vec<String>,
     /// Time of the last change of `operatingstatus`; left out before the first connection.
     #[serde(skip_serializing_if = "Option::is_none")]
-    operatingstatus_since: Option<Date>,
+    pub operatingstatus_since: Option<Date>,
     /// Latest report of the device's firmware runtime; left out before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
-    firmware: Option<FirmwareReport>,
+    pub firmware: Option<FirmwareReport>,
     /// True for a device without a key, as in release 0.1: its secret does not expire. Left out for others.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    legacy: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub legacy: bool,
     /// Presence, with the last proof of the link; more exact than `operatingstatus`.
-    presence: PresenceDto,
+    pub presence: PresenceDto,
 }
 
 impl Props {
@@ -231,7 +234,7 @@ impl Props {
             id: device.scope.device,
             name: device.name,
             macaddress: device.mac_address.unwrap_or_default(),
-            operatingstatus: operating_status(device.online),
+            operatingstatus: operating_status(device.online).into(),
             // Hidden until it is used: with an unused pair code, any reader could pair a board.
             token: device.pair_code.unwrap_or_default(),
             tags: device.tags,
@@ -245,37 +248,37 @@ impl Props {
 }
 
 /// Deployment group.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct GroupDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct GroupDto {
     /// Id of the group.
     #[schema(value_type = String, format = "uuid")]
-    id: GroupId,
+    pub id: GroupId,
     /// Name of the group, unique in the project; `_orphaned` is the default group.
-    name: String,
+    pub name: String,
     /// Status of the group's newest rollout; empty before the first deployment.
     #[schema(value_type = String)]
-    status: &'static str,
+    pub status: Cow<'static, str>,
     /// Branch that the group follows; empty for none.
-    branch: String,
+    pub branch: String,
     /// Revision that was deployed last; empty before the first deployment.
-    current_revision: String,
+    pub current_revision: String,
     /// Ids of the devices in the group, sorted.
     #[schema(value_type = Vec<String>)]
     #[serde(rename = "boards")]
-    devices: Vec<DeviceId>,
+    pub devices: Vec<DeviceId>,
     /// Always empty; the code is in the branch.
-    fwcode: FwCode,
+    pub fwcode: FwCode,
 }
 
 /// Code of a group; always empty, as in the documented responses.
-#[derive(Debug, Default, Serialize, ToSchema)]
-struct FwCode {
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct FwCode {
     /// Always empty.
     #[schema(value_type = Vec<Value>)]
-    codesections: [(); 0],
+    pub codesections: [(); 0],
     /// Always empty.
     #[schema(value_type = Vec<Value>)]
-    snippets: [(); 0],
+    pub snippets: [(); 0],
 }
 
 impl From<Group> for GroupDto {
@@ -283,7 +286,7 @@ impl From<Group> for GroupDto {
         Self {
             id: group.id,
             name: group.name,
-            status: group.status.map_or("", RolloutStatus::as_str),
+            status: group.status.map_or("", RolloutStatus::as_str).into(),
             branch: group.branch.unwrap_or_default(),
             current_revision: group.current_revision.unwrap_or_default(),
             devices: group.devices,

@@ -1,26 +1,26 @@
 //! JSON types of portals.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Date;
 use iottly_core::model::{Portal, PortalId};
 
 /// Link by which people outside of the project see the deliveries of a webhook, without its secret.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = Portal)]
-pub(crate) struct PortalDto {
+pub struct PortalDto {
     /// Id of the portal.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) id: PortalId,
+    pub id: PortalId,
     /// Name of the token or person that made it.
-    pub(crate) author: String,
+    pub author: String,
     /// Creation time.
-    pub(crate) created: Date,
+    pub created: Date,
     /// Time at which it ends.
-    pub(crate) expires: Date,
+    pub expires: Date,
     /// Time of the last use, exact to a minute; null before the first.
-    pub(crate) used: Option<Date>,
+    pub used: Option<Date>,
 }
 
 impl From<Portal> for PortalDto {
@@ -45,12 +45,12 @@ pub(crate) struct PortalList {
 }
 
 /// New portal with its link.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct OpenedPortal {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct OpenedPortal {
     /// The portal.
-    pub(crate) portal: PortalDto,
+    pub portal: PortalDto,
     /// Path of the link, with its secret: to be put behind the address of the cloud.
-    pub(crate) path: String,
+    pub path: String,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }

@@ -1,5 +1,7 @@
 //! JSON types for the presence of devices.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -8,43 +10,43 @@ use iottly_core::model::{Proof, UnixMs};
 use iottly_core::presence::{Shown, View};
 
 /// Presence of a device, with the last proof of its link.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Presence)]
-pub(crate) struct PresenceDto {
+pub struct PresenceDto {
     /// `online`, `silent` (connected, but nothing was sent for three times its usual pause), `offline` or `absent` (offline
     /// as planned).
     #[schema(value_type = String)]
-    state: &'static str,
+    pub state: Cow<'static, str>,
     /// Time since which it is so; null for a device that was never connected. Of a silent device, its last message.
-    since: Option<Date>,
+    pub since: Option<Date>,
     /// Last packet of the device that the cloud received; null before the first.
-    proof: Option<ProofDto>,
+    pub proof: Option<ProofDto>,
     /// Plan of an absence; left out unless the state is `absent`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    planned: Option<PlanDto>,
+    pub planned: Option<PlanDto>,
 }
 
 /// Packet that proves that a link worked.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = PresenceProof)]
-struct ProofDto {
+pub struct ProofDto {
     /// Kind of the MQTT packet: `connect`, `publish`, `puback`, `subscribe`, `ping`, `disconnect` or `other`.
     #[schema(value_type = String)]
-    packet: &'static str,
+    pub packet: Cow<'static, str>,
     /// Time of its receipt.
-    at: Date,
+    pub at: Date,
 }
 
 /// Planned absence.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = PlannedAbsence)]
-struct PlanDto {
+pub struct PlanDto {
     /// Start of the absence.
-    from: Date,
+    pub from: Date,
     /// End of the absence.
-    until: Date,
+    pub until: Date,
     /// Reason, in the words of the person who planned it.
-    reason: String,
+    pub reason: String,
 }
 
 /// Absence to plan.
@@ -74,10 +76,10 @@ impl From<View> for PresenceDto {
             Shown::Online { .. } | Shown::Silent { .. } | Shown::Offline { .. } => None,
         };
         Self {
-            state,
+            state: state.into(),
             since,
             proof: view.proof.map(|Proof { packet, at }| ProofDto {
-                packet: packet.as_str(),
+                packet: packet.as_str().into(),
                 at: at.into(),
             }),
             planned,

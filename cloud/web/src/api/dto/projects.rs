@@ -10,17 +10,17 @@ use super::{Date, GroupDto};
 use iottly_core::model::{AuditEntry, CodeRoom, Limits, OrganizationId, Project, TokenId, Usage};
 
 /// Project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ProjectDto {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct ProjectDto {
     /// Id of the project: 24 lower-case hex digits.
     #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
-    pub(crate) id: ProjectId,
+    pub id: ProjectId,
     /// Name of the project: 1 to 128 bytes.
-    pub(crate) name: String,
+    pub name: String,
     /// Creation time.
-    pub(crate) created: Date,
+    pub created: Date,
     /// Number of days for which messages are kept; null for no limit.
-    pub(crate) retention_days: Option<u32>,
+    pub retention_days: Option<u32>,
 }
 
 impl From<Project> for ProjectDto {
@@ -132,27 +132,27 @@ pub(crate) struct AuditLog {
 }
 
 /// Change that was made to a project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct AuditEntryDto {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct AuditEntryDto {
     /// Number of the entry in the project's audit log, from 1.
-    pub(crate) number: u64,
+    pub number: u64,
     /// Time of the change.
-    pub(crate) at: Date,
+    pub at: Date,
     /// Name of the token that made the change, or of the part of the platform that made it by itself.
-    pub(crate) actor: String,
+    pub actor: String,
     /// Id of this token; all zeros for changes of the platform.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) token: TokenId,
+    pub token: TokenId,
     /// Kind of change, such as `device.rename`.
-    pub(crate) action: String,
+    pub action: String,
     /// Id or name of the changed object.
-    pub(crate) target: String,
+    pub target: String,
     /// Details of the change, such as the new name.
-    pub(crate) detail: String,
+    pub detail: String,
     /// Address from which the change was requested; absent for changes of the platform itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub(crate) address: Option<IpAddr>,
+    pub address: Option<IpAddr>,
 }
 
 impl From<AuditEntry> for AuditEntryDto {

@@ -1,5 +1,7 @@
 //! JSON types for releases and rollouts.
 
+use std::borrow::Cow;
+
 use iottly_protocol::release::Reason;
 use iottly_protocol::{DeviceId, GroupId};
 use serde::{Deserialize, Serialize};
@@ -13,28 +15,28 @@ use iottly_core::model::{Rollout, RolloutId, RolloutKind, RolloutMember, StoredR
 use iottly_core::rollout::{Place, Places, Preflight, place};
 
 /// Signed release.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ReleaseDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReleaseDto {
     /// Number of the release; numbers order the project's releases.
-    release: u64,
+    pub release: u64,
     /// Path of the component in the project's repository.
-    path: String,
+    pub path: String,
     /// Branch of the release.
-    branch: String,
+    pub branch: String,
     /// Number of the revision in the branch.
-    revision: u64,
+    pub revision: u64,
     /// SHA-256 of the component, in hex.
     sha256: String,
     /// Size of the component, in bytes.
-    size: u64,
+    pub size: u64,
     /// Capabilities that the release requests of a board, sorted.
-    capabilities: Vec<String>,
+    pub capabilities: Vec<String>,
     /// Duration of the trial on a device, in milliseconds.
-    grace_ms: u64,
+    pub grace_ms: u64,
     /// Name of the token that made the release.
-    author: String,
+    pub author: String,
     /// Creation time.
-    created: Date,
+    pub created: Date,
 }
 
 impl From<StoredRelease> for ReleaseDto {
@@ -55,40 +57,40 @@ impl From<StoredRelease> for ReleaseDto {
 }
 
 /// Rollout of a release to a group.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RolloutDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RolloutDto {
     /// Id of the rollout.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) id: RolloutId,
+    pub id: RolloutId,
     /// Id of the group that gets the release.
     #[schema(value_type = String, format = "uuid")]
-    deployment_group: GroupId,
+    pub deployment_group: GroupId,
     /// Number of the release.
-    release: u64,
+    pub release: u64,
     /// `install`, or `rollback` to the previous release of the group.
     #[schema(value_type = String)]
-    kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// `deploying`, `deployed`, `paused`, `halted`, `rolled_back` or `cancelled`.
     #[schema(value_type = String)]
-    status: &'static str,
+    pub status: Cow<'static, str>,
     /// Policy by which the rollout spreads.
-    policy: Policy,
+    pub policy: Policy,
     /// Capabilities that its devices may grant the release.
-    approved: Vec<String>,
+    pub approved: Vec<String>,
     /// Facts for which the rollout halted itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    evidence: Option<Value>,
+    pub evidence: Option<Value>,
     /// Reason for which the rollout was cancelled by the platform.
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<String>,
+    pub reason: Option<String>,
     /// Number of devices in the group when the rollout started.
-    devices: u64,
+    pub devices: u64,
     /// Name of the token that started the rollout.
-    author: String,
+    pub author: String,
     /// Start time.
-    created: Date,
+    pub created: Date,
     /// Time of the last change.
-    changed: Date,
+    pub changed: Date,
 }
 
 impl From<Rollout> for RolloutDto {
@@ -98,10 +100,10 @@ impl From<Rollout> for RolloutDto {
             deployment_group: rollout.group,
             release: rollout.release,
             kind: match rollout.kind {
-                RolloutKind::Install => "install",
-                RolloutKind::Rollback => "rollback",
+                RolloutKind::Install => "install".into(),
+                RolloutKind::Rollback => "rollback".into(),
             },
-            status: rollout.status.as_str(),
+            status: rollout.status.as_str().into(),
             policy: rollout.policy,
             approved: rollout.approved,
             evidence: rollout.evidence.and_then(|text| serde_json::from_str(&text).ok()),
@@ -115,68 +117,68 @@ impl From<Rollout> for RolloutDto {
 }
 
 /// Device that a rollout has notified or may notify, with its progress.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RolloutDeviceDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RolloutDeviceDto {
     /// Id of the device.
     #[schema(value_type = String, format = "uuid")]
-    device: DeviceId,
+    pub device: DeviceId,
     /// Name of the device.
-    name: String,
+    pub name: String,
     /// True while the device is connected.
-    online: bool,
+    pub online: bool,
     /// `untold` before the device is notified, `directive` until it reports, then the state that it reports.
     #[schema(value_type = String)]
-    state: &'static str,
+    pub state: Cow<'static, str>,
     /// `waiting`, `deferred`, `updating`, `trial`, `committed`, `cancelled`, `failed` or `rolled_back`: the state in one of
     /// few words, as in `counts` of the rollout.
     #[schema(value_type = String)]
-    place: Place,
+    pub place: Place,
     /// Id of the directive that the device was sent; left out before.
     #[serde(skip_serializing_if = "Option::is_none")]
-    directive: Option<String>,
+    pub directive: Option<String>,
     /// Reason for which the update waits or has ended; left out without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    reason: Option<Reason>,
+    pub reason: Option<Reason>,
     /// Details of the reason, for people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
+    pub detail: Option<String>,
     /// Number of failures of the update on the device.
-    failures: u32,
+    pub failures: u32,
     /// Number of firmware failures during the trial: traps, and errors in its log.
-    faults: u32,
+    pub faults: u32,
     /// Text of the latest stop among these failures; before a stop, of the first error in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
-    fault: Option<String>,
+    pub fault: Option<String>,
     /// Time at which the directive was sent; left out before.
     #[serde(rename = "told", skip_serializing_if = "Option::is_none")]
-    sent: Option<Date>,
+    pub sent: Option<Date>,
     /// Time of the last change; left out before the directive was sent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    changed: Option<Date>,
+    pub changed: Option<Date>,
     /// States that the update went through, oldest first.
-    steps: Vec<StepDto>,
+    pub steps: Vec<StepDto>,
 }
 
 /// Numbers of the devices of a rollout, by how far they are.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct CountsDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct CountsDto {
     /// Not notified yet.
-    waiting: u64,
+    pub waiting: u64,
     /// The update waits on the device; its reason names for what.
-    deferred: u64,
+    pub deferred: u64,
     /// The device fetches and checks the release.
-    updating: u64,
+    pub updating: u64,
     /// The release runs and is watched.
-    trial: u64,
+    pub trial: u64,
     /// The release runs and is healthy.
-    committed: u64,
+    pub committed: u64,
     /// The update was withdrawn.
-    cancelled: u64,
+    pub cancelled: u64,
     /// The device did not accept the release, or abandoned the update.
-    failed: u64,
+    pub failed: u64,
     /// The release was tried, and the former one runs again.
-    rolled_back: u64,
+    pub rolled_back: u64,
 }
 
 impl From<Places> for CountsDto {
@@ -195,13 +197,13 @@ impl From<Places> for CountsDto {
 }
 
 /// State that an update went through.
-#[derive(Debug, Serialize, ToSchema)]
-struct StepDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct StepDto {
     /// Name of the state.
     #[schema(value_type = String)]
-    state: &'static str,
+    pub state: Cow<'static, str>,
     /// Time at which the cloud received the report.
-    at: Date,
+    pub at: Date,
 }
 
 impl From<RolloutMember> for RolloutDeviceDto {
@@ -218,7 +220,7 @@ impl From<RolloutMember> for RolloutDeviceDto {
             place: place(&member),
             device: member.device,
             online: member.online,
-            state,
+            state: state.into(),
             directive: directive.map(|directive| directive.id.clone()),
             reason: directive.and_then(|directive| directive.reason),
             detail: directive.and_then(|directive| directive.detail.clone()),
@@ -230,7 +232,7 @@ impl From<RolloutMember> for RolloutDeviceDto {
             steps: steps
                 .iter()
                 .map(|(state, at)| StepDto {
-                    state: state.as_str(),
+                    state: state.as_str().into(),
                     at: (*at).into(),
                 })
                 .collect(),
@@ -270,25 +272,25 @@ pub(crate) struct RolloutList {
 }
 
 /// Rollout.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct OneRollout {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct OneRollout {
     /// The rollout.
-    pub(crate) rollout: RolloutDto,
+    pub rollout: RolloutDto,
     /// Numbers of its devices, by how far they are.
-    pub(crate) counts: CountsDto,
+    pub counts: CountsDto,
     /// Mark of the progress of the rollout and its devices, for `seen`.
-    pub(crate) mark: String,
+    pub mark: String,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Devices of a rollout.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct RolloutDevices {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct RolloutDevices {
     /// Devices with their progress.
-    pub(crate) devices: Vec<RolloutDeviceDto>,
+    pub devices: Vec<RolloutDeviceDto>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Rollout policy of a deployment group.
@@ -336,44 +338,44 @@ impl From<Flash> for FlashRequest {
 }
 
 /// Deployment that was started.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct FlashDto {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct FlashDto {
     /// HTTP status: always 200.
-    status: u16,
+    pub status: u16,
     /// Release that is deployed; in a dry run, the one that would be.
-    release: ReleaseDto,
+    pub release: ReleaseDto,
     /// Id of the rollout; left out in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
-    rollout: Option<RolloutId>,
+    pub rollout: Option<RolloutId>,
     /// Expected decisions of the devices.
-    preflight: PreflightDto,
+    pub preflight: PreflightDto,
 }
 
 /// Devices that would accept or refuse the release, by the facts that they have reported.
-#[derive(Serialize, ToSchema)]
-struct PreflightDto {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct PreflightDto {
     /// Ids of the devices that would accept the release.
     #[schema(value_type = Vec<String>)]
-    ready: Vec<DeviceId>,
+    pub ready: Vec<DeviceId>,
     /// Devices that would refuse the release.
-    refusals: Vec<RefusalDto>,
+    pub refusals: Vec<RefusalDto>,
     /// Devices that have not reported any facts yet.
     #[schema(value_type = Vec<String>)]
-    unknown: Vec<DeviceId>,
+    pub unknown: Vec<DeviceId>,
 }
 
 /// Device that would refuse a release.
-#[derive(Serialize, ToSchema)]
-struct RefusalDto {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct RefusalDto {
     /// Id of the device.
     #[schema(value_type = String, format = "uuid")]
-    device: DeviceId,
+    pub device: DeviceId,
     /// Reason of the refusal.
     #[schema(value_type = String)]
-    reason: Reason,
+    pub reason: Reason,
     /// Details of the reason, for people.
-    detail: String,
+    pub detail: String,
 }
 
 impl From<Flashed> for FlashDto {

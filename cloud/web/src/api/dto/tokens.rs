@@ -8,28 +8,28 @@ use super::Date;
 use iottly_core::model::{Scopes, Token, TokenId, UnixMs};
 
 /// Token without its text.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct TokenDto {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct TokenDto {
     /// Id of the token.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) id: TokenId,
+    pub id: TokenId,
     /// Name of the token: 1 to 128 bytes.
-    pub(crate) name: String,
+    pub name: String,
     /// First characters of the token's text, by which people distinguish tokens.
-    pub(crate) prefix: String,
+    pub prefix: String,
     /// Permissions: `read`, `write`, `command`, `deploy`, `admin` and `operator`.
     #[schema(value_type = Vec<String>)]
-    pub(crate) scopes: Scopes,
+    pub scopes: Scopes,
     /// Id of the deployment group that the token is bound to; absent for the whole project.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
-    pub(crate) deployment_group: Option<GroupId>,
+    pub deployment_group: Option<GroupId>,
     /// Creation time.
-    pub(crate) created: Date,
+    pub created: Date,
     /// Time at which the token expires; null for never.
-    pub(crate) expires: Option<Date>,
+    pub expires: Option<Date>,
     /// Time of the last use, exact to an hour; null before the first.
-    pub(crate) last_used: Option<Date>,
+    pub last_used: Option<Date>,
 }
 
 impl From<Token> for TokenDto {
@@ -57,16 +57,16 @@ pub(crate) struct TokenList {
 }
 
 /// New token with its text.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct CreatedToken {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct CreatedToken {
     /// Text of the token; shown only here.
     #[schema(value_type = String)]
-    pub(crate) token: Secret,
+    pub token: Secret,
     /// The token.
     #[serde(flatten)]
-    pub(crate) about: TokenDto,
+    pub about: TokenDto,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Token to create.

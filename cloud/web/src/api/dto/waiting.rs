@@ -65,29 +65,29 @@ impl From<EnrollAnswer> for EnrollReply {
 }
 
 /// Board that waits for approval. Nothing that it states about itself is proven.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = WaitingBoard)]
-pub(crate) struct WaitingBoardDto {
+pub struct WaitingBoardDto {
     /// Code by which people name the board.
     #[schema(value_type = String)]
-    code: ShortCode,
+    pub code: ShortCode,
     /// Key of the device that the board becomes.
     #[schema(value_type = String)]
-    device_key: DeviceKey,
+    pub device_key: DeviceKey,
     /// Name that the board wants.
-    name: Option<String>,
+    pub name: Option<String>,
     /// MAC address.
-    mac: Option<String>,
+    pub mac: Option<String>,
     /// Board profile.
-    profile: String,
+    pub profile: String,
     /// Version of the agent.
-    agent: String,
+    pub agent: String,
     /// Address that the board asks from.
-    address: String,
+    pub address: String,
     /// Time since the board's first request, in seconds.
-    waits_s: i64,
+    pub waits_s: i64,
     /// True if the board came with an enrolment key of the project.
-    enrolment_key: bool,
+    pub enrolment_key: bool,
 }
 
 impl From<ShownBoard> for WaitingBoardDto {
@@ -117,12 +117,12 @@ pub(crate) struct WaitingBoardList {
 }
 
 /// Board that waits, as a whole response.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct OneWaitingBoard {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct OneWaitingBoard {
     /// The board.
-    pub(crate) board: WaitingBoardDto,
+    pub board: WaitingBoardDto,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Place for a board that is approved.

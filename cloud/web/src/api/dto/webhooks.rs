@@ -1,9 +1,12 @@
 //! JSON types for webhooks.
 
+use std::borrow::Cow;
+
 use std::collections::BTreeMap;
 
 use iottly_protocol::{DeviceId, Secret};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -14,55 +17,55 @@ use iottly_core::webhooks::body::LARGE_BYTES;
 use iottly_core::webhooks::headers::MASK;
 
 /// Webhook with the state of its deliveries.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct WebhookDto {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct WebhookDto {
     /// Id of the webhook.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) id: WebhookId,
+    pub id: WebhookId,
     /// Description for people: 1,024 bytes at most.
-    pub(crate) description: String,
+    pub description: String,
     /// URL of the receiver.
-    pub(crate) url: String,
+    pub url: String,
     /// `iottly`, `user` or `all`.
     #[serde(rename = "type")]
     #[schema(value_type = String)]
-    pub(crate) kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Channel of the messages; `*` for all.
-    pub(crate) channel: String,
+    pub channel: String,
     /// MongoDB filter that messages match; null for all messages.
     #[schema(value_type = Option<Object>)]
-    pub(crate) filter: Option<Box<RawValue>>,
+    pub filter: Option<Box<RawValue>>,
     /// True if only the payload is sent, instead of the whole message.
-    pub(crate) payload_only: bool,
+    pub payload_only: bool,
     /// True if messages are sent one after the other, in the order of their ids.
-    pub(crate) ordered: bool,
+    pub ordered: bool,
     /// True if the webhook is enabled.
-    pub(crate) enabled: bool,
+    pub enabled: bool,
     /// Reason for which it is disabled.
-    pub(crate) disabled_reason: Option<String>,
+    pub disabled_reason: Option<String>,
     /// Names of the headers, with a mask instead of the values.
-    pub(crate) headers: BTreeMap<String, &'static str>,
+    pub headers: BTreeMap<String, Cow<'static, str>>,
     /// `closed` in normal operation; `open` while the receiver only fails and is being probed.
     #[schema(value_type = String)]
-    pub(crate) breaker: &'static str,
+    pub breaker: Cow<'static, str>,
     /// Number of deliveries that are waiting or being sent.
-    pub(crate) waiting: u64,
+    pub waiting: u64,
     /// Number of deliveries that failed or were skipped and are kept for a replay.
-    pub(crate) failed: u64,
+    pub failed: u64,
     /// Number of deliveries that were dropped because too many were waiting.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
     /// Number of messages that arrived while the webhook was disabled.
-    pub(crate) skipped: u64,
+    pub skipped: u64,
     /// Time since which every attempt has failed; null if the last one did not.
-    pub(crate) failing_since: Option<Date>,
+    pub failing_since: Option<Date>,
     /// Time of the next attempt; null if no delivery waits.
-    pub(crate) next_attempt: Option<Date>,
+    pub next_attempt: Option<Date>,
     /// Time until which the secret before the last rotation signs as well.
-    pub(crate) former_secret_until: Option<Date>,
+    pub former_secret_until: Option<Date>,
     /// Creation time.
-    pub(crate) created: Date,
+    pub created: Date,
     /// Time of the last change of the settings.
-    pub(crate) changed: Date,
+    pub changed: Date,
 }
 
 impl WebhookDto {
@@ -77,19 +80,23 @@ impl WebhookDto {
             id: hook.key.hook,
             description: hook.description,
             url: hook.url,
-            kind: hook.kind.as_str(),
+            kind: hook.kind.as_str().into(),
             channel: hook.channel.unwrap_or_else(|| "*".to_owned()),
             filter: hook.filter.and_then(|filter| RawValue::from_string(filter).ok()),
             payload_only: hook.payload_only,
             ordered: hook.ordered,
             enabled: hook.enabled,
             disabled_reason: Some(hook.reason).filter(|_| !hook.enabled),
-            headers: headers.iter().map(|(name, _)| (name.clone(), MASK)).collect(),
+            headers: headers
+                .iter()
+                .map(|(name, _)| (name.clone(), MASK.into()))
+                .collect(),
             breaker: if queue.probe_at.is_some() {
                 "open"
             } else {
                 "closed"
-            },
+            }
+            .into(),
             waiting: queue.waiting,
             failed: queue.failed,
             dropped: queue.dropped,
@@ -128,15 +135,28 @@ pub(crate) struct OneWebhook {
 
 /// Webhook with a new secret.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct WebhookWithSecret {
+pub struct WebhookWithSecret {
     /// Secret with which requests are signed; shown only here.
     #[schema(value_type = String)]
-    pub(crate) secret: Secret,
+    pub secret: Secret,
     /// The webhook.
     #[serde(flatten)]
-    pub(crate) webhook: WebhookDto,
+    pub webhook: WebhookDto,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
+}
+
+impl<'de> Deserialize<'de> for WebhookWithSecret {
+    /// Reads the webhook from the whole answer: what is derived for a flattened field cannot read raw JSON.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let answer = Value::deserialize(deserializer)?;
+        let part = |name: &str| answer.get(name).unwrap_or(&Value::Null);
+        Ok(Self {
+            secret: Secret::deserialize(part("secret")).map_err(de::Error::custom)?,
+            webhook: WebhookDto::deserialize(&answer).map_err(de::Error::custom)?,
+            status: u16::deserialize(part("status")).map_err(de::Error::custom)?,
+        })
+    }
 }
 
 /// Settings of a webhook; a setting that is left out keeps its value, or gets the described default.
@@ -175,29 +195,29 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Fil
 }
 
 /// Delivery attempt.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct AttemptDto {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct AttemptDto {
     /// Number of the attempt in the webhook's log.
-    pub(crate) n: u64,
+    pub n: u64,
     /// Time of the attempt.
-    pub(crate) at: Date,
+    pub at: Date,
     /// Id of the message, which is the request's `webhook-id`.
-    pub(crate) message: String,
+    pub message: String,
     /// Device of the message; null for a test.
     #[schema(value_type = Option<String>, format = "uuid")]
-    pub(crate) device: Option<DeviceId>,
+    pub device: Option<DeviceId>,
     /// Number of the attempt for this message, from 1.
-    pub(crate) attempt: u32,
+    pub attempt: u32,
     /// `http_` and the status, or `dns`, `connect`, `tls`, `timeout`, `connection`, `blocked_address`.
-    pub(crate) result: String,
+    pub result: String,
     /// Duration of the attempt, in milliseconds.
-    pub(crate) milliseconds: u64,
+    pub milliseconds: u64,
     /// Size of the request's body, in bytes.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// True if the body is larger than receivers usually accept: 20 kB.
-    pub(crate) large: bool,
+    pub large: bool,
     /// First KiB of the response, or the reason why there was none.
-    pub(crate) answer: String,
+    pub answer: String,
 }
 
 impl From<WebhookAttempt> for AttemptDto {
@@ -230,14 +250,14 @@ pub(crate) struct WebhookLog {
 }
 
 /// Result of a test message.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct WebhookTest {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct WebhookTest {
     /// True if the receiver responded with 2xx.
-    pub(crate) delivered: bool,
+    pub delivered: bool,
     /// The attempt.
-    pub(crate) attempt: AttemptDto,
+    pub attempt: AttemptDto,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Deliveries to replay: one message, or all that failed since a time.
@@ -252,10 +272,10 @@ pub(crate) struct ReplayBody {
 }
 
 /// Result of a replay.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Replayed {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct Replayed {
     /// Number of deliveries that are replayed.
-    pub(crate) replayed: u64,
+    pub replayed: u64,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }

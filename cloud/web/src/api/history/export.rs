@@ -11,13 +11,14 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use tokio::sync::watch;
 
+use super::read_filter;
 use crate::api::query::Params;
 use crate::app::App;
 use crate::app::WebServices;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
 use iottly_cloud::history_reader::{CHUNK_BYTES, UnreadResponse, Until};
-use iottly_core::history::{append_line, filter};
+use iottly_core::history::append_line;
 use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
 use iottly_store::ScanBounds;
@@ -47,7 +48,7 @@ struct Export {
     params(
         ("from" = Option<String>, Query, description = "Earliest time, inclusive: ISO 8601 or Unix milliseconds"),
         ("to" = Option<String>, Query, description = "Latest time, exclusive: ISO 8601 or Unix milliseconds"),
-        ("queryJson" = Option<String>, Query, description = "MongoDB filter as extended JSON"),
+        ("queryJson" = Option<String>, Query, description = "Conditions such as `temp>30 at>2026-11-26`, or a MongoDB filter as extended JSON"),
     ),
     responses(
         (status = 200, description = "The entries, one JSON object per line, newest first", body = String, content_type = "application/x-ndjson"),
@@ -62,7 +63,7 @@ pub(crate) async fn messages(
     let filter = params
         .get("queryJson")
         .filter(|text| !text.trim().is_empty())
-        .map(filter)
+        .map(read_filter)
         .transpose()?;
     let to = params.moment("to")?.map(|to| to.saturating_sub(1));
     let bounds = ScanBounds {

@@ -20,7 +20,7 @@ const MAX_MESSAGES: usize = 100;
     tag = "messages",
     params(
         ("numMessages" = Option<i64>, Query, minimum = 1, description = "Maximum number of entries; 10 by default, 100 at most. A response with long messages has fewer entries and a `next`"),
-        ("queryJson" = Option<String>, Query, description = "MongoDB filter as extended JSON"),
+        ("queryJson" = Option<String>, Query, description = "Conditions such as `temp>30 at>2026-11-26`, or a MongoDB filter as extended JSON"),
         ("before" = Option<String>, Query, description = "`next` of the previous page"),
     ),
     responses(

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use iottly_protocol::ProjectId;
 
-use super::cursor;
+use super::{cursor, read_filter};
 use crate::app::WebServices;
 use crate::error::ApiError;
 use iottly_cloud::Turn;
 use iottly_cloud::history_reader::{CHUNK_BYTES, FilterEvaluation, Until};
-use iottly_core::history::filter;
 use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
 use iottly_store::ScanBounds;
@@ -28,7 +27,7 @@ const PAGE_BYTES: u64 = CHUNK_BYTES;
 pub(crate) struct Page<'a> {
     /// Maximum number of entries in the page.
     pub(crate) limit: usize,
-    /// Filter that the entries match, as extended JSON.
+    /// Filter that the entries match: conditions, or extended JSON.
     pub(crate) filter: Option<&'a str>,
     /// Cursor of the previous page.
     pub(crate) before: Option<&'a str>,
@@ -46,7 +45,7 @@ pub(crate) struct Found {
 /// Reads a page. The page ends before its limit when its messages reach [`PAGE_BYTES`], or when the budget
 /// for finding them is used up.
 pub(crate) async fn page(services: &WebServices, scope: Scope, asked: &Page<'_>) -> Result<Found, ApiError> {
-    let filter = asked.filter.map(filter).transpose()?;
+    let filter = asked.filter.map(read_filter).transpose()?;
     let before = asked.before.map(|text| cursor::decode(scope, text)).transpose()?;
     let range = filter.as_ref().map(Filter::timestamp_range).unwrap_or_default();
     let mut scan = Scan {

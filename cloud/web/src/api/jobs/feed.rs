@@ -2,6 +2,7 @@
 //!
 //! The job may be carried out by another process, so the store is asked.
 
+use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use futures_util::stream;
 use iottly_cloud::clock;
 use iottly_cloud::live::{LiveStream, Watch};
 use iottly_core::jobs::Progress;
-use iottly_core::model::{Job, JobId, NO_DEVICE};
+use iottly_core::model::{Job, JobFilter, JobId, NO_DEVICE};
 use iottly_protocol::ProjectId;
 use iottly_store::Store;
 use tokio::time::Instant;
@@ -25,6 +26,10 @@ use crate::error::ApiError;
 
 /// Interval of looks at the job.
 const LOOK: Duration = Duration::from_millis(500);
+/// Number of the newest jobs among which a look finds those that have started.
+const NEWEST: usize = 20;
+/// Maximum number of jobs that are followed.
+const MAX_FOLLOWED: usize = 100;
 /// Interval of the keep-alive comments on an idle stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
@@ -36,6 +41,10 @@ pub(crate) struct Follower {
     jobs: Vec<(JobId, Option<Progress>)>,
     /// Number of the job to look at next.
     next: usize,
+    /// The newest jobs that were seen to have ended, if jobs that start later are followed too.
+    ended: Option<HashSet<JobId>>,
+    /// Jobs that have started since the last look, oldest first.
+    started: VecDeque<JobDto>,
     /// Time of the next look; kept here, so that a wait that is dropped resumes where it was.
     look: Instant,
 }
@@ -46,21 +55,36 @@ impl Follower {
             store,
             project,
             jobs: jobs.into_iter().map(|id| (id, None)).collect(),
-            next: 0,
+            next: usize::MAX,
+            ended: None,
+            started: VecDeque::new(),
             look: Instant::now(),
         }
     }
 
-    /// Waits until a job has changed, and returns it; none once all have ended.
+    /// Follows the jobs that start later as well.
+    pub(crate) fn with_later(self) -> Self {
+        Self {
+            ended: Some(HashSet::new()),
+            ..self
+        }
+    }
+
+    /// Waits until a job has changed or started, and returns it; none once all have ended and no others are followed.
     pub(crate) async fn next(&mut self) -> Option<JobDto> {
         loop {
-            if self.jobs.is_empty() {
-                return None;
+            if let Some(job) = self.started.pop_front() {
+                return Some(job);
             }
             if self.next >= self.jobs.len() {
+                if self.jobs.is_empty() && self.ended.is_none() {
+                    return None;
+                }
+                tokio::time::sleep_until(self.look).await;
+                self.find().await;
                 (self.next, self.look) = (0, Instant::now() + LOOK);
+                continue;
             }
-            tokio::time::sleep_until(self.look).await;
             let (id, seen) = &self.jobs[self.next];
             match self.store.job(self.project, *id).await {
                 Ok(None) => {
@@ -70,6 +94,9 @@ impl Follower {
                 Ok(Some(job)) => {
                     if job.progress.state.is_final() {
                         self.jobs.remove(self.next);
+                        if let Some(ended) = &mut self.ended {
+                            ended.insert(job.id);
+                        }
                     } else {
                         self.jobs[self.next].1 = Some(job.progress.clone());
                         self.next += 1;
@@ -81,6 +108,33 @@ impl Follower {
                     self.next = self.jobs.len();
                 }
             }
+        }
+    }
+}
+
+impl Follower {
+    /// Looks for jobs that have started, if they are followed.
+    async fn find(&mut self) {
+        let Some(ended) = &mut self.ended else { return };
+        let newest = match self.store.jobs(self.project, JobFilter::default(), NEWEST).await {
+            Ok(newest) => newest,
+            Err(error) => {
+                tracing::debug!(%error, "failed to look for new jobs; retrying in {} ms", LOOK.as_millis());
+                return;
+            }
+        };
+        ended.retain(|id| newest.iter().any(|job| job.id == *id));
+        for job in newest.iter().rev() {
+            let is_known = ended.contains(&job.id) || self.jobs.iter().any(|(id, _)| *id == job.id);
+            if is_known || self.jobs.len() >= MAX_FOLLOWED {
+                continue;
+            }
+            if job.progress.state.is_final() {
+                ended.insert(job.id);
+            } else {
+                self.jobs.push((job.id, Some(job.progress.clone())));
+            }
+            self.started.push_back(JobDto::new(job, clock::now()));
         }
     }
 }

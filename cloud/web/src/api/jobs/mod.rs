@@ -17,7 +17,7 @@ use super::Answer;
 use super::body::JsonBody;
 use super::command::key_of;
 use super::dto::{JobBody, JobDto, JobList, OK, OneJob};
-use super::paged::PageSize;
+use super::paged::{PageSize, before};
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::app::App;
@@ -54,13 +54,10 @@ pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<JobList
         Some("ended") => Some(false),
         Some(_) => return Err(invalid("state is not open, ended or all")),
     };
-    let before = params
-        .get("before")
-        .map(|text| cursor(text).ok_or_else(|| invalid("before is not a cursor of jobs")));
     let filter = JobFilter {
         open,
         group: access.principal().group,
-        before: before.transpose()?,
+        before: before(&params, "jobs", cursor)?,
     };
     let jobs = access
         .services()

@@ -45,7 +45,7 @@ fn table(mails: &[MailDto], now: UnixMs) -> Markup {
                 td { b.break { (mail.subject) } }
                 td.break { (mail.to) }
                 td {
-                    span.tag data-tone=(tone(mail.state)) { (mail.state) }
+                    span.tag data-tone=(tone(&mail.state)) { (mail.state) }
                     @if mail.state == "queued" && mail.attempts > 0 { " " span.soft { "after " (mail.attempts) " attempts" } }
                     @if let Some(reason) = &mail.reason { span.sub.break { (reason) } }
                 }

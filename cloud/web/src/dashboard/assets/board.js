@@ -143,6 +143,7 @@ class BoardView extends HTMLElement {
     const since = at ? `, as of ${new Date(at.$date).toISOString().slice(11, 19)}` : "";
     if (state === "live") this.stand(state, "live");
     else if (state === "hidden") this.stand(state, reason);
+    else if (state === "unknown") this.stand(state, "not known yet: the device has not connected since the cloud started");
     else this.stand(state, `reconnecting: ${state === "away" ? "the device is not connected" : "the device is silent"}${since}`);
     // A board that was not there when the page was made is drawn by the server.
     if (board && this.dataset.drawn === undefined) location.reload();

@@ -3,7 +3,7 @@
 use axum::extract::{Path, Query};
 use axum::response::Response;
 use iottly_core::short_form::MESSAGES;
-use maud::html;
+use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::super::kit::csv::csv_link;
@@ -83,7 +83,7 @@ async fn page(visitor: &Visitor, id: &str, asked: &Asked) -> Result<Response, Ap
             }
             div.card-foot { span { "Newest first, times in UTC" } (csv_link(&format!("{}/csv/messages?device={id}&filter={}", visitor.base(), text::escaped(text)), "messages.csv")) @if let Some(more) = &more { a href=(more) { "Older messages" } } }
         }
-        (script(&format!("iottly history {id}"), ("GET", &format!("/device/{id}/messages"), None)))
+        (same(&id.to_string(), text))
     };
     let tab = Tab {
         path: "/history",
@@ -92,4 +92,14 @@ async fn page(visitor: &Visitor, id: &str, asked: &Asked) -> Result<Response, Ap
         content,
     };
     tab.respond(visitor, &access).await
+}
+
+/// Returns the box with the same messages from a script.
+fn same(device: &str, filter: &str) -> Markup {
+    let (mut line, mut path) = (format!("iottly history {device}"), format!("/messages/{device}"));
+    if !filter.is_empty() {
+        line += &format!(" --filter '{}'", filter.replace('\'', "'\\''"));
+        path += &format!("?queryJson={}", text::escaped(filter));
+    }
+    script(&line, ("GET", &path, None))
 }

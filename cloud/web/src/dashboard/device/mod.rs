@@ -33,7 +33,7 @@ pub(super) const TABS: &[(&str, &str)] = &[
     ("Settings", "/settings"),
 ];
 
-/// Name of the tab that only devices have that show their board.
+/// Name of the tab that devices have unless they are known to show no board.
 const BOARD: &str = "Board";
 
 /// A tab of a device.
@@ -58,7 +58,7 @@ impl Tab<'_> {
         let (base, id) = (visitor.base(), device.scope.device);
         let own = format!("{base}/devices/{id}");
         let boards = &access.services().boards;
-        let has_board = self.path == "/board" || boards.can_show(id);
+        let has_board = self.path == "/board" || boards.can_show(id) != Some(false);
         let services = access.services();
         // Without TLS the cloud has no other login to offer.
         let legacy = device.legacy && services.enroll_offer.get().is_some();

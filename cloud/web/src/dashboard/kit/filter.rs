@@ -59,7 +59,7 @@ pub(in super::super) fn chips(action: &str, text: &str, chips: &[Chip<'_>]) -> M
         nav.chips aria-label="Common filters" {
             @for chip in chips {
                 @let href = if chip.filter.is_empty() { action.to_owned() } else { format!("{action}?filter={}", super::super::text::escaped(chip.filter)) };
-                a.chip href=(href) aria-current=[(chip.filter == text).then_some("true")] { (chip.name) " " b { (chip.count) } }
+                a.chip href=(href) aria-current=[(chip.filter == text).then_some("true")] { (chip.name) " " b data-count=(chip.name) { (chip.count) } }
             }
         }
     }

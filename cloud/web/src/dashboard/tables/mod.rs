@@ -4,9 +4,10 @@ mod alerts;
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
-use iottly_core::model::{RolloutId, Scopes, UnixMs};
-use iottly_core::short_form::MESSAGES;
-use iottly_protocol::CommandId;
+use iottly_core::model::{
+    AuditEntry, CommandRecord, MAIN_BRANCH, OrganizationId, Revision, RolloutId, Scopes, StoredRelease,
+    UnixMs, WebhookAttempt,
+};
 use iottly_store::CommandQuery;
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -241,39 +242,77 @@ async fn logs(
     .await
 }
 
-/// Returns where the next part begins, if this one is full.
-fn after<T, C>(rows: &[T], cursor: impl FnOnce(&T) -> C) -> Option<Option<C>> {
-    rows.last()
-        .filter(|_| rows.len() >= PART)
-        .map(|last| Some(cursor(last)))
+/// Returns a table of entries that the store lists in parts, each behind the place of the last entry of the part before.
+async fn listed<T, C, R, F>(
+    name: &'static str,
+    columns: &[&str],
+    (read, row, place): (R, fn(&mut Csv, &T), fn(&T) -> C),
+    closing: watch::Receiver<bool>,
+) -> Result<Response, ApiError>
+where
+    T: Send + Sync + 'static,
+    C: Clone + Send + 'static,
+    R: Fn(Option<C>) -> F + Send + Sync + 'static,
+    F: Future<Output = iottly_store::Result<Vec<T>>> + Send + 'static,
+{
+    let next = move |behind: Option<C>| {
+        let entries = read(behind);
+        async move {
+            let (entries, mut csv) = (entries.await?, Csv::default());
+            for entry in &entries {
+                row(&mut csv, entry);
+            }
+            let full = entries.last().filter(|_| entries.len() >= PART);
+            Ok((csv, full.map(|last| Some(place(last)))))
+        }
+    };
+    streamed(name, columns, (None, next), closing).await
+}
+
+/// Columns of the changes of a project or an organisation.
+const CHANGES: [&str; 6] = ["time", "actor", "address", "action", "target", "detail"];
+
+fn change(csv: &mut Csv, entry: &AuditEntry) {
+    let address = entry.address.map(|address| address.to_string());
+    csv.row(&[
+        &iso(entry.at),
+        &entry.actor,
+        &address.unwrap_or_default(),
+        &entry.action,
+        &entry.target,
+        &entry.detail,
+    ]);
 }
 
 async fn audit(access: ProjectAccess, closing: watch::Receiver<bool>) -> Result<Response, ApiError> {
     access.require(Scopes::ADMIN)?;
-    let next = move |before: Option<u64>| {
-        let access = access.clone();
-        async move {
-            let entries = access.services().store.audit(access.id(), before, PART).await?;
-            let mut csv = Csv::default();
-            for entry in &entries {
-                let address = entry
-                    .address
-                    .map(|address| address.to_string())
-                    .unwrap_or_default();
-                csv.row(&[
-                    &iso(entry.at),
-                    &entry.actor,
-                    &address,
-                    &entry.action,
-                    &entry.target,
-                    &entry.detail,
-                ]);
-            }
-            Ok((csv, after(&entries, |last| last.number)))
-        }
+    let read = move |before| {
+        let (store, project) = (access.services().store.clone(), access.id());
+        async move { store.audit(project, before, PART).await }
     };
-    let columns = ["time", "actor", "address", "action", "target", "detail"];
-    streamed("audit.csv", &columns, (None, next), closing).await
+    listed(
+        "audit.csv",
+        &CHANGES,
+        (read, change, |entry: &AuditEntry| entry.number),
+        closing,
+    )
+    .await
+}
+
+/// Returns the changes of an organisation as a file.
+pub(super) async fn organization_audit(app: App, organization: OrganizationId) -> Result<Response, ApiError> {
+    let store = app.services.store.clone();
+    let read = move |before| {
+        let store = store.clone();
+        async move { store.organization_audit(organization, before, PART).await }
+    };
+    listed(
+        "organization-audit.csv",
+        &CHANGES,
+        (read, change, |entry: &AuditEntry| entry.number),
+        app.closing,
+    )
+    .await
 }
 
 async fn attempts(
@@ -285,28 +324,20 @@ async fn attempts(
         .await?
         .hook
         .key;
-    let next = move |before: Option<u64>| {
-        let access = access.clone();
-        async move {
-            let attempts = access
-                .services()
-                .store
-                .webhook_attempts(key, before, PART)
-                .await?;
-            let mut csv = Csv::default();
-            for attempt in &attempts {
-                csv.row(&[
-                    &iso(attempt.at),
-                    &attempt.message.to_string(),
-                    &attempt.attempt.to_string(),
-                    &attempt.result,
-                    &attempt.millis.to_string(),
-                    &attempt.bytes.to_string(),
-                    &attempt.answer,
-                ]);
-            }
-            Ok((csv, after(&attempts, |last| last.number)))
-        }
+    let read = move |before| {
+        let store = access.services().store.clone();
+        async move { store.webhook_attempts(key, before, PART).await }
+    };
+    let row = |csv: &mut Csv, attempt: &WebhookAttempt| {
+        csv.row(&[
+            &iso(attempt.at),
+            &attempt.message.to_string(),
+            &attempt.attempt.to_string(),
+            &attempt.result,
+            &attempt.millis.to_string(),
+            &attempt.bytes.to_string(),
+            &attempt.answer,
+        ]);
     };
     let columns = [
         "time",
@@ -317,33 +348,31 @@ async fn attempts(
         "bytes",
         "answer",
     ];
-    streamed("attempts.csv", &columns, (None, next), closing).await
+    listed(
+        "attempts.csv",
+        &columns,
+        (read, row, |attempt: &WebhookAttempt| attempt.number),
+        closing,
+    )
+    .await
 }
 
 async fn releases(access: ProjectAccess, closing: watch::Receiver<bool>) -> Result<Response, ApiError> {
-    let next = move |before: Option<u64>| {
-        let access = access.clone();
-        async move {
-            let releases = access
-                .services()
-                .store
-                .releases(access.id(), before, PART)
-                .await?;
-            let mut csv = Csv::default();
-            for release in &releases {
-                csv.row(&[
-                    &release.seq.to_string(),
-                    &release.branch,
-                    &release.revision.to_string(),
-                    &release.sha256,
-                    &release.size.to_string(),
-                    &release.capabilities.join(" "),
-                    &release.author,
-                    &iso(release.created),
-                ]);
-            }
-            Ok((csv, after(&releases, |last| last.seq)))
-        }
+    let read = move |before| {
+        let (store, project) = (access.services().store.clone(), access.id());
+        async move { store.releases(project, before, PART).await }
+    };
+    let row = |csv: &mut Csv, release: &StoredRelease| {
+        csv.row(&[
+            &release.seq.to_string(),
+            &release.branch,
+            &release.revision.to_string(),
+            &release.sha256,
+            &release.size.to_string(),
+            &release.capabilities.join(" "),
+            &release.author,
+            &iso(release.created),
+        ]);
     };
     let columns = [
         "release",
@@ -355,7 +384,13 @@ async fn releases(access: ProjectAccess, closing: watch::Receiver<bool>) -> Resu
         "author",
         "created",
     ];
-    streamed("releases.csv", &columns, (None, next), closing).await
+    listed(
+        "releases.csv",
+        &columns,
+        (read, row, |release: &StoredRelease| release.seq),
+        closing,
+    )
+    .await
 }
 
 async fn revisions(
@@ -363,29 +398,28 @@ async fn revisions(
     asked: Asked,
     closing: watch::Receiver<bool>,
 ) -> Result<Response, ApiError> {
-    let branch = asked
-        .branch
-        .unwrap_or_else(|| iottly_core::model::MAIN_BRANCH.to_owned());
-    let next = move |before: Option<u64>| {
-        let (access, branch) = (access.clone(), branch.clone());
-        async move {
-            let store = &access.services().store;
-            let revisions = store.revisions(access.id(), &branch, before, PART).await?;
-            let mut csv = Csv::default();
-            for revision in &revisions {
-                csv.row(&[
-                    &revision.number.to_string(),
-                    &revision.message,
-                    &revision.author,
-                    &iso(revision.created),
-                    &revision.digest,
-                ]);
-            }
-            Ok((csv, after(&revisions, |last| last.number)))
-        }
+    let branch = asked.branch.unwrap_or_else(|| MAIN_BRANCH.to_owned());
+    let read = move |before| {
+        let (store, project, branch) = (access.services().store.clone(), access.id(), branch.clone());
+        async move { store.revisions(project, &branch, before, PART).await }
+    };
+    let row = |csv: &mut Csv, revision: &Revision| {
+        csv.row(&[
+            &revision.number.to_string(),
+            &revision.message,
+            &revision.author,
+            &iso(revision.created),
+            &revision.digest,
+        ]);
     };
     let columns = ["revision", "message", "author", "created", "digest"];
-    streamed("revisions.csv", &columns, (None, next), closing).await
+    listed(
+        "revisions.csv",
+        &columns,
+        (read, row, |revision: &Revision| revision.number),
+        closing,
+    )
+    .await
 }
 
 async fn commands(
@@ -397,31 +431,27 @@ async fn commands(
         .device(asked.device.as_deref().unwrap_or_default())
         .await?;
     let (scope, store) = (device.scope(), device.services().store.clone());
-    let next = move |before: Option<(UnixMs, CommandId)>| {
+    let read = move |before| {
         let store = store.clone();
-        async move {
-            let query = CommandQuery {
-                status: None,
-                before,
-                limit: PART,
-            };
-            let commands = store.commands(scope, &query).await?;
-            let mut csv = Csv::default();
-            for command in &commands {
-                csv.row(&[
-                    &command.id.to_string(),
-                    &command.cmd_type,
-                    command.values.get(),
-                    command.status.as_str(),
-                    command.detail.as_deref().unwrap_or_default(),
-                    &iso(command.created),
-                    &optional(command.sent),
-                    &optional(command.delivered),
-                    &iso(command.changed),
-                ]);
-            }
-            Ok((csv, after(&commands, |last| (last.created, last.id))))
-        }
+        let query = CommandQuery {
+            status: None,
+            before,
+            limit: PART,
+        };
+        async move { store.commands(scope, &query).await }
+    };
+    let row = |csv: &mut Csv, command: &CommandRecord| {
+        csv.row(&[
+            &command.id.to_string(),
+            &command.cmd_type,
+            command.values.get(),
+            command.status.as_str(),
+            command.detail.as_deref().unwrap_or_default(),
+            &iso(command.created),
+            &optional(command.sent),
+            &optional(command.delivered),
+            &iso(command.changed),
+        ]);
     };
     let columns = [
         "id",
@@ -434,7 +464,8 @@ async fn commands(
         "delivered",
         "changed",
     ];
-    streamed("commands.csv", &columns, (None, next), closing).await
+    let place = |command: &CommandRecord| (command.created, command.id);
+    listed("commands.csv", &columns, (read, row, place), closing).await
 }
 
 async fn messages(
@@ -446,16 +477,13 @@ async fn messages(
         .device(asked.device.as_deref().unwrap_or_default())
         .await?;
     let text = asked.filter.as_deref().unwrap_or_default().trim().to_owned();
-    let translated = MESSAGES.translate(&text);
-    let json = translated.map_err(|error| ApiError::invalid("invalid_query", error.to_string()))?;
-    let json = Some(json).filter(|_| !text.is_empty());
     let (scope, services) = (device.scope(), device.services().clone());
     let next = move |before: Option<String>| {
-        let (services, json) = (services.clone(), json.clone());
+        let (services, text) = (services.clone(), text.clone());
         async move {
             let page = api::Page {
                 limit: PART,
-                filter: json.as_deref(),
+                filter: Some(text.as_str()).filter(|text| !text.is_empty()),
                 before: before.as_deref(),
             };
             let found = api::page(&services, scope, &page).await?;

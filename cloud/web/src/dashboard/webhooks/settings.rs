@@ -19,7 +19,7 @@ pub(super) fn fields(known: Option<&WebhookDto>, typed: Option<&Fields>) -> Mark
             .map_or(stored, str::to_owned)
     };
     let checked = |name: &str, stored: bool| typed.map_or(stored, |typed| typed.get(name).is_some());
-    let kind = value("type", known.map_or("all", |known| known.kind).to_owned());
+    let kind = value("type", known.map_or("all", |known| &known.kind).to_owned());
     let filter = known
         .and_then(|known| known.filter.as_ref())
         .map_or(String::new(), |filter| filter.get().to_owned());
@@ -28,7 +28,7 @@ pub(super) fn fields(known: Option<&WebhookDto>, typed: Option<&Fields>) -> Mark
             known
                 .headers
                 .iter()
-                .map(|(name, mask)| (name.as_str(), *mask))
+                .map(|(name, mask)| (name.as_str(), mask.as_ref()))
                 .collect()
         })
         .unwrap_or_default();

@@ -103,6 +103,10 @@ fn board(visitor: &Visitor, seen: &Seen, (name, own): (&str, &str), messages: &M
     let (mark, text) = match seen.standing {
         Standing::Live => ("live", "live"),
         Standing::Hidden => ("off", "not shown"),
+        Standing::Unknown => (
+            "wait",
+            "not known yet: the device has not connected since the cloud started",
+        ),
         Standing::Waiting | Standing::Silent => ("wait", "reconnecting: the device is silent"),
         Standing::Away => ("wait", "reconnecting: the device is not connected"),
     };
