@@ -18,7 +18,7 @@ size_t engine_gc_threshold(size_t used);
 /* engine.c: a compilation begins, and ends. Between the two no allocation fails: QuickJS's compiler does not check all of
    them. What exceeds the limit of the heap comes from the reserve, and the compilation fails; without a reserve the
    instance ends. No script runs in between. */
-void engine_compile_begin(void);
+void engine_compile_begin(struct JSContext *ctx);
 void engine_compile_end(void);
 /* Whether the running compilation has an exception: the one that it threw, or that there is no memory for it. */
 int engine_compile_fails(struct JSContext *ctx);
