@@ -16,7 +16,7 @@ struct Patch {
     to: &'static str,
 }
 
-const PATCHES: [Patch; 27] = [
+const PATCHES: [Patch; 30] = [
     // A loop whose time is up knows its line: that of the instruction that it has jumped to, and loops begin with one that
     // has a place. A place is looked up for the byte before the one that is noted.
     Patch {
@@ -215,6 +215,26 @@ const PATCHES: [Patch; 27] = [
         to: "            seq_prop_failed = false;\n            \
              ret = unicode_sequence_prop(name, seq_prop_cb, cr, &cr_tmp);\n            cr_free(&cr_tmp);\n            \
              if (ret == -1 || unlikely(seq_prop_failed)) {\n",
+    },
+    // A name for which there is no memory is an exception; there was none, and a script caught what is no value.
+    Patch {
+        file: "quickjs.c",
+        from: "    /* XXX: should generate an exception */\n    return __JS_NewAtom(rt, p, JS_ATOM_TYPE_STRING);\n",
+        times: 1,
+        to: "    return engine_atom(ctx, __JS_NewAtom(rt, p, JS_ATOM_TYPE_STRING));\n",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "        return __JS_NewAtom(ctx->rt, JS_VALUE_GET_STRING(val),\n                            JS_ATOM_TYPE_STRING);\n",
+        times: 2,
+        to: "        return engine_atom(ctx, __JS_NewAtom(ctx->rt, JS_VALUE_GET_STRING(val), JS_ATOM_TYPE_STRING));\n",
+    },
+    // A number among the names of a loop for which there is no memory as a text is an exception, not the name.
+    Patch {
+        file: "quickjs.c",
+        from: "    sp[0] = JS_AtomToValue(ctx, prop);\n    sp[1] = JS_FALSE;\n",
+        times: 1,
+        to: "    sp[0] = JS_AtomToValue(ctx, prop);\n    if (unlikely(JS_IsException(sp[0]))) return -1;\n    sp[1] = JS_FALSE;\n",
     },
 ];
 

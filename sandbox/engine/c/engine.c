@@ -426,6 +426,9 @@ static JSValue engine_load(JSContext *c, JSValueConst this, int argc, JSValueCon
     } else if (state == JS_PROMISE_REJECTED) {
         JS_PromiseMarkAsHandled(c, promise);
         result = JS_Throw(c, JS_PromiseResult(c, promise));
+    } else if (refused) {
+        /* What would have settled it is what there was no memory for. */
+        result = JS_ThrowOutOfMemory(c);
     } else {
         result = JS_ThrowPlainError(c, "%s: the top level awaits what nothing there will settle; start such work in init()",
                                     MAIN);

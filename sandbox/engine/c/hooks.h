@@ -10,6 +10,7 @@ uint64_t engine_stack(struct JSContext *ctx);
 void engine_ask_soon(struct JSContext *ctx);
 void engine_forget_stack(struct JSContext *ctx);
 int engine_is_ours(struct JSContext *ctx, uint32_t file);
+uint32_t engine_atom(struct JSContext *ctx, uint32_t atom);
 
 /* engine.c: the size of the heap at which garbage is collected next, given what is in use after a collection. Below the
    limit of the heap, or a script whose garbage has cycles would run out of memory instead. */
