@@ -16,7 +16,7 @@ struct Patch {
     to: &'static str,
 }
 
-const PATCHES: [Patch; 21] = [
+const PATCHES: [Patch; 30] = [
     // A loop whose time is up knows its line: that of the instruction that it has jumped to, and loops begin with one that
     // has a place. A place is looked up for the byte before the one that is noted.
     Patch {
@@ -96,16 +96,21 @@ const PATCHES: [Patch; 21] = [
     // before its result is used.
     Patch {
         file: "quickjs.c",
-        from: "    push_scope(s); /* body scope */\n",
+        from: "    fd = js_new_function_def(ctx, NULL, true, false, filename, line, 1);\n",
         times: 1,
-        to: "    engine_compile_begin();\n    push_scope(s); /* body scope */\n",
+        to: "    engine_compile_begin(ctx);\n    fd = js_new_function_def(ctx, NULL, true, false, filename, line, 1);\n",
     },
     Patch {
         file: "quickjs.c",
         from: "    err = js_parse_program(s);\n    if (err) {\n",
         times: 1,
-        to: "    err = js_parse_program(s);\n    if (err || unlikely(engine_compile_fails(ctx))) {\n        \
-             engine_compile_end();\n",
+        to: "    err = js_parse_program(s);\n    if (err || unlikely(engine_compile_fails(ctx))) {\n",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: " fail1:\n    /* XXX: should free all",
+        times: 1,
+        to: " fail1:\n    engine_compile_end();\n    /* XXX: should free all",
     },
     Patch {
         file: "quickjs.c",
@@ -167,6 +172,69 @@ const PATCHES: [Patch; 21] = [
         from: "        has_idx:\n            if ((op ==",
         times: 1,
         to: "        has_idx:\n            if (unlikely(idx < 0)) goto done;\n            if ((op ==",
+    },
+    // A bound function for which there was no memory has no function yet when it is freed.
+    Patch {
+        file: "quickjs.c",
+        from: "JSBoundFunction *bf = p->u.bound_function;\n    int i;\n",
+        times: 2,
+        to: "JSBoundFunction *bf = p->u.bound_function;\n    int i;\n\n    if (unlikely(!bf)) return;\n",
+    },
+    // An array of a class of its own, for whose length there is no memory, is no array.
+    Patch {
+        file: "quickjs.c",
+        from: "                                      JS_PROP_WRITABLE | JS_PROP_LENGTH);\n                }\n",
+        times: 1,
+        to: "                                      JS_PROP_WRITABLE | JS_PROP_LENGTH);\n                    \
+             if (unlikely(!pr)) {\n                        sh = p->shape;\n                        \
+             js_free(ctx, p->prop);\n                        js_free(ctx, p);\n                        goto fail;\n                    \
+             }\n                }\n",
+    },
+    // A regular expression whose names or sequences of characters have no memory is an error: it would be searched for
+    // names that it lacks.
+    Patch {
+        file: "libregexp.c",
+        from: "    if (dbuf_error(&s->byte_code)) {\n        re_parse_out_of_memory(s);\n        goto error;\n",
+        times: 1,
+        to: "    if (dbuf_error(&s->byte_code) || dbuf_error(&s->group_names)) {\n        \
+             re_parse_out_of_memory(s);\n        goto error;\n",
+    },
+    Patch {
+        file: "libregexp.c",
+        from: "static void seq_prop_cb(void *opaque, const uint32_t *seq, int seq_len)\n{\n    REStringList *sl = opaque;\n    ",
+        times: 1,
+        to: "static bool seq_prop_failed;\n\n\
+             static void seq_prop_cb(void *opaque, const uint32_t *seq, int seq_len)\n{\n    REStringList *sl = opaque;\n    \
+             seq_prop_failed |= 0 != ",
+    },
+    Patch {
+        file: "libregexp.c",
+        from: "            ret = unicode_sequence_prop(name, seq_prop_cb, cr, &cr_tmp);\n            cr_free(&cr_tmp);\n            \
+               if (ret == -1) {\n",
+        times: 1,
+        to: "            seq_prop_failed = false;\n            \
+             ret = unicode_sequence_prop(name, seq_prop_cb, cr, &cr_tmp);\n            cr_free(&cr_tmp);\n            \
+             if (ret == -1 || unlikely(seq_prop_failed)) {\n",
+    },
+    // A name for which there is no memory is an exception; there was none, and a script caught what is no value.
+    Patch {
+        file: "quickjs.c",
+        from: "    /* XXX: should generate an exception */\n    return __JS_NewAtom(rt, p, JS_ATOM_TYPE_STRING);\n",
+        times: 1,
+        to: "    return engine_atom(ctx, __JS_NewAtom(rt, p, JS_ATOM_TYPE_STRING));\n",
+    },
+    Patch {
+        file: "quickjs.c",
+        from: "        return __JS_NewAtom(ctx->rt, JS_VALUE_GET_STRING(val),\n                            JS_ATOM_TYPE_STRING);\n",
+        times: 2,
+        to: "        return engine_atom(ctx, __JS_NewAtom(ctx->rt, JS_VALUE_GET_STRING(val), JS_ATOM_TYPE_STRING));\n",
+    },
+    // A number among the names of a loop for which there is no memory as a text is an exception, not the name.
+    Patch {
+        file: "quickjs.c",
+        from: "    sp[0] = JS_AtomToValue(ctx, prop);\n    sp[1] = JS_FALSE;\n",
+        times: 1,
+        to: "    sp[0] = JS_AtomToValue(ctx, prop);\n    if (unlikely(JS_IsException(sp[0]))) return -1;\n    sp[1] = JS_FALSE;\n",
     },
 ];
 

@@ -87,8 +87,10 @@ static void heap_failed(void)
     refused = true;
 }
 
-void engine_compile_begin(void)
+void engine_compile_begin(JSContext *c)
 {
+    /* One that QuickJS lost has nothing to do with this compilation. */
+    JS_FreeValue(c, JS_GetException(c));
     compiling = true;
     overdrawn = false;
 }
@@ -348,6 +350,8 @@ static int out_of_time(JSRuntime *runtime, void *opaque)
         each_place(lines, add_line, &text);
     JS_FreeCString(ctx, lines);
     JS_FreeValue(ctx, stack);
+    /* There may have been no memory for a place; the script runs on. */
+    JS_FreeValue(ctx, JS_GetException(ctx));
     if (text.length == 0 && waited++ < MAX_WAITED) {
         engine_ask_soon(ctx);
         return 0;
@@ -422,6 +426,9 @@ static JSValue engine_load(JSContext *c, JSValueConst this, int argc, JSValueCon
     } else if (state == JS_PROMISE_REJECTED) {
         JS_PromiseMarkAsHandled(c, promise);
         result = JS_Throw(c, JS_PromiseResult(c, promise));
+    } else if (refused) {
+        /* What would have settled it is what there was no memory for. */
+        result = JS_ThrowOutOfMemory(c);
     } else {
         result = JS_ThrowPlainError(c, "%s: the top level awaits what nothing there will settle; start such work in init()",
                                     MAIN);

@@ -44,3 +44,11 @@ int engine_is_ours(JSContext *ctx, JSAtom file)
     JS_FreeCString(ctx, name);
     return ours;
 }
+
+/* The atom; with an exception when there was no memory for it. */
+JSAtom engine_atom(JSContext *ctx, JSAtom atom)
+{
+    if (unlikely(atom == JS_ATOM_NULL))
+        JS_ThrowOutOfMemory(ctx);
+    return atom;
+}

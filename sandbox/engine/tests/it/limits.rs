@@ -380,6 +380,53 @@ fn a_compilation_that_lacks_memory_is_an_error_or_ends_the_instance() {
     );
 }
 
+/// The names of an array's elements are made as a loop comes to them: one for which there was no memory was no text.
+#[test]
+fn a_loop_over_names_has_names_or_is_an_error() {
+    let script = "function init() {
+           const texts = new Array(500).fill(0);
+           let hog = [], seen = 0, wrong = 0, lost = 0;
+           try {
+             for (const k in new Array(60).fill(0)) {
+               if (typeof k !== 'string') wrong++;
+               if (seen++ > 0) continue;
+               try { for (;;) hog.push('x' + hog.length); } catch {}
+               try { for (let i = 0; i < 500; i++) texts[i] = String.fromCharCode(1000 + i); } catch {}
+             }
+           } catch { lost++; }
+           hog = null;
+           log(seen > 0 && seen < 60, lost, wrong);
+         }";
+    for memory in [2_000_000, 2_001_000, 2_002_000] {
+        let output = Setup::new(script).memory(memory).start().output();
+        assert!(output.starts_with("true 1 0\n"), "{memory} bytes: {output}");
+    }
+}
+
+/// Objects have memory here and their shapes have none: an array that lost its length passed for one.
+#[test]
+fn an_array_of_a_class_has_its_length_or_is_an_error() {
+    let script = "function init() {
+           const classes = [], empty = [], kept = [], spare = [], made = new Array(200).fill(0);
+           for (let i = 0; i < 200; i++) {
+             const C = class extends Array {};
+             classes.push(C);
+             empty.push(Object.create(C.prototype));
+           }
+           for (let i = 0; i < 400; i++) (i % 2 ? kept : spare).push({});
+           let hog = [], lost = 0;
+           for (let size = 100000; size > 10;) try { hog.push(new ArrayBuffer(size)); } catch { size >>= 1; }
+           for (let i = 0; i < 200; i++) spare[i] = 0;
+           for (let i = 0; i < 200; i++) try { made[i] = new classes[i](); } catch { lost++; }
+           hog = null;
+           log(lost > 0, lost < 200, made.every((a) => a === 0 || Object.hasOwn(a, 'length')));
+         }";
+    for memory in [2_000_000, 2_001_000, 2_002_000] {
+        let output = Setup::new(script).memory(memory).start().output();
+        assert!(output.starts_with("true true true\n"), "{memory} bytes: {output}");
+    }
+}
+
 #[test]
 fn what_the_host_passes_in_is_a_trap_of_memory_when_it_does_not_fit() {
     let mut script = Setup::new(

@@ -22,6 +22,8 @@ pub(super) struct Subject {
     pub(super) memory: u32,
     pub(super) deadline: Instant,
     pub(super) calls: u32,
+    /// The script, or the engine for it, said that it is out of memory.
+    pub(super) lacked: bool,
 }
 
 /// An end of the script for a reason that has a name.
@@ -83,6 +85,9 @@ fn answer(
     if subject.calls > MAX_CALLS {
         return Err(wasmtime::Error::new(Ended("host calls")));
     }
+    subject.lacked |= params
+        .iter()
+        .any(|text| matches!(text, Val::String(text) if text.contains("out of memory")));
     match ours {
         Some("source") => {
             let Val::String(path) = &params[0] else {

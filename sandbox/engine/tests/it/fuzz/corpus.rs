@@ -1,4 +1,7 @@
-//! Pieces of JavaScript to begin with: the scripts of the other tests, which are texts in their sources.
+//! Pieces of JavaScript to begin with: the scripts of the other tests, which are texts in their sources, and those that
+//! use what is built in.
+
+use super::builtins::SCRIPTS;
 
 /// Sources of the other tests.
 const SOURCES: [&str; 13] = [
@@ -22,6 +25,7 @@ pub(super) fn pieces() -> Vec<String> {
     let texts = SOURCES.iter().flat_map(|source| texts(source));
     texts
         .filter(|text| text.contains(';') && text.contains('('))
+        .chain(SCRIPTS.map(str::to_owned))
         .collect()
 }
 
