@@ -90,7 +90,16 @@ pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) name: String,
     #[serde(rename = "boards")]
-    pub(crate) devices: Vec<String>,
+    devices: Vec<String>,
+    #[serde(rename = "boards_count")]
+    count: Option<u64>,
+}
+
+impl Group {
+    /// Returns the number of its devices. A cloud of release 0.1 lists all of them in place of their number.
+    pub(crate) fn size(&self) -> u64 {
+        self.count.unwrap_or(self.devices.len() as u64)
+    }
 }
 
 /// The cloud's REST API; cheap to clone.
@@ -392,7 +401,7 @@ impl Api {
     /// # Errors
     /// [`Failure::NotFound`] when the project has no such group.
     pub(crate) fn group(&self, wanted: &str) -> Result<Group, Failure> {
-        let groups = self.get("/deploymentgroups")?["deployment_groups"].take();
+        let groups = self.get("/deploymentgroups?limit=1")?["deployment_groups"].take();
         let groups: Vec<Group> = serde_json::from_value(groups).map_err(anyhow::Error::from)?;
         let found = groups
             .into_iter()

@@ -59,7 +59,13 @@ pub(super) struct DeleteOptions {
 }
 
 pub(super) fn list(options: &ListOptions) -> Result<(), Failure> {
-    let answer = options.call.api()?.get("/deploymentgroups")?;
+    // The table needs the numbers of the devices only; programs get all their ids.
+    let path = if options.call.is_table() {
+        "/deploymentgroups?limit=1"
+    } else {
+        "/deploymentgroups"
+    };
+    let answer = options.call.api()?.get(path)?;
     let head = ["ID", "DEVICES", "BRANCH", "ROLLOUT", "NAME"];
     options
         .call
@@ -68,7 +74,8 @@ pub(super) fn list(options: &ListOptions) -> Result<(), Failure> {
                 None | Some("") => "-".to_owned(),
                 Some(text) => text.to_owned(),
             };
-            let devices = group["boards"].as_array().map_or(0, Vec::len);
+            let devices = group["boards"].as_array().map_or(0, Vec::len) as u64;
+            let devices = group["boards_count"].as_u64().unwrap_or(devices);
             vec![
                 text("id"),
                 devices.to_string(),
@@ -112,7 +119,7 @@ fn shown(answer: &Value) -> String {
 pub(super) fn delete(options: &DeleteOptions) -> Result<(), Failure> {
     let api = options.call.api()?;
     let group = api.group(&options.group)?;
-    if !options.yes && !agreed(&group.name, group.devices.len())? {
+    if !options.yes && !agreed(&group.name, group.size())? {
         return Err(Failure::Invalid(
             "nothing was deleted; `--yes` deletes without asking".to_owned(),
         ));
@@ -122,7 +129,7 @@ pub(super) fn delete(options: &DeleteOptions) -> Result<(), Failure> {
 }
 
 /// Asks on the terminal. Without one the answer is no.
-fn agreed(name: &str, devices: usize) -> Result<bool, Failure> {
+fn agreed(name: &str, devices: u64) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Ok(false);
     }

@@ -248,9 +248,9 @@ fn announce(begun: &Value, group: &Group, output: Output) -> anyhow::Result<()> 
             release["release"],
             release["path"].as_str().unwrap_or_default(),
             release["revision"],
-            group.devices.len()
+            group.size()
         );
-        if group.devices.is_empty() {
+        if group.size() == 0 {
             text.push_str("\nthe group has no devices: no device is notified, and devices that join it later are not notified either");
         }
         for refusal in begun["preflight"]["refusals"].as_array().into_iter().flatten() {

@@ -17,6 +17,9 @@ const HOLD_S: u64 = 20;
 /// Pause between two requests to a cloud of release 0.1, which does not hold them.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// Number of devices of a page.
+const PAGE: usize = 1000;
+
 /// Prints the reports of a rollout's devices until the rollout has ended.
 ///
 /// # Errors
@@ -30,8 +33,7 @@ pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure>
         // The status first: then the devices' reports that led to it are complete.
         let mut news = api.get(&format!("/rollouts/{rollout}{seen}"))?;
         let state = news["rollout"].take();
-        let devices = api.get(&format!("/rollouts/{rollout}/devices"))?["devices"].take();
-        let devices = devices.as_array().map(Vec::as_slice).unwrap_or_default();
+        let devices = &devices_of(api, rollout)?;
         let bar = bar.get_or_insert_with(|| Progress::of_items("devices", devices.len()));
         for device in devices {
             let id = device["device"].as_str().unwrap_or_default();
@@ -65,6 +67,21 @@ pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure>
                 Some(mark) => seen = format!("?seen={mark}&wait={HOLD_S}s"),
                 None => std::thread::sleep(LOOK_EVERY),
             },
+        }
+    }
+}
+
+/// Returns all devices of a rollout, which the cloud lists in pages. A cloud of release 0.1 lists them at once.
+fn devices_of(api: &Api, rollout: &str) -> Result<Vec<Value>, Failure> {
+    let (mut devices, mut after) = (Vec::new(), String::new());
+    loop {
+        let mut page = api.get(&format!("/rollouts/{rollout}/devices?limit={PAGE}{after}"))?;
+        if let Value::Array(more) = page["devices"].take() {
+            devices.extend(more);
+        }
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => return Ok(devices),
         }
     }
 }

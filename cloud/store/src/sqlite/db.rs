@@ -30,6 +30,11 @@ pub(super) async fn snapshot(pool: &Pool) -> Result<SqliteTransaction<'static>, 
 /// Index of devices whose firmware failed too often: the planner would read all devices of the project.
 pub(super) const QUARANTINED: &str = " INDEXED BY devices_quarantined";
 
+/// Beginning and end of an expression that puts columns of all rows into one JSON text.
+pub(super) const PACKED: (&str, &str) = ("json_group_array(json_array(", "))");
+/// Beginning and end of an expression of bytes as hex digits.
+pub(super) const HEX: (&str, &str) = ("hex(", ")");
+
 /// Reads a project's row. Locks nothing: there are no other writers.
 pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1";
 /// Selects the device to erase next.

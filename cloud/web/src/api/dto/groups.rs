@@ -22,6 +22,10 @@ pub(crate) struct GroupList {
 pub(crate) struct OneGroup {
     /// The group.
     pub(crate) deployment_group: GroupDto,
+    /// Value of `after` for the page behind this one; only with `limit`, and only if there is one.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<DeviceId>,
     /// HTTP status: always 200.
     pub(crate) status: u16,
 }

@@ -263,6 +263,9 @@ pub(crate) struct GroupDto {
     #[schema(value_type = Vec<String>)]
     #[serde(rename = "boards")]
     devices: Vec<DeviceId>,
+    /// Number of the devices in the group; only with `limit`.
+    #[serde(rename = "boards_count", skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
     /// Always empty; the code is in the branch.
     fwcode: FwCode,
 }
@@ -278,15 +281,17 @@ struct FwCode {
     snippets: [(); 0],
 }
 
-impl From<Group> for GroupDto {
-    fn from(group: Group) -> Self {
+impl GroupDto {
+    /// Returns a group with some or all of its devices.
+    pub(crate) fn new(group: Group, devices: Vec<DeviceId>, count: Option<u64>) -> Self {
         Self {
             id: group.id,
             name: group.name,
             status: group.status.map_or("", RolloutStatus::as_str),
             branch: group.branch.unwrap_or_default(),
             current_revision: group.current_revision.unwrap_or_default(),
-            devices: group.devices,
+            devices,
+            count,
             fwcode: FwCode::default(),
         }
     }

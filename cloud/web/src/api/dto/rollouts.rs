@@ -287,6 +287,10 @@ pub(crate) struct OneRollout {
 pub(crate) struct RolloutDevices {
     /// Devices with their progress.
     pub(crate) devices: Vec<RolloutDeviceDto>,
+    /// Value of `after` for the page behind this one; only with `limit`, and only if there is one.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<DeviceId>,
     /// HTTP status: always 200.
     pub(crate) status: u16,
 }
