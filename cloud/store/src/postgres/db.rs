@@ -37,6 +37,10 @@ pub(super) const QUARANTINED: &str = "";
 
 /// Beginning and end of an expression that puts columns of all rows into one JSON text.
 pub(super) const PACKED: (&str, &str) = ("CAST(json_agg(json_build_array(", ")) AS TEXT)");
+/// Beginning of an expression that joins texts of all rows; a comma, the separator and a parenthesis end it.
+pub(super) const JOINED: &str = "string_agg(";
+/// Beginning and end of an expression of a number as text, with all its digits.
+pub(super) const REAL: (&str, &str) = ("CAST(", " AS TEXT)");
 /// Beginning and end of an expression of bytes as hex digits.
 pub(super) const HEX: (&str, &str) = ("encode(", ", 'hex')");
 

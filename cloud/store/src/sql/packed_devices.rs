@@ -144,17 +144,18 @@ fn device(project: ProjectId, packed: Packed<'_>) -> Result<Device> {
     })
 }
 
-/// Reads bytes that are written as hex digits.
+/// Reads an id that is written as hex digits.
 fn bytes<const N: usize>(text: &str, field: &'static str) -> Result<[u8; N]> {
-    let digit = |digit: u8| char::from(digit).to_digit(16);
-    let mut found = [0; N];
-    let mut is_valid = text.len() == 2 * N;
-    for (byte, digits) in found.iter_mut().zip(text.as_bytes().chunks(2)) {
-        match (digit(digits[0]), digits.get(1).copied().and_then(digit)) {
-            (Some(high), Some(low)) => *byte = (high << 4 | low) as u8,
-            _ => is_valid = false,
-        }
+    let (mut found, mut count) = ([0; N], 0);
+    for (to, byte) in found.iter_mut().zip(codec::hex_bytes(text)) {
+        (*to, count) = (byte, count + 1);
     }
-    let wrong = || codec::corrupt("devices", field, format!("{text:?} is not {N} bytes"));
-    is_valid.then_some(found).ok_or_else(wrong)
+    if count == N && text.len() == 2 * N {
+        return Ok(found);
+    }
+    Err(codec::corrupt(
+        "devices",
+        field,
+        format!("{text:?} is not {N} bytes"),
+    ))
 }

@@ -32,6 +32,10 @@ pub(super) const QUARANTINED: &str = " INDEXED BY devices_quarantined";
 
 /// Beginning and end of an expression that puts columns of all rows into one JSON text.
 pub(super) const PACKED: (&str, &str) = ("json_group_array(json_array(", "))");
+/// Beginning of an expression that joins texts of all rows; a comma, the separator and a parenthesis end it.
+pub(super) const JOINED: &str = "group_concat(";
+/// Beginning and end of an expression of a number as text, with all its digits.
+pub(super) const REAL: (&str, &str) = ("printf('%!.17g', ", ")");
 /// Beginning and end of an expression of bytes as hex digits.
 pub(super) const HEX: (&str, &str) = ("hex(", ")");
 

@@ -473,14 +473,6 @@ impl ProjectAccess {
         found.ok_or_else(|| ApiError::missing("deployment group is unknown in this project"))
     }
 
-    /// Returns the devices of the project, by name.
-    ///
-    /// # Errors
-    /// 500 when the store fails.
-    pub async fn devices(&self) -> Result<Vec<Device>, ApiError> {
-        Ok(self.services.store.devices(self.project).await?)
-    }
-
     /// Returns the message definitions of the project, by type.
     ///
     /// # Errors
