@@ -6,5 +6,5 @@ CREATE INDEX devices_running ON devices(project, group_id, digest);
 CREATE INDEX devices_since ON devices(project, online_since DESC);
 -- The index of connected devices tells their groups as well.
 DROP INDEX devices_online;
-CREATE INDEX devices_online ON devices(project, group_id, id) WHERE online = 1;
+CREATE INDEX devices_online ON devices(project, group_id, online, id) WHERE online = 1;
 CREATE INDEX rollout_devices_states ON rollout_devices(project, rollout, device, state, withdrawn, reason, faults, changed);

@@ -35,6 +35,11 @@ pub(super) async fn snapshot(pool: &Pool) -> Result<PgTransaction<'static>, sqlx
 /// No index is named: the planner finds the one of devices whose firmware failed too often.
 pub(super) const QUARANTINED: &str = "";
 
+/// Condition of connected devices, as the index of them has it.
+pub(super) const ONLINE: &str = "online";
+/// No index is named: the planner chooses by its statistics.
+pub(super) const STATES: &str = "";
+
 /// Beginning and end of an expression that puts columns of all rows into one JSON text.
 pub(super) const PACKED: (&str, &str) = ("CAST(json_agg(json_build_array(", ")) AS TEXT)");
 /// Beginning of an expression that joins texts of all rows; a comma, the separator and a parenthesis end it.

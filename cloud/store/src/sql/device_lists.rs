@@ -43,6 +43,25 @@ static FAILED: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// Counts of the devices of each group. Each part is read from an index of its own; one pass would read the devices' rows.
+static BY_GROUP: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT a.group_id, a.total, coalesce(o.online, 0) AS online FROM \
+         (SELECT group_id, count(*) AS total FROM devices WHERE project = $1 GROUP BY group_id) a LEFT JOIN \
+         (SELECT group_id, count(*) AS online FROM devices WHERE project = $1 AND {} GROUP BY group_id) o \
+         ON o.group_id = a.group_id ORDER BY a.group_id",
+        db::ONLINE
+    )
+});
+
+/// Connected devices, from the index of them.
+static CONNECTED: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT id FROM devices WHERE project = $1 AND {} LIMIT $2",
+        db::ONLINE
+    )
+});
+
 #[async_trait]
 impl DeviceListStore for Backend {
     async fn device_page(
@@ -110,13 +129,7 @@ impl DeviceListStore for Backend {
     }
 
     async fn group_counts(&self, project: ProjectId) -> Result<Vec<GroupCounts>> {
-        // Each part is read from an index of its own; one pass would read the devices' rows.
-        let query = sqlx::query(
-            "SELECT a.group_id, a.total, coalesce(o.online, 0) AS online FROM \
-             (SELECT group_id, count(*) AS total FROM devices WHERE project = $1 GROUP BY group_id) a LEFT JOIN \
-             (SELECT group_id, count(*) AS online FROM devices WHERE project = $1 AND online = true GROUP BY group_id) o \
-             ON o.group_id = a.group_id ORDER BY a.group_id",
-        );
+        let query = sqlx::query(BY_GROUP.as_str());
         let rows = query.bind(codec::id(&project)).fetch_all(&self.readers).await?;
         let counts = |row: &Row| {
             Ok(GroupCounts {
@@ -203,7 +216,7 @@ impl DeviceListStore for Backend {
     }
 
     async fn connected_devices(&self, project: ProjectId, limit: usize) -> Result<Vec<DeviceId>> {
-        let query = sqlx::query("SELECT id FROM devices WHERE project = $1 AND online = true LIMIT $2")
+        let query = sqlx::query(CONNECTED.as_str())
             .bind(codec::id(&project))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         query.fetch_all(&self.readers).await?.iter().map(id).collect()

@@ -1,9 +1,11 @@
 //! Devices and their pair codes.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 use iottly_protocol::{DeviceId, FirmwareReport, GroupId, ProjectId};
 
-use super::db::{Conn, Row};
+use super::db::{self, Conn, Row};
 use super::device_secrets::NONE;
 use super::{Backend, codec, device_settings, full, groups, missing, taken, usage};
 use crate::{DeviceStore, NewDevice, Result};
@@ -29,6 +31,13 @@ macro_rules! select {
 
 /// Query of devices without its conditions.
 pub(super) const ALL: &str = select!("");
+/// Connected devices of all projects.
+static ONLINE: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT project, id FROM devices WHERE {}", db::ONLINE));
+/// Their number.
+static ONLINE_COUNT: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT count(*) AS n FROM devices WHERE {}", db::ONLINE));
+
 #[async_trait]
 impl DeviceStore for Backend {
     async fn create_device(&self, device: &NewDevice) -> Result<()> {
@@ -69,16 +78,14 @@ impl DeviceStore for Backend {
     }
 
     async fn online_devices(&self) -> Result<Vec<Scope>> {
-        let rows = sqlx::query("SELECT project, id FROM devices WHERE online = true")
-            .fetch_all(&self.readers)
-            .await?;
+        let rows = sqlx::query(ONLINE.as_str()).fetch_all(&self.readers).await?;
         rows.iter()
             .map(|row| codec::scope(row, "devices", "id"))
             .collect()
     }
 
     async fn online_count(&self) -> Result<u64> {
-        let row = sqlx::query("SELECT count(*) AS n FROM devices WHERE online = true")
+        let row = sqlx::query(ONLINE_COUNT.as_str())
             .fetch_one(&self.readers)
             .await?;
         codec::unsigned(codec::get(&row, "n")?, "devices", "online")

@@ -9,7 +9,7 @@ use iottly_protocol::release::UpdateState;
 use sqlx::QueryBuilder;
 
 use super::codec;
-use super::db::{Db, Pool, Row};
+use super::db::{self, Db, Pool, Row};
 use super::rollout_devices::directive_status;
 use crate::Result;
 use iottly_core::model::{Rollout, RolloutMember};
@@ -27,25 +27,33 @@ macro_rules! columns {
     };
 }
 
-/// Devices of the group, and those elsewhere, each read in the order of ids up to the limit.
-const PAGE: &str = concat!(
-    "SELECT * FROM (",
+/// Devices of the group, in the order of ids up to the limit.
+const INSIDE: &str = concat!(
     columns!("1"),
     "FROM devices d LEFT JOIN rollout_devices r ON r.project = d.project AND r.device = d.id AND r.rollout = $2 \
-     WHERE d.project = $1 AND d.group_id = $3 AND d.id > $4 ORDER BY d.id LIMIT $5) a UNION ALL SELECT * FROM (",
-    columns!("0"),
-    "FROM rollout_devices r JOIN devices d ON d.project = r.project AND d.id = r.device \
-     WHERE r.project = $1 AND r.rollout = $2 AND d.group_id <> $3 AND r.device > $4 ORDER BY r.device LIMIT $5) b \
-     ORDER BY 1 LIMIT $5"
+     WHERE d.project = $1 AND d.group_id = $3 AND d.id > $4 ORDER BY d.id LIMIT $5"
 );
 
-/// Facts of the devices that their counts need.
-const FACTS: &str = "SELECT d.id, d.online, d.online_since, r.device AS told, r.state, r.withdrawn, r.reason, r.faults, r.changed \
-    FROM devices d LEFT JOIN rollout_devices r ON r.project = d.project AND r.device = d.id AND r.rollout = $2 \
-    WHERE d.project = $1 AND d.group_id = $3 UNION ALL \
-    SELECT d.id, d.online, d.online_since, r.device AS told, r.state, r.withdrawn, r.reason, r.faults, r.changed \
-    FROM rollout_devices r JOIN devices d ON d.project = r.project AND d.id = r.device \
-    WHERE r.project = $1 AND r.rollout = $2 AND d.group_id <> $3";
+/// Devices elsewhere that were notified, up to an id.
+const ELSEWHERE: &str = concat!(
+    columns!("0"),
+    "FROM rollout_devices r JOIN devices d ON d.project = r.project AND d.id = r.device \
+     WHERE r.project = $1 AND r.rollout = $2 AND d.group_id <> $3 AND r.device > $4 AND r.device <= $5 \
+     ORDER BY r.device LIMIT $6"
+);
+
+/// Facts of the devices that their counts need. The rows of what was sent to them are large, so they are read from the index.
+static FACTS: LazyLock<String> = LazyLock::new(|| {
+    let columns = "d.id, d.online, d.online_since, r.device AS told, r.state, r.withdrawn, r.reason, r.faults, r.changed";
+    format!(
+        "SELECT {columns} FROM devices d LEFT JOIN rollout_devices r{states} \
+         ON r.project = d.project AND r.device = d.id AND r.rollout = $2 \
+         WHERE d.project = $1 AND d.group_id = $3 UNION ALL \
+         SELECT {columns} FROM rollout_devices r{states} JOIN devices d ON d.project = r.project AND d.id = r.device \
+         WHERE r.project = $1 AND r.rollout = $2 AND d.group_id <> $3",
+        states = db::STATES
+    )
+});
 
 fn counted(part: &str) -> String {
     format!(
@@ -54,7 +62,8 @@ fn counted(part: &str) -> String {
          CAST(CASE WHEN told IS NULL THEN 0 ELSE 1 END AS BIGINT) AS told, state, \
          CAST(CASE WHEN withdrawn IS NULL THEN 0 ELSE 1 END AS BIGINT) AS withdrawn, \
          CAST(CASE WHEN reason IS NULL THEN 0 ELSE 1 END AS BIGINT) AS reasoned, online, faults, changed, online_since \
-         FROM ({FACTS}) f) g GROUP BY part, told, state, withdrawn, reasoned, online ORDER BY 1, 2, 3, 4, 5, 6"
+         FROM ({facts}) f) g GROUP BY part, told, state, withdrawn, reasoned, online ORDER BY 1, 2, 3, 4, 5, 6",
+        facts = *FACTS
     )
 }
 
@@ -71,15 +80,35 @@ pub(super) async fn page(
     limit: usize,
 ) -> Result<Vec<RolloutMember>> {
     let after = after.map(|id| codec::id(&id).to_vec()).unwrap_or_default();
-    let rows = sqlx::query(PAGE)
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut tx = db::snapshot(pool).await?;
+    let rows = sqlx::query(INSIDE)
         .bind(codec::id(&project))
         .bind(codec::id(&rollout.id))
         .bind(codec::id(&rollout.group))
-        .bind(after)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(pool)
+        .bind(&after)
+        .bind(most)
+        .fetch_all(&mut *tx)
         .await?;
-    rows.iter().map(member).collect()
+    let mut members = rows.iter().map(member).collect::<Result<Vec<_>>>()?;
+    // Those behind the last one of a full page are not looked for: most that were notified are in the group.
+    let last = members.last().filter(|_| members.len() >= limit);
+    let until = last.map_or([0xff; 16], |last| *last.device.as_bytes());
+    let rows = sqlx::query(ELSEWHERE)
+        .bind(codec::id(&project))
+        .bind(codec::id(&rollout.id))
+        .bind(codec::id(&rollout.group))
+        .bind(&after)
+        .bind(&until[..])
+        .bind(most)
+        .fetch_all(&mut *tx)
+        .await?;
+    for row in &rows {
+        members.push(member(row)?);
+    }
+    members.sort_unstable_by_key(|member| member.device);
+    members.truncate(limit);
+    Ok(members)
 }
 
 /// Returns the first `limit` devices that have not gone as planned, or have reported a reason, by id. Only a device that was
@@ -97,19 +126,25 @@ pub(super) async fn exceptions(
     query.push(
         " THEN 1 ELSE 0 END AS BIGINT) AS in_group, r.directive, r.counter, r.told, r.withdrawn, r.state, r.reason, r.detail, \
          r.failures, r.changed, r.steps, r.heard, r.faults, r.fault \
-         FROM rollout_devices r JOIN devices d ON d.project = r.project AND d.id = r.device WHERE r.project = ",
+         FROM (SELECT project, rollout, device FROM rollout_devices",
     );
+    // Their large rows are read once the few are found.
+    query.push(db::STATES).push(" WHERE project = ");
     query.push_bind(codec::id(&project).to_vec());
     query
-        .push(" AND r.rollout = ")
+        .push(" AND rollout = ")
         .push_bind(codec::id(&rollout.id).to_vec());
-    query.push(" AND (r.reason IS NOT NULL OR r.state IN (");
+    query.push(" AND (reason IS NOT NULL OR state IN (");
     let mut list = query.separated(", ");
     for state in exceptional_states() {
         list.push_bind(state.as_str());
     }
-    query.push(")) ORDER BY r.device LIMIT ");
+    query.push(")) ORDER BY device LIMIT ");
     query.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+    query.push(
+        ") x JOIN rollout_devices r ON r.project = x.project AND r.rollout = x.rollout AND r.device = x.device \
+         JOIN devices d ON d.project = r.project AND d.id = r.device ORDER BY d.id",
+    );
     query.build().fetch_all(pool).await?.iter().map(member).collect()
 }
 

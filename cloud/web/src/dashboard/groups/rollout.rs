@@ -19,6 +19,8 @@ use crate::auth::ProjectAccess;
 const MAX_CELLS: usize = 400;
 /// Number of cells when a cell is several devices.
 const CELLS: u64 = 100;
+/// Smallest number of devices of such a cell: most of them may have left the group.
+const PART: u64 = 4;
 /// Maximum number of rows of devices that did not go as planned.
 const MAX_ROWS: usize = 100;
 
@@ -44,9 +46,9 @@ impl Progress {
             store.rollout_counts(project, rollout, None).await?
         } else {
             members.clear();
-            // The number of devices leads to the size of the parts. One that comes in between is in a part of its own.
-            let all = Places::of(&store.rollout_counts(project, rollout, None).await?);
-            let part = all.total().div_ceil(CELLS);
+            // Devices that were notified and are elsewhere now are in further parts.
+            let size = store.group_size(project, rollout.group).await?;
+            let part = size.div_ceil(CELLS).max(PART);
             store.rollout_counts(project, rollout, Some(part)).await?
         };
         let failed: Vec<_> = failures(evidence(rollout).as_ref())
