@@ -43,6 +43,11 @@ impl Call {
         Api::open(&self.remote)
     }
 
+    /// Returns true if the output is for people, not for programs.
+    pub(crate) fn is_table(&self) -> bool {
+        matches!(self.output, Output::Text)
+    }
+
     /// Returns the options that say where the command acts.
     pub(crate) fn remote(&self) -> &Remote {
         &self.remote

@@ -384,7 +384,7 @@ impl Api {
     /// # Errors
     /// [`Failure::NotFound`] when the project has no such group.
     pub(crate) fn group(&self, wanted: &str) -> Result<GroupDto, Failure> {
-        let groups = self.get("/deploymentgroups")?["deployment_groups"].take();
+        let groups = self.get("/deploymentgroups?limit=1")?["deployment_groups"].take();
         let groups: Vec<GroupDto> = answer::read(&groups)?;
         let found = groups
             .into_iter()

@@ -4,10 +4,12 @@
 mod watcher;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 
 use iottly_protocol::{DeviceId, ProjectId};
+use tokio::sync::OnceCell;
 
 use iottly_core::ingest::Observed;
 use iottly_core::model::{Scope, StoredMessage};
@@ -18,7 +20,7 @@ use watcher::{Item, Watcher, lock};
 const MAX_WATCHERS: usize = 256;
 /// Maximum number of watchers of a project. When the hub is full, the project with the most watchers loses
 /// one to a project with fewer.
-const MAX_PER_PROJECT: usize = 32;
+const MAX_PER_PROJECT: usize = 64;
 
 /// Messages that a watcher subscribes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,7 +35,7 @@ pub struct Watch {
 #[derive(Debug, Clone)]
 pub enum LiveEvent {
     /// Message that was stored.
-    Message(Arc<StoredMessage>),
+    Message(Arc<LiveMessage>),
     /// Log line, or answer to a developer order.
     Observed(Arc<Observed>),
     /// Presence of a device that has changed.
@@ -43,6 +45,36 @@ pub enum LiveEvent {
     Lagged(u64),
     /// End of the feed: the watcher's place was given to another project.
     Ended,
+}
+
+/// Message that was stored, with the text in which it is shown: that is made once for all watchers.
+#[derive(Debug)]
+pub struct LiveMessage {
+    message: StoredMessage,
+    shown: OnceCell<Box<str>>,
+}
+
+impl LiveMessage {
+    fn new(message: &StoredMessage) -> Self {
+        Self {
+            message: message.clone(),
+            shown: OnceCell::new(),
+        }
+    }
+
+    /// Returns the text in which the message is shown; the first caller makes it, and the others wait for it.
+    pub async fn shown(&self, make: impl Future<Output = String>) -> &str {
+        let make = async || make.await.into_boxed_str();
+        self.shown.get_or_init(make).await
+    }
+}
+
+impl Deref for LiveMessage {
+    type Target = StoredMessage;
+
+    fn deref(&self) -> &StoredMessage {
+        &self.message
+    }
 }
 
 /// Presence of a device after a change.
@@ -158,7 +190,7 @@ impl LiveHub {
     /// Admits a watcher, which gets the messages that are stored from now on.
     ///
     /// # Errors
-    /// When its project has 32 watchers, or when the hub has 256 and no project has more than its project
+    /// When its project has 64 watchers, or when the hub has 256 and no project has more than its project
     /// would have.
     pub fn watch(&self, what: Watch) -> Result<LiveStream, TooManyWatchers> {
         let watcher = lock(&self.watchers).admit(what.project, &[what.device], false)?;
@@ -205,7 +237,7 @@ impl LiveHub {
                 .filter_map(Weak::upgrade)
             {
                 watcher.push(Item::Message(Arc::clone(
-                    shared.get_or_insert_with(|| Arc::new(message.clone())),
+                    shared.get_or_insert_with(|| Arc::new(LiveMessage::new(message))),
                 )));
             }
         }
@@ -252,6 +284,11 @@ impl LiveHub {
 }
 
 impl LiveStream {
+    /// Returns the next event if it is there.
+    pub fn ready(&mut self) -> Option<LiveEvent> {
+        self.watcher.pop()
+    }
+
     /// Returns the next event; waits until there is one. Cancel-safe.
     pub async fn recv(&mut self) -> LiveEvent {
         loop {

@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{LiveEvent, PresenceChange};
+use super::{LiveEvent, LiveMessage, PresenceChange};
 use iottly_core::ingest::{Observed, ObservedRecord};
-use iottly_core::model::StoredMessage;
 
 /// Maximum number of messages queued for a slow watcher.
 pub(super) const QUEUE_MESSAGES: usize = 256;
@@ -36,7 +35,7 @@ struct Queue {
 /// Entry of a queue.
 #[derive(Debug)]
 pub(super) enum Item {
-    Message(Arc<StoredMessage>),
+    Message(Arc<LiveMessage>),
     Observed(Arc<Observed>),
     Presence(Arc<PresenceChange>),
 }

@@ -264,7 +264,7 @@ impl Metrics {
     }
 
     /// Returns all metrics as text; `queue` and `online` are measured by the caller.
-    pub fn text(&self, queue: (usize, usize), online: usize) -> Result<String, std::fmt::Error> {
+    pub fn text(&self, queue: (usize, usize), online: u64) -> Result<String, std::fmt::Error> {
         self.queue_events.set(queue.0 as i64);
         self.queue_bytes.set(queue.1 as i64);
         self.devices_online.set(online as i64);

@@ -99,12 +99,12 @@ impl Rollouts {
         let Some(rollout) = self.store.rollout(project, id).await? else {
             return Ok(None);
         };
-        let members = self.store.rollout_members(project, &rollout).await?;
-        let mark = mark(&rollout, &members);
+        let devices = self.store.rollout_counts(project, &rollout, None).await?;
+        let mark = mark(&rollout, &devices);
         Ok(Some(Watched {
             rollout,
             mark,
-            places: Places::of(&members),
+            places: Places::of(&devices),
         }))
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use crate::error::Result;
-use iottly_core::model::{Device, Group, UnixMs};
+use iottly_core::model::{Device, UnixMs};
 
 /// Place of a device in the order of lists: by name, then id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,10 +41,16 @@ pub struct DeviceCounts {
     pub legacy: usize,
 }
 
-/// Facts of devices that are costly to read; the others are always there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Facts of devices that a reader of many needs; their ids, names and groups are always there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeviceNeeds {
-    /// Report of the firmware. Without it, `firmware` is empty.
+    /// MAC address and version of the agent. Without it, both are none.
+    pub board: bool,
+    /// Tags. Without it, there are none.
+    pub tags: bool,
+    /// Connection, last proof and planned absence. Without it, a device is offline.
+    pub presence: bool,
+    /// Report of the firmware. Without it, `firmware` is none.
     pub firmware: bool,
     /// Kind of the login. Without it, `legacy` is false.
     pub legacy: bool,
@@ -59,6 +65,17 @@ pub struct GroupCounts {
     pub total: usize,
     /// Connected ones.
     pub online: usize,
+}
+
+/// Number of devices of a group that report the same digest of their firmware.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DigestCount {
+    /// The group.
+    pub group: GroupId,
+    /// Digest of the firmware.
+    pub digest: String,
+    /// Number of the devices.
+    pub total: u64,
 }
 
 /// Numbers of what needs a person in a project.
@@ -82,14 +99,38 @@ pub trait DeviceListStore: Send + Sync + 'static {
     ) -> Result<Vec<Device>>;
     /// Returns those of the given devices that the project has, by name, then id.
     async fn devices_with_ids(&self, project: ProjectId, ids: &[DeviceId]) -> Result<Vec<Device>>;
-    /// Returns all devices of a project for a filter, by name, then id: without pair codes, and without what is not needed.
-    async fn devices_for_filter(&self, project: ProjectId, needs: DeviceNeeds) -> Result<Vec<Device>>;
+    /// Returns all devices of a project in no useful order, without pair codes and without what is not needed.
+    async fn devices_with(&self, project: ProjectId, needs: DeviceNeeds) -> Result<Vec<Device>>;
     /// Returns the numbers of devices of a project at `now`.
     async fn device_counts(&self, project: ProjectId, now: UnixMs) -> Result<DeviceCounts>;
-    /// Returns the groups of a project without their devices; `_orphaned` first, then by name.
-    async fn groups_alone(&self, project: ProjectId) -> Result<Vec<Group>>;
     /// Returns the numbers of devices of each group of a project that has any.
     async fn group_counts(&self, project: ProjectId) -> Result<Vec<GroupCounts>>;
+    /// Returns the number of devices of a group.
+    async fn group_size(&self, project: ProjectId, group: GroupId) -> Result<u64>;
+    /// Returns all devices of a project with their groups, by group, then id.
+    async fn all_members(&self, project: ProjectId) -> Result<Vec<(GroupId, DeviceId)>>;
+    /// Returns the ids of the first `limit` devices of a group behind an id, sorted.
+    async fn group_members(
+        &self,
+        project: ProjectId,
+        group: GroupId,
+        after: Option<DeviceId>,
+        limit: usize,
+    ) -> Result<Vec<DeviceId>>;
+    /// Returns the numbers of devices of a group that report each digest, of the `limit` most frequent ones. The digest is
+    /// empty for devices that have reported none.
+    async fn group_digests(
+        &self,
+        project: ProjectId,
+        group: GroupId,
+        limit: usize,
+    ) -> Result<Vec<DigestCount>>;
+    /// Returns the numbers of devices of each group that report one of some digests.
+    async fn digest_counts(&self, project: ProjectId, digests: &[&str]) -> Result<Vec<DigestCount>>;
+    /// Returns the ids of the first `limit` connected devices of a project, in no useful order.
+    async fn connected_devices(&self, project: ProjectId, limit: usize) -> Result<Vec<DeviceId>>;
+    /// Returns the `limit` devices of a project whose connection changed last, the latest first.
+    async fn latest_devices(&self, project: ProjectId, limit: usize) -> Result<Vec<Device>>;
     /// Returns the first `limit` devices of a project whose firmware failed too often, by id.
     async fn quarantined_devices(&self, project: ProjectId, limit: usize) -> Result<Vec<Device>>;
     /// Returns the number of devices of a project up to a place, including the one at the place.

@@ -35,9 +35,20 @@ pub trait DeviceStore: Send + Sync + 'static {
     async fn device_credentials(&self, device: DeviceId) -> Result<Option<(Scope, SecretHash)>>;
     /// Returns the devices of all projects that are recorded as online. For the cloud's own start and checks.
     async fn online_devices(&self) -> Result<Vec<Scope>>;
+    /// Returns the number of devices of all projects that are recorded as online. For the cloud's own metrics.
+    async fn online_count(&self) -> Result<u64>;
     /// Returns devices of all projects whose planned absence ended after `after` and until `until`, at most `limit`. For
     /// the cloud's own live events.
     async fn absences_ended(&self, after: UnixMs, until: UnixMs, limit: usize) -> Result<Vec<Scope>>;
     /// Returns the pair codes of a project, oldest first.
     async fn pair_codes(&self, project: ProjectId) -> Result<Vec<PairCode>>;
+    /// Returns the first `limit` pair codes of a project behind a code, by code.
+    async fn pair_code_page(
+        &self,
+        project: ProjectId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<PairCode>>;
+    /// Returns a pair code of a project.
+    async fn pair_code(&self, project: ProjectId, code: &str) -> Result<Option<PairCode>>;
 }

@@ -54,7 +54,9 @@ pub use backup::{backup, restore};
 pub use changes::ChangeStore;
 pub use code::CodeStore;
 pub use commands::{CommandQuery, CommandRoom, CommandStore, OpenTotals, PAGE_COMMANDS, Submitted};
-pub use device_lists::{Attention, DeviceCounts, DeviceListStore, DeviceNeeds, DevicePlace, GroupCounts};
+pub use device_lists::{
+    Attention, DeviceCounts, DeviceListStore, DeviceNeeds, DevicePlace, DigestCount, GroupCounts,
+};
 pub use devices::{DeviceStore, NewDevice};
 pub use drafts::DraftStore;
 pub use enrolment::{Enrolment, EnrolmentStore, Grant, NewSecret};

@@ -41,6 +41,8 @@ pub trait ProjectStore: Send + Sync + 'static {
         name: &str,
         branch: Option<&str>,
     ) -> Result<()>;
-    /// Returns the groups of a project with their devices; `_orphaned` first, then by name.
+    /// Returns the groups of a project; `_orphaned` first, then by name.
     async fn groups(&self, project: ProjectId) -> Result<Vec<Group>>;
+    /// Returns a group of a project.
+    async fn group(&self, project: ProjectId, id: GroupId) -> Result<Option<Group>>;
 }

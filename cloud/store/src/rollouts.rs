@@ -1,11 +1,12 @@
 //! Rollouts, their devices, and the steady clock. Stores decisions and makes none.
 
 use async_trait::async_trait;
-use iottly_protocol::{GroupId, ProjectId};
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use serde_json::value::RawValue;
 
 use crate::error::Result;
 use iottly_core::model::{KnownFacts, Rollout, RolloutId, RolloutMember, RolloutStep, Scope, UnixMs};
+use iottly_core::rollout::Alike;
 
 /// Store operations for rollouts, their devices, and the steady clock.
 #[async_trait]
@@ -24,6 +25,29 @@ pub trait RolloutStore: Send + Sync + 'static {
     /// Returns the devices that a rollout has notified, in whichever group they are now, and the devices of
     /// its group, by id.
     async fn rollout_members(&self, project: ProjectId, rollout: &Rollout) -> Result<Vec<RolloutMember>>;
+    /// Returns the first `limit` of these devices behind an id, by id.
+    async fn rollout_page(
+        &self,
+        project: ProjectId,
+        rollout: &Rollout,
+        after: Option<DeviceId>,
+        limit: usize,
+    ) -> Result<Vec<RolloutMember>>;
+    /// Returns the first `limit` of these devices that have not gone as planned, or have reported a reason, by id.
+    async fn rollout_exceptions(
+        &self,
+        project: ProjectId,
+        rollout: &Rollout,
+        limit: usize,
+    ) -> Result<Vec<RolloutMember>>;
+    /// Returns these devices, counted: those that are alike together, in parts of `part` devices in the order of their ids;
+    /// without it in one part.
+    async fn rollout_counts(
+        &self,
+        project: ProjectId,
+        rollout: &Rollout,
+        part: Option<u64>,
+    ) -> Result<Vec<Alike>>;
     /// Saves a step of a rollout. Returns false, without writing, when the step was decided on another
     /// version.
     async fn save_rollout_step(&self, project: ProjectId, step: &RolloutStep, now: UnixMs) -> Result<bool>;

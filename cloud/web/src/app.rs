@@ -8,6 +8,7 @@ use iottly_cloud::Services;
 use iottly_protocol::enroll::{EnrollOffer, PairCode};
 use tokio::sync::watch;
 
+use crate::device_names::DeviceNames;
 use crate::front::{Front, enrol_url};
 use crate::oidc::{OidcSettings, Provider, SetupError};
 use crate::sessions::{LoginAttempts, MachineRequests, Passwords, PortalLimits, Sessions};
@@ -25,6 +26,8 @@ pub struct WebServices {
     pub(crate) attempts: Arc<LoginAttempts>,
     /// Machines that ask to act for a person.
     pub(crate) machines: Arc<MachineRequests>,
+    /// Names of devices whose messages are shown.
+    pub(crate) names: Arc<DeviceNames>,
     /// Uses of portals, which are limited.
     pub(crate) portals: Arc<PortalLimits>,
     /// Identity provider by which people sign in, if there is one.
@@ -42,6 +45,7 @@ impl WebServices {
             passwords: Passwords::default(),
             attempts: Arc::default(),
             machines: Arc::default(),
+            names: Arc::default(),
             portals: Arc::default(),
             provider: None,
         }

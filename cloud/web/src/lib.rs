@@ -7,6 +7,7 @@ mod client;
 mod cookies;
 mod csv;
 mod dashboard;
+mod device_names;
 mod error;
 mod front;
 pub mod http;

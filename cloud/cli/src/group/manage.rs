@@ -60,7 +60,13 @@ pub(super) struct DeleteOptions {
 }
 
 pub(super) fn list(options: &ListOptions) -> Result<(), Failure> {
-    let answer = options.call.api()?.get("/deploymentgroups")?;
+    // The table needs the numbers of the devices only; programs get all their ids.
+    let path = if options.call.is_table() {
+        "/deploymentgroups?limit=1"
+    } else {
+        "/deploymentgroups"
+    };
+    let answer = options.call.api()?.get(path)?;
     let head = ["ID", "DEVICES", "BRANCH", "ROLLOUT", "NAME"];
     options
         .call
@@ -71,7 +77,7 @@ pub(super) fn list(options: &ListOptions) -> Result<(), Failure> {
             };
             vec![
                 group.id.to_string(),
-                group.devices.len().to_string(),
+                group.size().to_string(),
                 text(&group.branch),
                 text(&group.status),
                 text(&group.name),
@@ -111,7 +117,7 @@ fn shown(answer: &OneGroup) -> String {
 pub(super) fn delete(options: &DeleteOptions) -> Result<(), Failure> {
     let api = options.call.api()?;
     let group = api.group(&options.group)?;
-    if !options.yes && !agreed(&group.name, group.devices.len())? {
+    if !options.yes && !agreed(&group.name, group.size())? {
         return Err(Failure::Invalid(
             "nothing was deleted; `--yes` deletes without asking".to_owned(),
         ));
@@ -121,7 +127,7 @@ pub(super) fn delete(options: &DeleteOptions) -> Result<(), Failure> {
 }
 
 /// Asks on the terminal. Without one the answer is no.
-fn agreed(name: &str, devices: usize) -> Result<bool, Failure> {
+fn agreed(name: &str, devices: u64) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         return Ok(false);
     }

@@ -254,9 +254,9 @@ fn announcement(begun: &FlashDto, group: &GroupDto) -> String {
         release.release,
         release.path,
         release.revision,
-        group.devices.len()
+        group.size()
     );
-    if group.devices.is_empty() {
+    if group.size() == 0 {
         text.push_str("\nthe group has no devices: no device is notified, and devices that join it later are not notified either");
     }
     for refusal in &begun.preflight.refusals {

@@ -17,6 +17,9 @@ use crate::remote::Api;
 /// Time for which the cloud holds a request while there is no news, in seconds; shorter than proxies wait.
 const HOLD_S: u64 = 20;
 
+/// Number of devices of a page.
+const PAGE: usize = 1000;
+
 /// Prints the reports of a rollout's devices until the rollout has ended.
 ///
 /// # Errors
@@ -31,7 +34,7 @@ pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure>
         let OneRollout {
             rollout: state, mark, ..
         } = read(&api.get(&format!("/rollouts/{rollout}{seen}"))?)?;
-        let RolloutDevices { devices, .. } = read(&api.get(&format!("/rollouts/{rollout}/devices"))?)?;
+        let devices = devices_of(api, rollout)?;
         let bar = bar.get_or_insert_with(|| Progress::of_items("devices", devices.len()));
         for device in &devices {
             let seen = printed.entry(device.device).or_default();
@@ -54,6 +57,20 @@ pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure>
                 return Err(Failure::Failed(anyhow!("{}", why(status, &state))));
             }
             _ => seen = format!("?seen={mark}&wait={HOLD_S}s"),
+        }
+    }
+}
+
+/// Returns all devices of a rollout, which the cloud lists in pages. A cloud of release 0.1 lists them at once.
+fn devices_of(api: &Api, rollout: &str) -> Result<Vec<RolloutDeviceDto>, Failure> {
+    let (mut devices, mut after) = (Vec::new(), String::new());
+    loop {
+        let page: RolloutDevices =
+            read(&api.get(&format!("/rollouts/{rollout}/devices?limit={PAGE}{after}"))?)?;
+        devices.extend(page.devices);
+        match page.next {
+            Some(next) => after = format!("&after={next}"),
+            None => return Ok(devices),
         }
     }
 }

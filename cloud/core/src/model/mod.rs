@@ -148,7 +148,7 @@ pub struct Project {
 /// Maximum retention that can be set, in days: a century.
 pub const MAX_RETENTION_DAYS: u32 = 36_525;
 
-/// A deployment group with its members.
+/// A deployment group. Its devices may be many, so they are listed in pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// Group id.
@@ -161,8 +161,6 @@ pub struct Group {
     pub status: Option<RolloutStatus>,
     /// Revision deployed last; none before the first deployment.
     pub current_revision: Option<String>,
-    /// Devices in the group, sorted.
-    pub devices: Vec<DeviceId>,
     /// Rollout policy of the group.
     pub policy: Policy,
 }

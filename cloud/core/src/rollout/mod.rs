@@ -15,4 +15,4 @@ pub use mark::mark;
 pub use plan::{DeviceProgress, Evidence, Member, Plan, Step, plan, rank};
 pub use preflight::{Preflight, preflight};
 pub use steer::{BY_OWNER, Steered, abandon, steer};
-pub use summary::{Place, Places, place};
+pub use summary::{Alike, Place, Places, exceptional_states, place};

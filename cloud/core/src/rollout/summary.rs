@@ -1,9 +1,10 @@
-//! Progress of the devices of a rollout in few words: for counts, for cells of a picture and for programs. Pure.
+//! Progress of the devices of a rollout in few words: for counts, for cells of a picture and for programs. Devices that are
+//! alike are counted together, so that the cost is independent of their number. Pure.
 
 use iottly_protocol::release::{Ending, Step, UpdateState};
 use serde::{Deserialize, Serialize};
 
-use crate::model::RolloutMember;
+use crate::model::{RolloutMember, UnixMs};
 
 /// Place of a device on the way to the release of a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -60,6 +61,12 @@ impl Place {
     pub const fn is_bad(self) -> bool {
         matches!(self, Self::Failed | Self::RolledBack)
     }
+
+    /// Returns true if the device has not gone as planned: it has ended otherwise than intended, or waits for something.
+    #[must_use]
+    pub const fn is_exception(self) -> bool {
+        self.is_bad() || matches!(self, Self::Deferred)
+    }
 }
 
 /// Returns the place of a device.
@@ -68,8 +75,24 @@ pub fn place(member: &RolloutMember) -> Place {
     let Some(directive) = &member.directive else {
         return Place::Waiting;
     };
-    match directive.state {
-        None if directive.withdrawn => Place::Cancelled,
+    notified(directive.state, directive.withdrawn)
+}
+
+/// Returns all states of an update whose place is an exception.
+#[must_use]
+pub fn exceptional_states() -> Vec<UpdateState> {
+    let steps = Step::ALL.iter().copied().map(UpdateState::Underway);
+    let endings = Ending::ALL.iter().copied().map(UpdateState::Ended);
+    steps
+        .chain(endings)
+        .filter(|state| notified(Some(*state), false).is_exception())
+        .collect()
+}
+
+/// Returns the place of a device that was notified.
+fn notified(state: Option<UpdateState>, withdrawn: bool) -> Place {
+    match state {
+        None if withdrawn => Place::Cancelled,
         None => Place::Updating,
         Some(UpdateState::Underway(step)) => match step {
             Step::Deferred => Place::Deferred,
@@ -93,17 +116,60 @@ pub fn place(member: &RolloutMember) -> Place {
     }
 }
 
+/// Devices of a rollout that are alike in all that a summary shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Alike {
+    /// Number of the devices.
+    pub count: u64,
+    /// Part of the rollout's devices that they are in, from 0; the parts follow each other in the order of ids.
+    pub part: u64,
+    /// True if they were notified.
+    pub notified: bool,
+    /// Reported state of the update.
+    pub state: Option<UpdateState>,
+    /// True if the directive was withdrawn.
+    pub withdrawn: bool,
+    /// True if they have reported a reason.
+    pub reasoned: bool,
+    /// True if they are online.
+    pub online: bool,
+    /// Number of failures in their trials.
+    pub faults: u64,
+    /// Time of the latest change of one of their directives.
+    pub changed: UnixMs,
+    /// Time of the latest change of presence of one of them.
+    pub online_since: UnixMs,
+}
+
+impl Alike {
+    /// Returns the place of each of the devices.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        if self.notified {
+            notified(self.state, self.withdrawn)
+        } else {
+            Place::Waiting
+        }
+    }
+
+    /// Returns true if the devices have not gone as planned, or have reported a reason.
+    #[must_use]
+    pub fn is_exception(&self) -> bool {
+        self.reasoned || self.place().is_exception()
+    }
+}
+
 /// Numbers of the devices of a rollout at each place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Places([u64; Place::ALL.len()]);
 
 impl Places {
-    /// Counts the devices of a rollout.
+    /// Counts devices of a rollout.
     #[must_use]
-    pub fn of(members: &[RolloutMember]) -> Self {
+    pub fn of<'a>(devices: impl IntoIterator<Item = &'a Alike>) -> Self {
         let mut counts = Self::default();
-        for member in members {
-            counts.0[place(member) as usize] += 1;
+        for alike in devices {
+            counts.0[alike.place() as usize] += alike.count;
         }
         counts
     }
@@ -123,55 +189,48 @@ impl Places {
 
 #[cfg(test)]
 mod tests {
-    use iottly_protocol::DeviceId;
-
     use super::*;
-    use crate::model::DirectiveStatus;
 
-    fn member(state: Option<&str>, withdrawn: bool) -> RolloutMember {
-        RolloutMember {
-            device: DeviceId::from_bytes([1; 16]),
-            name: String::new(),
-            online: true,
-            in_group: true,
-            counter: 1,
-            directive: Some(DirectiveStatus {
-                id: String::new(),
-                counter: 1,
-                sent: 1,
-                withdrawn,
-                state: state.map(|name| UpdateState::named(name).expect("a state")),
-                reason: None,
-                detail: None,
-                failures: 0,
-                changed: 1,
-                heard: None,
-                faults: 0,
-                fault: None,
-                steps: Vec::new(),
-            }),
+    const UNTOLD: Alike = Alike {
+        count: 1,
+        part: 0,
+        notified: false,
+        state: None,
+        withdrawn: false,
+        reasoned: false,
+        online: true,
+        faults: 0,
+        changed: 0,
+        online_since: 0,
+    };
+
+    fn told(state: Option<&str>, withdrawn: bool) -> Alike {
+        Alike {
+            notified: true,
+            withdrawn,
+            state: state.map(|name| UpdateState::named(name).expect("a state")),
+            ..UNTOLD
         }
     }
 
     #[test]
     fn every_device_has_one_place_and_is_counted_there() {
-        let untold = RolloutMember {
-            directive: None,
-            ..member(None, false)
-        };
-        let members = [
-            untold,
-            member(None, false),
-            member(None, true),
-            member(Some("downloading"), false),
-            member(Some("deferred"), false),
-            member(Some("trial"), false),
-            member(Some("rolling_back"), false),
-            member(Some("committed"), false),
-            member(Some("rejected"), false),
-            member(Some("rolled_back"), false),
+        let devices = [
+            UNTOLD,
+            told(None, false),
+            told(None, true),
+            told(Some("downloading"), false),
+            told(Some("deferred"), false),
+            told(Some("trial"), false),
+            told(Some("rolling_back"), false),
+            Alike {
+                count: 4,
+                ..told(Some("committed"), false)
+            },
+            told(Some("rejected"), false),
+            told(Some("rolled_back"), false),
         ];
-        let counts = Places::of(&members);
+        let counts = Places::of(&devices);
         let numbers: Vec<_> = Place::ALL
             .into_iter()
             .map(|place| (place.as_str(), counts.at(place)))
@@ -183,12 +242,23 @@ mod tests {
                 ("deferred", 1),
                 ("updating", 2),
                 ("trial", 1),
-                ("committed", 1),
+                ("committed", 4),
                 ("cancelled", 1),
                 ("failed", 1),
                 ("rolled_back", 2)
             ]
         );
-        assert_eq!(counts.total(), 10);
+        assert_eq!(counts.total(), 13);
+        let names: Vec<_> = exceptional_states().iter().map(|state| state.as_str()).collect();
+        assert_eq!(names.len(), 5, "{names:?}");
+        for alike in devices.iter().filter(|alike| alike.state.is_some()) {
+            let name = alike.state.map_or("", |state| state.as_str());
+            assert_eq!(names.contains(&name), alike.is_exception(), "{name}");
+        }
+        let reasoned = Alike {
+            reasoned: true,
+            ..told(Some("committed"), false)
+        };
+        assert!(reasoned.is_exception());
     }
 }

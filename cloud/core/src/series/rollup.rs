@@ -111,6 +111,19 @@ impl Rollup {
         })
     }
 
+    /// Returns a roll-up of these numbers and this distribution, which is of the same values.
+    #[must_use]
+    pub fn gathered(count: u64, sum: f64, min: f64, max: f64, sketch: Sketch) -> Self {
+        let sketch = if count <= 2 { Sketch::default() } else { sketch };
+        Self {
+            count,
+            sum,
+            min,
+            max,
+            sketch,
+        }
+    }
+
     /// Adds a value.
     pub fn add(&mut self, value: f64) {
         if self.count >= 2 {

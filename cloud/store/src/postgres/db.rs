@@ -35,6 +35,20 @@ pub(super) async fn snapshot(pool: &Pool) -> Result<PgTransaction<'static>, sqlx
 /// No index is named: the planner finds the one of devices whose firmware failed too often.
 pub(super) const QUARANTINED: &str = "";
 
+/// Condition of connected devices, as the index of them has it.
+pub(super) const ONLINE: &str = "online";
+/// No index is named: the planner chooses by its statistics.
+pub(super) const STATES: &str = "";
+
+/// Beginning and end of an expression that puts columns of all rows into one JSON text.
+pub(super) const PACKED: (&str, &str) = ("CAST(json_agg(json_build_array(", ")) AS TEXT)");
+/// Beginning of an expression that joins texts of all rows; a comma, the separator and a parenthesis end it.
+pub(super) const JOINED: &str = "string_agg(";
+/// Beginning and end of an expression of a number as text, with all its digits.
+pub(super) const REAL: (&str, &str) = ("CAST(", " AS TEXT)");
+/// Beginning and end of an expression of bytes as hex digits.
+pub(super) const HEX: (&str, &str) = ("encode(", ", 'hex')");
+
 /// Locks a project's row against other changes of the project until the transaction ends.
 pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1 FOR NO KEY UPDATE";
 /// Selects the device to erase next, and locks it against concurrent erasure.

@@ -26,7 +26,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 28] = [
+const STEPS: [(i64, &str, &str); 29] = [
     (
         1,
         "initial",
@@ -166,6 +166,11 @@ const STEPS: [(i64, &str, &str); 28] = [
         31,
         "device lists",
         include_str!("../../migrations/postgres/0031_device_lists.sql"),
+    ),
+    (
+        32,
+        "groups by index",
+        include_str!("../../migrations/postgres/0032_groups_by_index.sql"),
     ),
 ];
 

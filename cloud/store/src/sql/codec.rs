@@ -109,6 +109,15 @@ pub(super) fn filled<'r>(row: &'r Row, field: &'static str) -> Result<Option<&'r
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
+/// Reads bytes that are written as pairs of hex digits; it ends before the first one that is not.
+pub(super) fn hex_bytes(text: &str) -> impl Iterator<Item = u8> {
+    let digit = |digit: &u8| char::from(*digit).to_digit(16);
+    text.as_bytes().chunks(2).map_while(move |digits| match digits {
+        [high, low] => u8::try_from(digit(high)? << 4 | digit(low)?).ok(),
+        _ => None,
+    })
+}
+
 /// Reads the mark of a script.
 pub(super) fn mark(text: &str, table: &'static str, field: &'static str) -> Result<FirmwareMark> {
     text.parse()

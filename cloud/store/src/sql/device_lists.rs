@@ -1,17 +1,19 @@
-//! Lists of a project's devices. The indexes of migration 31 make their cost independent of the number of devices, or a
+//! Lists of a project's devices. The indexes of migrations 31 and 32 make their cost independent of the number of devices, or a
 //! scan of an index without the devices' rows.
 
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use iottly_protocol::{DeviceId, ProjectId};
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use sqlx::QueryBuilder;
 
 use super::db::{self, Db, Row};
 use super::device_secrets::NONE;
-use super::{Backend, codec, devices, groups};
-use crate::{Attention, DeviceCounts, DeviceListStore, DeviceNeeds, DevicePlace, GroupCounts, Result};
-use iottly_core::model::{Device, Group, UnixMs};
+use super::{Backend, codec, devices, packed_devices};
+use crate::{
+    Attention, DeviceCounts, DeviceListStore, DeviceNeeds, DevicePlace, DigestCount, GroupCounts, Result,
+};
+use iottly_core::model::{Device, UnixMs};
 
 /// Maximum number of ids in one statement.
 const IDS: usize = 500;
@@ -41,6 +43,25 @@ static FAILED: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// Counts of the devices of each group. Each part is read from an index of its own; one pass would read the devices' rows.
+static BY_GROUP: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT a.group_id, a.total, coalesce(o.online, 0) AS online FROM \
+         (SELECT group_id, count(*) AS total FROM devices WHERE project = $1 GROUP BY group_id) a LEFT JOIN \
+         (SELECT group_id, count(*) AS online FROM devices WHERE project = $1 AND {} GROUP BY group_id) o \
+         ON o.group_id = a.group_id ORDER BY a.group_id",
+        db::ONLINE
+    )
+});
+
+/// Connected devices, from the index of them.
+static CONNECTED: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT id FROM devices WHERE project = $1 AND {} LIMIT $2",
+        db::ONLINE
+    )
+});
+
 #[async_trait]
 impl DeviceListStore for Backend {
     async fn device_page(
@@ -66,6 +87,9 @@ impl DeviceListStore for Backend {
     }
 
     async fn devices_with_ids(&self, project: ProjectId, ids: &[DeviceId]) -> Result<Vec<Device>> {
+        let mut ids = ids.to_vec();
+        ids.sort_unstable();
+        ids.dedup();
         let mut found = Vec::with_capacity(ids.len());
         for ids in ids.chunks(IDS) {
             let mut query = QueryBuilder::<Db>::new(devices::ALL);
@@ -84,15 +108,8 @@ impl DeviceListStore for Backend {
         Ok(found)
     }
 
-    async fn devices_for_filter(&self, project: ProjectId, needs: DeviceNeeds) -> Result<Vec<Device>> {
-        let sql = match (needs.firmware, needs.legacy) {
-            (false, false) => devices::PLAIN,
-            (true, false) => devices::WITH_FIRMWARE,
-            (_, true) => devices::WITH_LOGIN,
-        };
-        let query = sqlx::query(sql).bind(codec::id(&project));
-        let rows = query.fetch_all(&self.readers).await?;
-        rows.iter().map(devices::device).collect()
+    async fn devices_with(&self, project: ProjectId, needs: DeviceNeeds) -> Result<Vec<Device>> {
+        packed_devices::all(&self.readers, project, needs).await
     }
 
     async fn device_counts(&self, project: ProjectId, now: UnixMs) -> Result<DeviceCounts> {
@@ -111,16 +128,8 @@ impl DeviceListStore for Backend {
         })
     }
 
-    async fn groups_alone(&self, project: ProjectId) -> Result<Vec<Group>> {
-        let mut reader = self.readers.acquire().await?;
-        groups::alone(&mut reader, project).await
-    }
-
     async fn group_counts(&self, project: ProjectId) -> Result<Vec<GroupCounts>> {
-        let query = sqlx::query(
-            "SELECT group_id, count(*) AS total, count(CASE WHEN online = true THEN 1 END) AS online \
-             FROM devices WHERE project = $1 GROUP BY group_id",
-        );
+        let query = sqlx::query(BY_GROUP.as_str());
         let rows = query.bind(codec::id(&project)).fetch_all(&self.readers).await?;
         let counts = |row: &Row| {
             Ok(GroupCounts {
@@ -132,15 +141,102 @@ impl DeviceListStore for Backend {
         rows.iter().map(counts).collect()
     }
 
+    async fn group_size(&self, project: ProjectId, group: GroupId) -> Result<u64> {
+        let query = sqlx::query("SELECT count(*) AS n FROM devices WHERE project = $1 AND group_id = $2")
+            .bind(codec::id(&project))
+            .bind(codec::id(&group));
+        Ok(number(&query.fetch_one(&self.readers).await?, "n")? as u64)
+    }
+
+    async fn all_members(&self, project: ProjectId) -> Result<Vec<(GroupId, DeviceId)>> {
+        let query = sqlx::query("SELECT group_id, id FROM devices WHERE project = $1 ORDER BY group_id, id");
+        let rows = query.bind(codec::id(&project)).fetch_all(&self.readers).await?;
+        let member = |row: &Row| Ok((codec::group(row, "devices", "group_id")?, id(row)?));
+        rows.iter().map(member).collect()
+    }
+
+    async fn group_members(
+        &self,
+        project: ProjectId,
+        group: GroupId,
+        after: Option<DeviceId>,
+        limit: usize,
+    ) -> Result<Vec<DeviceId>> {
+        let after = after.map(|id| codec::id(&id).to_vec()).unwrap_or_default();
+        let query = sqlx::query(
+            "SELECT id FROM devices WHERE project = $1 AND group_id = $2 AND id > $3 ORDER BY id LIMIT $4",
+        )
+        .bind(codec::id(&project))
+        .bind(codec::id(&group))
+        .bind(after)
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        query.fetch_all(&self.readers).await?.iter().map(id).collect()
+    }
+
+    async fn group_digests(
+        &self,
+        project: ProjectId,
+        group: GroupId,
+        limit: usize,
+    ) -> Result<Vec<DigestCount>> {
+        let query = sqlx::query(
+            "SELECT group_id, digest, count(*) AS n FROM devices WHERE project = $1 AND group_id = $2 \
+             GROUP BY group_id, digest ORDER BY n DESC, digest LIMIT $3",
+        )
+        .bind(codec::id(&project))
+        .bind(codec::id(&group))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        query
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(digest_count)
+            .collect()
+    }
+
+    async fn digest_counts(&self, project: ProjectId, digests: &[&str]) -> Result<Vec<DigestCount>> {
+        let mut counts = Vec::new();
+        for digests in digests.chunks(IDS) {
+            let mut query = QueryBuilder::<Db>::new(
+                "SELECT group_id, digest, count(*) AS n FROM devices WHERE project = ",
+            );
+            query
+                .push_bind(codec::id(&project).to_vec())
+                .push(" AND digest IN (");
+            let mut list = query.separated(", ");
+            for digest in digests {
+                list.push_bind((*digest).to_owned());
+            }
+            query.push(") GROUP BY group_id, digest ORDER BY group_id, digest");
+            for row in query.build().fetch_all(&self.readers).await? {
+                counts.push(digest_count(&row)?);
+            }
+        }
+        Ok(counts)
+    }
+
+    async fn connected_devices(&self, project: ProjectId, limit: usize) -> Result<Vec<DeviceId>> {
+        let query = sqlx::query(CONNECTED.as_str())
+            .bind(codec::id(&project))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        query.fetch_all(&self.readers).await?.iter().map(id).collect()
+    }
+
+    async fn latest_devices(&self, project: ProjectId, limit: usize) -> Result<Vec<Device>> {
+        let mut query = QueryBuilder::<Db>::new(devices::ALL);
+        query.push("d.project = ").push_bind(codec::id(&project).to_vec());
+        query.push(" ORDER BY d.online_since DESC NULLS LAST LIMIT ");
+        query.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let rows = query.build().fetch_all(&self.readers).await?;
+        rows.iter().map(devices::device).collect()
+    }
+
     async fn quarantined_devices(&self, project: ProjectId, limit: usize) -> Result<Vec<Device>> {
         let query = sqlx::query(FAILED.as_str())
             .bind(codec::id(&project))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = query.fetch_all(&self.readers).await?;
-        let ids = rows
-            .iter()
-            .map(|row| Ok(DeviceId::from_bytes(codec::bytes(row, "devices", "id")?)))
-            .collect::<Result<Vec<_>>>()?;
+        let ids = rows.iter().map(id).collect::<Result<Vec<_>>>()?;
         self.devices_with_ids(project, &ids).await
     }
 
@@ -165,6 +261,18 @@ impl DeviceListStore for Backend {
             raised_alerts: number(&row, "raised")?,
         })
     }
+}
+
+fn id(row: &Row) -> Result<DeviceId> {
+    Ok(DeviceId::from_bytes(codec::bytes(row, "devices", "id")?))
+}
+
+fn digest_count(row: &Row) -> Result<DigestCount> {
+    Ok(DigestCount {
+        group: codec::group(row, "devices", "group_id")?,
+        digest: codec::get(row, "digest")?,
+        total: number(row, "n")? as u64,
+    })
 }
 
 fn number(row: &Row, field: &'static str) -> Result<usize> {

@@ -1,9 +1,11 @@
 //! Devices and their pair codes.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 use iottly_protocol::{DeviceId, FirmwareReport, GroupId, ProjectId};
 
-use super::db::{Conn, Row};
+use super::db::{self, Conn, Row};
 use super::device_secrets::NONE;
 use super::{Backend, codec, device_settings, full, groups, missing, taken, usage};
 use crate::{DeviceStore, NewDevice, Result};
@@ -14,51 +16,27 @@ use iottly_core::model::{
 /// Maximum number of devices of a project.
 const MAX_DEVICES: i64 = 100_000;
 
-/// Columns of a device, with the expressions for those that come from elsewhere or are large, and the rest of the query.
-macro_rules! columns {
-    ($firmware:literal, $code:literal, $keyed:literal, $rest:expr) => {
-        concat!(
-            "SELECT d.project, d.id, d.group_id, d.name, d.mac, d.online, d.online_since, d.agent_version, d.tags, \
-             d.proof_packet, d.proof_at, d.absent_from, d.absent_until, d.absent_reason, d.secret, ",
-            $firmware,
-            " AS firmware, ",
-            $code,
-            " AS code, ",
-            $keyed,
-            " AS keyed FROM devices d ",
-            $rest
-        )
-    };
-}
-
+/// Columns of a device, and the rest of the query.
 macro_rules! select {
     ($rest:literal) => {
-        columns!(
-            "d.firmware",
-            "l.code",
-            "k.device",
-            concat!(
-                "LEFT JOIN device_keys k ON k.project = d.project AND k.device = d.id \
-                 LEFT JOIN licences l ON l.project = d.project AND l.device = d.id AND l.paired IS NOT NULL WHERE ",
-                $rest
-            )
+        concat!(
+            "SELECT d.project, d.id, d.group_id, d.name, d.mac, d.online, d.online_since, d.agent_version, d.tags, \
+             d.proof_packet, d.proof_at, d.absent_from, d.absent_until, d.absent_reason, d.secret, d.firmware, l.code, \
+             k.device AS keyed FROM devices d LEFT JOIN device_keys k ON k.project = d.project AND k.device = d.id \
+             LEFT JOIN licences l ON l.project = d.project AND l.device = d.id AND l.paired IS NOT NULL WHERE ",
+            $rest
         )
     };
 }
 
 /// Query of devices without its conditions.
 pub(super) const ALL: &str = select!("");
-/// Query of a project's devices without firmware, pair code and kind of the login: of one table.
-pub(super) const PLAIN: &str = columns!("NULL", "NULL", "d.id", "WHERE d.project = $1");
-/// The same with the firmware.
-pub(super) const WITH_FIRMWARE: &str = columns!("d.firmware", "NULL", "d.id", "WHERE d.project = $1");
-/// The same with firmware and kind of the login.
-pub(super) const WITH_LOGIN: &str = columns!(
-    "d.firmware",
-    "NULL",
-    "k.device",
-    "LEFT JOIN device_keys k ON k.project = d.project AND k.device = d.id WHERE d.project = $1"
-);
+/// Connected devices of all projects.
+static ONLINE: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT project, id FROM devices WHERE {}", db::ONLINE));
+/// Their number.
+static ONLINE_COUNT: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT count(*) AS n FROM devices WHERE {}", db::ONLINE));
 
 #[async_trait]
 impl DeviceStore for Backend {
@@ -100,12 +78,17 @@ impl DeviceStore for Backend {
     }
 
     async fn online_devices(&self) -> Result<Vec<Scope>> {
-        let rows = sqlx::query("SELECT project, id FROM devices WHERE online = true")
-            .fetch_all(&self.readers)
-            .await?;
+        let rows = sqlx::query(ONLINE.as_str()).fetch_all(&self.readers).await?;
         rows.iter()
             .map(|row| codec::scope(row, "devices", "id"))
             .collect()
+    }
+
+    async fn online_count(&self) -> Result<u64> {
+        let row = sqlx::query(ONLINE_COUNT.as_str())
+            .fetch_one(&self.readers)
+            .await?;
+        codec::unsigned(codec::get(&row, "n")?, "devices", "online")
     }
 
     async fn absences_ended(&self, after: UnixMs, until: UnixMs, limit: usize) -> Result<Vec<Scope>> {
@@ -127,17 +110,52 @@ impl DeviceStore for Backend {
             "SELECT code, device, created, expires, paired FROM licences WHERE project = $1 ORDER BY created, code",
         );
         let rows = query.bind(codec::id(&project)).fetch_all(&self.readers).await?;
-        let licence = |row: &Row| {
-            Ok(PairCode {
-                code: codec::get(row, "code")?,
-                device: DeviceId::from_bytes(codec::bytes(row, "licences", "device")?),
-                created: codec::get(row, "created")?,
-                expires: codec::get(row, "expires")?,
-                paired: codec::get(row, "paired")?,
-            })
-        };
         rows.iter().map(licence).collect()
     }
+
+    async fn pair_code_page(
+        &self,
+        project: ProjectId,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<PairCode>> {
+        let query = sqlx::query(
+            "SELECT code, device, created, expires, paired FROM licences WHERE project = $1 AND code > $2 ORDER BY code LIMIT $3",
+        )
+        .bind(codec::id(&project))
+        .bind(codec::text(after.unwrap_or_default()))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        query
+            .fetch_all(&self.readers)
+            .await?
+            .iter()
+            .map(licence)
+            .collect()
+    }
+
+    async fn pair_code(&self, project: ProjectId, code: &str) -> Result<Option<PairCode>> {
+        let query = sqlx::query(
+            "SELECT code, device, created, expires, paired FROM licences WHERE project = $1 AND code = $2",
+        )
+        .bind(codec::id(&project))
+        .bind(codec::text(code));
+        query
+            .fetch_optional(&self.readers)
+            .await?
+            .as_ref()
+            .map(licence)
+            .transpose()
+    }
+}
+
+fn licence(row: &Row) -> Result<PairCode> {
+    Ok(PairCode {
+        code: codec::get(row, "code")?,
+        device: DeviceId::from_bytes(codec::bytes(row, "licences", "device")?),
+        created: codec::get(row, "created")?,
+        expires: codec::get(row, "expires")?,
+        paired: codec::get(row, "paired")?,
+    })
 }
 
 pub(super) async fn create(connection: &mut Conn, device: &NewDevice) -> Result<()> {
@@ -390,6 +408,13 @@ pub(super) async fn set_firmware(connection: &mut Conn, scope: Scope, report: &F
         .bind(codec::id(&scope.project))
         .bind(codec::id(&scope.device))
         .bind(codec::text(&text))
+        .execute(&mut *connection)
+        .await?;
+    // Most reports are of the same firmware, and the digest is in an index.
+    sqlx::query("UPDATE devices SET digest = $3 WHERE project = $1 AND id = $2 AND digest <> $3")
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
+        .bind(codec::text(&report.digest))
         .execute(connection)
         .await?;
     Ok(())

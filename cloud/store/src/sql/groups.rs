@@ -1,10 +1,8 @@
-//! Deployment groups and their members.
-
-use std::collections::HashMap;
+//! Deployment groups, and moves of their members.
 
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
-use super::db::{self, Conn, Pool, Row};
+use super::db::{Conn, Pool, Row};
 use super::{branches, codec, full, missing, rollouts, taken, tokens};
 use crate::{Result, StoreError};
 use iottly_core::model::{FollowedBranch, Group, ORPHANED, RolloutStatus, UnixMs};
@@ -186,46 +184,35 @@ pub(super) async fn named(
 }
 
 pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<Group>> {
-    let mut tx = db::snapshot(pool).await?;
-    let members = sqlx::query("SELECT group_id, id FROM devices WHERE project = $1 ORDER BY id")
-        .bind(codec::id(&project))
-        .fetch_all(&mut *tx)
-        .await?;
-    let mut devices: HashMap<GroupId, Vec<DeviceId>> = HashMap::new();
-    for row in &members {
-        let device = DeviceId::from_bytes(codec::bytes(row, "devices", "id")?);
-        devices
-            .entry(codec::group(row, "devices", "group_id")?)
-            .or_default()
-            .push(device);
-    }
-    let mut groups = alone(&mut tx, project).await?;
-    for group in &mut groups {
-        group.devices = devices.remove(&group.id).unwrap_or_default();
-    }
-    Ok(groups)
-}
-
-/// Returns the groups without their devices.
-pub(super) async fn alone(connection: &mut Conn, project: ProjectId) -> Result<Vec<Group>> {
     let rows =
         sqlx::query("SELECT id, name, branch, status, revision, policy FROM groups WHERE project = $1 ORDER BY name <> $2, name")
             .bind(codec::id(&project))
             .bind(ORPHANED)
-            .fetch_all(connection)
+            .fetch_all(pool)
             .await?;
-    let group = |row: &Row| {
-        Ok(Group {
-            id: codec::group(row, "groups", "id")?,
-            name: codec::get(row, "name")?,
-            branch: codec::filled(row, "branch")?.map(str::to_owned),
-            status: status(codec::get(row, "status")?)?,
-            current_revision: codec::filled(row, "revision")?.map(str::to_owned),
-            devices: Vec::new(),
-            policy: codec::json(codec::get(row, "policy")?, "groups", "policy")?,
-        })
-    };
     rows.iter().map(group).collect()
+}
+
+pub(super) async fn one(pool: &Pool, project: ProjectId, id: GroupId) -> Result<Option<Group>> {
+    let row = sqlx::query(
+        "SELECT id, name, branch, status, revision, policy FROM groups WHERE project = $1 AND id = $2",
+    )
+    .bind(codec::id(&project))
+    .bind(codec::id(&id))
+    .fetch_optional(pool)
+    .await?;
+    row.as_ref().map(group).transpose()
+}
+
+fn group(row: &Row) -> Result<Group> {
+    Ok(Group {
+        id: codec::group(row, "groups", "id")?,
+        name: codec::get(row, "name")?,
+        branch: codec::filled(row, "branch")?.map(str::to_owned),
+        status: status(codec::get(row, "status")?)?,
+        current_revision: codec::filled(row, "revision")?.map(str::to_owned),
+        policy: codec::json(codec::get(row, "policy")?, "groups", "policy")?,
+    })
 }
 
 /// Returns the status of a word; none for the empty one.

@@ -78,6 +78,10 @@ impl ProjectStore for Backend {
     async fn groups(&self, project: ProjectId) -> Result<Vec<Group>> {
         groups::all(&self.readers, project).await
     }
+
+    async fn group(&self, project: ProjectId, id: GroupId) -> Result<Option<Group>> {
+        groups::one(&self.readers, project, id).await
+    }
 }
 
 pub(super) fn project(row: &Row) -> Result<Project> {

@@ -11,8 +11,7 @@ use super::db::{self, Conn, Pool, Row};
 use super::{audit, codec};
 use crate::Result;
 use iottly_core::model::{
-    DirectiveStatus, KnownFacts, OutgoingDirective, Principal, Rollout, RolloutId, RolloutMember,
-    RolloutStep, Scope, UnixMs,
+    DirectiveStatus, KnownFacts, OutgoingDirective, Principal, RolloutId, RolloutStep, Scope, UnixMs,
 };
 
 /// Maximum length of the stored list of an update's steps, in characters.
@@ -21,51 +20,6 @@ const MAX_STEPS: i64 = 2000;
 const MAX_FAULTS: i64 = 1_000_000;
 /// Maximum length of the stored text of a failure, in bytes.
 const MAX_FAULT_BYTES: usize = 500;
-
-/// Returns the devices that a rollout has notified, in whichever group they are now, and the devices of its
-/// group, by id.
-pub(super) async fn members(
-    pool: &Pool,
-    project: ProjectId,
-    rollout: &Rollout,
-) -> Result<Vec<RolloutMember>> {
-    let rows = sqlx::query(
-        "SELECT d.id, d.name, d.online, d.directive_counter, CAST(1 AS BIGINT) AS in_group, r.directive, r.counter, r.told, \
-         r.withdrawn, r.state, r.reason, r.detail, r.failures, r.changed, r.steps, r.heard, r.faults, r.fault \
-         FROM devices d LEFT JOIN rollout_devices r ON r.project = d.project AND r.device = d.id AND r.rollout = $2 \
-         WHERE d.project = $1 AND d.group_id = $3 \
-         UNION ALL \
-         SELECT d.id, d.name, d.online, d.directive_counter, CAST(0 AS BIGINT) AS in_group, r.directive, r.counter, r.told, \
-         r.withdrawn, r.state, r.reason, r.detail, r.failures, r.changed, r.steps, r.heard, r.faults, r.fault \
-         FROM rollout_devices r JOIN devices d ON d.project = r.project AND d.id = r.device \
-         WHERE r.project = $1 AND r.rollout = $2 AND d.group_id <> $3 ORDER BY 1",
-    )
-    .bind(codec::id(&project))
-    .bind(codec::id(&rollout.id))
-    .bind(codec::id(&rollout.group))
-    .fetch_all(pool)
-    .await?;
-    rows.iter().map(member).collect()
-}
-
-fn member(row: &Row) -> Result<RolloutMember> {
-    let directive = match codec::get::<Option<String>>(row, "directive")? {
-        Some(id) => Some(directive_status(row, id)?),
-        None => None,
-    };
-    Ok(RolloutMember {
-        device: DeviceId::from_bytes(codec::bytes(row, "devices", "id")?),
-        name: codec::get(row, "name")?,
-        online: codec::get(row, "online")?,
-        in_group: codec::get::<i64>(row, "in_group")? == 1,
-        counter: codec::unsigned(
-            codec::get(row, "directive_counter")?,
-            "devices",
-            "directive_counter",
-        )?,
-        directive,
-    })
-}
 
 /// Reads what a device has reported about its directive.
 pub(super) fn directive_status(row: &Row, id: String) -> Result<DirectiveStatus> {

@@ -3,17 +3,17 @@
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use iottly_protocol::{GroupId, ProjectId};
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use serde_json::value::RawValue;
 
 use super::db::{self, Conn, Row};
-use super::{Backend, codec, rollout_devices, rollout_upkeep};
+use super::{Backend, codec, rollout_devices, rollout_lists, rollout_upkeep};
 use crate::{Result, RolloutStore, StoreError};
 use iottly_core::model::{
     KnownFacts, NewRollout, Policy, Rollout, RolloutCommand, RolloutId, RolloutIntent, RolloutKind,
     RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, Scope, UnixMs,
 };
-use iottly_core::rollout::{self, Steered};
+use iottly_core::rollout::{self, Alike, Steered};
 
 #[async_trait]
 impl RolloutStore for Backend {
@@ -64,7 +64,35 @@ impl RolloutStore for Backend {
     }
 
     async fn rollout_members(&self, project: ProjectId, rollout: &Rollout) -> Result<Vec<RolloutMember>> {
-        rollout_devices::members(&self.readers, project, rollout).await
+        rollout_lists::page(&self.readers, project, rollout, None, usize::MAX).await
+    }
+
+    async fn rollout_page(
+        &self,
+        project: ProjectId,
+        rollout: &Rollout,
+        after: Option<DeviceId>,
+        limit: usize,
+    ) -> Result<Vec<RolloutMember>> {
+        rollout_lists::page(&self.readers, project, rollout, after, limit).await
+    }
+
+    async fn rollout_exceptions(
+        &self,
+        project: ProjectId,
+        rollout: &Rollout,
+        limit: usize,
+    ) -> Result<Vec<RolloutMember>> {
+        rollout_lists::exceptions(&self.readers, project, rollout, limit).await
+    }
+
+    async fn rollout_counts(
+        &self,
+        project: ProjectId,
+        rollout: &Rollout,
+        part: Option<u64>,
+    ) -> Result<Vec<Alike>> {
+        rollout_lists::counts(&self.readers, project, rollout, part).await
     }
 
     async fn save_rollout_step(&self, project: ProjectId, step: &RolloutStep, now: UnixMs) -> Result<bool> {

@@ -12,7 +12,7 @@ use super::series_paths::{MISSING_ID, PathId};
 use super::{Backend, codec, rollups, series_fill, series_paths};
 use crate::{LinesQuery, Result, Selection, SeriesList, SeriesPath, SeriesStore};
 use iottly_core::model::{Scope, UnixMs};
-use iottly_core::series::{Bucket, Line, MAX_PATHS, MISSING, Rollup, Skipped, Split, Width};
+use iottly_core::series::{Bucket, Line, MAX_PATHS, MISSING, Rollup, Sketch, Skipped, Split, Width};
 
 /// Buckets of lines, by key of the line and start of the step.
 type Steps = BTreeMap<(Vec<u8>, UnixMs), Rollup>;
@@ -181,25 +181,64 @@ impl Backend {
         Ok(steps)
     }
 
-    /// Returns the steps with distributions, which the database cannot merge.
+    /// Returns the steps with distributions, which the database cannot merge: it adds up the numbers, and lists the
+    /// distributions of a step in one text, because a row of its own for each would cost more time than its merging.
     async fn merged(&self, project: ProjectId, path: PathId, asked: &LinesQuery) -> Result<Steps> {
+        let real = |column: &str| format!("{}{column}{}", db::REAL.0, db::REAL.1);
+        let parts = format!(
+            "CASE WHEN r.n = 1 THEN ':' || {low} WHEN r.n = 2 THEN ':' || {low} || ' ' || {high} ELSE {}r.sketch{} END",
+            db::HEX.0,
+            db::HEX.1,
+            low = real("r.low"),
+            high = real("r.high"),
+        );
         let mut query = QueryBuilder::new("SELECT ");
         query.push(key(asked.split));
-        query.push(" AS line, r.start, r.n, r.total, r.low, r.high, r.sketch");
+        query.push(" AS line, r.start / ").push_bind(asked.step_ms);
+        query.push(
+            " AS step, CAST(sum(r.n) AS BIGINT) AS n, sum(r.total) AS total, min(r.low) AS low, max(r.high) AS high, ",
+        );
+        query.push(format!("{}{parts}, ',') AS parts", db::JOINED));
         of_devices(&mut query, project, path, asked);
+        query.push(" GROUP BY 1, 2");
         let mut rows = query.build().fetch(&self.readers);
         let mut steps = Steps::new();
         while let Some(row) = rows.try_next().await? {
-            let start: UnixMs = codec::get(&row, "start")?;
-            let rollup = rollups::rollup_of(&row)?;
-            let at = start.div_euclid(asked.step_ms) * asked.step_ms;
-            steps
-                .entry((codec::get(&row, "line")?, at))
-                .and_modify(|sum| sum.merge(&rollup))
-                .or_insert(rollup);
+            let step: i64 = codec::get(&row, "step")?;
+            let rollup = Rollup::gathered(
+                codec::unsigned(codec::get(&row, "n")?, "rollups", "n")?,
+                codec::get(&row, "total")?,
+                codec::get(&row, "low")?,
+                codec::get(&row, "high")?,
+                sketch(codec::get(&row, "parts")?),
+            );
+            steps.insert((codec::get(&row, "line")?, step * asked.step_ms), rollup);
         }
         Ok(steps)
     }
+}
+
+/// Merges the distributions of a step: each is written as hex digits, or as one or two values behind a colon. A damaged one
+/// is left out.
+fn sketch(parts: &str) -> Sketch {
+    let (mut merged, mut bytes) = (Sketch::default(), Vec::new());
+    for part in parts.split(',') {
+        if let Some(values) = part.strip_prefix(':') {
+            for value in values.split(' ').filter_map(|value| value.parse().ok()) {
+                merged.add(value);
+            }
+            continue;
+        }
+        bytes.clear();
+        bytes.extend(codec::hex_bytes(part));
+        match Sketch::unpack(&bytes) {
+            Ok(sketch) => merged.merge(&sketch),
+            Err(error) => {
+                tracing::warn!(%error, "failed to read the distribution of a roll-up; its percentiles leave out these values");
+            }
+        }
+    }
+    merged
 }
 
 /// Returns the column that tells the lines apart.

@@ -30,6 +30,20 @@ pub(super) async fn snapshot(pool: &Pool) -> Result<SqliteTransaction<'static>, 
 /// Index of devices whose firmware failed too often: the planner would read all devices of the project.
 pub(super) const QUARANTINED: &str = " INDEXED BY devices_quarantined";
 
+/// Condition of connected devices, as the index of them has it: the planner does not see that `true` is 1.
+pub(super) const ONLINE: &str = "online = 1";
+/// Index of the states of a rollout's devices: the planner would read the large rows.
+pub(super) const STATES: &str = " INDEXED BY rollout_devices_states";
+
+/// Beginning and end of an expression that puts columns of all rows into one JSON text.
+pub(super) const PACKED: (&str, &str) = ("json_group_array(json_array(", "))");
+/// Beginning of an expression that joins texts of all rows; a comma, the separator and a parenthesis end it.
+pub(super) const JOINED: &str = "group_concat(";
+/// Beginning and end of an expression of a number as text, with all its digits.
+pub(super) const REAL: (&str, &str) = ("printf('%!.17g', ", ")");
+/// Beginning and end of an expression of bytes as hex digits.
+pub(super) const HEX: (&str, &str) = ("hex(", ")");
+
 /// Reads a project's row. Locks nothing: there are no other writers.
 pub(super) const LOCK_PROJECT: &str = "SELECT name FROM projects WHERE id = $1";
 /// Selects the device to erase next.

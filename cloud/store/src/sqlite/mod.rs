@@ -27,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 30] = [
+const STEPS: [(i64, &str, &str); 31] = [
     (
         1,
         "initial",
@@ -169,6 +169,11 @@ const STEPS: [(i64, &str, &str); 30] = [
         31,
         "device lists",
         include_str!("../../migrations/sqlite/0031_device_lists.sql"),
+    ),
+    (
+        32,
+        "groups by index",
+        include_str!("../../migrations/sqlite/0032_groups_by_index.sql"),
     ),
 ];
 

@@ -48,7 +48,8 @@ suites! {
     device_lists:
         pages_of_devices_have_each_device_once,
         devices_are_counted_as_they_are,
-        filters_get_what_they_need;
+        filters_get_what_they_need,
+        members_and_firmware_of_groups_are_counted_and_paged;
     alerts:
         a_value_raises_once_and_clears_once,
         a_rule_of_a_group_watches_its_devices_only,
@@ -132,7 +133,8 @@ suites! {
     rollouts:
         a_rollout_goes_its_way,
         an_operators_command_does_what_the_rule_says,
-        facts_and_counters_are_the_devices_own;
+        facts_and_counters_are_the_devices_own,
+        devices_of_a_rollout_are_paged_and_counted;
     steady:
         a_wall_clock_that_is_set_halts_no_rollout_and_keeps_none_from_ending,
         the_newest_rollout_is_the_one_that_was_started_last,

@@ -5,6 +5,7 @@ mod cycles;
 mod documents;
 mod licences;
 mod limits;
+mod lists;
 mod logs;
 mod programs;
 mod repository;

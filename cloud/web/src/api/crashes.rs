@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use iottly_cloud::clock;
 use iottly_core::model::UnixMs;
 use iottly_protocol::{DeviceId, MessageKind};
 use iottly_store::PageQuery;
@@ -62,11 +63,13 @@ struct Status {
 )]
 pub(crate) async fn crashes(access: ProjectAccess) -> Answer<CrashList> {
     let store = &access.services().store;
-    let mut devices = access.devices().await?;
-    let devices_total = devices.len();
     // Those that were there last say most.
-    devices.sort_by_key(|device| std::cmp::Reverse(device.online_since));
-    devices.truncate(DEVICES);
+    let devices = store.latest_devices(access.id(), DEVICES).await?;
+    let devices_total = if devices.len() < DEVICES {
+        devices.len()
+    } else {
+        store.device_counts(access.id(), clock::now()).await?.total
+    };
     let query = PageQuery {
         kind: Some(MessageKind::IottlyAgent),
         limit: ENTRIES,

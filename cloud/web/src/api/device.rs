@@ -61,7 +61,7 @@ pub(crate) async fn all_props(access: ProjectAccess, params: Params) -> Answer<A
         None => None,
     };
     let Some(limit) = params.number("limit")? else {
-        let devices = access.devices().await?.into_iter();
+        let devices = access.services().store.devices(access.id()).await?.into_iter();
         let mut devices: Vec<_> = devices.filter(|device| search.matches(device)).collect();
         if let Some(filter) = filter {
             devices = filter.select(devices).await?;

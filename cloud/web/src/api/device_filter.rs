@@ -9,8 +9,9 @@ use iottly_core::presence::Shown;
 use iottly_core::short_form::{DEVICES, DeviceFacts, DeviceFields, device_document};
 use iottly_filter::{Budget, Filter, Undecided};
 use iottly_protocol::{GroupId, ProjectId};
-use iottly_store::{DeviceNeeds, DevicePlace};
+use iottly_store::DeviceNeeds;
 
+use super::device_list::by_place;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 
@@ -43,7 +44,7 @@ impl DeviceFilter {
             .translate(text)
             .map_err(|error| invalid(error.to_string()))?;
         let filter = Filter::parse(&json).map_err(|error| invalid(error.to_string()))?;
-        let groups = access.groups_alone().await?.into_iter();
+        let groups = access.groups().await?.into_iter();
         Ok(Self {
             fields: DeviceFields::of(&json),
             json,
@@ -61,16 +62,26 @@ impl DeviceFilter {
     /// # Errors
     /// 400 when the filter needs too many steps for that many devices, 500 when the store fails.
     pub(crate) async fn matching(self, access: &ProjectAccess) -> Result<Vec<Device>, ApiError> {
-        let needs = DeviceNeeds {
-            firmware: self.fields.has("firmware") || self.fields.has("digest"),
-            legacy: self.fields.has("legacy"),
-        };
-        let store = &access.services().store;
-        let mut selected = self
-            .select(store.devices_for_filter(access.id(), needs).await?)
-            .await?;
-        selected.sort_by_cached_key(DevicePlace::of);
+        let mut selected = self.unsorted(access).await?;
+        selected.sort_unstable_by(by_place);
         Ok(selected)
+    }
+
+    /// Returns the same devices in no useful order.
+    ///
+    /// # Errors
+    /// As [`matching`](Self::matching).
+    pub(super) async fn unsorted(self, access: &ProjectAccess) -> Result<Vec<Device>, ApiError> {
+        let has = |name| self.fields.has(name);
+        let needs = DeviceNeeds {
+            board: has("mac") || has("agent"),
+            tags: has("tags"),
+            presence: self.fields.has_presence(),
+            firmware: has("firmware") || has("digest"),
+            legacy: has("legacy"),
+        };
+        let devices = access.services().store.devices_with(access.id(), needs).await?;
+        self.select(devices).await
     }
 
     /// Returns those of some devices that match, in their order.

@@ -1,5 +1,7 @@
 //! A page of a project's devices: all of them, or those that a filter selects.
 
+use std::cmp::Ordering;
+
 use iottly_core::model::Device;
 use iottly_protocol::DeviceId;
 use iottly_store::DevicePlace;
@@ -42,6 +44,11 @@ pub(crate) fn written(place: &DevicePlace) -> String {
     format!("{} {}", place.id, place.name)
 }
 
+/// Compares devices by name, then id, as lists sort them.
+pub(super) fn by_place(one: &Device, other: &Device) -> Ordering {
+    (&one.name, one.scope.device).cmp(&(&other.name, other.scope.device))
+}
+
 impl DeviceList {
     /// Returns the first `limit` devices behind a place.
     ///
@@ -78,16 +85,18 @@ impl DeviceList {
         after: Option<&DevicePlace>,
         limit: usize,
     ) -> Result<Self, ApiError> {
-        let matching = filter.matching(access).await?;
-        let start = after.map_or(0, |place| {
-            matching.partition_point(|device| DevicePlace::of(device) <= *place)
-        });
-        let page: Vec<DeviceId> = matching[start..]
-            .iter()
-            .take(limit)
-            .map(|device| device.scope.device)
-            .collect();
-        let more = start + page.len() < matching.len();
+        let mut found = filter.unsorted(access).await?;
+        let matching = found.len();
+        if let Some(place) = after {
+            found.retain(|device| (&device.name, device.scope.device) > (&place.name, place.id));
+        }
+        let (start, more) = (matching - found.len(), found.len() > limit);
+        if more {
+            // Only the page is sorted.
+            found.select_nth_unstable_by(limit, by_place);
+            found.truncate(limit);
+        }
+        let page: Vec<DeviceId> = found.iter().map(|device| device.scope.device).collect();
         // The filter has read only what it looks at.
         let store = &access.services().store;
         let devices = store.devices_with_ids(access.id(), &page).await?;
@@ -95,7 +104,7 @@ impl DeviceList {
             next: devices.last().filter(|_| more).map(DevicePlace::of),
             devices,
             start,
-            matching: Some(matching.len()),
+            matching: Some(matching),
         })
     }
 }

@@ -8,15 +8,17 @@ use iottly_protocol::{DeviceId, GroupId};
 use serde_json::value::RawValue;
 
 use super::body::JsonBody;
+use super::device_list::by_place;
 use super::dto::{Done, GroupList, GroupSettings, Members, Moved, NewGroup, OK, OneGroup};
 use super::names;
 use super::query::Params;
 use super::spaced::Spaced;
-use super::{Answer, DeviceFilter};
+use super::{Answer, DeviceFilter, group_members};
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
-use iottly_core::model::{Change, FollowedBranch, Group, ORPHANED};
+use iottly_core::model::{Change, FollowedBranch, ORPHANED, Scope};
+use iottly_store::DeviceNeeds;
 
 /// Maximum number of devices that a request may name; a search may match more.
 const MAX_NAMED: usize = 5000;
@@ -26,12 +28,14 @@ const MAX_NAMED: usize = 5000;
     get,
     path = "/deploymentgroups",
     tag = "deployment groups",
+    params(
+        ("limit" = Option<u64>, Query, minimum = 1, description = "Maximum number of boards of each group, 1,000 at most; without it, all of them"),
+    ),
     responses((status = 200, description = "The deployment groups", body = GroupList))
 )]
-pub(super) async fn all(access: ProjectAccess) -> Answer<GroupList> {
-    let groups = access.groups().await?;
+pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<GroupList> {
     Ok(Spaced(GroupList {
-        deployment_groups: groups.into_iter().map(Into::into).collect(),
+        deployment_groups: group_members::all(&access, &params).await?,
         status: OK,
     }))
 }
@@ -41,11 +45,20 @@ pub(super) async fn all(access: ProjectAccess) -> Answer<GroupList> {
     get,
     path = "/deploymentgroups/{group}",
     tag = "deployment groups",
+    params(
+        ("limit" = Option<u64>, Query, minimum = 1, description = "Maximum number of boards, 1,000 at most; without it, all of them"),
+        ("after" = Option<String>, Query, format = "uuid", description = "Value of `next` of the page before"),
+    ),
     responses((status = 200, description = "The deployment group", body = OneGroup))
 )]
-pub(super) async fn show(access: ProjectAccess, Path((_, id)): Path<(String, String)>) -> Answer<OneGroup> {
-    let id = group_id(&id)?;
-    answer(&access, id).await
+pub(super) async fn show(
+    access: ProjectAccess,
+    Path((_, id)): Path<(String, String)>,
+    params: Params,
+) -> Answer<OneGroup> {
+    let group = access.group(group_id(&id)?).await?;
+    let (limit, after) = (group_members::page_size(&params)?, group_members::place(&params)?);
+    Ok(Spaced(group_members::one(&access, group, limit, after).await?))
 }
 
 /// Creates a deployment group.
@@ -145,7 +158,7 @@ pub(super) async fn move_devices(
     JsonBody(body): JsonBody<Members>,
 ) -> Answer<Moved> {
     let (dry_run, group) = (params.flag("dry_run")?, group_id(&id)?);
-    find(&access, group).await?;
+    access.group(group).await?;
     let (devices, filter) = affected(&access, group, body).await?;
     if !dry_run && !devices.is_empty() {
         access
@@ -172,18 +185,18 @@ pub(super) async fn remove_device(
     access: ProjectAccess,
     Path((_, id, device)): Path<(String, String, String)>,
 ) -> Answer<Done> {
-    let (group, groups) = (group_id(&id)?, access.groups().await?);
-    let device: DeviceId = device.parse().map_err(|_| not_in_it())?;
-    let holds = groups
-        .iter()
-        .any(|known| known.id == group && known.devices.contains(&device));
-    let orphaned = groups
-        .iter()
-        .find(|known| known.name == ORPHANED)
-        .filter(|_| holds)
-        .ok_or_else(not_in_it)?;
+    let (group, store) = (group_id(&id)?, &access.services().store);
+    let scope = Scope {
+        project: access.id(),
+        device: device.parse().map_err(|_| not_in_it())?,
+    };
+    let known = store.device(scope).await?;
+    known.filter(|known| known.group == group).ok_or_else(not_in_it)?;
+    let groups = access.groups().await?;
+    let orphaned = groups.iter().find(|known| known.name == ORPHANED);
+    let orphaned = orphaned.ok_or_else(not_in_it)?.id;
     access
-        .change(Change::MoveDevices(orphaned.id, vec![device]), clock::now())
+        .change(Change::MoveDevices(orphaned, vec![scope.device]), clock::now())
         .await?;
     Ok(Done::answer())
 }
@@ -205,30 +218,34 @@ async fn affected(
         Some(_) => return Err(only_one()),
         None => None,
     };
-    let devices = access.devices().await?;
+    let (store, project) = (&access.services().store, access.id());
     let json = filter
         .as_ref()
         .and_then(|filter| RawValue::from_string(filter.json.clone()).ok());
     let wanted: Vec<_> = match (&body.devices, &body.search) {
-        (None, None) => filter.ok_or_else(only_one)?.select(devices).await?,
-
+        (None, None) => filter.ok_or_else(only_one)?.matching(access).await?,
         (Some(named), None) if named.len() <= MAX_NAMED => {
-            let named: HashSet<_> = named.iter().copied().collect();
+            let devices = store.devices_with_ids(project, named).await?;
             let known: HashSet<_> = devices.iter().map(|device| device.scope.device).collect();
-            if let Some(unknown) = named.difference(&known).min() {
+            if let Some(unknown) = named.iter().filter(|id| !known.contains(id)).min() {
                 return Err(ApiError::forbidden(format!(
                     "device \"{unknown}\" is unknown in this project"
                 )));
             }
             devices
-                .into_iter()
-                .filter(|device| named.contains(&device.scope.device))
-                .collect()
         }
-        (None, Some(search)) if !search.is_everything() => devices
-            .into_iter()
-            .filter(|device| search.matches(device))
-            .collect(),
+        (None, Some(search)) if !search.is_everything() => {
+            let needs = DeviceNeeds {
+                board: true,
+                tags: true,
+                presence: true,
+                ..DeviceNeeds::default()
+            };
+            let mut devices = store.devices_with(project, needs).await?;
+            devices.retain(|device| search.matches(device));
+            devices.sort_unstable_by(by_place);
+            devices
+        }
         (Some(_), None) => return Err(invalid(format!("devices has more than {MAX_NAMED} entries"))),
         (None, Some(_)) => return Err(invalid("search has no condition".to_owned())),
         _ => return Err(only_one()),
@@ -257,18 +274,8 @@ fn group_id(text: &str) -> Result<GroupId, ApiError> {
     text.parse().map_err(|_| unknown())
 }
 
-async fn find(access: &ProjectAccess, id: GroupId) -> Result<Group, ApiError> {
-    access
-        .groups()
-        .await?
-        .into_iter()
-        .find(|group| group.id == id)
-        .ok_or_else(unknown)
-}
-
+/// Returns a group with all its devices.
 async fn answer(access: &ProjectAccess, id: GroupId) -> Answer<OneGroup> {
-    Ok(Spaced(OneGroup {
-        deployment_group: find(access, id).await?.into(),
-        status: OK,
-    }))
+    let group = access.group(id).await?;
+    Ok(Spaced(group_members::one(access, group, None, None).await?))
 }

@@ -2,9 +2,10 @@
 
 use axum::http::{HeaderMap, header};
 
-use super::Answer;
 use super::dto::{Inspect, OK};
+use super::query::Params;
 use super::spaced::Spaced;
+use super::{Answer, group_members};
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 
@@ -13,16 +14,19 @@ use crate::error::ApiError;
     get,
     path = "/inspect",
     tag = "projects",
+    params(
+        ("limit" = Option<u64>, Query, minimum = 1, description = "Maximum number of boards of each group, 1,000 at most; without it, all of them"),
+    ),
     responses((status = 200, description = "The project", body = Inspect))
 )]
-pub(super) async fn inspect(access: ProjectAccess, headers: HeaderMap) -> Answer<Inspect> {
+pub(super) async fn inspect(access: ProjectAccess, headers: HeaderMap, params: Params) -> Answer<Inspect> {
     let host = host(&headers)?;
     let project = access.project().await?;
-    let groups = access.groups().await?;
+    let deployment_groups = group_members::all(&access, &params).await?;
     Ok(Spaced(Inspect {
         id: project.id,
         name: project.name,
-        deployment_groups: groups.into_iter().map(Into::into).collect(),
+        deployment_groups,
         projectgetagenturl: format!("http://{host}/v1.0/project/{}/agent", project.id),
         agentfile: concat!("iottlyagent_", env!("CARGO_PKG_VERSION"), "_linux_AMD64.tar.gz").to_owned(),
         agentapihost: host,

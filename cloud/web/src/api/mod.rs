@@ -26,6 +26,7 @@ mod enrolment;
 mod enrolment_keys;
 mod event_feed;
 mod events;
+mod group_members;
 mod groups;
 pub(crate) mod health;
 mod history;

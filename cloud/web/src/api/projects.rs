@@ -236,7 +236,8 @@ async fn answer(access: &ProjectAccess) -> Answer<OneProject> {
 )]
 pub(super) async fn delete(access: ProjectAccess) -> Answer<Done> {
     access.require(Scopes::ADMIN)?;
-    let devices = access.devices().await?;
+    let store = &access.services().store;
+    let connected = store.connected_devices(access.id(), usize::MAX).await?;
     access.services().rollouts.withdraw_all(access.principal()).await;
     access.change(Change::DeleteProject, clock::now()).await?;
     let (rollouts, project) = (access.services().rollouts.clone(), access.id());
@@ -245,8 +246,8 @@ pub(super) async fn delete(access: ProjectAccess) -> Answer<Done> {
         tracing::error!(%error, "failed to delete the releases of a deleted project; their files stay on the disk");
     }
     access.services().sessions.close_project(project);
-    for device in devices.iter().filter(|device| device.online) {
-        access.services().broker.disconnect(device.scope.device).await;
+    for device in connected {
+        access.services().broker.disconnect(device).await;
     }
     Ok(Done::answer())
 }

@@ -3,11 +3,11 @@
 use axum::extract::Path;
 use iottly_protocol::GroupId;
 
-use super::Answer;
 use super::body::{JsonBody, MaybeJson};
 use super::dto::{Done, Flash, FlashDto, OK, OnePolicy, OneRollout, RolloutDevices, RolloutList};
 use super::query::Params;
 use super::spaced::Spaced;
+use super::{Answer, group_members};
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
@@ -107,20 +107,30 @@ pub(super) async fn end(access: ProjectAccess, Path((_, id)): Path<(String, Stri
     get,
     path = "/rollouts/{rollout}/devices",
     tag = "rollouts",
+    params(
+        ("limit" = Option<u64>, Query, minimum = 1, description = "Maximum number of devices, 1,000 at most; without it, all of them"),
+        ("after" = Option<String>, Query, format = "uuid", description = "Value of `next` of the page before"),
+    ),
     responses((status = 200, description = "The devices with their progress", body = RolloutDevices))
 )]
 pub(super) async fn devices(
     access: ProjectAccess,
     Path((_, id)): Path<(String, String)>,
+    params: Params,
 ) -> Answer<RolloutDevices> {
     let rollout = find(&access, &id).await?;
-    let members = access
-        .services()
-        .store
-        .rollout_members(access.id(), &rollout)
-        .await?;
+    let (limit, after) = (group_members::page_size(&params)?, group_members::place(&params)?);
+    let wanted = limit.map_or(usize::MAX, |limit| limit + 1);
+    let store = &access.services().store;
+    let mut members = store.rollout_page(access.id(), &rollout, after, wanted).await?;
+    let mut next = None;
+    if let Some(limit) = limit.filter(|limit| members.len() > *limit) {
+        members.truncate(limit);
+        next = members.last().map(|member| member.device);
+    }
     Ok(Spaced(RolloutDevices {
         devices: members.into_iter().map(Into::into).collect(),
+        next,
         status: OK,
     }))
 }
@@ -265,13 +275,7 @@ fn unknown_group() -> ApiError {
 }
 
 async fn group(access: &ProjectAccess, id: &str) -> Result<Group, ApiError> {
-    let id: GroupId = id.parse().map_err(|_| unknown_group())?;
-    access
-        .groups()
-        .await?
-        .into_iter()
-        .find(|group| group.id == id)
-        .ok_or_else(unknown_group)
+    access.group(id.parse().map_err(|_| unknown_group())?).await
 }
 
 async fn find(access: &ProjectAccess, id: &str) -> Result<Rollout, ApiError> {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use axum::extract::{FromRequestParts, MatchedPath, RawPathParams};
 use axum::http::Extensions;
 use axum::http::request::Parts;
-use iottly_protocol::{DeviceId, ProjectId};
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use super::bound;
 use super::credentials::{self, same_origin};
@@ -464,20 +464,13 @@ impl ProjectAccess {
         Ok(self.services.store.groups(self.project).await?)
     }
 
-    /// Returns the groups of the project without their devices, which may be many; `_orphaned` first, then by name.
+    /// Returns a deployment group of the project.
     ///
     /// # Errors
-    /// 500 when the store fails.
-    pub async fn groups_alone(&self) -> Result<Vec<Group>, ApiError> {
-        Ok(self.services.store.groups_alone(self.project).await?)
-    }
-
-    /// Returns the devices of the project, by name.
-    ///
-    /// # Errors
-    /// 500 when the store fails.
-    pub async fn devices(&self) -> Result<Vec<Device>, ApiError> {
-        Ok(self.services.store.devices(self.project).await?)
+    /// 404 when the project has no such group, 500 when the store fails.
+    pub async fn group(&self, id: GroupId) -> Result<Group, ApiError> {
+        let found = self.services.store.group(self.project, id).await?;
+        found.ok_or_else(|| ApiError::missing("deployment group is unknown in this project"))
     }
 
     /// Returns the message definitions of the project, by type.

@@ -141,9 +141,11 @@ async fn act(visitor: &Visitor, kind: &str, fields: &Fields) -> Result<Response,
 
 async fn group(visitor: &Visitor, fields: &Fields) -> Result<Group, ApiError> {
     let wanted = fields.get("group").unwrap_or_default();
-    let groups = visitor.project.groups().await?;
-    let group = groups.into_iter().find(|group| group.id.to_string() == wanted);
-    group.ok_or_else(|| ApiError::missing("deployment group is unknown in this project"))
+    let unknown = || ApiError::missing("deployment group is unknown in this project");
+    visitor
+        .project
+        .group(wanted.parse().map_err(|_| unknown())?)
+        .await
 }
 
 /// Returns what belongs to a kind of job, without its devices.

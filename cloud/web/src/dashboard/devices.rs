@@ -1,6 +1,8 @@
 //! The list of a project's devices, with a filter in the address.
 
-use axum::extract::Query;
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
 use axum::response::Response;
 use iottly_core::model::{Device, Group, UnixMs};
 use iottly_core::short_form::DEVICES;
@@ -8,6 +10,7 @@ use iottly_protocol::{FirmwareReport, FirmwareState, GroupId};
 use iottly_store::DevicePlace;
 use maud::{Markup, html};
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use super::kit::csv::csv_link;
 use super::kit::empty::{empty, nothing_matches};
@@ -21,13 +24,17 @@ use super::visitor::Visitor;
 use super::{bulk, copies, text};
 use crate::api::DeviceFilter;
 use crate::api::device_list::{self, DeviceList};
+use crate::app::App;
 use crate::auth::ProjectAccess;
-use crate::csv::Csv;
+use crate::csv::{Csv, streamed};
 use crate::error::ApiError;
 use iottly_cloud::{PresenceCounts, PresenceService, clock};
 
 /// Number of devices of a page.
 const ROWS: usize = 50;
+
+/// Number of devices of a part of a file.
+const PART: usize = 500;
 
 /// Query of the page.
 #[derive(Deserialize)]
@@ -39,43 +46,68 @@ pub(super) struct Asked {
     format: Option<String>,
 }
 
-pub(super) async fn list(visitor: Visitor, Query(asked): Query<Asked>) -> Response {
+pub(super) async fn list(visitor: Visitor, State(app): State<App>, Query(asked): Query<Asked>) -> Response {
     let shown = if asked.format.as_deref() == Some("csv") {
-        file(&visitor, &asked).await
+        file(&visitor, &asked, app.closing).await
     } else {
         page(&visitor, &asked).await
     };
     shown.unwrap_or_else(|error| failure(&error))
 }
 
-/// Returns all matching devices as comma-separated values.
-async fn file(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
-    let (access, text) = (
-        &visitor.project,
-        asked.filter.as_deref().unwrap_or_default().trim(),
-    );
-    let groups = access.groups_alone().await?;
-    let devices = matching(access, text).await?;
-    let mut table = Csv::new(&["id", "name", "group", "presence", "agent", "tags"]);
-    for device in &devices {
-        let (id, tags) = (device.scope.device.to_string(), device.tags.join(" "));
-        let fields = [
-            id.as_str(),
-            &device.name,
-            group_name(&groups, device.group),
-            access.services().presence.view(device).shown.as_str(),
-            device.agent_version.as_deref().unwrap_or_default(),
-            tags.as_str(),
-        ];
-        table.row(&fields);
+/// Returns all matching devices as comma-separated values; without a filter they are read in parts while the client takes
+/// them.
+async fn file(
+    visitor: &Visitor,
+    asked: &Asked,
+    closing: watch::Receiver<bool>,
+) -> Result<Response, ApiError> {
+    const COLUMNS: [&str; 6] = ["id", "name", "group", "presence", "agent", "tags"];
+    let access = visitor.project.clone();
+    let text = asked.filter.as_deref().unwrap_or_default().trim();
+    let groups = Arc::new(access.groups().await?);
+    if !text.is_empty() {
+        let mut table = Csv::new(&COLUMNS);
+        let devices = DeviceFilter::of(&access, text).await?.matching(&access).await?;
+        for device in &devices {
+            csv_row(&mut table, device, &groups, &access.services().presence);
+        }
+        return Ok(table.into_file("devices.csv"));
     }
-    Ok(table.into_file("devices.csv"))
+    let next = move |after: Option<DevicePlace>| {
+        let (access, groups) = (access.clone(), Arc::clone(&groups));
+        async move {
+            let services = access.services();
+            let devices = services
+                .store
+                .device_page(access.id(), after.as_ref(), PART)
+                .await?;
+            let mut table = Csv::default();
+            for device in &devices {
+                csv_row(&mut table, device, &groups, &services.presence);
+            }
+            let last = devices.last().filter(|_| devices.len() == PART);
+            Ok((table, last.map(|last| Some(DevicePlace::of(last)))))
+        }
+    };
+    streamed("devices.csv", &COLUMNS, (None, next), closing).await
+}
+
+fn csv_row(table: &mut Csv, device: &Device, groups: &[Group], presence: &PresenceService) {
+    table.row(&[
+        &device.scope.device.to_string(),
+        &device.name,
+        group_name(groups, device.group),
+        presence.view(device).shown.as_str(),
+        device.agent_version.as_deref().unwrap_or_default(),
+        &device.tags.join(" "),
+    ]);
 }
 
 async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
     let (access, base, now) = (&visitor.project, visitor.base(), clock::now());
     let text = asked.filter.as_deref().unwrap_or_default().trim();
-    let (groups, presence) = (access.groups_alone().await?, &access.services().presence);
+    let (groups, presence) = (access.groups().await?, &access.services().presence);
     let counts = presence.counts(access.id()).await?;
     let after = asked.after.as_deref().map(device_list::place);
     let (page, json, problem) = match rows(access, text, after.as_ref()).await {
@@ -159,15 +191,6 @@ async fn rows(
         DeviceList::filtered(access, filter, after, ROWS).await?,
         Some(json),
     ))
-}
-
-/// Returns all devices that match a filter.
-async fn matching(access: &ProjectAccess, text: &str) -> Result<Vec<Device>, ApiError> {
-    if text.is_empty() {
-        access.devices().await
-    } else {
-        DeviceFilter::of(access, text).await?.matching(access).await
-    }
 }
 
 /// Returns the filters that a click chooses; that of devices without a key only if the cloud offers them one.

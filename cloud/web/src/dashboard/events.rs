@@ -1,8 +1,7 @@
 //! Event stream of a page: stored messages and changes of presence. Each page has one stream.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
@@ -15,7 +14,7 @@ use iottly_protocol::{DeviceId, ProjectId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
 use super::text;
 use super::visitor::{Refusal, Visitor};
@@ -33,7 +32,7 @@ use iottly_core::history;
 use iottly_core::model::{Cursor, Device, JobId, MessageId, NO_DEVICE, Scope, StoredMessage};
 use iottly_core::presence::View;
 use iottly_core::short_form::MESSAGES;
-use iottly_store::{HistoryStore, ScanBounds, Store};
+use iottly_store::{HistoryStore, ScanBounds};
 
 /// Maximum number of missed messages that are replayed after a reconnect; older ones are counted as skipped.
 const REPLAY: usize = 200;
@@ -41,8 +40,8 @@ const REPLAY: usize = 200;
 const MAX_DEVICES: usize = 100;
 /// Maximum number of jobs that a page follows.
 const MAX_JOBS: usize = 20;
-/// Maximum number of names that a stream remembers.
-const MAX_NAMES: usize = 10_000;
+/// Pause between two writes of live events to a page: what is stored meanwhile goes out together.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Maximum number of steps for which a filter examines one message.
 const MAX_STEPS: u64 = 5_000;
 /// Interval of the events that show that the stream still works. A page that gets nothing for a bit more than two of
@@ -161,8 +160,8 @@ async fn open(
         newest,
         filter,
         jobs,
-        names: HashMap::new(),
-        store,
+        services: app.services.clone(),
+        not_before: Instant::now(),
         _place: place,
     };
     let end = Box::pin(ended(app, visitor.session, project));
@@ -217,9 +216,9 @@ struct Feed {
     filter: Option<Filter>,
     /// Jobs that the page shows; none once they have ended.
     jobs: Option<Follower>,
-    /// Names of devices whose messages were sent, at most [`MAX_NAMES`].
-    names: HashMap<DeviceId, String>,
-    store: Arc<dyn Store>,
+    services: WebServices,
+    /// Time before which no further live events are taken.
+    not_before: Instant,
 }
 
 impl Feed {
@@ -230,12 +229,27 @@ impl Feed {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         stream::unfold((self, end, beat), async |(mut feed, mut end, mut beat)| {
+            let mut has_sent = true;
             loop {
                 if let Some(event) = feed.ready.pop_front() {
                     return Some((Ok(event), (feed, end, beat)));
                 }
+                // What has gathered goes out together, in one write, and after it the stream pauses.
+                if Instant::now() >= feed.not_before {
+                    if let Some(event) = feed.live.ready() {
+                        feed.take(event).await?;
+                        continue;
+                    }
+                    if std::mem::take(&mut has_sent) {
+                        feed.not_before = Instant::now() + PAUSE;
+                    }
+                }
+                let event = async {
+                    sleep_until(feed.not_before).await;
+                    feed.live.recv().await
+                };
                 tokio::select! {
-                    event = feed.live.recv() => feed.take(event).await?,
+                    event = event => feed.take(event).await?,
                     _ = beat.tick() => feed.ready.push_back(event_of("beat", &json!({}))),
                     job = followed(feed.jobs.as_mut()) => match job {
                         Some(job) => feed.ready.push_back(jobs::event(&job)),
@@ -269,8 +283,14 @@ impl Feed {
                     return Some(());
                 }
                 if self.wants(&message) {
-                    let name = self.name(message.scope).await;
-                    self.ready.push_back(message_event(&message, name.as_deref()));
+                    let (services, scope) = (&self.services, message.scope);
+                    let make = async {
+                        let name = services.names.of(services.store.as_ref(), scope).await;
+                        message_data(&message, name.as_deref())
+                    };
+                    let data = message.shown(make).await;
+                    let event = Event::default().event("entry").data(data);
+                    self.ready.push_back(event.id(event_id(&message)));
                 }
             }
         }
@@ -284,19 +304,6 @@ impl Feed {
         filter
             .matches(&history::document(message), &mut budget)
             .unwrap_or(false)
-    }
-
-    /// Returns the name of a device.
-    async fn name(&mut self, scope: Scope) -> Option<String> {
-        if let Some(name) = self.names.get(&scope.device) {
-            return Some(name.clone());
-        }
-        let device = self.store.device(scope).await.ok().flatten()?;
-        if self.names.len() >= MAX_NAMES {
-            self.names.clear();
-        }
-        self.names.insert(scope.device, device.name.clone());
-        Some(device.name)
     }
 }
 
@@ -354,6 +361,12 @@ async fn replay(
 }
 
 fn message_event(message: &StoredMessage, name: Option<&str>) -> Event {
+    let event = Event::default().event("entry");
+    event.data(message_data(message, name)).id(event_id(message))
+}
+
+/// Returns a message as pages show it, as JSON text: without line breaks, so that it cannot end an event early.
+fn message_data(message: &StoredMessage, name: Option<&str>) -> String {
     let data = json!({
         "device": message.scope.device,
         "name": name,
@@ -364,7 +377,7 @@ fn message_event(message: &StoredMessage, name: Option<&str>) -> Event {
         "channel": message.channel,
         "payload": text::payload(message.payload.get()),
     });
-    event_of("entry", &data).id(event_id(message))
+    data.to_string()
 }
 
 /// Event about the presence of a device.

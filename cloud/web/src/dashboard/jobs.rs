@@ -152,15 +152,20 @@ async fn one(visitor: &Visitor, id: &str) -> Result<Response, ApiError> {
         .map_err(|error| ApiError::from(error).message().to_owned());
     let group = match &stored.task {
         JobTask::Move { group } => {
-            let groups = access.groups().await?;
-            let name = groups.iter().find(|known| known.id == *group);
-            name.map(|known| known.name.clone())
+            let known = access.services().store.group(access.id(), *group).await?;
+            known.map(|known| known.name)
         }
         _ => None,
     };
     let names: HashMap<DeviceId, String> = match &failures {
         Ok(failures) if !failures.is_empty() => {
-            let devices = access.devices().await?.into_iter();
+            let ids: Vec<_> = failures.iter().map(|failure| failure.device).collect();
+            let devices = access
+                .services()
+                .store
+                .devices_with_ids(access.id(), &ids)
+                .await?;
+            let devices = devices.into_iter();
             devices.map(|device| (device.scope.device, device.name)).collect()
         }
         _ => HashMap::new(),

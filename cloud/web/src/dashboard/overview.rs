@@ -64,7 +64,7 @@ struct Facts {
 async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
     let access = &visitor.project;
     let facts = Facts {
-        groups: access.groups_alone().await?,
+        groups: access.groups().await?,
         counts: access.services().presence.counts(access.id()).await?,
         members: access.services().store.group_counts(access.id()).await?,
         failed: access
@@ -75,7 +75,12 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
         webhooks: access.services().store.webhooks(access.id()).await?,
         boards: access.services().enrolment.waiting(access.id()),
         copies: copies::of(access).await?,
-        raised: access.services().store.raised_alerts(access.id()).await?.len(),
+        raised: access
+            .services()
+            .store
+            .attention(access.id())
+            .await?
+            .raised_alerts,
         now: clock::now(),
     };
     let base = visitor.base();

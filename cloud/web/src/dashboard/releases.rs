@@ -2,7 +2,8 @@
 
 use axum::extract::Query;
 use axum::response::Response;
-use iottly_core::model::{Device, Group, MAIN_BRANCH, Revision, Scopes, StoredRelease};
+use iottly_core::model::{Group, MAIN_BRANCH, Revision, Scopes, StoredRelease};
+use iottly_store::DigestCount;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -39,7 +40,9 @@ async fn page(visitor: &Visitor, wanted: Wanted) -> Result<Response, ApiError> {
     let mut releases = store.releases(access.id(), wanted.before, PAGE + 1).await?;
     let more = releases.len() > PAGE;
     releases.truncate(PAGE);
-    let (groups, devices) = (access.groups().await?, access.devices().await?);
+    let digests: Vec<&str> = releases.iter().map(|release| release.sha256.as_str()).collect();
+    let running = store.digest_counts(access.id(), &digests).await?;
+    let groups = access.groups().await?;
     let branches = store.branches(access.id()).await?;
     let named = wanted.branch.as_deref().unwrap_or(MAIN_BRANCH);
     let branch = branches
@@ -61,7 +64,7 @@ async fn page(visitor: &Visitor, wanted: Wanted) -> Result<Response, ApiError> {
             } @else {
                 table.table {
                     thead { tr { th { "Release" } th { "Digest" } th.p2 { "By" } th.p2 { "Size" } th.p3 { "Uses of a board" } th.p3 { "Signed by" } th { "Runs on" } } }
-                    tbody { @for release in &releases { (row(visitor, release, &groups, &devices, keys.as_ref().ok())) } }
+                    tbody { @for release in &releases { (row(visitor, release, &groups, &running, keys.as_ref().ok())) } }
                 }
                 @if more { @if let Some(last) = releases.last() { div.card-foot { span {} a.button data-size="s" href={ (base) "/releases?before=" (last.seq) } { "Older" } } } }
             }
@@ -88,21 +91,14 @@ fn row(
     visitor: &Visitor,
     release: &StoredRelease,
     groups: &[Group],
-    devices: &[Device],
+    counts: &[DigestCount],
     root: Option<&RootDto>,
 ) -> Markup {
-    let runs = |device: &&Device| {
-        device
-            .firmware
-            .as_ref()
-            .is_some_and(|report| report.digest == release.sha256)
-    };
     let count = |group: &Group| {
-        devices
+        let own = counts
             .iter()
-            .filter(runs)
-            .filter(|device| device.group == group.id)
-            .count()
+            .find(|count| count.group == group.id && count.digest == release.sha256);
+        own.map_or(0, |own| own.total)
     };
     let running: Vec<_> = groups
         .iter()

@@ -36,7 +36,7 @@ pub(super) async fn for_everyone(State(app): State<App>) -> Result<Response, Api
 
 async fn text(app: &App) -> Result<Response, ApiError> {
     let services = &app.services;
-    let online = services.store.online_devices().await?.len();
+    let online = services.store.online_count().await?;
     let totals = services.store.webhook_totals().await?;
     services.metrics.webhooks(
         &totals,

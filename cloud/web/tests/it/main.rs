@@ -37,6 +37,7 @@ mod machine_logins;
 mod mails;
 mod manage;
 mod manifests;
+mod many;
 mod matrix;
 mod names;
 mod one_port;

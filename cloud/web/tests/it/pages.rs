@@ -11,7 +11,7 @@ use crate::support::{Answer, TestCloud, start, tenant};
 
 const FORM: &str = "Content-Type: application/x-www-form-urlencoded";
 /// Pages, forms and streams that name an object of a tenant, with the fields of the form.
-const PAGES: &[(&str, &str, &str)] = &[
+pub(crate) const PAGES: &[(&str, &str, &str)] = &[
     (
         "POST",
         "/account/machines/00000000-0000-4000-8000-000000000000/revoke",
@@ -157,7 +157,7 @@ const OWN: [&str; 5] = [
     "/p/<project id>/events?devices=<device id>",
 ];
 
-fn with_ids(text: &str, ids: &BTreeMap<&str, String>) -> String {
+pub(crate) fn with_ids(text: &str, ids: &BTreeMap<&str, String>) -> String {
     let mut text = text.to_owned();
     for (name, id) in ids {
         text = text.replace(&format!("{{{name}}}"), id);

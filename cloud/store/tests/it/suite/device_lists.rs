@@ -2,7 +2,7 @@
 
 use iottly_core::model::{Device, Scope, SecretHash};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
-use iottly_store::{Attention, DeviceCounts, DeviceNeeds, DevicePlace, GroupCounts, NewDevice};
+use iottly_store::{Attention, DeviceCounts, DeviceNeeds, DevicePlace, DigestCount, GroupCounts, NewDevice};
 
 use super::Setup;
 
@@ -129,24 +129,174 @@ pub(crate) async fn devices_are_counted_as_they_are(setup: Setup) {
 
 /// A filter gets what it needs as it is, and nothing else of what is costly.
 pub(crate) async fn filters_get_what_they_need(setup: Setup) {
-    add(&setup, &["b", "a"], SecretHash::NONE).await;
+    add(&setup, &["b \"q\" \\ \u{202e}ä", "a"], SecretHash::NONE).await;
     setup
-        .vandalise(r#"UPDATE devices SET firmware = '{"state":"running","digest":"5d","at_ms":1}', tags = '["x"]' WHERE name = 'a'"#)
+        .vandalise(
+            r#"UPDATE devices SET firmware = '{"state":"running","digest":"5d","at_ms":1}', tags = '["x","\"y"]', mac = 'b8:27',
+            agent_version = '1.4.0', online = true, online_since = 7, proof_packet = 'ping', proof_at = 9, absent_from = 1,
+            absent_until = 99, absent_reason = 'a "reason"' WHERE name = 'a'"#,
+        )
         .await;
     let all = setup.store.devices(setup.scope.project).await.expect("reads");
-    for (firmware, legacy) in [(false, false), (true, false), (true, true)] {
-        let needs = DeviceNeeds { firmware, legacy };
+    assert!(all.iter().any(|device| device.proof.is_some()), "{all:?}");
+    for bits in 0..32_u8 {
+        let is = |bit: u8| bits & (1 << bit) != 0;
+        let needs = DeviceNeeds {
+            board: is(0),
+            tags: is(1),
+            presence: is(2),
+            firmware: is(3),
+            legacy: is(4),
+        };
         let mut found = setup
             .store
-            .devices_for_filter(setup.scope.project, needs)
+            .devices_with(setup.scope.project, needs)
             .await
             .expect("reads");
         found.sort_by_key(DevicePlace::of);
         let mut expected = all.clone();
         for device in &mut expected {
-            device.legacy &= legacy;
-            device.firmware.take_if(|_| !firmware);
+            device.legacy &= needs.legacy;
+            device.firmware.take_if(|_| !needs.firmware);
+            device.mac_address.take_if(|_| !needs.board);
+            device.agent_version.take_if(|_| !needs.board);
+            if !needs.tags {
+                device.tags.clear();
+            }
+            if !needs.presence {
+                (device.online, device.online_since) = (false, None);
+                (device.proof, device.absence) = (None, None);
+            }
         }
         assert_eq!(found, expected, "{needs:?}");
     }
+    let stranger = ProjectId::from_bytes([9; 12]);
+    let none = setup.store.devices_with(stranger, DeviceNeeds::default()).await;
+    assert!(none.expect("reads").is_empty());
+}
+
+/// Adds a group with the next device in it, which reports a digest, and connects it.
+async fn group_of_one(setup: &Setup, group: GroupId, name: &str, digest: &str) -> Scope {
+    let project = setup.scope.project;
+    setup
+        .store
+        .create_group(project, group, name, None)
+        .await
+        .expect("creates");
+    let scope = Scope {
+        project,
+        device: DeviceId::from_bytes([200; 16]),
+    };
+    let new = NewDevice {
+        scope,
+        name: name.to_owned(),
+        group,
+        secret: SecretHash::NONE,
+    };
+    setup.store.create_device(&new).await.expect("created");
+    setup
+        .vandalise(&format!(
+            "UPDATE devices SET online = true, online_since = 50, digest = '{digest}' WHERE name = '{name}'; \
+             UPDATE devices SET online_since = 70, digest = 'aa' WHERE name = 'b'; \
+             UPDATE devices SET digest = 'aa' WHERE name = 'c'"
+        ))
+        .await;
+    scope
+}
+
+pub(crate) async fn members_and_firmware_of_groups_are_counted_and_paged(setup: Setup) {
+    add(&setup, &["b", "c", "d"], SecretHash::NONE).await;
+    let (store, project) = (setup.store.as_ref(), setup.scope.project);
+    let (all, own) = (GroupId::from_bytes([1; 16]), GroupId::from_bytes([2; 16]));
+    let alone = group_of_one(&setup, own, "own", "bb").await.device;
+    let id = |byte: u8| DeviceId::from_bytes([byte; 16]);
+
+    let mut seen = Vec::new();
+    while let Ok(page) = store.group_members(project, all, seen.last().copied(), 3).await
+        && !page.is_empty()
+    {
+        seen.extend(page);
+    }
+    assert_eq!(seen, [1, 2, 3, 4].map(id), "sorted, each once");
+    assert_eq!(
+        store.group_members(project, own, None, 3).await.expect("reads"),
+        [alone]
+    );
+    let members = store.all_members(project).await.expect("reads");
+    assert_eq!(members.len(), 5);
+    assert_eq!(members[4], (own, alone));
+    for (group, size) in [(all, 4), (own, 1), (GroupId::from_bytes([3; 16]), 0)] {
+        assert_eq!(store.group_size(project, group).await.expect("counts"), size);
+    }
+    let counts = store.group_counts(project).await.expect("counts");
+    let numbers: Vec<_> = counts
+        .iter()
+        .map(|counts| (counts.group, counts.total, counts.online))
+        .collect();
+    assert_eq!(numbers, [(all, 4, 0), (own, 1, 1)]);
+
+    let count = |group, digest: &str, total| DigestCount {
+        group,
+        digest: digest.to_owned(),
+        total,
+    };
+    let digests = store.group_digests(project, all, 5).await.expect("counts");
+    assert_eq!(digests, [count(all, "", 2), count(all, "aa", 2)]);
+    let digests = store.group_digests(project, all, 1).await.expect("counts");
+    assert_eq!(digests.len(), 1, "the limit");
+    let digests = store
+        .digest_counts(project, &["bb", "aa", "cc"])
+        .await
+        .expect("counts");
+    assert_eq!(digests, [count(all, "aa", 2), count(own, "bb", 1)]);
+
+    assert_eq!(store.connected_devices(project, 9).await.expect("reads"), [alone]);
+    assert_eq!(store.online_count().await.expect("counts"), 1);
+    let latest = store.latest_devices(project, 3).await.expect("reads");
+    assert_eq!(
+        ids(&latest)[..2],
+        [2, 200],
+        "the latest first; devices that never connected last"
+    );
+    assert_eq!(latest.len(), 3);
+
+    let stranger = ProjectId::from_bytes([9; 12]);
+    assert!(
+        store
+            .group_members(stranger, all, None, 9)
+            .await
+            .expect("reads")
+            .is_empty()
+    );
+    assert!(store.all_members(stranger).await.expect("reads").is_empty());
+    assert!(
+        store
+            .group_digests(stranger, all, 9)
+            .await
+            .expect("reads")
+            .is_empty()
+    );
+    assert!(
+        store
+            .digest_counts(stranger, &["aa"])
+            .await
+            .expect("reads")
+            .is_empty()
+    );
+    assert!(
+        store
+            .connected_devices(stranger, 9)
+            .await
+            .expect("reads")
+            .is_empty()
+    );
+    assert!(store.latest_devices(stranger, 9).await.expect("reads").is_empty());
+    assert_eq!(store.group_size(stranger, all).await.expect("counts"), 0);
+    assert_eq!(store.group(stranger, all).await.expect("reads"), None);
+    let known = store
+        .group(project, own)
+        .await
+        .expect("reads")
+        .expect("the group");
+    assert!(store.groups(project).await.expect("reads").contains(&known));
 }

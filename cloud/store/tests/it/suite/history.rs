@@ -57,7 +57,8 @@ pub(crate) async fn what_is_written_is_there_after_reopening(setup: Setup) {
         groups.iter().map(|group| group.name.as_str()).collect::<Vec<_>>(),
         [ORPHANED, "a group"]
     );
-    assert_eq!(groups[0].devices, [scope.device]);
+    let members = store.all_members(scope.project).await.expect("reads");
+    assert_eq!(members, [(groups[0].id, scope.device)]);
     let (found, secret) = store
         .device_credentials(scope.device)
         .await

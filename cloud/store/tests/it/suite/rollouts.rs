@@ -2,14 +2,14 @@
 
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{
-    Change, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutId, RolloutKind, RolloutStatus,
-    RolloutStep, Scope, StoredRelease, UnixMs,
+    Change, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutId, RolloutKind, RolloutMember,
+    RolloutStatus, RolloutStep, Scope, SecretHash, StoredRelease, UnixMs,
 };
 use iottly_core::model::{Policy, RolloutIntent, RolloutProgress};
-use iottly_core::rollout::{BY_OWNER, abandon, steer};
+use iottly_core::rollout::{BY_OWNER, Place, Places, abandon, place, steer};
 use iottly_protocol::release::{DeviceFacts, Ending, Reason, Step, UpdateState};
-use iottly_protocol::{GroupId, StreamId, UpdateReport};
-use iottly_store::StoreError;
+use iottly_protocol::{DeviceId, GroupId, StreamId, UpdateReport};
+use iottly_store::{NewDevice, StoreError};
 use serde_json::value::RawValue;
 
 use super::{Setup, principal, stranger};
@@ -443,4 +443,157 @@ pub(crate) async fn an_operators_command_does_what_the_rule_says(setup: Setup) {
         };
         assert_eq!((sent.failures, sent.heard), counted, "{case}");
     }
+}
+
+/// Pages, exceptions and counts agree with the list of all devices of a rollout.
+pub(crate) async fn devices_of_a_rollout_are_paged_and_counted(setup: Setup) {
+    let (store, project) = (setup.store.as_ref(), setup.scope.project);
+    let elsewhere = GroupId::from_bytes([2; 16]);
+    store
+        .create_group(project, elsewhere, "elsewhere", None)
+        .await
+        .expect("creates");
+    let states = [
+        ("NULL", "NULL", "NULL"),
+        ("NULL", "5", "NULL"),
+        ("'downloading'", "NULL", "NULL"),
+        ("'deferred'", "NULL", "'busy'"),
+        ("'trial'", "NULL", "NULL"),
+        ("'committed'", "NULL", "NULL"),
+        ("'committed'", "NULL", "'busy'"),
+        ("'rejected'", "NULL", "NULL"),
+        ("'rolled_back'", "NULL", "NULL"),
+        ("'cancelled'", "NULL", "NULL"),
+    ];
+    let mut known = String::new();
+    for number in 0..24_u8 {
+        let moved = number % 5 == 0;
+        let new = NewDevice {
+            scope: Scope {
+                project,
+                device: DeviceId::from_bytes([number + 20; 16]),
+            },
+            name: format!("n{number}"),
+            group: if moved {
+                elsewhere
+            } else {
+                GroupId::from_bytes(GROUP)
+            },
+            secret: SecretHash::NONE,
+        };
+        store.create_device(&new).await.expect("created");
+        let Some((state, withdrawn, reason)) = states.get(usize::from(number) / 2) else {
+            continue;
+        };
+        known += &format!(
+            "INSERT INTO rollout_devices (project, rollout, device, directive, counter, document, told, withdrawn, state, reason, \
+             failures, changed, steps, faults) SELECT d.project, o.id, d.id, 'd-{number}', {number}, '{{}}', 1, {withdrawn}, {state}, \
+             {reason}, 0, 100 + {number}, '', 2 FROM devices d JOIN rollouts o ON o.project = d.project WHERE d.name = 'n{number}'; "
+        );
+    }
+    let by = principal(setup.scope);
+    for change in [Change::AddRelease(Box::new(release(1))), rollout(1, 1)] {
+        store.change(project, &by, change, 1).await.expect("changes");
+    }
+    known += "UPDATE devices SET online = true, online_since = 9 WHERE name = 'n4'";
+    setup.vandalise(&known).await;
+    let id = RolloutId::from_bytes([1; 16]);
+    let shown = store.rollout(project, id).await.expect("reads").expect("exists");
+
+    let all = store.rollout_members(project, &shown).await.expect("reads");
+    // That of the setup is in the group too; of the moved ones only those that were notified.
+    assert_eq!(all.len(), 1 + 24 - 1, "{all:?}");
+    assert!(all.is_sorted_by_key(|member| member.device));
+    assert!(all.iter().any(|member| !member.in_group));
+    for size in [1, 2, 7, 100] {
+        let mut seen: Vec<RolloutMember> = Vec::new();
+        loop {
+            let after = seen.last().map(|member| member.device);
+            let page = store
+                .rollout_page(project, &shown, after, size)
+                .await
+                .expect("reads");
+            assert!(page.len() <= size);
+            if page.is_empty() {
+                break;
+            }
+            seen.extend(page);
+        }
+        assert_eq!(seen, all, "pages of {size}");
+    }
+
+    let is_exception = |member: &RolloutMember| {
+        let reason = member.directive.as_ref().and_then(|sent| sent.reason);
+        reason.is_some() || place(member).is_exception()
+    };
+    let expected: Vec<_> = all
+        .iter()
+        .filter(|member| is_exception(member))
+        .cloned()
+        .collect();
+    let found = store
+        .rollout_exceptions(project, &shown, 100)
+        .await
+        .expect("reads");
+    assert_eq!(found, expected);
+    assert!(found.len() > 4, "{found:?}");
+    let first = store.rollout_exceptions(project, &shown, 2).await.expect("reads");
+    assert_eq!(first, expected[..2]);
+
+    for part in [None, Some(1), Some(4), Some(100)] {
+        let counts = store.rollout_counts(project, &shown, part).await.expect("counts");
+        let chunks = all.chunks(usize::try_from(part.unwrap_or(100)).expect("fits"));
+        for (number, members) in chunks.enumerate() {
+            let own: Vec<_> = counts
+                .iter()
+                .filter(|alike| alike.part == number as u64)
+                .collect();
+            let places = Places::of(own.iter().copied());
+            for at in Place::ALL {
+                let count = members.iter().filter(|member| place(member) == at).count() as u64;
+                assert_eq!(places.at(at), count, "{at:?} in part {number} of {part:?}");
+            }
+            let exceptions = own
+                .iter()
+                .filter(|alike| alike.is_exception())
+                .map(|alike| alike.count);
+            let count = members.iter().filter(|member| is_exception(member)).count() as u64;
+            assert_eq!(exceptions.sum::<u64>(), count, "part {number} of {part:?}");
+        }
+        let total: u64 = counts.iter().map(|alike| alike.count).sum();
+        assert_eq!(total, all.len() as u64);
+        assert_eq!(counts.iter().map(|alike| alike.faults).sum::<u64>(), 2 * 20);
+        assert_eq!(counts.iter().map(|alike| alike.changed).max(), Some(119));
+        let online: u64 = counts
+            .iter()
+            .filter(|alike| alike.online)
+            .map(|alike| alike.count)
+            .sum();
+        assert_eq!(
+            (online, counts.iter().map(|alike| alike.online_since).max()),
+            (1, Some(9))
+        );
+    }
+    let other = stranger();
+    assert!(
+        store
+            .rollout_page(other, &shown, None, 9)
+            .await
+            .expect("reads")
+            .is_empty()
+    );
+    assert!(
+        store
+            .rollout_exceptions(other, &shown, 9)
+            .await
+            .expect("reads")
+            .is_empty()
+    );
+    assert!(
+        store
+            .rollout_counts(other, &shown, None)
+            .await
+            .expect("reads")
+            .is_empty()
+    );
 }

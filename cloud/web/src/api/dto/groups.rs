@@ -22,6 +22,10 @@ pub(crate) struct GroupList {
 pub struct OneGroup {
     /// The group.
     pub deployment_group: GroupDto,
+    /// Value of `after` for the page behind this one; only with `limit`, and only if there is one.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<DeviceId>,
     /// HTTP status: always 200.
     pub status: u16,
 }

@@ -266,6 +266,9 @@ pub struct GroupDto {
     #[schema(value_type = Vec<String>)]
     #[serde(rename = "boards")]
     pub devices: Vec<DeviceId>,
+    /// Number of the devices in the group; only with `limit`.
+    #[serde(rename = "boards_count", default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
     /// Always empty; the code is in the branch.
     pub fwcode: FwCode,
 }
@@ -281,15 +284,23 @@ pub struct FwCode {
     pub snippets: [(); 0],
 }
 
-impl From<Group> for GroupDto {
-    fn from(group: Group) -> Self {
+impl GroupDto {
+    /// Returns the number of its devices. A cloud of release 0.1 lists all of them in place of their number.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.count.unwrap_or(self.devices.len() as u64)
+    }
+
+    /// Returns a group with some or all of its devices.
+    pub(crate) fn new(group: Group, devices: Vec<DeviceId>, count: Option<u64>) -> Self {
         Self {
             id: group.id,
             name: group.name,
             status: group.status.map_or("", RolloutStatus::as_str).into(),
             branch: group.branch.unwrap_or_default(),
             current_revision: group.current_revision.unwrap_or_default(),
-            devices: group.devices,
+            devices,
+            count,
             fwcode: FwCode::default(),
         }
     }

@@ -289,6 +289,10 @@ pub struct OneRollout {
 pub struct RolloutDevices {
     /// Devices with their progress.
     pub devices: Vec<RolloutDeviceDto>,
+    /// Value of `after` for the page behind this one; only with `limit`, and only if there is one.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<DeviceId>,
     /// HTTP status: always 200.
     pub status: u16,
 }

@@ -6,6 +6,7 @@ use iottly_cloud::clock;
 use iottly_core::command::{DEFAULT_TTL_MS, MAX_TTL_MS, validate};
 use iottly_core::model::{Change, Device, Idempotency, Job, JobId, JobTask, NewJob, Scopes};
 use iottly_protocol::DeviceId;
+use iottly_store::DeviceNeeds;
 
 use crate::api::DeviceFilter;
 use crate::api::device::checked_tags;
@@ -133,15 +134,13 @@ pub(crate) async fn chosen(
     named: Option<&[DeviceId]>,
     filter: Option<&str>,
 ) -> Result<Vec<Device>, ApiError> {
-    let own = access.principal().group;
+    let (own, store) = (access.principal().group, &access.services().store);
     let is_own = |device: &Device| own.is_none_or(|group| group == device.group);
     match (named, filter.map(str::trim)) {
         (Some(named), None) if named.len() <= MAX_NAMED => {
             let wanted: HashSet<_> = named.iter().copied().collect();
-            let devices = access.devices().await?.into_iter().filter(is_own);
-            let devices: Vec<Device> = devices
-                .filter(|device| wanted.contains(&device.scope.device))
-                .collect();
+            let devices = store.devices_with_ids(access.id(), named).await?.into_iter();
+            let devices: Vec<Device> = devices.filter(is_own).collect();
             if devices.len() < wanted.len() {
                 let known: HashSet<_> = devices.iter().map(|device| device.scope.device).collect();
                 let unknown = wanted.difference(&known).min();
@@ -155,15 +154,12 @@ pub(crate) async fn chosen(
         (Some(_), None) => Err(invalid(format!("devices has more than {MAX_NAMED} entries"))),
         (None, Some(filter)) => {
             access.require(Scopes::READ)?;
-            let filter = match filter {
-                "" => None,
-                text => Some(DeviceFilter::of(access, text).await?),
+            let mut devices = match filter {
+                "" => store.devices_with(access.id(), DeviceNeeds::default()).await?,
+                text => DeviceFilter::of(access, text).await?.matching(access).await?,
             };
-            let devices = access.devices().await?.into_iter().filter(is_own).collect();
-            match filter {
-                None => Ok(devices),
-                Some(filter) => filter.select(devices).await,
-            }
+            devices.retain(is_own);
+            Ok(devices)
         }
         _ => Err(invalid("body needs either devices or filter")),
     }

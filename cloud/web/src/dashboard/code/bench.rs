@@ -1,30 +1,52 @@
 //! The pane of the test device: a developer lease runs the working copy, and what its devices send stands beside the code.
 
-use iottly_core::model::Lease;
+use std::collections::HashSet;
+
+use iottly_core::model::{Device, Lease};
+use iottly_store::DevicePlace;
 use maud::{Markup, html};
 
 use super::super::kit::presence::presence;
 use super::super::text;
 use super::page::{Facts, Shown};
+use crate::auth::ProjectAccess;
+use crate::error::ApiError;
 
 /// Maximum number of devices in the choice of a test device.
 const MAX_CHOICE: usize = 500;
 
+/// Returns the devices of some leases, and others for the choice of a test device: connected ones, and the first by name.
+pub(super) async fn devices(access: &ProjectAccess, leases: &[Lease]) -> Result<Vec<Device>, ApiError> {
+    let (store, project) = (&access.services().store, access.id());
+    let mut ids = store.connected_devices(project, MAX_CHOICE).await?;
+    ids.extend(
+        leases
+            .iter()
+            .flat_map(|lease| lease.devices.iter().map(|known| known.device)),
+    );
+    let mut devices = store.devices_with_ids(project, &ids).await?;
+    let known: HashSet<_> = devices.iter().map(|device| device.scope.device).collect();
+    let first = store.device_page(project, None, MAX_CHOICE).await?;
+    devices.extend(
+        first
+            .into_iter()
+            .filter(|device| !known.contains(&device.scope.device)),
+    );
+    devices.sort_by_cached_key(DevicePlace::of);
+    Ok(devices)
+}
+
 /// Returns the pane.
 pub(super) fn pane(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
-    let open: Vec<_> = facts
+    let wanted = shown.lease.as_deref();
+    let lease = facts
         .leases
         .iter()
-        .filter(|lease| lease.is_open(facts.now))
-        .collect();
-    let wanted = shown.lease.as_deref();
-    let lease = open
-        .iter()
         .find(|lease| Some(lease.id.to_string().as_str()) == wanted)
-        .or(open.first());
+        .or(facts.leases.first());
     html! {
         div.pane-head { "Test device" @if let Some(lease) = lease { (state(facts, lease)) span.link data-link data-state="wait" role="status" { "not live" } } }
-        @if facts.may_deploy && facts.may_write { (choice(facts, lease.copied(), here)) }
+        @if facts.may_deploy && facts.may_write { (choice(facts, lease, here)) }
         @match lease {
             Some(lease) => (running(facts, lease, here)),
             None => div.empty {

@@ -4,8 +4,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use iottly_core::code::{self, MANIFEST_FILE, Problem};
 use iottly_core::model::{Branch, Device, Group, Lease, Revision, Scopes, SnippetKind, UnixMs};
+use iottly_store::GroupCounts;
 use maud::{Markup, html};
 
+use super::super::groups::counts_of;
 use super::super::kit::notice::{Tone, notice};
 use super::super::kit::script::script_for;
 use super::super::shell::{Screen, Section};
@@ -86,8 +88,12 @@ pub(super) struct Facts<'a> {
     pub(super) may_deploy: bool,
     branches: Vec<Branch>,
     groups: Vec<Group>,
+    /// Numbers of the groups' devices.
+    counts: Vec<GroupCounts>,
     newest: Option<Revision>,
+    /// Devices of the leases, and some that may become test devices.
     pub(super) devices: Vec<Device>,
+    /// Open leases.
     pub(super) leases: Vec<Lease>,
     pub(super) now: UnixMs,
 }
@@ -99,15 +105,19 @@ impl<'a> Facts<'a> {
             .revisions(access.id(), &open.branch.name, None, 1)
             .await?
             .pop();
+        let now = clock::now();
+        let mut leases = store.leases(access.id()).await?;
+        leases.retain(|lease| lease.is_open(now));
         Ok(Self {
             may_write: visitor.may(Scopes::WRITE),
             may_deploy: visitor.may(Scopes::DEPLOY),
             branches: store.branches(access.id()).await?,
             groups: access.groups().await?,
+            counts: store.group_counts(access.id()).await?,
             newest,
-            devices: access.devices().await?,
-            leases: store.leases(access.id()).await?,
-            now: clock::now(),
+            devices: bench::devices(access, &leases).await?,
+            leases,
+            now,
             visitor,
             open,
         })
@@ -253,7 +263,7 @@ fn actions(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
                     Some(_) => button type="button" disabled aria-describedby="why-not" { "Flash…" },
                     None => @for group in facts.followers() {
                         a.button data-kind="main" href={ (facts.visitor.base()) "/groups/" (group.id) "/flash?revision=" (number) } {
-                            "Flash " (group.devices.len()) " devices of " (group.name) "…"
+                            "Flash " (counts_of(&facts.counts, group)) " devices of " (group.name) "…"
                         }
                     },
                 }

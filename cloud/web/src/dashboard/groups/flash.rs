@@ -16,7 +16,7 @@ use super::super::layout::failure;
 use super::super::shell::{Screen, Section};
 use super::super::visitor::Visitor;
 use super::act::{rollout_address, sure};
-use super::{address, find, of_devices};
+use super::{address, find, of_devices, size};
 use crate::error::ApiError;
 use iottly_cloud::rollout::{FlashError, FlashRequest, Flashed};
 
@@ -104,8 +104,15 @@ async fn asked(
     flashed: &Flashed,
     wider: &[String],
 ) -> Result<Markup, ApiError> {
-    let (release, count) = (&flashed.release, of_devices(group.devices.len() as u64));
-    let names = visitor.project.devices().await?;
+    let (release, count) = (&flashed.release, of_devices(size(visitor, group).await?));
+    let access = &visitor.project;
+    let listed = flashed.preflight.refusals.iter().take(MAX_REFUSALS);
+    let ids: Vec<_> = listed.map(|(device, _)| *device).collect();
+    let names = access
+        .services()
+        .store
+        .devices_with_ids(access.id(), &ids)
+        .await?;
     let name = |id: &DeviceId| {
         let found = names.iter().find(|device| device.scope.device == *id);
         found.map_or_else(|| id.to_string(), |device| device.name.clone())
@@ -194,7 +201,7 @@ pub(in super::super) async fn ask_roll_back(visitor: Visitor, Path((_, id)): OfG
         let group = find(&visitor, &id).await?;
         let access = &visitor.project;
         let deployed = access.services().store.deployed(access.id(), group.id, 2).await?;
-        let count = of_devices(group.devices.len() as u64);
+        let count = of_devices(size(&visitor, &group).await?);
         let text = html! {
             p { "This affects " b { (count) } ". They go back to the release before the newest rollout, all at once. Devices that are offline follow when they are back." }
             @if let Some(newest) = deployed.first() { p.soft { "Deployed last: r" (newest.revision) " of " (newest.branch) ", release " (newest.seq) "." } }
@@ -216,7 +223,7 @@ pub(in super::super) async fn ask_roll_back(visitor: Visitor, Path((_, id)): OfG
 pub(in super::super) async fn ask_cancel(visitor: Visitor, Path((_, id)): OfGroup) -> Response {
     let page = async {
         let group = find(&visitor, &id).await?;
-        let count = of_devices(group.devices.len() as u64);
+        let count = of_devices(size(&visitor, &group).await?);
         let text = html! { p { "This affects " b { (count) } ". Those that have not activated the release keep what they run; the others keep the release." } };
         let content = asks(
             &visitor,
@@ -235,7 +242,7 @@ pub(in super::super) async fn ask_cancel(visitor: Visitor, Path((_, id)): OfGrou
 pub(in super::super) async fn ask_delete(visitor: Visitor, Path((_, id)): OfGroup) -> Response {
     let page = async {
         let group = find(&visitor, &id).await?;
-        let count = of_devices(group.devices.len() as u64);
+        let count = of_devices(size(&visitor, &group).await?);
         let text = html! { p { "This affects " b { (count) } ": they move to _orphaned and keep what they run. An active rollout to the group is cancelled." } };
         let content = if visitor.may(Scopes::WRITE) {
             let asked = Question {

@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use iottly_core::model::{Group, ORPHANED, RolloutStatus, Scopes};
+use iottly_store::GroupCounts;
 use maud::{Markup, html};
 
 use super::super::kit::csv::csv_link;
@@ -10,7 +11,7 @@ use super::super::kit::script::script;
 use super::super::layout::failure;
 use super::super::shell::{Screen, Section};
 use super::super::visitor::Visitor;
-use super::{address, devices, of_devices};
+use super::{address, of_devices};
 use crate::error::ApiError;
 
 pub(in super::super) async fn list(visitor: Visitor) -> Response {
@@ -20,6 +21,7 @@ pub(in super::super) async fn list(visitor: Visitor) -> Response {
 async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
     let access = &visitor.project;
     let groups = access.groups().await?;
+    let counts = access.services().store.group_counts(access.id()).await?;
     let branches = access.services().store.branches(access.id()).await?;
     let content = html! {
         div.head { div { h1 { "Deployment groups" } p.lede { "A device is in one group and runs what the group's branch deploys." } }
@@ -36,7 +38,7 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
         section.card data-flush aria-label="Deployment groups" {
             table.table data-rows="link" {
                 thead { tr { th { "Group" } th { "State" } th.p2 { "Branch" } th.p2 { "Revision" } th.num { "Devices" } } }
-                tbody { @for group in &groups { (row(visitor, group)) } }
+                tbody { @for group in &groups { (row(visitor, group, counts_of(&counts, group))) } }
             }
         }
         @if visitor.may(Scopes::WRITE) {
@@ -73,14 +75,20 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
     screen.respond(visitor).await
 }
 
-fn row(visitor: &Visitor, group: &Group) -> Markup {
+/// Returns the number of devices of a group among those of all groups.
+pub(in super::super) fn counts_of(counts: &[GroupCounts], group: &Group) -> u64 {
+    let own = counts.iter().find(|counts| counts.group == group.id);
+    own.map_or(0, |own| own.total as u64)
+}
+
+fn row(visitor: &Visitor, group: &Group, devices: u64) -> Markup {
     html! {
         tr {
             td { a.row-link href=(address(visitor, group)) { (group.name) } span.sub.only-phone { (group.branch.as_deref().unwrap_or("no branch")) } }
             td { (status(group.status)) }
             td.p2.mono.break { (group.branch.as_deref().unwrap_or("–")) }
             td.p2.mono { @match &group.current_revision { Some(number) => { "r" (number) }, None => "–" } }
-            td.num { a href=(devices(visitor, group)) { (of_devices(group.devices.len() as u64)) } }
+            td.num { a href=(super::devices(visitor, group)) { (of_devices(devices)) } }
         }
     }
 }

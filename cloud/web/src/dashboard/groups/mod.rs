@@ -9,7 +9,7 @@ mod rollout;
 
 pub(super) use act::{cancel, create, delete, pause, resume, roll_back, set_policy, update};
 pub(super) use flash::{ask, ask_cancel, ask_delete, ask_roll_back, flash};
-pub(super) use list::list;
+pub(super) use list::{counts_of, list};
 pub(super) use page::{of_rollout, show};
 
 use iottly_core::model::{Group, RolloutMember};
@@ -21,12 +21,13 @@ use crate::error::ApiError;
 /// Returns a group of the visitor's project by its id.
 async fn find(visitor: &Visitor, id: &str) -> Result<Group, ApiError> {
     let unknown = || ApiError::missing("deployment group is unknown in this project");
-    let id = id.parse().map_err(|_| unknown())?;
-    let groups = visitor.project.groups().await?;
-    groups
-        .into_iter()
-        .find(|group| group.id == id)
-        .ok_or_else(unknown)
+    visitor.project.group(id.parse().map_err(|_| unknown())?).await
+}
+
+/// Returns the number of devices of a group.
+async fn size(visitor: &Visitor, group: &Group) -> Result<u64, ApiError> {
+    let access = &visitor.project;
+    Ok(access.services().store.group_size(access.id(), group.id).await?)
 }
 
 /// Returns the place of a device in a rollout, in a word.

@@ -1,10 +1,9 @@
 //! The page of a group: its rollout, what its devices run, its branch and its policy.
 
-use std::collections::BTreeMap;
-
 use axum::extract::Path;
 use axum::response::Response;
-use iottly_core::model::{Device, Group, ORPHANED, Rollout, RolloutStatus, Scopes, StoredRelease};
+use iottly_core::model::{Group, ORPHANED, Rollout, RolloutStatus, Scopes, StoredRelease};
+use iottly_store::DigestCount;
 use maud::{Markup, html};
 
 use super::super::kit::empty::{broken, empty};
@@ -16,11 +15,13 @@ use super::super::text;
 use super::super::visitor::Visitor;
 use super::flash::quoted;
 use super::list::status;
-use super::{address, devices, devices_with, find, of_devices, policy, rollout};
+use super::{address, devices, devices_with, find, of_devices, policy, rollout, size};
 use crate::error::ApiError;
 
 /// Number of earlier rollouts that the page lists, and of releases whose devices it names.
 const SHOWN: usize = 20;
+/// Number of digests whose devices the page counts: those of most devices.
+const DIGESTS: usize = 50;
 
 type OfGroup = Path<(String, String)>;
 type OfRollout = Path<(String, String, String)>;
@@ -69,16 +70,16 @@ async fn page(
     rollouts: &[Rollout],
 ) -> Result<Response, ApiError> {
     let (access, store) = (&visitor.project, &visitor.project.services().store);
-    let all = access.devices().await?;
-    let members: Vec<_> = all.iter().filter(|device| device.group == group.id).collect();
+    let count = size(visitor, group).await?;
+    let running = store.group_digests(access.id(), group.id, DIGESTS).await?;
     let releases = store.releases(access.id(), None, 100).await?;
     let release = match &rollout {
         Some(rollout) => store.one_release(access.id(), rollout.release).await?,
         None => None,
     };
     let progress = match &rollout {
-        Some(rollout) => match store.rollout_members(access.id(), rollout).await {
-            Ok(members) => rollout::progress(visitor, group, rollout, release.as_ref(), &members),
+        Some(rollout) => match rollout::Progress::of(access, rollout).await {
+            Ok(progress) => progress.view(visitor, group, rollout, release.as_ref()),
             Err(_) => broken(
                 "The devices of the rollout could not be read",
                 "The store did not answer. Load the page again.",
@@ -95,9 +96,9 @@ async fn page(
         },
     };
     let content = html! {
-        (head(visitor, group, rollout.as_ref(), release.as_ref(), members.len()))
+        (head(visitor, group, rollout.as_ref(), release.as_ref(), count))
         (progress)
-        (by_release(visitor, group, &members, &releases))
+        (by_release(visitor, group, (&running, count), &releases))
         (settings(visitor, group).await?)
         (history(visitor, group, rollouts))
         (script_for("flash", &format!("iottly group flash {} --watch", quoted(&group.name)),
@@ -123,7 +124,7 @@ fn head(
     group: &Group,
     rollout: Option<&Rollout>,
     release: Option<&StoredRelease>,
-    count: usize,
+    count: u64,
 ) -> Markup {
     let here = address(visitor, group);
     let current = rollout.map(|rollout| rollout.status);
@@ -133,7 +134,7 @@ fn head(
                 h1 { span.break { (group.name) } " " span data-rollout-status { (status(current)) } }
                 ul.meta {
                     li { @match &group.branch { Some(branch) => { "follows " a.mono.break href={ (visitor.base()) "/code/" (text::escaped(branch)) } { (branch) } }, None => "follows no branch" } }
-                    li { a href=(devices(visitor, group)) { (of_devices(count as u64)) } }
+                    li { a href=(devices(visitor, group)) { (of_devices(count)) } }
                     @if let Some(rollout) = rollout { li { "started " b { (text::iso(rollout.created)) } " by " b.break { (rollout.author) } } }
                     @if let Some(release) = release {
                         li { "r" (release.revision) ", release " (release.seq) ", digest " b.mono data-digest=(release.sha256) { (release.sha256.get(..8).unwrap_or_default()) } }
@@ -145,7 +146,7 @@ fn head(
     }
 }
 
-fn acts(group: &Group, rollout: Option<&Rollout>, here: &str, count: usize) -> Markup {
+fn acts(group: &Group, rollout: Option<&Rollout>, here: &str, count: u64) -> Markup {
     let active = rollout
         .filter(|rollout| rollout.active)
         .map(|rollout| rollout.status);
@@ -157,31 +158,29 @@ fn acts(group: &Group, rollout: Option<&Rollout>, here: &str, count: usize) -> M
                 _ => {}
             }
             @if active.is_some() { a.button data-kind="danger" href={ (here) "/cancel" } { "Cancel…" } }
-            @if rollout.is_some() { a.button data-kind="danger" href={ (here) "/rollback" } { "Roll back " (of_devices(count as u64)) "…" } }
-            @if group.branch.is_some() { a.button data-kind="main" href={ (here) "/flash" } { "Flash " (of_devices(count as u64)) "…" } }
+            @if rollout.is_some() { a.button data-kind="danger" href={ (here) "/rollback" } { "Roll back " (of_devices(count)) "…" } }
+            @if group.branch.is_some() { a.button data-kind="main" href={ (here) "/flash" } { "Flash " (of_devices(count)) "…" } }
         }
     }
 }
 
 /// Returns what the group's devices run now, by what they have reported.
-fn by_release(visitor: &Visitor, group: &Group, members: &[&Device], releases: &[StoredRelease]) -> Markup {
-    let mut running: BTreeMap<&str, u64> = BTreeMap::new();
-    for device in members {
-        let digest = device
-            .firmware
-            .as_ref()
-            .map_or("", |report| report.digest.as_str());
-        *running.entry(digest).or_default() += 1;
-    }
+fn by_release(
+    visitor: &Visitor,
+    group: &Group,
+    (running, count): (&[DigestCount], u64),
+    releases: &[StoredRelease],
+) -> Markup {
     let known = |digest: &str| {
         releases
             .iter()
             .find(|release| !digest.is_empty() && release.sha256 == digest)
     };
     let mut rows: Vec<_> = running
-        .into_iter()
-        .map(|(digest, count)| (known(digest), digest, count))
+        .iter()
+        .map(|count| (known(&count.digest), count.digest.as_str(), count.total))
         .collect();
+    let others = count.saturating_sub(running.iter().map(|count| count.total).sum());
     rows.sort_by_key(|(release, ..)| std::cmp::Reverse(release.map(|release| release.seq)));
     html! {
         section.card data-flush aria-labelledby="by" {
@@ -205,7 +204,8 @@ fn by_release(visitor: &Visitor, group: &Group, members: &[&Device], releases: &
                             @if digest.is_empty() { (of_devices(count)) } @else { a href=(devices_with(visitor, group, digest)) { (of_devices(count)) } }
                         }
                     }
-                } }
+                }
+                @if others > 0 { tr { td.soft { "other firmware" } td.num { (of_devices(others)) } } } }
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use iottly_core::model::{Group, Rollout, RolloutMember, StoredRelease};
-use iottly_core::rollout::{Place, Places, place};
+use iottly_core::rollout::{Alike, Place, Places, place};
 use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 use serde_json::Value;
@@ -13,72 +13,170 @@ use super::super::kit::notice::{Tone, notice};
 use super::super::text;
 use super::super::visitor::Visitor;
 use super::{devices, of_devices};
+use crate::auth::ProjectAccess;
 
 /// Maximum number of devices with a cell of their own; of more, a cell is a hundredth of them.
 const MAX_CELLS: usize = 400;
 /// Number of cells when a cell is several devices.
-const CELLS: usize = 100;
+const CELLS: u64 = 100;
+/// Smallest number of devices of such a cell: most of them may have left the group.
+const PART: u64 = 4;
 /// Maximum number of rows of devices that did not go as planned.
 const MAX_ROWS: usize = 100;
 
-/// Returns the parts of a page that show a rollout. A script keeps them up to date.
-pub(super) fn progress(
-    visitor: &Visitor,
-    group: &Group,
-    rollout: &Rollout,
-    release: Option<&StoredRelease>,
-    members: &[RolloutMember],
-) -> Markup {
-    let places = Places::of(members);
-    let revision = release.map_or(String::new(), |release| format!("r{}", release.revision));
-    html! {
-        rollout-progress
-            data-api={ "/v1.0/project/" (visitor.project.id()) "/rollouts/" (rollout.id) }
-            data-active[rollout.active] data-status=(rollout.status.as_str()) data-revision=(revision)
-            data-digest=[release.map(|release| release.sha256.as_str())]
-            data-cells=(if members.len() <= MAX_CELLS { "devices" } else { "many" }) {
-            (evidence(rollout, members))
-            section.card.stack aria-labelledby="roll" {
-                h2.sr #roll { "Rollout of " (revision) }
-                (route(rollout, &places))
-                (bands(&places))
-                p.soft role="status" data-said { (sentence(&places)) }
+/// Facts of a rollout that its page shows: of many devices their counts, and those that are listed.
+pub(super) struct Progress {
+    counts: Vec<Alike>,
+    /// Devices with a cell of their own; of more than [`MAX_CELLS`] none.
+    members: Vec<RolloutMember>,
+    exceptions: Vec<RolloutMember>,
+    /// Names of the devices in the evidence.
+    names: HashMap<String, String>,
+}
+
+impl Progress {
+    /// Reads the progress of a rollout.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn of(access: &ProjectAccess, rollout: &Rollout) -> iottly_store::Result<Self> {
+        let (store, project) = (&access.services().store, access.id());
+        let mut members = store.rollout_page(project, rollout, None, MAX_CELLS + 1).await?;
+        let counts = if members.len() <= MAX_CELLS {
+            store.rollout_counts(project, rollout, None).await?
+        } else {
+            members.clear();
+            // Devices that were notified and are elsewhere now are in further parts.
+            let size = store.group_size(project, rollout.group).await?;
+            let part = size.div_ceil(CELLS).max(PART);
+            store.rollout_counts(project, rollout, Some(part)).await?
+        };
+        let failed: Vec<_> = failures(evidence(rollout).as_ref())
+            .filter_map(|(device, _)| device.parse().ok())
+            .collect();
+        let named = store.devices_with_ids(project, &failed).await?.into_iter();
+        Ok(Self {
+            counts,
+            members,
+            exceptions: store.rollout_exceptions(project, rollout, MAX_ROWS).await?,
+            names: named
+                .map(|device| (device.scope.device.to_string(), device.name))
+                .collect(),
+        })
+    }
+
+    /// Returns the parts of a page that show the rollout. A script keeps them up to date.
+    pub(super) fn view(
+        &self,
+        visitor: &Visitor,
+        group: &Group,
+        rollout: &Rollout,
+        release: Option<&StoredRelease>,
+    ) -> Markup {
+        let places = Places::of(&self.counts);
+        let revision = release.map_or(String::new(), |release| format!("r{}", release.revision));
+        let csv = format!("{}/csv/rollout?rollout={}", visitor.base(), rollout.id);
+        html! {
+            rollout-progress
+                data-api={ "/v1.0/project/" (visitor.project.id()) "/rollouts/" (rollout.id) }
+                data-active[rollout.active] data-status=(rollout.status.as_str()) data-revision=(revision)
+                data-digest=[release.map(|release| release.sha256.as_str())]
+                data-cells=(if self.is_many() { "many" } else { "devices" }) {
+                (self.reasons(rollout))
+                section.card.stack aria-labelledby="roll" {
+                    h2.sr #roll { "Rollout of " (revision) }
+                    (route(rollout, &places))
+                    (bands(&places))
+                    p.soft role="status" data-said { (sentence(&places)) }
+                }
+                (figures(visitor, group, &places))
+                (self.exceptions(visitor, &csv))
+                (self.grid(visitor, &places))
+                section.card data-flush aria-labelledby="live" {
+                    div.card-head { h2 #live { "Live from these devices" } span.soft.small { "from the moment this page was opened" } }
+                    ol.stream data-with="device" data-live-log {}
+                }
             }
-            (figures(visitor, group, &places))
-            (exceptions(visitor, members, &format!("{}/csv/rollout?rollout={}", visitor.base(), rollout.id)))
-            (grid(visitor, members))
-            section.card data-flush aria-labelledby="live" {
-                div.card-head { h2 #live { "Live from these devices" } span.soft.small { "from the moment this page was opened" } }
-                ol.stream data-with="device" data-live-log {}
+        }
+    }
+
+    /// Returns true if a cell is several devices.
+    fn is_many(&self) -> bool {
+        self.members.is_empty() && !self.counts.is_empty()
+    }
+
+    /// Returns why a rollout halted or ended early, with the first devices that failed.
+    fn reasons(&self, rollout: &Rollout) -> Markup {
+        let found = evidence(rollout);
+        html! {
+            @if let Some(found) = &found {
+                (notice(Tone::Bad, &html! {
+                    p { b { "The rollout halted itself. " } span.break { (found["detail"].as_str().unwrap_or_default()) } }
+                    ul { @for (device, reason) in failures(Some(found)) {
+                        li {
+                            b.break { (self.names.get(device).map_or(device, String::as_str)) }
+                            " " span.tag data-tone="bad" data-reason { (reason) }
+                        }
+                    } }
+                }))
+            }
+            @if let Some(reason) = &rollout.ended { (notice(Tone::Warn, &html! { p.break { "The platform cancelled it: " (reason) } })) }
+        }
+    }
+
+    /// Returns the devices that did not go as planned, each with its reason.
+    fn exceptions(&self, visitor: &Visitor, csv: &str) -> Markup {
+        let alike = self.counts.iter().filter(|alike| alike.is_exception());
+        let count: u64 = alike.map(|alike| alike.count).sum();
+        html! {
+            section.card data-flush aria-labelledby="exceptions" data-exceptions hidden[count == 0] {
+                div.card-head { h2 #exceptions { "Not as planned" } (csv_link(csv, "rollout.csv")) span.soft.small { (of_devices(count)) } }
+                table.table data-fold {
+                    thead { tr { th { "Device" } th { "State" } th { "Reason" } th.p2 { "What happened" } th.num.p2 { "When" } } }
+                    tbody { @for member in &self.exceptions { (exception(visitor, member)) } }
+                }
+            }
+        }
+    }
+
+    /// Returns a cell for every device; of many devices, a cell for a hundredth of them, in which the worst decides.
+    fn grid(&self, visitor: &Visitor, places: &Places) -> Markup {
+        let legend = [
+            Place::Committed,
+            Place::Updating,
+            Place::Trial,
+            Place::Deferred,
+            Place::RolledBack,
+            Place::Waiting,
+        ];
+        html! {
+            section.card.stack aria-labelledby="grid" {
+                div.section-head {
+                    h2 #grid { "All " (of_devices(places.total())) }
+                    ul.legend { @for place in legend { li { span.cell data-state=(cell(place)) {} (words(place)) } } }
+                }
+                @if self.is_many() {
+                    ol.fleet { @for part in self.counts.chunk_by(|one, other| one.part == other.part) { (several(part)) } }
+                } @else {
+                    ol.fleet { @for member in &self.members { (one(visitor, member)) } }
+                }
             }
         }
     }
 }
 
-/// Returns why a rollout halted or ended early, with the first devices that failed.
-fn evidence(rollout: &Rollout, members: &[RolloutMember]) -> Markup {
-    let names: HashMap<String, &str> = members
-        .iter()
-        .map(|one| (one.device.to_string(), one.name.as_str()))
-        .collect();
-    let found: Option<Value> = rollout
-        .evidence
-        .as_ref()
-        .and_then(|text| serde_json::from_str(text).ok());
-    html! {
-        @if let Some(found) = &found {
-            (notice(Tone::Bad, &html! {
-                p { b { "The rollout halted itself. " } span.break { (found["detail"].as_str().unwrap_or_default()) } }
-                ul { @for failure in found["failures"].as_array().into_iter().flatten() {
-                    li {
-                        b.break { (failure["device"].as_str().and_then(|id| names.get(id).copied()).unwrap_or_else(|| failure["device"].as_str().unwrap_or_default())) }
-                        " " span.tag data-tone="bad" data-reason { (failure["reason"].as_str().unwrap_or_default()) }
-                    }
-                } }
-            }))
-        }
-        @if let Some(reason) = &rollout.ended { (notice(Tone::Warn, &html! { p.break { "The platform cancelled it: " (reason) } })) }
-    }
+/// Returns the evidence with which a rollout halted itself.
+fn evidence(rollout: &Rollout) -> Option<Value> {
+    serde_json::from_str(rollout.evidence.as_ref()?).ok()
+}
+
+/// Returns the failures in the evidence of a rollout: ids of devices, and their reasons.
+fn failures(evidence: Option<&Value>) -> impl Iterator<Item = (&str, &str)> {
+    let all = evidence.and_then(|found| found["failures"].as_array());
+    all.into_iter().flatten().map(|failure| {
+        let text = |key: &str| failure[key].as_str().unwrap_or_default();
+        (text("device"), text("reason"))
+    })
 }
 
 /// Returns the waves of the policy as stations on a line.
@@ -186,29 +284,6 @@ fn figures(visitor: &Visitor, group: &Group, places: &Places) -> Markup {
     }
 }
 
-/// Returns the devices that did not go as planned, each with its reason.
-fn exceptions(visitor: &Visitor, members: &[RolloutMember], csv: &str) -> Markup {
-    let not_planned = |member: &&RolloutMember| {
-        let place = place(member);
-        place.is_bad()
-            || place == Place::Deferred
-            || member
-                .directive
-                .as_ref()
-                .is_some_and(|sent| sent.reason.is_some())
-    };
-    let found: Vec<_> = members.iter().filter(not_planned).collect();
-    html! {
-        section.card data-flush aria-labelledby="exceptions" data-exceptions hidden[found.is_empty()] {
-            div.card-head { h2 #exceptions { "Not as planned" } (csv_link(csv, "rollout.csv")) span.soft.small { (of_devices(found.len() as u64)) } }
-            table.table data-fold {
-                thead { tr { th { "Device" } th { "State" } th { "Reason" } th.p2 { "What happened" } th.num.p2 { "When" } } }
-                tbody { @for member in found.iter().take(MAX_ROWS) { (exception(visitor, member)) } }
-            }
-        }
-    }
-}
-
 fn exception(visitor: &Visitor, member: &RolloutMember) -> Markup {
     let place = place(member);
     let tone = if place.is_bad() { "bad" } else { "warn" };
@@ -230,31 +305,6 @@ fn exception(visitor: &Visitor, member: &RolloutMember) -> Markup {
     }
 }
 
-/// Returns a cell for every device; of many devices, a cell for a hundredth of them, in which the worst decides.
-fn grid(visitor: &Visitor, members: &[RolloutMember]) -> Markup {
-    let legend = [
-        Place::Committed,
-        Place::Updating,
-        Place::Trial,
-        Place::Deferred,
-        Place::RolledBack,
-        Place::Waiting,
-    ];
-    html! {
-        section.card.stack aria-labelledby="grid" {
-            div.section-head {
-                h2 #grid { "All " (of_devices(members.len() as u64)) }
-                ul.legend { @for place in legend { li { span.cell data-state=(cell(place)) {} (words(place)) } } }
-            }
-            @if members.len() <= MAX_CELLS {
-                ol.fleet { @for member in members { (one(visitor, member)) } }
-            } @else {
-                ol.fleet { @for part in members.chunks(members.len().div_ceil(CELLS)) { (several(part)) } }
-            }
-        }
-    }
-}
-
 fn one(visitor: &Visitor, member: &RolloutMember) -> Markup {
     let place = place(member);
     let reason = member
@@ -268,10 +318,10 @@ fn one(visitor: &Visitor, member: &RolloutMember) -> Markup {
     }
 }
 
-fn several(part: &[RolloutMember]) -> Markup {
+fn several(part: &[Alike]) -> Markup {
     let worst = part
         .iter()
-        .map(place)
+        .map(Alike::place)
         .max_by_key(|place| severity(*place))
         .unwrap_or(Place::Waiting);
     let title = sentence(&Places::of(part));

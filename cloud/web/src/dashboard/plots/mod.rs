@@ -18,6 +18,7 @@ use self::draw::{DESK, Drawing, PHONE, colour, draw, has_band};
 pub(super) use self::scale::times;
 use self::words::{cells, words};
 use super::device::Tab;
+use super::groups::counts_of;
 use super::kit::empty::{broken, empty};
 use super::kit::icons::{Icon, icon};
 use super::kit::script::script;
@@ -32,7 +33,7 @@ use iottly_cloud::series::{Plot, PlotLine};
 use iottly_core::model::{Group, SavedPlot};
 use iottly_core::series::{Aggregate, Resolution, Split};
 use iottly_protocol::DeviceId;
-use iottly_store::SeriesList;
+use iottly_store::{GroupCounts, SeriesList};
 
 /// Spans that are offered: their texts and their names in the address.
 const SPANS: [(&str, &str); 5] = [
@@ -138,6 +139,7 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
     let access = &visitor.project;
     let series = access.services().store.series(access.id()).await?;
     let groups = access.groups().await?;
+    let counts = access.services().store.group_counts(access.id()).await?;
     let kept = access.services().store.saved_plots(access.id()).await?;
     let own = match &place {
         Place::Project => format!("{}/plots", visitor.base()),
@@ -170,6 +172,7 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
             own: &own,
             query: &query,
             groups: &groups,
+            counts: &counts,
             series: &series,
             saved: &kept,
         };
@@ -220,6 +223,8 @@ struct View<'a> {
     own: &'a str,
     query: &'a PlotQuery,
     groups: &'a [Group],
+    /// Numbers of the groups' devices.
+    counts: &'a [GroupCounts],
     series: &'a SeriesList,
     saved: &'a [SavedPlot],
 }
@@ -307,7 +312,7 @@ impl View<'_> {
                         select #group name="group" {
                             option value="" { "all groups" }
                             @for group in self.groups {
-                                option value=(group.name) selected[is_group(first, group)] { (group.name) " (" (group.devices.len()) ")" }
+                                option value=(group.name) selected[is_group(first, group)] { (group.name) " (" (counts_of(self.counts, group)) ")" }
                             }
                         }
                     }
@@ -315,7 +320,7 @@ impl View<'_> {
                         label for="with" { "Beside them" }
                         select #with name="with" {
                             option value="" { "no second group" }
-                            @for group in self.groups { option value=(group.name) selected[is_group(second, group)] { (group.name) " (" (group.devices.len()) ")" } }
+                            @for group in self.groups { option value=(group.name) selected[is_group(second, group)] { (group.name) " (" (counts_of(self.counts, group)) ")" } }
                         }
                     }
                     div.field {

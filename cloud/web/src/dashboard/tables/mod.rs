@@ -2,11 +2,13 @@
 
 mod alerts;
 
+use std::sync::Arc;
+
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use iottly_core::model::{
-    AuditEntry, CommandRecord, MAIN_BRANCH, OrganizationId, Revision, RolloutId, Scopes, StoredRelease,
-    UnixMs, WebhookAttempt,
+    AuditEntry, CommandRecord, MAIN_BRANCH, OrganizationId, Revision, RolloutId, RolloutMember, Scopes,
+    StoredRelease, UnixMs, WebhookAttempt,
 };
 use iottly_store::CommandQuery;
 use serde::Deserialize;
@@ -71,7 +73,7 @@ async fn file(
         "messages" => return messages(visitor, asked, closing).await,
         "releases" => return releases(access, closing).await,
         "revisions" => return revisions(access, asked, closing).await,
-        "rollout" => rollout(&access, &asked).await?.into_file("rollout.csv"),
+        "rollout" => return rollout(access, &asked, closing).await,
         "rules" => alerts::rules(&access).await?.into_file("rules.csv"),
         "tokens" => tokens(&access).await?.into_file("tokens.csv"),
         "webhooks" => webhooks(&access).await?.into_file("webhooks.csv"),
@@ -98,6 +100,7 @@ async fn definitions(access: &ProjectAccess) -> Result<Csv, ApiError> {
 
 async fn of_groups(access: &ProjectAccess) -> Result<Csv, ApiError> {
     let mut csv = Csv::new(&["id", "name", "state", "branch", "revision", "devices"]);
+    let counts = access.services().store.group_counts(access.id()).await?;
     for group in access.groups().await? {
         csv.row(&[
             &group.id.to_string(),
@@ -105,7 +108,7 @@ async fn of_groups(access: &ProjectAccess) -> Result<Csv, ApiError> {
             group.status.map_or("", |status| status.as_str()),
             group.branch.as_deref().unwrap_or_default(),
             group.current_revision.as_deref().unwrap_or_default(),
-            &group.devices.len().to_string(),
+            &groups::counts_of(&counts, &group).to_string(),
         ]);
     }
     Ok(csv)
@@ -161,27 +164,39 @@ async fn tokens(access: &ProjectAccess) -> Result<Csv, ApiError> {
     Ok(csv)
 }
 
-async fn rollout(access: &ProjectAccess, asked: &Asked) -> Result<Csv, ApiError> {
+async fn rollout(
+    access: ProjectAccess,
+    asked: &Asked,
+    closing: watch::Receiver<bool>,
+) -> Result<Response, ApiError> {
     let unknown = || ApiError::missing("project has no such rollout");
     let id = asked.rollout.as_deref().unwrap_or_default();
     let id: RolloutId = id.parse().map_err(|_| unknown())?;
-    let store = &access.services().store;
-    let rollout = store.rollout(access.id(), id).await?.ok_or_else(unknown)?;
-    let mut csv = Csv::new(&["device", "name", "online", "state", "reason", "detail", "changed"]);
-    for member in store.rollout_members(access.id(), &rollout).await? {
+    let rollout = access.services().store.rollout(access.id(), id).await?;
+    let rollout = Arc::new(rollout.ok_or_else(unknown)?);
+    let read = move |from| {
+        let (access, rollout) = (access.clone(), Arc::clone(&rollout));
+        async move {
+            let store = &access.services().store;
+            store.rollout_page(access.id(), &rollout, from, PART).await
+        }
+    };
+    let row = |csv: &mut Csv, member: &RolloutMember| {
         let sent = member.directive.as_ref();
         csv.row(&[
             &member.device.to_string(),
             &member.name,
             if member.online { "true" } else { "false" },
-            groups::place_name(&member),
+            groups::place_name(member),
             sent.and_then(|sent| sent.reason)
                 .map_or("", |reason| reason.as_str()),
             sent.and_then(|sent| sent.detail.as_deref()).unwrap_or_default(),
             &optional(sent.map(|sent| sent.changed)),
         ]);
-    }
-    Ok(csv)
+    };
+    let columns = ["device", "name", "online", "state", "reason", "detail", "changed"];
+    let place = |member: &RolloutMember| member.device;
+    listed("rollout.csv", &columns, (read, row, place), closing).await
 }
 
 async fn log(visitor: &Visitor, asked: Asked) -> Result<Csv, ApiError> {

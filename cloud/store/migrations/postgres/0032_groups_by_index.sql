@@ -1,0 +1,10 @@
+-- Groups, releases and rollouts of many devices: counts and pages from indexes.
+ALTER TABLE devices ADD COLUMN digest TEXT NOT NULL DEFAULT '';
+UPDATE devices SET digest = coalesce(firmware::json ->> 'digest', '') WHERE firmware IS NOT NULL;
+CREATE INDEX devices_grouped ON devices(project, group_id, id);
+CREATE INDEX devices_running ON devices(project, group_id, digest);
+CREATE INDEX devices_since ON devices(project, online_since DESC NULLS LAST);
+-- The index of connected devices tells their groups as well.
+DROP INDEX devices_online;
+CREATE INDEX devices_online ON devices(project, group_id, id) WHERE online;
+CREATE INDEX rollout_devices_states ON rollout_devices(project, rollout, device, state, withdrawn, reason, faults, changed);
