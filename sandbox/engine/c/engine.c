@@ -705,7 +705,8 @@ static const char *boot(void)
     bool good = JS_PromiseState(ctx, done) == JS_PROMISE_FULFILLED;
     if (!good) {
         JSValue why = JS_IsException(done) ? JS_GetException(ctx) : JS_PromiseResult(ctx, done);
-        const char *line = JS_ToCString(ctx, why);
+        /* It is null when there was no memory for an error either. */
+        const char *line = JS_IsNull(why) ? NULL : JS_ToCString(ctx, why);
         if (line)
             write_log(LOG_ERROR, line, strlen(line));
         return refused ? none : "the engine's own code does not run";

@@ -293,13 +293,21 @@ fn memory_that_runs_out_is_an_error_of_the_script() {
             "{memory} MiB: {output}"
         );
     }
-    let output = Setup::new("log(1);").memory(1 << 20).start().output();
-    assert!(
-        output == "1\n"
-            || output
-                .contains("! failed: the engine does not start: the firmware may not have enough memory"),
-        "{output}"
-    );
+    let mut starts = 0;
+    for memory in ((700 << 10)..(1 << 20)).step_by(4000) {
+        let output = Setup::new("log(1);").memory(memory).start().output();
+        if output == "1\n" {
+            starts += 1;
+            continue;
+        }
+        assert!(
+            output.contains("the engine does not start: the firmware may not have enough memory")
+                || output.contains("out of memory"),
+            "{memory} bytes: {output}"
+        );
+        assert!(!output.contains("null"), "{memory} bytes: {output}");
+    }
+    assert!((1..70).contains(&starts), "{starts} instances started");
 }
 
 #[test]
