@@ -95,7 +95,7 @@ async fn pages_of_a_project_with_many_devices_are_small() {
     }
     assert!(opened > 30, "{opened} of {paths:?}");
 
-    let page = |path: String| async { cloud.request("GET", &path, &[&cookie], b"").await.text };
+    let page = async |path: String| cloud.request("GET", &path, &[&cookie], b"").await.text;
     let (base, group) = (format!("/p/{}", cloud.tenant.scope.project), cloud.tenant.group);
     // That of the tenant is in the group as well, and another one that was furnished may be.
     let of_group = page(format!("{base}/groups/{group}")).await;
