@@ -99,7 +99,8 @@ enum Command {
     /// Adds tags to devices and removes them, by a job of the cloud
     Tag(bulk::TagOptions),
     /// Sends a command to many devices, by a job of the cloud; `iottly cmd` sends one and waits for its answer
-    Command(bulk::CommandOptions),
+    #[command(name = "command")]
+    Send(bulk::CommandOptions),
     /// Deletes devices with their histories; their boards cannot log in any more
     #[command(name = "rm")]
     Remove(bulk::RemoveOptions),
@@ -232,7 +233,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Command::Absent(options) => absence::run(options),
         Command::Move(options) => bulk::move_devices(options),
         Command::Tag(options) => bulk::tag(options),
-        Command::Command(options) => bulk::command(options),
+        Command::Send(options) => bulk::command(options),
         Command::Remove(options) => bulk::remove(options),
     }
 }

@@ -391,7 +391,7 @@ fn a_fast_stream(visit: &Visit) {
              .observe({{ entryTypes: ['longtask'] }});
          new MutationObserver((list) => {{ atOnce = Math.max(atOnce, list.reduce((sum, {{ addedNodes }}) => sum + addedNodes.length, 0)); }})
              .observe(feed.querySelector('ol'), {{ childList: true }});
-         const [drawn, skipped] = state();
+         const [drawn, skipped] = state(), began = performance.now();
          document.addEventListener('iottly:skipped', ({{ detail }}) => {{ said += detail.count; }});
          await new Promise((done) => document.addEventListener('iottly:entry', ({{ detail }}) => {{
              received += 1;
@@ -406,7 +406,8 @@ fn a_fast_stream(visit: &Visit) {
          await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
          return {{ received: total, said: saidNow, missing, devices: numbers.size, drawn: drawnNow - drawn, skipped: skippedNow - skipped,
              atOnce, interrupted: feed.skippedCount === null, rows: document.querySelectorAll('live-feed li').length, shown: feed.skippedCount,
-             text: document.querySelector('[data-skipped]').textContent, longest: Math.max(0, ...tasks) }};"
+             text: document.querySelector('[data-skipped]').textContent, longest: Math.max(0, ...tasks),
+             rate: {FAST} / (performance.now() - began) * 1000 }};"
     ));
     eprintln!("fast stream: {counts}");
     let text = counts["text"].as_str().expect("a text");

@@ -261,7 +261,9 @@ async fn logs(
 async fn listed<T, C, R, F>(
     name: &'static str,
     columns: &[&str],
-    (read, row, place): (R, fn(&mut Csv, &T), fn(&T) -> C),
+    read: R,
+    row: fn(&mut Csv, &T),
+    place: fn(&T) -> C,
     closing: watch::Receiver<bool>,
 ) -> Result<Response, ApiError>
 where
@@ -308,7 +310,9 @@ async fn audit(access: ProjectAccess, closing: watch::Receiver<bool>) -> Result<
     listed(
         "audit.csv",
         &CHANGES,
-        (read, change, |entry: &AuditEntry| entry.number),
+        read,
+        change,
+        |entry: &AuditEntry| entry.number,
         closing,
     )
     .await
@@ -324,7 +328,9 @@ pub(super) async fn organization_audit(app: App, organization: OrganizationId) -
     listed(
         "organization-audit.csv",
         &CHANGES,
-        (read, change, |entry: &AuditEntry| entry.number),
+        read,
+        change,
+        |entry: &AuditEntry| entry.number,
         app.closing,
     )
     .await
@@ -366,7 +372,9 @@ async fn attempts(
     listed(
         "attempts.csv",
         &columns,
-        (read, row, |attempt: &WebhookAttempt| attempt.number),
+        read,
+        row,
+        |attempt: &WebhookAttempt| attempt.number,
         closing,
     )
     .await
@@ -402,7 +410,9 @@ async fn releases(access: ProjectAccess, closing: watch::Receiver<bool>) -> Resu
     listed(
         "releases.csv",
         &columns,
-        (read, row, |release: &StoredRelease| release.seq),
+        read,
+        row,
+        |release: &StoredRelease| release.seq,
         closing,
     )
     .await
@@ -431,7 +441,9 @@ async fn revisions(
     listed(
         "revisions.csv",
         &columns,
-        (read, row, |revision: &Revision| revision.number),
+        read,
+        row,
+        |revision: &Revision| revision.number,
         closing,
     )
     .await
@@ -480,7 +492,7 @@ async fn commands(
         "changed",
     ];
     let place = |command: &CommandRecord| (command.created, command.id);
-    listed("commands.csv", &columns, (read, row, place), closing).await
+    listed("commands.csv", &columns, read, row, place, closing).await
 }
 
 async fn messages(
