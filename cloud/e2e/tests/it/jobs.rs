@@ -248,8 +248,11 @@ fn jobs_from_the_command_line_have_codes_of_their_results() {
     cloud.terminate();
 }
 
+/// Exit code, output and errors of a command.
+type Ran = (Option<i32>, String, String);
+
 /// Acts on many devices in the short form of filters, and deletes only what was counted and agreed to.
-fn many_without_json(home: &CloudHome, run: &dyn Fn(&[&str]) -> (Option<i32>, String, String)) {
+fn many_without_json(home: &CloudHome, run: &dyn Fn(&[&str]) -> Ran) {
     let some = "name:many-20*";
     let tags = [
         "device", "tag", "--filter", some, "--add", "roof", "--remove", "field",

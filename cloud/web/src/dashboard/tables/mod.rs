@@ -196,7 +196,7 @@ async fn rollout(
     };
     let columns = ["device", "name", "online", "state", "reason", "detail", "changed"];
     let place = |member: &RolloutMember| member.device;
-    listed("rollout.csv", &columns, (read, row, place), closing).await
+    listed("rollout.csv", &columns, read, row, place, closing).await
 }
 
 async fn log(visitor: &Visitor, asked: Asked) -> Result<Csv, ApiError> {
