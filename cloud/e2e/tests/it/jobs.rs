@@ -234,7 +234,7 @@ fn jobs_from_the_command_line_have_codes_of_their_results() {
         run(&["job", "show", "a2792ce8-216f-477c-a5cc-4f7e9f407e29"]).0,
         Some(4)
     );
-    many_without_json(&home, &run);
+    many_without_json(&home, &api);
     // A job with failures fails.
     let full: Vec<String> = (10..42).map(|n| n.to_string()).collect();
     let props = path(&api, &format!("/device/{}/props", device.id));
@@ -248,11 +248,9 @@ fn jobs_from_the_command_line_have_codes_of_their_results() {
     cloud.terminate();
 }
 
-/// Exit code, output and errors of a command.
-type Ran = (Option<i32>, String, String);
-
 /// Acts on many devices in the short form of filters, and deletes only what was counted and agreed to.
-fn many_without_json(home: &CloudHome, run: &dyn Fn(&[&str]) -> Ran) {
+fn many_without_json(home: &CloudHome, api: &Api) {
+    let run = |args: &[&str]| api.iottly(home.dir.path(), args);
     let some = "name:many-20*";
     let tags = [
         "device", "tag", "--filter", some, "--add", "roof", "--remove", "field",
