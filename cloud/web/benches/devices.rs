@@ -116,7 +116,7 @@ async fn main() -> anyhow::Result<()> {
         ("page, groups", "groups".into()),
         ("page, a group with a rollout", format!("groups/{group}")),
         ("page, releases", "releases".into()),
-        ("page, code", "code/main".into()),
+        ("page, code", "code/main/loop".into()),
         ("page, crashes", "crashes".into()),
         ("page, plots", "plots".into()),
     ] {
@@ -150,9 +150,7 @@ async fn main() -> anyhow::Result<()> {
 
 /// Returns a filter whose conditions need more steps on many devices than a filter may take.
 fn many_names() -> String {
-    let names: Vec<_> = (0..250)
-        .map(|n| format!("%7B%22name%22:%22no%20{n}%22%7D"))
-        .collect();
+    let names: Vec<_> = (0..130).map(|n| format!("%7B%22name%22:%22{n}%22%7D")).collect();
     format!("%7B%22$or%22:[{}]%7D", names.join(","))
 }
 
@@ -340,10 +338,10 @@ impl Visit {
     async fn refused(&self, what: &str, path: &str, filter: &str) -> anyhow::Result<()> {
         let (began, before) = (Instant::now(), processor_time());
         let refused = self.get(&format!("{path}?limit=50&filter={filter}")).await?;
-        ensure!(refused.starts_with("HTTP/1.1 400"), "{what}: {refused}");
         let reason = refused.split("\r\n\r\n").nth(1).unwrap_or_default();
         println!(
-            "| {what}, refused | {:.0} ms | | | {:.0} ms | {}",
+            "| {what}: {} | {:.0} ms | | | {:.0} ms | {}",
+            refused.get(9..12).unwrap_or_default(),
             began.elapsed().as_secs_f64() * 1000.0,
             (processor_time() - before) * 1000.0,
             reason.get(..120).unwrap_or(reason)
