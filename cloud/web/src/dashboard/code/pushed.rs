@@ -23,8 +23,8 @@ pub(super) async fn pushed(access: &ProjectAccess, sha256: &str) -> Markup {
     };
     let mut room = MAX_COMPARED_BYTES;
     html! {
-        p.soft { "It was pushed from a folder with " code { "iottly push" } ", so its code is not divided into the parts that are edited here." }
         div.pushed {
+            p.soft { "It was pushed from a folder with " code { "iottly push" } ", so its code is not divided into the parts that are edited here." }
             @for (path, text) in &files {
                 @let shown = text.len() <= room;
                 @if shown { @let () = room -= text.len(); }
