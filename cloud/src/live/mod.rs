@@ -190,8 +190,8 @@ impl LiveHub {
     /// Admits a watcher, which gets the messages that are stored from now on.
     ///
     /// # Errors
-    /// When its project has 64 watchers, or when the hub has 256 and no project has more than its project
-    /// would have.
+    /// [`TooManyWatchers`] if the project has 64 watchers, or if the hub has 256 and no other project has more than this
+    /// one would have.
     pub fn watch(&self, what: Watch) -> Result<LiveStream, TooManyWatchers> {
         let watcher = lock(&self.watchers).admit(what.project, &[what.device], false)?;
         Ok(self.stream(watcher))

@@ -67,7 +67,7 @@ impl DeviceFilter {
         Ok(selected)
     }
 
-    /// Returns the same devices in no useful order.
+    /// Returns the same devices without sorting them.
     ///
     /// # Errors
     /// As [`matching`](Self::matching).
