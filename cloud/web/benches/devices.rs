@@ -7,6 +7,8 @@
 #![allow(clippy::print_stdout, reason = "a benchmark prints its table")]
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -22,6 +24,7 @@ use iottly_web::auth;
 use iottly_web::http::Server;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
 
 const DEVICES: usize = 100_000;
 const ROUNDS: usize = 20;
@@ -110,6 +113,7 @@ async fn main() -> anyhow::Result<()> {
     visit
         .refused("a filter of too many steps", &rest, &many_names())
         .await?;
+    dashboards(&services, address, project, &token, "no rollout").await?;
     let rollout = roll_out(&services, project, group).await?;
     for (what, path) in [
         ("page, overview", String::new()),
@@ -141,7 +145,14 @@ async fn main() -> anyhow::Result<()> {
         visit.measure(what, &format!("{api}/{path}")).await?;
     }
     visit.measure("REST, without a limit: all devices", &rest).await?;
-    dashboards(&services, address, project, &token).await?;
+    dashboards(
+        &services,
+        address,
+        project,
+        &token,
+        "during a rollout to all devices",
+    )
+    .await?;
     println!("| memory of the process, at the end | {:.0} MB |", resident_mb());
     server.shutdown().await;
     cloud.shutdown().await;
@@ -222,8 +233,9 @@ async fn dashboards(
     address: SocketAddr,
     project: ProjectId,
     token: &str,
+    beside: &str,
 ) -> anyhow::Result<()> {
-    let mut streams = tokio::task::JoinSet::new();
+    let (readers, read) = readers();
     for first in (0..DASHBOARDS).step_by(STREAMS) {
         let visit = Visit::log_in(address, token).await?;
         for _ in first..DASHBOARDS.min(first + STREAMS) {
@@ -233,13 +245,7 @@ async fn dashboards(
             );
             let mut stream = TcpStream::connect(address).await?;
             stream.write_all(head.as_bytes()).await?;
-            streams.spawn(async move {
-                let (mut buffer, mut read) = (vec![0; 64 << 10], 0);
-                while let Ok(length @ 1..) = stream.read(&mut buffer).await {
-                    read += length;
-                }
-                read
-            });
+            readers.send(stream.into_std()?)?;
         }
     }
     let devices = services.store.device_page(project, None, SENDERS).await?;
@@ -262,18 +268,77 @@ async fn dashboards(
             firmware: None,
         });
     }
-    let part = (processor_time() - before) / began.elapsed().as_secs_f64();
+    let (took, all) = (began.elapsed().as_secs_f64(), processor_time() - before);
+    drop(readers);
+    let read = read.join().map_err(|_| anyhow::anyhow!("the readers failed"))??;
     println!(
-        "| {DASHBOARDS} open dashboards, 100 messages/s, readers included | {:.1} % of a core |",
-        part * 100.0
+        "| {DASHBOARDS} open dashboards, 100 messages/s, {beside} | {:.1} % of a core; their readers in the same process {:.1} % more |",
+        (all - read.seconds) / took * 100.0,
+        read.seconds / took * 100.0
     );
-    streams.shutdown().await;
+    ensure!(
+        read.messages == DASHBOARDS * SECONDS * 100,
+        "{} messages were read",
+        read.messages
+    );
     Ok(())
+}
+
+/// What the readers of the dashboards have read, and their processor time in seconds.
+struct Read {
+    messages: usize,
+    seconds: f64,
+}
+
+/// Starts a thread that reads the dashboards, so that its processor time is counted apart; it ends when its sender is dropped.
+fn readers() -> (
+    mpsc::UnboundedSender<std::net::TcpStream>,
+    std::thread::JoinHandle<anyhow::Result<Read>>,
+) {
+    let (sender, mut streams) = mpsc::unbounded_channel::<std::net::TcpStream>();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let messages = Arc::new(AtomicUsize::new(0));
+        runtime.block_on(async {
+            while let Some(stream) = streams.recv().await {
+                tokio::spawn(count(TcpStream::from_std(stream)?, Arc::clone(&messages)));
+            }
+            // The last messages are on their way.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            anyhow::Ok(())
+        })?;
+        let read = Read {
+            messages: messages.load(Ordering::Relaxed),
+            seconds: spent("/proc/thread-self/stat"),
+        };
+        Ok(read)
+    });
+    (sender, thread)
+}
+
+/// Counts the messages that a dashboard gets.
+async fn count(mut stream: TcpStream, messages: Arc<AtomicUsize>) {
+    const NAME: &[u8] = b"event: entry";
+    let (mut buffer, mut text) = (vec![0; 64 << 10], Vec::new());
+    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        text.extend_from_slice(&buffer[..length]);
+        let found = text.windows(NAME.len()).filter(|part| *part == NAME).count();
+        messages.fetch_add(found, Ordering::Relaxed);
+        // The beginning of a name may stand at the end.
+        text.drain(..text.len() - text.len().min(NAME.len() - 1));
+    }
 }
 
 /// Returns the processor time of this process, in seconds.
 fn processor_time() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    spent("/proc/self/stat")
+}
+
+/// Returns the processor time of a process or thread, in seconds.
+fn spent(stat: &str) -> f64 {
+    let stat = std::fs::read_to_string(stat).unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     let ticks: f64 = fields
         .skip(11)

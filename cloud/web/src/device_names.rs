@@ -22,8 +22,7 @@ impl DeviceNames {
         if let Some(name) = self.known(scope, Instant::now()) {
             return Some(name);
         }
-        let device = store.device(scope).await.ok().flatten()?;
-        let name = Arc::from(device.name);
+        let name = Arc::from(store.device_name(scope).await.ok().flatten()?);
         self.keep(scope, &name, Instant::now());
         Some(name)
     }

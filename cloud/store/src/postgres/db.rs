@@ -40,6 +40,9 @@ pub(super) const ONLINE: &str = "online";
 /// No index is named: the planner chooses by its statistics.
 pub(super) const STATES: &str = "";
 
+/// Empty: the planner chooses by its statistics how it reads all devices of a project.
+pub(super) const IN_ORDER: &str = "";
+
 /// Beginning and end of an expression that puts columns of all rows into one JSON text.
 pub(super) const PACKED: (&str, &str) = ("CAST(json_agg(json_build_array(", ")) AS TEXT)");
 /// Beginning of an expression that joins texts of all rows; a comma, the separator and a parenthesis end it.

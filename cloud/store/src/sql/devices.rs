@@ -61,6 +61,14 @@ impl DeviceStore for Backend {
             .transpose()
     }
 
+    async fn device_name(&self, scope: Scope) -> Result<Option<String>> {
+        let query = sqlx::query("SELECT name FROM devices WHERE project = $1 AND id = $2")
+            .bind(codec::id(&scope.project))
+            .bind(codec::id(&scope.device));
+        let row = query.fetch_optional(&self.readers).await?;
+        row.map(|row| codec::get(&row, "name")).transpose()
+    }
+
     async fn device_settings(&self, scope: Scope) -> Result<Option<SettingsState>> {
         device_settings::one(&self.readers, scope).await
     }

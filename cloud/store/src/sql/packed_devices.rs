@@ -85,6 +85,7 @@ pub(super) async fn all(pool: &Pool, project: ProjectId, needs: DeviceNeeds) -> 
     query.push(db::PACKED.1);
     query.push(" AS packed FROM devices d WHERE d.project = ");
     query.push_bind(codec::id(&project).to_vec());
+    query.push(db::IN_ORDER);
     let row = query.build().fetch_one(pool).await?;
     let Some(text) = codec::get::<Option<&str>>(&row, "packed")? else {
         return Ok(Vec::new());

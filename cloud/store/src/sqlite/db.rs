@@ -35,6 +35,10 @@ pub(super) const ONLINE: &str = "online = 1";
 /// Index of the states of a rollout's devices: the planner would read the large rows.
 pub(super) const STATES: &str = " INDEXED BY rollout_devices_states";
 
+/// Condition that all devices `d` meet. With it the planner reads a project's devices in the order of their key; otherwise it
+/// may take an index of their project, and look up the row of each of its entries.
+pub(super) const IN_ORDER: &str = " AND d.id >= x''";
+
 /// Beginning and end of an expression that puts columns of all rows into one JSON text.
 pub(super) const PACKED: (&str, &str) = ("json_group_array(json_array(", "))");
 /// Beginning of an expression that joins texts of all rows; a comma, the separator and a parenthesis end it.

@@ -41,7 +41,7 @@ const MAX_DEVICES: usize = 100;
 /// Maximum number of jobs that a page follows.
 const MAX_JOBS: usize = 20;
 /// Pause between two writes of live events to a page: what is stored meanwhile goes out together.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(100);
 /// Maximum number of steps for which a filter examines one message.
 const MAX_STEPS: u64 = 5_000;
 /// Interval of the events that show that the stream still works. A page that gets nothing for a bit more than two of

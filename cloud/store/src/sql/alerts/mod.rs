@@ -1,5 +1,7 @@
 //! Alerts: reading them, and the operations of their family.
 
+use std::sync::LazyLock;
+
 use async_trait::async_trait;
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use sqlx::QueryBuilder;
@@ -26,6 +28,15 @@ pub(super) use rules::{create, delete, mute, mute_alert};
 
 const ALERT: &str = "SELECT project, id, rule, rule_name, condition, subject_kind, subject, detail, raised, seen, cleared, \
                      muted_until FROM alerts WHERE project = ";
+
+/// Facts about all devices of a project.
+static FACTS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT d.id, d.group_id, d.online, d.online_since, d.absent_from, d.absent_until, d.absent_reason \
+         FROM devices d WHERE d.project = $1{}",
+        db::IN_ORDER
+    )
+});
 
 #[async_trait]
 impl AlertStore for Backend {
@@ -90,10 +101,8 @@ impl AlertStore for Backend {
     }
 
     async fn alert_facts(&self, project: ProjectId) -> Result<Vec<DeviceFacts>> {
-        let query = sqlx::query(
-            "SELECT id, group_id, online, online_since, absent_from, absent_until, absent_reason FROM devices WHERE project = $1",
-        );
-        let rows = query.bind(codec::id(&project)).fetch_all(&self.readers).await?;
+        let query = sqlx::query(FACTS.as_str()).bind(codec::id(&project));
+        let rows = query.fetch_all(&self.readers).await?;
         let facts = |row: &Row| {
             Ok(DeviceFacts {
                 device: DeviceId::from_bytes(codec::bytes(row, "devices", "id")?),
