@@ -24,6 +24,9 @@ const REOPEN_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Options {
     /// Device, by name or id: its messages and log lines [default: the messages of all devices]
     device: Option<String>,
+    /// Show only messages that match: conditions such as `group:demo temp>30`, or a filter as JSON
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<String>,
     #[command(flatten)]
     call: Call,
 }
@@ -34,6 +37,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let path = match &options.device {
         Some(device) => format!("/device/{}/events", escaped(&device_id(&api, device)?)),
         None => "/events".to_owned(),
+    };
+    let path = match &options.filter {
+        Some(filter) => format!("{path}?filter={}", escaped(filter)),
+        None => path,
     };
     let mut body = api.stream(&path)?;
     loop {
@@ -77,6 +84,10 @@ fn text(event: &str, data: &Value) -> String {
             field("device"),
             field("level"),
             field("text")
+        ),
+        "undecided" => format!(
+            "{at}  {}  (a message was left out: the filter needs too many steps for it)\n",
+            field("device")
         ),
         "lagged" => format!(
             "({} events were skipped: this terminal is too slow)\n",

@@ -135,6 +135,8 @@ pub trait DeviceListStore: Send + Sync + 'static {
     async fn quarantined_devices(&self, project: ProjectId, limit: usize) -> Result<Vec<Device>>;
     /// Returns the number of devices of a project up to a place, including the one at the place.
     async fn devices_until(&self, project: ProjectId, place: &DevicePlace) -> Result<usize>;
+    /// Returns tags of the devices of a project, with repetitions, of at most `limit` different lists of tags.
+    async fn device_tags(&self, project: ProjectId, limit: usize) -> Result<Vec<String>>;
     /// Returns the numbers of what needs a person.
     async fn attention(&self, project: ProjectId) -> Result<Attention>;
 }

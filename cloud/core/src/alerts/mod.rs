@@ -6,5 +6,5 @@ mod messages;
 mod uptime;
 
 pub use decide::{DeviceFacts, Effect, Event, Known, QUIET_MS, Raised};
-pub use messages::{Occurrence, RuleSet};
+pub use messages::{Occurrence, RuleSet, Senders};
 pub use uptime::{MAX_SPANS, Span, Uptime};

@@ -249,6 +249,19 @@ impl DeviceListStore for Backend {
         number(&query.fetch_one(&self.readers).await?, "n")
     }
 
+    async fn device_tags(&self, project: ProjectId, limit: usize) -> Result<Vec<String>> {
+        let query =
+            sqlx::query("SELECT DISTINCT tags FROM devices WHERE project = $1 AND tags <> '[]' LIMIT $2")
+                .bind(codec::id(&project))
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let mut tags = Vec::new();
+        for row in query.fetch_all(&self.readers).await? {
+            let list: Vec<String> = codec::json(codec::get(&row, "tags")?, "devices", "tags")?;
+            tags.extend(list);
+        }
+        Ok(tags)
+    }
+
     async fn attention(&self, project: ProjectId) -> Result<Attention> {
         let query = sqlx::query(
             "SELECT (SELECT count(*) FROM webhooks w JOIN webhook_queues q ON q.project = w.project AND q.hook = w.id \

@@ -1,5 +1,6 @@
 //! Devices and their pair codes.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
@@ -7,8 +8,9 @@ use iottly_protocol::{DeviceId, FirmwareReport, GroupId, ProjectId};
 
 use super::db::{self, Conn, Row};
 use super::device_secrets::NONE;
-use super::{Backend, codec, device_settings, full, groups, missing, taken, usage};
+use super::{Backend, codec, device_settings, full, groups, missing, senders, taken, usage};
 use crate::{DeviceStore, NewDevice, Result};
+use iottly_core::history::Sender;
 use iottly_core::model::{
     Absence, Device, Packet, PairCode, Proof, Scope, SecretHash, SettingsState, UnixMs,
 };
@@ -61,12 +63,10 @@ impl DeviceStore for Backend {
             .transpose()
     }
 
-    async fn device_name(&self, scope: Scope) -> Result<Option<String>> {
-        let query = sqlx::query("SELECT name FROM devices WHERE project = $1 AND id = $2")
-            .bind(codec::id(&scope.project))
-            .bind(codec::id(&scope.device));
-        let row = query.fetch_optional(&self.readers).await?;
-        row.map(|row| codec::get(&row, "name")).transpose()
+    async fn sender(&self, scope: Scope) -> Result<Option<Sender>> {
+        let mut connection = self.readers.acquire().await?;
+        let mut found = senders::of(&mut connection, scope.project, &BTreeSet::from([scope.device])).await?;
+        Ok(found.remove(&scope.device))
     }
 
     async fn device_settings(&self, scope: Scope) -> Result<Option<SettingsState>> {

@@ -51,6 +51,7 @@ mod rollout_upkeep;
 mod rollouts;
 mod rollups;
 mod saved_plots;
+mod senders;
 mod series;
 mod series_fill;
 mod series_paths;

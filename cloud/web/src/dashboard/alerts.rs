@@ -12,6 +12,7 @@ use maud::{Markup, html};
 use super::forms::Fields;
 use super::kit::csv::csv_link;
 use super::kit::empty::{broken, empty};
+use super::kit::filter::message_filter_field;
 use super::kit::notice::{Tone, notice};
 use super::kit::script::{script_for, snippet};
 use super::layout::failure;
@@ -158,7 +159,7 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
         title: "Alerts",
         crumbs: &[],
         events: None,
-        scripts: &[],
+        scripts: &["suggest.js"],
         content,
     };
     screen.respond(visitor).await
@@ -211,9 +212,9 @@ fn form(own: &str, mails: &MailList) -> Markup {
             div.field { label for="name" { "Name" } input #name name="name" required maxlength="128" placeholder="away"; }
             div.field { label for="condition" { "Raise when" } select #condition name="condition" { @for (word, words) in CONDITIONS { option value=(word) { (words) } } } }
             div.field { label for="after" { "Minutes, if the condition has a length of time" } input #after name="after" type="number" min="1" max="129600" placeholder="5"; }
-            div.field { label for="filter" { "Filter, for a message that matches" } input #filter name="filter" placeholder="temp>30" autocomplete="off" spellcheck="false";
+            div.field { label for="filter" { "Filter, for a message that matches" } (message_filter_field("filter", "group:demo temp>30", ""))
                 p.hint { "The list of rules shows the MongoDB filter that it stands for; that is taken as well." } }
-            div.field { label for="clear" { "Filter that clears it" } input #clear name="clear" placeholder="temp<28" autocomplete="off" spellcheck="false";
+            div.field { label for="clear" { "Filter that clears it" } (message_filter_field("clear", "temp<28", ""))
                 p.hint { "Without it, an alert clears after ten minutes without a match." } }
             div.field { label for="device" { "Id of a device, to watch only that" } input #device name="device"; }
             @if let Some(allowed) = &mails.allowed {

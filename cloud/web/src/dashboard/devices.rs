@@ -17,7 +17,7 @@ use super::kit::empty::{empty, nothing_matches};
 use super::kit::filter::{Chip, FilterBox, chips, filter_box};
 use super::kit::icons::{Icon, icon};
 use super::kit::presence::shown;
-use super::kit::script::script;
+use super::kit::script::{script, word};
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::visitor::Visitor;
@@ -133,7 +133,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             }
         }
         (copies::panel(&copies::of(access).await?, &base))
-        (filter_box(&FilterBox {
+        (filter_box("devices", &FilterBox {
             action: &list,
             text,
             placeholder: "group:demo offline>1h",
@@ -162,7 +162,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         title: "Devices",
         crumbs: &[],
         events: Some(format!("{base}/events?devices={}", listed.join(","))),
-        scripts: &["presence.js", "selection.js"],
+        scripts: &["presence.js", "selection.js", "suggest.js"],
         content,
     };
     screen.respond(visitor).await
@@ -172,7 +172,7 @@ fn command_line(text: &str) -> String {
     if text.is_empty() {
         "iottly device list".to_owned()
     } else {
-        format!("iottly device list --filter '{}'", text.replace('\'', "'\\''"))
+        format!("iottly device list --filter {}", word(text))
     }
 }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::kit::csv::csv_link;
 use super::kit::empty::empty;
 use super::kit::icons::{Icon, icon};
-use super::kit::script::script;
+use super::kit::script::{script, word};
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::text;
@@ -88,7 +88,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             }
             div.card-foot { span { "Newest first, times in UTC" } @if let Some(older) = &older { a.button data-size="s" href=(older) { "Older lines" } } }
         }
-        (script("iottly logs", ("GET", &format!("/logs?level={level}&search={}", text::escaped(search)), None)))
+        (same(level, search))
     };
     let screen = Screen {
         section: Section::Logs,
@@ -99,6 +99,20 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         content,
     };
     Ok((status, screen.respond(visitor).await?).into_response())
+}
+
+/// Returns the box with the same lines from a script.
+fn same(level: &str, search: &str) -> Markup {
+    let (mut line, mut path) = ("iottly logs".to_owned(), format!("/logs?numLines={LINES}"));
+    if !level.is_empty() {
+        line += &format!(" --level {}", word(level));
+        path += &format!("&level={}", text::escaped(level));
+    }
+    if !search.is_empty() {
+        line += &format!(" --search {}", word(search));
+        path += &format!("&search={}", text::escaped(search));
+    }
+    script(&format!("{line} --last {LINES}"), ("GET", &path, None))
 }
 
 fn row(line: &DeviceLogDto, base: &str) -> Markup {

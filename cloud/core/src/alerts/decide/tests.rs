@@ -3,7 +3,7 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 
 use super::*;
-use crate::alerts::{RuleSet, Span};
+use crate::alerts::{RuleSet, Senders, Span};
 use crate::model::{MessageId, Scope, StoredMessage};
 
 const PROJECT: ProjectId = ProjectId::from_bytes([1; 12]);
@@ -224,7 +224,7 @@ fn told(rules: &[AlertRule], message: &StoredMessage) -> (Vec<u8>, Vec<u8>) {
     let set = RuleSet::new(rules);
     let mut steps = RuleSet::budget();
     let (raised, cleared): (Vec<_>, Vec<_>) = set
-        .occurrences(message, &mut steps)
+        .occurrences(message, &Senders::new(), &mut steps)
         .into_iter()
         .partition(|occurrence| occurrence.detail.is_some());
     let numbers = |found: Vec<crate::alerts::Occurrence>| {
@@ -301,7 +301,7 @@ fn filters_that_take_too_long_are_stopped() {
     let set = RuleSet::new(&[rule(1, condition, AlertTarget::Project)]);
     let mut steps = 5;
     let long = message(MessageKind::UserDefined, &json!({"a": "x".repeat(100)}), true);
-    assert!(set.occurrences(&long, &mut steps).is_empty());
+    assert!(set.occurrences(&long, &Senders::new(), &mut steps).is_empty());
     assert_eq!(steps, 5);
 }
 

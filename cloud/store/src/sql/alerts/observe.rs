@@ -7,6 +7,7 @@ use iottly_protocol::ProjectId;
 
 use super::super::codec;
 use super::super::db::Conn;
+use super::super::senders;
 use super::super::usage::Rooms;
 use super::raise::Raising;
 use super::rules;
@@ -38,11 +39,11 @@ pub(in super::super) async fn observe(
         let mut steps = RuleSet::budget();
         // Of several messages of a device, the last one decides.
         let mut last = BTreeMap::new();
-        for message in messages
-            .iter()
-            .filter(|message| message.scope.project == *project)
-        {
-            for occurrence in compiled.set.occurrences(message, &mut steps) {
+        let own = messages.iter().copied();
+        let own: Vec<_> = own.filter(|message| message.scope.project == *project).collect();
+        let senders = senders::of(tx, *project, &compiled.set.senders_of(&own)).await?;
+        for message in own {
+            for occurrence in compiled.set.occurrences(message, &senders, &mut steps) {
                 last.insert((occurrence.rule, message.scope.device), occurrence);
             }
         }

@@ -13,6 +13,7 @@ pub(super) use list::{counts_of, list};
 pub(super) use page::{of_rollout, show};
 
 use iottly_core::model::{Group, RolloutMember};
+use iottly_core::short_form::equals;
 
 use super::text::escaped;
 use super::visitor::Visitor;
@@ -57,11 +58,7 @@ fn list_of(visitor: &Visitor, filter: &str) -> String {
 
 /// Returns the filter that a group's devices match.
 fn in_group(group: &Group) -> String {
-    if group.name.contains(char::is_whitespace) {
-        format!("group:\"{}\"", group.name)
-    } else {
-        format!("group:{}", group.name)
-    }
+    equals("group", &group.name)
 }
 
 /// Returns a number of devices with its noun.

@@ -1,18 +1,21 @@
 //! Tables of a project as files of comma-separated values, by name. Long ones are read in parts while the client takes them.
 
 mod alerts;
+mod audit;
 
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use iottly_core::model::{
-    AuditEntry, CommandRecord, MAIN_BRANCH, OrganizationId, Revision, RolloutId, RolloutMember, Scopes,
-    StoredRelease, UnixMs, WebhookAttempt,
+    CommandRecord, MAIN_BRANCH, Revision, RolloutId, RolloutMember, Scopes, StoredRelease, UnixMs,
+    WebhookAttempt,
 };
 use iottly_store::CommandQuery;
 use serde::Deserialize;
 use tokio::sync::watch;
+
+pub(super) use audit::of_organization as organization_audit;
 
 use super::layout::failure;
 use super::text::iso;
@@ -63,7 +66,7 @@ async fn file(
     Ok(match table {
         "alerts" => alerts::alerts(&access).await?.into_file("alerts.csv"),
         "attempts" => return attempts(access, asked, closing).await,
-        "audit" => return audit(access, closing).await,
+        "audit" => return audit::of_project(access, asked, closing).await,
         "commands" => return commands(visitor, asked, closing).await,
         "crashes" => crashes::csv(visitor).await?.into_file("crashes.csv"),
         "definitions" => definitions(&access).await?.into_file("definitions.csv"),
@@ -284,56 +287,6 @@ where
         }
     };
     streamed(name, columns, (None, next), closing).await
-}
-
-/// Columns of the changes of a project or an organisation.
-const CHANGES: [&str; 6] = ["time", "actor", "address", "action", "target", "detail"];
-
-fn change(csv: &mut Csv, entry: &AuditEntry) {
-    let address = entry.address.map(|address| address.to_string());
-    csv.row(&[
-        &iso(entry.at),
-        &entry.actor,
-        &address.unwrap_or_default(),
-        &entry.action,
-        &entry.target,
-        &entry.detail,
-    ]);
-}
-
-async fn audit(access: ProjectAccess, closing: watch::Receiver<bool>) -> Result<Response, ApiError> {
-    access.require(Scopes::ADMIN)?;
-    let read = move |before| {
-        let (store, project) = (access.services().store.clone(), access.id());
-        async move { store.audit(project, before, PART).await }
-    };
-    listed(
-        "audit.csv",
-        &CHANGES,
-        read,
-        change,
-        |entry: &AuditEntry| entry.number,
-        closing,
-    )
-    .await
-}
-
-/// Returns the changes of an organisation as a file.
-pub(super) async fn organization_audit(app: App, organization: OrganizationId) -> Result<Response, ApiError> {
-    let store = app.services.store.clone();
-    let read = move |before| {
-        let store = store.clone();
-        async move { store.organization_audit(organization, before, PART).await }
-    };
-    listed(
-        "organization-audit.csv",
-        &CHANGES,
-        read,
-        change,
-        |entry: &AuditEntry| entry.number,
-        app.closing,
-    )
-    .await
 }
 
 async fn attempts(
