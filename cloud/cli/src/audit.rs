@@ -9,6 +9,7 @@ use iottly_web::answers::AuditEntryDto;
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::escaped;
+use crate::say::say;
 use crate::time_text::at;
 
 #[derive(Args)]
@@ -47,7 +48,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
     let answer = options.call.api()?.get(&path)?;
     let head = ["NUMBER", "AT", "WHO", "ADDRESS", "ACTION", "TARGET", "DETAIL"];
-    options.call.print_table("entries", &answer, &head, row)
+    options.call.print_table("entries", &answer, &head, row)?;
+    if let Some(next) = answer["next"].as_u64().filter(|_| options.call.is_table()) {
+        say(&format!("older entries: --before {next}"));
+    }
+    Ok(())
 }
 
 fn row(entry: &AuditEntryDto) -> Vec<String> {

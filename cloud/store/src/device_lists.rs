@@ -1,13 +1,16 @@
 //! Lists of devices for projects with many of them: pages, counts, and the devices of a filter.
 
+use std::cmp::Ordering;
+
 use async_trait::async_trait;
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use crate::error::Result;
 use iottly_core::model::{Device, UnixMs};
+use iottly_core::natural_order;
 
-/// Place of a device in the order of lists: by name, then id.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// Place of a device in the order of lists: by name in [natural order](natural_order), then id.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevicePlace {
     /// Name of the device.
     pub name: String,
@@ -23,6 +26,20 @@ impl DevicePlace {
             name: device.name.clone(),
             id: device.scope.device,
         }
+    }
+}
+
+impl Ord for DevicePlace {
+    fn cmp(&self, other: &Self) -> Ordering {
+        natural_order::compare(&self.name, &other.name)
+            .then_with(|| self.id.cmp(&other.id))
+            .then_with(|| self.name.cmp(&other.name))
+    }
+}
+
+impl PartialOrd for DevicePlace {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -54,6 +71,20 @@ pub struct DeviceNeeds {
     pub firmware: bool,
     /// Kind of the login. Without it, `legacy` is false.
     pub legacy: bool,
+    /// Pair code that the device has used. Without it, there is none.
+    pub pair_code: bool,
+}
+
+impl DeviceNeeds {
+    /// Everything.
+    pub const ALL: Self = Self {
+        board: true,
+        tags: true,
+        presence: true,
+        firmware: true,
+        legacy: true,
+        pair_code: true,
+    };
 }
 
 /// Numbers of devices of a group.

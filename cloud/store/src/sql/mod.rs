@@ -36,6 +36,7 @@ mod messages;
 pub(super) mod migrations;
 mod multi_row;
 mod own_entries;
+mod packed;
 mod packed_devices;
 mod people;
 mod people_audit;
@@ -65,6 +66,7 @@ mod webhooks;
 /// Migrates the schema and fills in data that a migration left out.
 pub(super) async fn prepare(connection: &mut db::Conn) -> Result<()> {
     migrations::run(connection).await?;
+    devices::complete_keys(connection).await?;
     branches::complete_empty(connection).await
 }
 

@@ -223,7 +223,7 @@ fn table(entries: &[AuditEntry]) -> Markup {
                     @let (date, time) = at.split_once('T').unwrap_or((at.as_str(), ""));
                     tr {
                         td { time datetime=(at) { (date) "T" wbr; (time) } }
-                        td.break { (entry.actor) }
+                        td.break.actor { (entry.actor) }
                         td.p3 { @if let Some(address) = entry.address { (address) } }
                         td { code { (entry.action) } }
                         td.p2.break { (entry.target) }

@@ -387,6 +387,8 @@ pub(crate) struct LogDto {
     pub(crate) text: String,
     /// Time at which the device wrote the line, by its own clock.
     pub(crate) devicetimestamp: Date,
+    /// Time at which the cloud received the line.
+    pub(crate) timestamp: Date,
 }
 
 /// Line of a firmware log with its device.
@@ -418,6 +420,9 @@ impl DeviceLogDto {
 pub(crate) struct ProjectLogs {
     /// Lines, newest first.
     pub(crate) logs: Vec<DeviceLogDto>,
+    /// Cursor of the next page, if there may be more lines: `before=<next>`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
     /// HTTP status: always 200.
     pub(crate) status: u16,
 }
@@ -428,6 +433,7 @@ impl From<StoredLog> for LogDto {
             level: log.level,
             text: log.text,
             devicetimestamp: log.device_timestamp.into(),
+            timestamp: log.received.into(),
         }
     }
 }

@@ -11,7 +11,7 @@ use iottly_core::model::{
     CommandRecord, MAIN_BRANCH, Revision, RolloutId, RolloutMember, Scopes, StoredRelease, UnixMs,
     WebhookAttempt,
 };
-use iottly_store::CommandQuery;
+use iottly_store::{CommandQuery, LogPlace};
 use serde::Deserialize;
 use tokio::sync::watch;
 
@@ -222,38 +222,33 @@ async fn logs(
     asked: Asked,
     closing: watch::Receiver<bool>,
 ) -> Result<Response, ApiError> {
-    let next = move |until: Option<UnixMs>| {
+    let next = move |before: Option<LogPlace>| {
         let access = access.clone();
-        let query = log_query(asked.level.as_deref(), asked.search.as_deref(), until, PART);
+        let query = log_query(
+            asked.level.as_deref(),
+            asked.search.as_deref(),
+            (None, before),
+            PART,
+        );
         async move {
-            let mut lines = project_logs(&access, &query?).await?;
-            let (first, last) = (lines.first(), lines.last());
-            let at = |line: &api::dto::DeviceLogDto| line.line.devicetimestamp.at();
-            let more = match (first.map(at), last.map(at)) {
-                // Lines of the last millisecond come again with the next part, where all of them are.
-                (Some(first), Some(last)) if lines.len() >= PART && first > last => {
-                    lines.retain(|line| at(line) > last);
-                    Some(Some(last))
-                }
-                (_, Some(last)) if lines.len() >= PART => Some(Some(last.saturating_sub(1))),
-                _ => None,
-            };
+            let (lines, next) = project_logs(&access, &query?).await?;
             let mut csv = Csv::default();
             for line in &lines {
                 csv.row(&[
-                    &iso(at(line)),
+                    &iso(line.line.timestamp.at()),
+                    &iso(line.line.devicetimestamp.at()),
                     &line.device.to_string(),
                     &line.name,
                     super::kit::stream::level_name(line.line.level),
                     &line.line.text,
                 ]);
             }
-            Ok((csv, more))
+            Ok((csv, next.map(Some)))
         }
     };
     streamed(
         "logs.csv",
-        &["time", "device", "name", "level", "text"],
+        &["time", "device time", "device", "name", "level", "text"],
         (None, next),
         closing,
     )
