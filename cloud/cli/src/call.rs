@@ -174,13 +174,39 @@ impl Pages<'_> {
         })
     }
 
+    /// Prints a page if the output is JSON.
+    pub(crate) fn print_json(&mut self, page: &[Value]) -> Result<(), Failure> {
+        match self.output {
+            Output::Text => Ok(()),
+            Output::Json | Output::Jsonl => self.print(page, |_| String::new()),
+        }
+    }
+
     /// Ends the list.
     pub(crate) fn end(self) -> Result<(), Failure> {
-        match self.output {
-            Output::Json if self.printed == 0 => write(&format!("{}]}}\n", self.opening())),
-            Output::Json => write("]}\n"),
-            Output::Text | Output::Jsonl => Ok(()),
+        self.end_with(&Value::Null)
+    }
+
+    /// Ends the list; as one JSON object, it has the fields of `rest` behind the list.
+    pub(crate) fn end_with(self, rest: &Value) -> Result<(), Failure> {
+        if self.output != Output::Json {
+            return Ok(());
         }
+        let opening = if self.printed == 0 {
+            self.opening()
+        } else {
+            String::new()
+        };
+        let mut fields = String::new();
+        for (name, value) in rest.as_object().into_iter().flatten() {
+            fields += &format!(",{}:{value}", Value::String(name.clone()));
+        }
+        write(&format!("{opening}]{fields}}}\n"))
+    }
+
+    /// Returns the number of entries that were printed.
+    pub(crate) const fn printed(&self) -> usize {
+        self.printed
     }
 
     fn opening(&self) -> String {

@@ -45,6 +45,7 @@ mod script_check;
 mod seal;
 mod series;
 mod serve;
+mod similar;
 mod subprocess;
 mod table;
 mod tail;

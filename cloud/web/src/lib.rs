@@ -19,11 +19,11 @@ mod sessions;
 /// Answers of the REST API, for programs that read them: the types that the handlers write.
 pub mod answers {
     pub use crate::api::dto::{
-        Accepted, AlertDto, AlertRuleDto, AttemptDto, AuditEntryDto, CopyDto, CreatedDevice, CreatedToken,
-        Date, DeletedDevice, FlashDto, GroupDto, JobDto, MailDto, MailList, Moved, OneAlertRule, OneGroup,
-        OneJob, OneRollout, OneWaitingBoard, OpenedPortal, PortalDto, PresenceDto, ProjectDto, Props,
-        Replayed, RolloutDeviceDto, RolloutDevices, RolloutDto, TokenDto, WaitingBoardDto, WebhookDto,
-        WebhookTest, WebhookWithSecret,
+        Accepted, AlertDto, AlertRuleDto, AllProps, AttemptDto, AuditEntryDto, CopyDto, CreatedDevice,
+        CreatedToken, Date, DeletedDevice, FlashDto, GroupDto, JobDto, MailDto, MailList, Moved,
+        OneAlertRule, OneGroup, OneJob, OneProps, OneRollout, OneWaitingBoard, OpenedPortal, PortalDto,
+        PresenceDto, ProjectDto, Props, Replayed, RolloutDeviceDto, RolloutDevices, RolloutDto, TokenDto,
+        WaitingBoardDto, WebhookDto, WebhookTest, WebhookWithSecret,
     };
 }
 

@@ -7,14 +7,19 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use iottly_web::answers::{AllProps, Props};
 use serde_json::{Value, json};
 
 use super::Input;
+use crate::answer;
 use crate::exit::Failure;
+use crate::named_device;
 use crate::remote::Api;
 
 /// Longest line of the feed, in bytes: a message with the fields around it.
 const MAX_LINE: u64 = 4 << 20;
+/// Number of devices that are listed when one has to be chosen.
+const SHOWN: usize = 20;
 /// Pause before the feed is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
@@ -26,38 +31,29 @@ pub(super) type Devices = BTreeMap<String, String>;
 /// # Errors
 /// [`Failure::NotFound`] for a name that no device has, [`Failure::Invalid`] when one has to be chosen.
 pub(super) fn choose(api: &Api, wanted: &[String]) -> Result<Devices, Failure> {
-    let all = api.get("/devices/props")?["devices"].take();
-    let text = |device: &Value, name: &str| device[name].as_str().unwrap_or_default().to_owned();
-    let all: Vec<(String, String)> = all
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|device| (text(device, "ID"), text(device, "name")))
-        .collect();
-    if wanted.is_empty() {
-        return match &all[..] {
-            [] => Err(Failure::NotFound("the project has no device".to_owned())),
-            [only] => Ok(Devices::from([only.clone()])),
-            many => {
-                let names: Vec<_> = many
-                    .iter()
-                    .take(20)
-                    .map(|(id, name)| format!("  {name}  {id}"))
-                    .collect();
-                Err(Failure::Invalid(format!(
-                    "name the devices to develop on; the project has\n{}",
-                    names.join("\n")
-                )))
-            }
-        };
+    let entry = |device: Props| (device.id.to_string(), device.name);
+    if !wanted.is_empty() {
+        let found = wanted.iter().map(|wanted| named_device::device(api, wanted));
+        return found.map(|device| device.map(entry)).collect();
     }
-    let find = |wanted: &String| {
-        let found = all.iter().find(|(id, name)| id == wanted || name == wanted);
-        found
-            .cloned()
-            .ok_or_else(|| Failure::NotFound(format!("device {wanted:?} does not exist")))
-    };
-    wanted.iter().map(find).collect()
+    let found: AllProps = answer::read(&api.get(&format!("/devices/props?limit={SHOWN}"))?)?;
+    let mut devices: Vec<_> = found.devices.into_iter().map(entry).collect();
+    match &devices[..] {
+        [] => Err(Failure::NotFound(
+            "the project has no device; `iottly device enroll` creates one".to_owned(),
+        )),
+        [_] => Ok(devices.drain(..).collect()),
+        many => {
+            let mut names: Vec<_> = many.iter().map(|(id, name)| format!("  {name}  {id}")).collect();
+            if found.next.is_some() {
+                names.push("  … and others, which `iottly device list` shows".to_owned());
+            }
+            Err(Failure::Invalid(format!(
+                "name the devices to develop on; the project has\n{}",
+                names.join("\n")
+            )))
+        }
+    }
 }
 
 /// Developer lease in the cloud.

@@ -11,10 +11,10 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand};
 use iottly_protocol::Secret;
 use iottly_protocol::enroll::{EnrollUrl, PairCode};
-use iottly_web::answers::{CopyDto, CreatedDevice, OneWaitingBoard, Props, WaitingBoardDto};
+use iottly_web::answers::{AllProps, CopyDto, CreatedDevice, OneWaitingBoard, Props, WaitingBoardDto};
 use serde_json::{Value, json};
 
-use crate::answer::read;
+use crate::answer::{self, read};
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::named_device::device_id;
@@ -24,6 +24,8 @@ use crate::table::{Table, plain};
 use crate::terminal::Screen;
 use crate::time_text::{at, time};
 
+/// Number of devices of a page of the API.
+const PAGE: usize = 1000;
 /// Headings of the list of waiting boards.
 const WAITING: [&str; 5] = ["CODE", "ADDRESS", "MAC", "WAITS", "NAME"];
 
@@ -238,6 +240,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
+/// Prints the devices that match, page by page.
 fn listed(options: &ListOptions) -> Result<(), Failure> {
     let api = options.call.api()?;
     let group = match &options.group {
@@ -251,17 +254,35 @@ fn listed(options: &ListOptions) -> Result<(), Failure> {
         ("deployment_group", group.as_deref()),
         ("operatingstatus", options.state.as_deref()),
     ];
-    let (mut path, mut mark) = ("/devices/props".to_owned(), '?');
+    let mut path = format!("/devices/props?limit={PAGE}");
     for (name, value) in asked {
         if let Some(value) = value {
-            write!(path, "{mark}{name}={}", escaped(value)).expect("a string takes all");
-            mark = '&';
+            write!(path, "&{name}={}", escaped(value)).expect("a string takes all");
         }
     }
-    let head = ["ID", "STATE", "SINCE", "NAME"];
-    options
-        .call
-        .print_table("devices", &api.get(&path)?, &head, listed_device)
+    let mut table = Table::new(&["ID", "STATE", "SINCE", "NAME"]);
+    let mut pages = options.call.pages("devices");
+    let mut after = String::new();
+    loop {
+        let page = api.get(&format!("{path}{after}"))?;
+        if options.call.is_table() {
+            let AllProps { devices, .. } = read(&page)?;
+            // All rows have columns of the same widths.
+            devices.iter().for_each(|device| table.add(listed_device(device)));
+        }
+        pages.print_json(answer::list(&page, "devices")?)?;
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={}", escaped(next)),
+            None => break,
+        }
+    }
+    if options.call.is_table() {
+        return options
+            .call
+            .print(&Value::Null, |_| table.render(Screen::of_stdout()));
+    }
+    let rest = json!({"count": pages.printed(), "errors": null, "status": 200});
+    pages.end_with(&rest)
 }
 
 fn show(device: &str, call: &Call) -> Result<(), Failure> {

@@ -26,6 +26,7 @@ const CHECK: Duration = Duration::from_secs(15);
 /// Message of a device.
 #[derive(Serialize)]
 struct MessageEvent<'a> {
+    id: String,
     device: DeviceId,
     at: UnixMs,
     firmware: Option<FirmwareMark>,
@@ -132,6 +133,7 @@ fn message_event(message: &StoredMessage) -> Event {
     event_of(
         "message",
         &MessageEvent {
+            id: message.id.to_string(),
             device: message.scope.device,
             at: message.timestamp,
             firmware: message.firmware,

@@ -10,33 +10,33 @@ use super::{Date, LogDto, OK, Props};
 use iottly_core::model::SettingsState;
 
 /// Devices with their properties.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct AllProps {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct AllProps {
     /// Number of devices in the response.
-    pub(crate) count: usize,
+    pub count: usize,
     /// Always null: a response is complete or an error.
     #[schema(value_type = Option<String>)]
-    pub(crate) errors: Option<()>,
+    pub errors: Option<()>,
     /// Devices, by name.
-    pub(crate) devices: Vec<Props>,
+    pub devices: Vec<Props>,
     /// Number of devices on all pages; only with `limit`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) matching: Option<usize>,
+    pub matching: Option<usize>,
     /// Value of `after` for the next page; only with `limit`, and not on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next: Option<String>,
+    pub next: Option<String>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Properties of a device.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct OneProps {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct OneProps {
     /// The properties.
     #[serde(flatten)]
-    pub(crate) props: Props,
+    pub props: Props,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Properties of a device that its owner may set.
