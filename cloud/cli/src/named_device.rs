@@ -1,7 +1,7 @@
 //! Devices as people name them: by id, or by a name that only one device has.
 
 use iottly_protocol::DeviceId;
-use iottly_web::answers::{AllProps, OneProps, Props};
+use iottly_web::answers::{AllProps, Props};
 use serde_json::json;
 
 use crate::answer::read;
@@ -33,8 +33,7 @@ pub(crate) fn device(api: &Api, wanted: &str) -> Result<Props, Failure> {
     if wanted.parse::<DeviceId>().is_err() {
         return named(api, wanted);
     }
-    let answer = api.get(&format!("/device/{}/props", escaped(wanted)))?;
-    read::<OneProps>(&answer).map(|one| one.props)
+    read(&api.get(&format!("/device/{}/props", escaped(wanted)))?)
 }
 
 /// Returns the device with a name. The cloud compares the names, so that the answer is short in a project of any size.

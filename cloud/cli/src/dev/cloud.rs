@@ -6,8 +6,8 @@ use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
-use iottly_web::answers::{AllProps, Props};
+use anyhow::anyhow;
+use iottly_web::answers::{AllProps, LeaseList, OneLease, Props};
 use serde_json::{Value, json};
 
 use super::Input;
@@ -76,13 +76,9 @@ impl Lease {
         Self::clear(api, devices, take)?;
         let devices: Vec<_> = devices.keys().collect();
         let body = json!({"devices": devices, "hours": hours, "approve": approve});
-        let answer = api.post("/leases", &body)?;
-        let id = answer["lease"]["id"].as_str();
+        let OneLease { lease, .. } = answer::read(&api.post("/leases", &body)?)?;
         Ok(Self {
-            id: id
-                .context("the cloud's answer names no lease")
-                .map_err(Failure::Failed)?
-                .to_owned(),
+            id: lease.id.to_string(),
         })
     }
 
@@ -91,19 +87,15 @@ impl Lease {
     /// # Errors
     /// [`Failure::Invalid`] if there is one and it is not to be taken.
     fn clear(api: &Api, devices: &Devices, take: bool) -> Result<(), Failure> {
-        let leases = api.get("/leases")?["leases"].take();
-        for lease in leases.as_array().into_iter().flatten() {
-            let id = lease["id"].as_str().unwrap_or_default();
-            let shared = lease["devices"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find_map(|known| devices.get(known["device"].as_str()?));
-            let Some(name) = shared.filter(|_| lease["state"] == "open") else {
+        let LeaseList { leases, .. } = answer::read(&api.get("/leases")?)?;
+        for lease in leases {
+            let (id, author) = (lease.id, &lease.author);
+            let mut of_lease = lease.devices.iter();
+            let shared = of_lease.find_map(|known| devices.get(&known.device.to_string()));
+            let Some(name) = shared.filter(|_| lease.state == "open") else {
                 continue;
             };
             if !take {
-                let author = lease["author"].as_str().unwrap_or_default();
                 return Err(Failure::Invalid(format!(
                     "device {name} is under the developer lease {id} of {author:?}; `--take` ends it first"
                 )));
@@ -118,11 +110,8 @@ impl Lease {
     /// # Errors
     /// The cloud cannot be reached or does not know the lease any more.
     pub(super) fn ending(&self, api: &Api) -> Result<Option<String>, Failure> {
-        let mut answer = api.get(&format!("/leases/{}", self.id))?;
-        Ok(match answer["lease"]["state"].take() {
-            Value::String(state) if state != "open" => Some(state),
-            _ => None,
-        })
+        let OneLease { lease, .. } = answer::read(&api.get(&format!("/leases/{}", self.id))?)?;
+        Ok((lease.state != "open").then(|| lease.state.into_owned()))
     }
 
     /// Returns true if an event of the feed is about this lease, or names none.

@@ -4,6 +4,7 @@ pub(crate) mod absence;
 mod board;
 mod bulk;
 mod presence_text;
+mod settings;
 mod timeline;
 
 use std::fmt::Write as _;
@@ -22,7 +23,7 @@ use crate::remote::escaped;
 use crate::say::say;
 use crate::table::{Table, plain};
 use crate::terminal::Screen;
-use crate::time_text::{at, time};
+use crate::time_text::at;
 
 /// Number of devices of a page of the API.
 const PAGE: usize = 1000;
@@ -86,6 +87,10 @@ enum Command {
         #[command(flatten)]
         call: Call,
     },
+    /// Gives a device another name
+    Rename(settings::RenameOptions),
+    /// Shows and sets the settings of a device, which its firmware reads
+    Config(settings::ConfigOptions),
     /// Shows the board of a virtual device: its pins, outputs and what its sensors measure
     Board(board::BoardOptions),
     /// Presses a button of a virtual device's board
@@ -228,6 +233,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         Command::List(options) => listed(options),
         Command::Show { device, call } => show(device, call),
+        Command::Rename(options) => settings::rename(options),
+        Command::Config(options) => settings::config(options),
         Command::Board(options) => board::show(options),
         Command::Press(options) => board::press(options),
         Command::Sensor(options) => board::sensor(options),
@@ -289,27 +296,35 @@ fn show(device: &str, call: &Call) -> Result<(), Failure> {
     let api = call.api()?;
     let id = device_id(&api, device)?;
     let answer = api.get(&format!("/device/{}/props", escaped(&id)))?;
-    call.print(&answer, |answer| {
-        let mut out = String::new();
-        for (name, value) in answer
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(name, _)| *name != "status")
-        {
-            let value = match value {
-                value if name == "presence" => read(value).map_or_else(
-                    |_| value.to_string(),
-                    |presence| presence_text::presence(&presence),
-                ),
-                Value::String(text) => text.clone(),
-                Value::Object(fields) if fields.contains_key("$date") => time(value),
-                other => other.to_string(),
-            };
-            writeln!(out, "{name:22} {}", plain(&value)).expect("a string takes all");
+    call.print_as(&answer, properties)
+}
+
+/// Returns the properties of a device, each in a line with the name that it has in the API.
+fn properties(device: &Props) -> String {
+    let firmware = device.firmware.as_ref();
+    let firmware = firmware.map(|report| json!(report).to_string());
+    let rows = [
+        ("ID", Some(device.id.to_string())),
+        ("agent_version", Some(device.agent_version.clone())),
+        ("deployment_group", Some(device.deployment_group.to_string())),
+        ("firmware", firmware),
+        ("legacy", device.legacy.then(|| "true".to_owned())),
+        ("macaddress", Some(device.macaddress.clone())),
+        ("name", Some(device.name.clone())),
+        ("operatingstatus", Some(device.operatingstatus.to_string())),
+        ("operatingstatus_since", device.operatingstatus_since.map(at)),
+        ("presence", Some(presence_text::presence(&device.presence))),
+        ("tags", Some(device.tags.join(", "))),
+        ("token", Some(device.token.clone())),
+    ];
+    let mut out = String::new();
+    for (name, value) in rows {
+        if let Some(value) = value {
+            writeln!(out, "{}", format!("{name:22} {}", plain(&value)).trim_end())
+                .expect("a string takes all");
         }
-        out
-    })
+    }
+    out
 }
 
 /// Prints the URL that enrols a board, with what belongs to it.

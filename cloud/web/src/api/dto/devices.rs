@@ -30,13 +30,13 @@ pub struct AllProps {
 }
 
 /// Properties of a device.
-#[derive(Serialize, Deserialize, ToSchema)]
-pub struct OneProps {
+#[derive(Serialize, ToSchema)]
+pub(crate) struct OneProps {
     /// The properties.
     #[serde(flatten)]
-    pub props: Props,
+    pub(crate) props: Props,
     /// HTTP status: always 200.
-    pub status: u16,
+    pub(crate) status: u16,
 }
 
 /// Properties of a device that its owner may set.
@@ -102,47 +102,47 @@ pub struct DeletedDevice {
 }
 
 /// Lines of a device's log.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct LogList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct LogList {
     /// Lines, newest first.
-    pub(crate) logs: Vec<LogDto>,
+    pub logs: Vec<LogDto>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Settings of a device.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = ConfigDto)]
-pub(crate) struct SettingsDto {
+pub struct SettingsDto {
     /// Desired settings; null if none were ever set.
-    desired: Option<Desired>,
+    pub desired: Option<Desired>,
     /// Applied settings; null until the device has applied any.
-    reported: Option<Reported>,
+    pub reported: Option<Reported>,
     /// True if the device has applied the desired settings.
-    in_sync: bool,
+    pub in_sync: bool,
     /// HTTP status: always 200.
-    status: u16,
+    pub status: u16,
 }
 
 /// Settings that a device should apply.
-#[derive(Serialize, ToSchema)]
-struct Desired {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct Desired {
     /// Version of the settings; each change increases it.
-    version: u64,
+    pub version: u64,
     /// Values by their keys.
     #[schema(value_type = Value)]
-    values: Box<RawValue>,
+    pub values: Box<RawValue>,
     /// Time of the last change.
-    changed: Date,
+    pub changed: Date,
 }
 
 /// Settings that a device has applied.
-#[derive(Serialize, ToSchema)]
-struct Reported {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct Reported {
     /// Version of the applied settings.
-    version: u64,
+    pub version: u64,
     /// Time of the report.
-    at: Date,
+    pub at: Date,
 }
 
 impl From<SettingsState> for SettingsDto {

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use iottly_filter::date;
 use iottly_protocol::proxy::is_direct;
 use iottly_protocol::{IdError, ProjectId, Secret};
-use iottly_web::answers::GroupDto;
+use iottly_web::answers::{GroupDto, ProjectList};
 use serde_json::Value;
 use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
@@ -103,6 +104,16 @@ pub(crate) struct Api {
     through: String,
     /// Command that signs in again; none for a token that was given.
     again: Option<String>,
+}
+
+/// Answer to a request without a token.
+pub(crate) struct Probed {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// Time of the cloud in Unix milliseconds, if it says one.
+    pub(crate) date: Option<i64>,
+    /// Reason for people, if there is one.
+    pub(crate) reason: Option<String>,
 }
 
 /// Answer of the cloud that is not the requested one.
@@ -233,6 +244,23 @@ impl Api {
             reason: text("error").unwrap_or_else(|| format!("{url} answered {}", answer.status())),
             retry_s: retry.and_then(|value| value.to_str().ok()?.parse().ok()),
         }))
+    }
+
+    /// Returns the answer to a GET of a whole address without a token.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub(crate) fn probe(&self, url: &str) -> Result<Probed, ureq::Error> {
+        let mut answer = self.agent.get(url).call()?;
+        let date = answer.headers().get("date").and_then(|date| date.to_str().ok());
+        let date = date.and_then(http_date);
+        let text = answer.body_mut().read_to_string().unwrap_or_default();
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        Ok(Probed {
+            status: answer.status().as_u16(),
+            date,
+            reason: body["error"].as_str().map(str::to_owned),
+        })
     }
 
     /// Returns the address of the cloud.
@@ -430,13 +458,9 @@ impl Read for Uploaded<'_> {
 
 /// Returns the only project that the caller reaches.
 fn only_project(root: &Api) -> Result<ProjectId, Failure> {
-    let answer = root.get("/projects")?;
-    let projects: Vec<&Value> = answer["projects"].as_array().into_iter().flatten().collect();
-    match projects[..] {
-        [only] => {
-            let id = only["id"].as_str().unwrap_or_default();
-            project(id).map_err(|error| Failure::Failed(error.into()))
-        }
+    let ProjectList { projects, .. } = answer::read(&root.get("/projects")?)?;
+    match &projects[..] {
+        [only] => Ok(only.id),
         [] => Err(Failure::NotFound(
             "you reach no project; ask an owner of your organization for a role".to_owned(),
         )),
@@ -488,6 +512,17 @@ fn text(answer: &mut Response<Body>, url: &str) -> Result<String, Failure> {
     })
 }
 
+/// Returns the time of a header such as `Fri, 27 Nov 2026 17:59:10 GMT`, in Unix milliseconds.
+fn http_date(text: &str) -> Option<i64> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let mut parts = text.split_once(", ")?.1.split(' ');
+    let (day, month, year, time) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    date::parse(&format!("{year}-{month:02}-{day}T{time}Z")).ok()
+}
+
 /// Escapes a text for a URL.
 pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::new();
@@ -499,3 +534,6 @@ pub(crate) fn escaped(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;
