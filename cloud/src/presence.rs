@@ -257,3 +257,42 @@ impl PresenceService {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use iottly_protocol::{DeviceId, ProjectId};
+
+    use super::*;
+
+    #[test]
+    fn however_many_devices_change_each_waits_once_and_none_is_lost() {
+        let changes = Changes::default();
+        let scope = |project: u8, n: u32| {
+            let mut device = [0; 16];
+            device[..4].copy_from_slice(&n.to_be_bytes());
+            Scope {
+                project: ProjectId::from_bytes([project; 12]),
+                device: DeviceId::from_bytes(device),
+            }
+        };
+        for n in 0..5000 {
+            changes.add(scope(1, n % 2500));
+        }
+        changes.add(scope(2, 1));
+        changes.add(scope(1, 7));
+        let mut told = Vec::new();
+        loop {
+            let taken = changes.take();
+            if taken.is_empty() {
+                break;
+            }
+            assert!(taken.len() <= TOLD);
+            assert!(taken.iter().all(|scope| scope.project == taken[0].project));
+            told.extend(taken);
+        }
+        assert_eq!(told.len(), 2501);
+        assert_eq!(told.iter().collect::<HashSet<_>>().len(), 2501);
+        changes.add(scope(1, 7));
+        assert_eq!(changes.take(), [scope(1, 7)], "a later change is told again");
+    }
+}

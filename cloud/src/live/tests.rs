@@ -72,7 +72,10 @@ fn presence(device: DeviceId, online: bool) -> PresenceChange {
             device,
         },
         online,
-        view: View::default(),
+        view: View {
+            shown: Shown::Offline { since: None },
+            proof: None,
+        },
     }
 }
 

@@ -1,7 +1,6 @@
 //! Mutes on the page of alerts: the control of a row, and what its form means.
 
 use iottly_core::model::UnixMs;
-use iottly_filter::date;
 use maud::{Markup, html};
 
 use super::super::forms::Fields;
@@ -46,16 +45,12 @@ pub(super) fn control(own: &str, query: &str, is_mute: bool) -> Markup {
 /// # Errors
 /// If the time cannot be read, or the length is unknown.
 pub(super) fn read(fields: &Fields, now: UnixMs) -> Result<MuteBody, ApiError> {
-    let given = |name: &str| fields.get(name).map(str::trim).filter(|text| !text.is_empty());
-    let invalid = |text: String| ApiError::invalid("invalid_form", text);
-    if let Some(text) = given("until") {
-        let until = date::parse(text)
-            .map_err(|_| invalid(format!("{text:?} is not a time such as 2026-11-26T14:30")))?;
+    if let Some(until) = fields.moment("until")? {
         return Ok(MuteBody { until });
     }
-    let wanted = given("for").unwrap_or(LENGTHS[0].0);
+    let wanted = fields.get("for").unwrap_or(LENGTHS[0].0);
     let length = LENGTHS.iter().find(|(value, ..)| *value == wanted);
-    let (.., length) = length.ok_or_else(|| invalid("for is not 1h, 1d or 1w".to_owned()))?;
+    let (.., length) = length.ok_or_else(|| ApiError::invalid("invalid_form", "for is not 1h, 1d or 1w"))?;
     Ok(MuteBody {
         until: now.saturating_add(*length),
     })

@@ -2,7 +2,6 @@
 
 use iottly_cloud::clock;
 use iottly_core::model::{Device, UnixMs};
-use iottly_filter::date;
 use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 use serde_json::json;
@@ -65,20 +64,15 @@ pub(super) fn script(id: DeviceId) -> Markup {
 /// # Errors
 /// If a field is not what it has to be.
 pub(super) async fn plan(access: DeviceAccess, fields: &Fields) -> Result<(), ApiError> {
-    let invalid = |text: String| ApiError::invalid("invalid_form", text);
-    let moment = |name: &str| {
-        let text = fields.get(name).map(str::trim).filter(|text| !text.is_empty());
-        let read = |text| {
-            date::parse(text)
-                .map_err(|_| invalid(format!("{name}: {text:?} is not a time such as 2026-11-26T14:30")))
-        };
-        text.map(read).transpose()
+    let no_end = || {
+        ApiError::invalid(
+            "invalid_form",
+            "until: the absence needs an end, at most 366 days from now",
+        )
     };
     let body = AbsenceBody {
-        from: moment("from")?,
-        until: moment("until")?.ok_or_else(|| {
-            invalid("until: the absence needs an end, at most 366 days from now".to_owned())
-        })?,
+        from: fields.moment("from")?,
+        until: fields.moment("until")?.ok_or_else(no_end)?,
         reason: fields.get("reason").unwrap_or_default().trim().to_owned(),
     };
     rest::plan(access, JsonBody(body)).await.map(drop)
