@@ -1,5 +1,6 @@
 //! Screens of one device: the frame that they share, and one file for each tab.
 
+mod absence;
 pub(super) mod board;
 pub(super) mod commands;
 pub(super) mod history;

@@ -78,9 +78,13 @@ async fn page(
         Some(rollout) => store.one_release(access.id(), rollout.release).await?,
         None => None,
     };
+    let mut watched = "messages=none".to_owned();
     let progress = match &rollout {
         Some(rollout) => match rollout::Progress::of(access, rollout).await {
-            Ok(progress) => progress.view(visitor, group, rollout, release.as_ref()),
+            Ok(progress) => {
+                watched = progress.watched();
+                progress.view(visitor, group, rollout, release.as_ref())
+            }
             Err(_) => broken(
                 "The devices of the rollout could not be read",
                 "The store did not answer. Load the page again.",
@@ -113,7 +117,7 @@ async fn page(
         section: Section::Groups,
         title: &group.name,
         crumbs: &crumbs,
-        events: Some(format!("{}/events", visitor.base())),
+        events: Some(format!("{}/events?{watched}", visitor.base())),
         scripts: &["rollout.js", "presence.js"],
         content,
     };
