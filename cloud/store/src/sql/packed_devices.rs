@@ -30,15 +30,17 @@ pub(super) async fn all(pool: &Pool, project: ProjectId, needs: DeviceNeeds) -> 
         db::HEX.0,
         db::HEX.1
     ));
-    let mut columns = |needed, columns: &[&str]| {
+    for (needed, columns) in [
+        (needs.board, &["d.mac", "d.agent_version"][..]),
+        (needs.tags, &["d.tags"]),
+        (needs.presence, &PRESENCE),
+        (needs.firmware, &["d.firmware"]),
+        (needs.pair_code, &["l.code"]),
+    ] {
         for column in columns.iter().filter(|_| needed) {
             query.push(", ").push(*column);
         }
-    };
-    columns(needs.board, &["d.mac", "d.agent_version"]);
-    columns(needs.tags, &["d.tags"]);
-    columns(needs.presence, &PRESENCE);
-    columns(needs.firmware, &["d.firmware"]);
+    }
     if needs.legacy {
         query.push(", CASE WHEN d.secret > ").push_bind(NONE.0.to_vec());
         query.push(
@@ -46,7 +48,13 @@ pub(super) async fn all(pool: &Pool, project: ProjectId, needs: DeviceNeeds) -> 
         );
     }
     query.push(db::PACKED.1);
-    query.push(" AS packed FROM devices d WHERE d.project = ");
+    query.push(" AS packed FROM devices d");
+    if needs.pair_code {
+        query.push(
+            " LEFT JOIN licences l ON l.project = d.project AND l.device = d.id AND l.paired IS NOT NULL",
+        );
+    }
+    query.push(" WHERE d.project = ");
     query.push_bind(codec::id(&project).to_vec());
     query.push(db::IN_ORDER);
     let row = query.build().fetch_one(pool).await?;
@@ -106,6 +114,9 @@ fn device(project: ProjectId, needs: DeviceNeeds, row: &mut Packed<'_>) -> Resul
         device.firmware = report
             .map(|text| codec::json(&text, "devices", "firmware"))
             .transpose()?;
+    }
+    if needs.pair_code {
+        device.pair_code = row.optional().map(Into::into);
     }
     if needs.legacy {
         device.legacy = row.is_one();
