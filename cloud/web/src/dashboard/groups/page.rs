@@ -16,7 +16,9 @@ use super::super::text;
 use super::super::visitor::Visitor;
 use super::flash::quoted;
 use super::list::status;
-use super::{address, devices, devices_with, find, of_devices, policy, rollout, size};
+use super::{
+    address, devices, devices_where, devices_with, find, find_rollout, of_devices, policy, rollout, size,
+};
 use crate::error::ApiError;
 
 /// Number of earlier rollouts that the page lists, and of releases whose devices it names.
@@ -41,14 +43,8 @@ pub(in super::super) async fn show(visitor: Visitor, Path((_, id)): OfGroup) -> 
 /// Shows a group with one of its rollouts.
 pub(in super::super) async fn of_rollout(visitor: Visitor, Path((_, id, rollout)): OfRollout) -> Response {
     let page = async {
-        let unknown = || ApiError::missing("rollout is unknown in this group");
         let group = find(&visitor, &id).await?;
-        let access = &visitor.project;
-        let rollout = rollout.parse().map_err(|_| unknown())?;
-        let found = access.services().store.rollout(access.id(), rollout).await?;
-        let found = found
-            .filter(|found| found.group == group.id)
-            .ok_or_else(unknown)?;
+        let found = find_rollout(&visitor, &group, &rollout).await?;
         let rollouts = rollouts(&visitor, &group).await?;
         page(&visitor, &group, Some(found), &rollouts).await
     };
@@ -158,8 +154,8 @@ fn acts(group: &Group, rollout: Option<&Rollout>, here: &str, count: u64) -> Mar
     html! {
         div.actions {
             @match active {
-                Some(RolloutStatus::Deploying) => form method="post" action={ (here) "/pause" } { button { (icon(Icon::Pause)) "Pause" } },
-                Some(RolloutStatus::Paused | RolloutStatus::Halted) => form method="post" action={ (here) "/resume" } { button { "Resume" } },
+                Some(RolloutStatus::Deploying) => a.button href={ (here) "/pause" } { (icon(Icon::Pause)) "Pause…" },
+                Some(RolloutStatus::Paused | RolloutStatus::Halted) => a.button href={ (here) "/resume" } { "Resume…" },
                 _ => {}
             }
             @if active.is_some() { a.button data-kind="danger" href={ (here) "/cancel" } { "Cancel…" } }
@@ -186,6 +182,10 @@ fn by_release(
         .map(|count| (known(&count.digest), count.digest.as_str(), count.total))
         .collect();
     let others = count.saturating_sub(running.iter().map(|count| count.total).sum());
+    // Without a report a device has no digest.
+    let unreported = serde_json::json!({"$in": [null, ""]});
+    let listed: Vec<_> = running.iter().map(|count| count.digest.as_str()).collect();
+    let other = serde_json::json!({"$exists": true, "$nin": listed});
     rows.sort_by_key(|(release, ..)| std::cmp::Reverse(release.map(|release| release.seq)));
     html! {
         section.card data-flush aria-labelledby="by" {
@@ -206,11 +206,11 @@ fn by_release(
                             }
                         }
                         td.num {
-                            @if digest.is_empty() { (of_devices(count)) } @else { a href=(devices_with(visitor, group, digest)) { (of_devices(count)) } }
+                            a href=(if digest.is_empty() { devices_where(visitor, group, &unreported) } else { devices_with(visitor, group, digest) }) { (of_devices(count)) }
                         }
                     }
                 }
-                @if others > 0 { tr { td.soft { "other firmware" } td.num { (of_devices(others)) } } } }
+                @if others > 0 { tr { td.soft { "other firmware" } td.num { a href=(devices_where(visitor, group, &other)) { (of_devices(others)) } } } } }
             }
         }
     }
@@ -227,7 +227,7 @@ async fn settings(visitor: &Visitor, group: &Group) -> Result<Markup, ApiError> 
                     (policy::fields(&group.policy))
                     div.actions { button { "Save the rules" } }
                 }
-                (script_for("set the rules", &format!("iottly group flash {} --canary {} --failure-percent {}", quoted(&group.name), group.policy.canary, group.policy.failure_percent),
+                (script_for("set the rules", &policy::command(&group.name, &group.policy),
                     ("PUT", &format!("/deploymentgroups/{}/policy", group.id), Some(&serde_json::json!(group.policy).to_string())),
                 ))
             }
@@ -254,8 +254,11 @@ async fn settings(visitor: &Visitor, group: &Group) -> Result<Markup, ApiError> 
                         @if group.name != ORPHANED { a.button data-kind="danger" href={ (here) "/delete" } { "Delete the group…" } }
                     }
                 }
-                (script_for("change the group", "curl, as below",
-                    ("PUT", &format!("/deploymentgroups/{}", group.id), Some(&serde_json::json!({"name": group.name, "branch": group.branch}).to_string())),
+                (script_for("rename the group", &format!("iottly group rename {} NAME", quoted(&group.name)),
+                    ("PUT", &format!("/deploymentgroups/{}", group.id), Some("{\"name\":\"NAME\"}")),
+                ))
+                (script_for("follow a branch", &format!("iottly group follow {} BRANCH", quoted(&group.name)),
+                    ("PUT", &format!("/deploymentgroups/{}", group.id), Some("{\"branch\":\"BRANCH\"}")),
                 ))
             }
         }
