@@ -25,6 +25,7 @@ mod mails;
 mod memory;
 mod one_port;
 mod pages;
+mod readme;
 mod release;
 mod rollout;
 mod secrets;
