@@ -3,7 +3,6 @@
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_core::model::{Definition, Device, Direction, Group, JobTask, Scopes, UnixMs};
-use iottly_filter::date;
 use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
@@ -173,7 +172,7 @@ fn body(kind: &str, fields: &Fields) -> Result<JobBody, ApiError> {
 }
 
 fn moment(text: &str) -> Result<UnixMs, ApiError> {
-    date::parse(text).map_err(|_| invalid(format!("{text:?} is not a time such as 2026-11-26T14:30")))
+    text::moment(text).map_err(|_| invalid(format!("{text:?} is not a time such as 2026-11-26T14:30")))
 }
 
 /// Returns the job as the API takes it; what the form asks for has an example.
