@@ -16,6 +16,7 @@ use crate::webdriver::{Browser, is_installed};
 /// Lines that the demo must refuse, as they are examples of what it does not have: a part of the line, and the words of
 /// the refusal.
 const REFUSED: &[(&str, &str)] = &[
+    ("device enroll", "the cloud has no TLS listener"),
     ("CODE", "no board that waits shows this code"),
     ("LEASE", "lease"),
     ("mail test", "mail"),
@@ -231,6 +232,11 @@ fn filled(line: &str, variables: &[(&str, String)]) -> String {
         .replace("alert mute ID", &format!("alert mute {}", value("ALERT")))
         .replace("history DEVICE", "history device-2")
         .replace(" NUMBER", " 1")
+        .replace("firmware.toml FILE", "firmware.toml MANIFEST")
+        .replace(
+            r#""manifest":"…""#,
+            r#""manifest":"name = \"demo\"\nlang = \"js\"\n""#,
+        )
 }
 
 /// Gives the project one object of each kind; returns the pages, and the values of the variables in the lines.
@@ -239,6 +245,7 @@ fn furnish(world: &World) -> (Vec<String>, Vec<(&'static str, String)>) {
         std::fs::write(world.folder.path().join(name), content).expect("written");
     };
     write("FILE", "function loop() { return 1000; }");
+    write("MANIFEST", "name = \"demo\"\nlang = \"js\"\n");
     write(
         "definition.json",
         r#"{"blink":{"times":{"type":"FreeValue"}},"metadata":{"direction":"command"}}"#,
@@ -275,6 +282,11 @@ fn furnish(world: &World) -> (Vec<String>, Vec<(&'static str, String)>) {
         let alerts = world.get("/alerts");
         alerts["alerts"][0]["id"].as_str().map(str::to_owned)
     });
+    for file in ["loop", "firmware.toml"] {
+        let path = format!("/project/{}/branches/main/drafts/{file}", world.api.project);
+        let (status, answer) = world.api.put(&path, &json!({"text": "// a draft"}));
+        assert_eq!(status, 200, "{answer}");
+    }
     let token = world.post("/tokens", &json!({"name": "spare", "scopes": ["read"]}));
     let job = world.post(
         "/jobs",

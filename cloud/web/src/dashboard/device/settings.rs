@@ -95,7 +95,7 @@ async fn page(visitor: &Visitor, access: &DeviceAccess, above: Option<Markup>) -
         (script_for("move it to a group", &format!("iottly device move {id} --to {}", quoted(group_name(&groups, device.group))),
             ("PUT", &format!("/device/{id}/props"), Some(&json!({"deployment_group": device.group}).to_string()))))
         (request_for("change the settings for the firmware", ("PUT", &format!("/device/{id}/config"), Some(values.as_deref().unwrap_or("{}")))))
-        (script_for("remove it", &format!("iottly device rm {id}"), ("DELETE", &format!("/device/{id}"), None)))
+        (script_for("remove it", &format!("iottly device rm {id} --yes"), ("DELETE", &format!("/device/{id}"), None)))
     };
     let tab = Tab {
         path: "/settings",
