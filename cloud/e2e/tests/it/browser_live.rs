@@ -71,7 +71,7 @@ fn pages_resume_after_a_restart_and_belong_to_their_tenant() {
     shortcuts_can_be_switched_off(&browser, &base);
 
     for path in [
-        "",
+        "/",
         "/devices",
         &format!("/devices/{}", other.id),
         "/webhooks",

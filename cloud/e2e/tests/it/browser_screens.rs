@@ -28,7 +28,7 @@ struct Screen {
     act: &'static str,
 }
 
-const SCREENS: [Screen; 30] = [
+const SCREENS: [Screen; 29] = [
     Screen {
         path: "/",
         empty: "Nothing needs you.",
@@ -82,14 +82,6 @@ const SCREENS: [Screen; 30] = [
         empty: "Nothing was deployed yet",
         nothing: ("", ""),
         table: "rollouts",
-        sibling: "By revision",
-        act: "Rules of the next rollout",
-    },
-    Screen {
-        path: "/groups/<group>",
-        empty: "Nothing was deployed yet",
-        nothing: ("", ""),
-        table: "branches",
         sibling: "By revision",
         act: "Rules of the next rollout",
     },

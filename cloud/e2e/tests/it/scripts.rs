@@ -195,8 +195,8 @@ fn every_line_of_every_box_does_what_it_says() {
                 0 => !is_request,
                 200..300 => is_request,
                 124 => ENDLESS.iter().any(|part| line.contains(part)),
-                // The line before has done the same.
-                404 | 409 => is_request && is_done || is_refused(line, &said),
+                // The line before has done the same, or its object is gone.
+                403 | 404 | 409 => is_request && is_done || is_refused(line, &said),
                 _ => is_refused(line, &said),
             };
             is_done |= is_good;
