@@ -36,6 +36,7 @@ mod messages;
 pub(super) mod migrations;
 mod multi_row;
 mod own_entries;
+mod packed;
 mod packed_devices;
 mod people;
 mod people_audit;

@@ -39,7 +39,7 @@ pub(super) const STATES: &str = " INDEXED BY rollout_devices_states";
 /// may take an index of their project, and look up the row of each of its entries.
 pub(super) const IN_ORDER: &str = " AND d.id >= x''";
 
-/// Beginning and end of an expression that puts columns of all rows into one JSON text.
+/// Beginning and end of an expression that puts columns of all rows, which must be texts, into one JSON text.
 pub(super) const PACKED: (&str, &str) = ("json_group_array(json_array(", "))");
 /// Beginning of an expression that joins texts of all rows; a comma, the separator and a parenthesis end it.
 pub(super) const JOINED: &str = "group_concat(";

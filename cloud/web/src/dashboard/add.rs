@@ -7,6 +7,7 @@ use iottly_core::model::Scopes;
 use maud::{Markup, html};
 
 use super::forms::Fields;
+use super::kit::csv::csv_link;
 use super::kit::empty::empty;
 use super::kit::notice::{Tone, notice};
 use super::kit::script::{script, script_for, snippet};
@@ -123,7 +124,10 @@ pub(super) async fn waiting(visitor: Visitor) -> Response {
                     a.button href={ (visitor.base()) "/devices/add" } { "Add devices" }
                 })) }
             }
-            @if !boards.is_empty() { section.card data-flush { (waiting_table(&boards)) } }
+            @if !boards.is_empty() { section.card data-flush aria-labelledby="boards" {
+                div.card-head { h2 #boards { "Boards" } (csv_link(&format!("{}/csv/waiting", visitor.base()), "waiting.csv")) }
+                (waiting_table(&boards))
+            } }
             (copies::panel(&copies, &visitor.base()))
             (script("iottly device waiting", ("GET", "/waiting", None)))
             (scripts())

@@ -7,6 +7,7 @@ use iottly_core::model::{Device, Group, RolloutStatus, UnixMs, WebhookState};
 use iottly_store::GroupCounts;
 use maud::{Markup, html};
 
+use super::kit::csv::csv_link;
 use super::kit::empty::{broken, empty};
 use super::kit::figure::{Figure, figures};
 use super::layout::failure;
@@ -355,7 +356,7 @@ fn name_of(webhook: &WebhookState) -> &str {
 fn groups(facts: &Facts, base: &str) -> Markup {
     html! {
         section.card data-flush aria-labelledby="groups" {
-            div.card-head { h2 #groups { "Groups" } }
+            div.card-head { h2 #groups { "Groups" } (csv_link(&format!("{base}/csv/groups"), "groups.csv")) }
             @match &facts.groups {
                 Err(error) => (broken("The groups could not be read", error.message())),
                 Ok(groups) => {

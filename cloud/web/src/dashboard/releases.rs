@@ -84,7 +84,7 @@ async fn page(visitor: &Visitor, wanted: Wanted) -> Result<Response, ApiError> {
             Err(error) => section.card data-flush { (broken("The revisions could not be read", error.message())) },
         }
         (match &keys {
-            Ok(root) => signing(root),
+            Ok(root) => signing(root, &base),
             Err(error) => html! { section.card data-flush { (broken("The keys could not be read", error.message())) } },
         })
     };
@@ -188,10 +188,10 @@ fn revisions_of<'a>(
     }
 }
 
-fn signing(root: &RootDto) -> Markup {
+fn signing(root: &RootDto, base: &str) -> Markup {
     html! {
         section.card data-flush aria-labelledby="keys" {
-            div.card-head { h2 #keys { "Keys" } span.soft.small { "root version " (root.version) ", valid until " (root.expires) } }
+            div.card-head { h2 #keys { "Keys" } (csv_link(&format!("{base}/csv/keys"), "keys.csv")) span.soft.small { "root version " (root.version) ", valid until " (root.expires) } }
             table.table {
                 thead { tr { th { "Key" } th { "Signs" } th.p2 { "Kind" } } }
                 tbody { @for key in &root.keys { (key_row(key)) } }

@@ -6,6 +6,7 @@ use iottly_core::model::{Group, ORPHANED, Rollout, RolloutStatus, Scopes, Stored
 use iottly_store::DigestCount;
 use maud::{Markup, html};
 
+use super::super::kit::csv::csv_link;
 use super::super::kit::empty::{broken, empty};
 use super::super::kit::icons::{Icon, icon};
 use super::super::kit::script::script_for;
@@ -207,7 +208,7 @@ fn by_release(
     rows.sort_by_key(|(release, ..)| std::cmp::Reverse(release.map(|release| release.seq)));
     html! {
         section.card data-flush aria-labelledby="by" {
-            div.card-head { h2 #by { "By revision" } }
+            div.card-head { h2 #by { "By revision" } (csv_link(&format!("{}/csv/running?group={}", visitor.base(), group.id), "running.csv")) }
             @if rows.is_empty() { p.soft.pad { "The group has no device." } }
             table.table {
                 thead.sr { tr { th { "Revision" } th { "Devices" } } }
@@ -292,7 +293,7 @@ fn history(visitor: &Visitor, group: &Group, rollouts: &[Rollout]) -> Markup {
     html! {
         @if !rollouts.is_empty() {
             section.card data-flush aria-labelledby="rollouts" {
-                div.card-head { h2 #rollouts { "Rollouts" } }
+                div.card-head { h2 #rollouts { "Rollouts" } (csv_link(&format!("{}/csv/rollouts?group={}", visitor.base(), group.id), "rollouts.csv")) }
                 table.table data-rows="link" {
                     thead { tr { th { "Started" } th { "State" } th.p2 { "Release" } th.p2 { "By" } th.num { "Devices" } } }
                     tbody { @for rollout in rollouts {
