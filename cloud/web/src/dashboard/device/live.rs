@@ -8,6 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::super::events;
+use super::super::kit::empty::{broken, part};
 use super::super::kit::filter::{FilterBox, filter_box};
 use super::super::kit::icons::{Icon, icon};
 use super::super::kit::script::{script, word};
@@ -51,22 +52,22 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
         api::page(access.services(), access.scope(), &asked).await
     };
     // Read first, so that the page's events begin before the newest message that it may not show.
-    let latest = read(None, if text.is_empty() { MESSAGES } else { 1 })
-        .await?
-        .messages;
-    let (messages, json, problem) = match text {
+    let latest = part(read(None, if text.is_empty() { MESSAGES } else { 1 }).await)?;
+    let latest = latest.map(|page| page.messages);
+    let (read, json, problem) = match text {
         "" => (latest.clone(), None, None),
         text => match json_of(text) {
-            Err(reason) => (Vec::new(), None, Some(reason)),
+            Err(reason) => (Ok(Vec::new()), None, Some(reason)),
             Ok(json) => match read(Some(&json), MESSAGES).await {
-                Ok(found) => (found.messages, Some(json), None),
                 Err(error) if error.status().is_client_error() => {
-                    (Vec::new(), Some(json), Some(error.message().to_owned()))
+                    (Ok(Vec::new()), Some(json), Some(error.message().to_owned()))
                 }
-                Err(error) => return Err(error),
+                found => (found.map(|page| page.messages), Some(json), None),
             },
         },
     };
+    let messages = read.as_deref().unwrap_or_default();
+    let latest = latest.as_deref().unwrap_or_default();
     let place = |message: &&StoredMessage| (message.timestamp, message.id);
     let newest = messages
         .first()
@@ -93,7 +94,8 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
             problem: problem.as_deref(),
             examples: MESSAGES_LANGUAGE.suggestions("").collect(),
         }))
-        (feed(&messages, &format!("Messages of {}", access.device().name), &own, text))
+        @if let Err(error) = &read { section.card data-flush { (broken("The stored messages could not be read", error.message())) } }
+        (feed(messages, &format!("Messages of {}", access.device().name), &own, text))
         (script(&line, ("GET", &path, None)))
     };
     let tab = Tab {
