@@ -255,12 +255,12 @@ async fn logs(
             let mut csv = Csv::default();
             for line in &lines {
                 csv.row(&[
-                    &iso(line.line.timestamp.at()),
                     &iso(line.line.devicetimestamp.at()),
                     &line.device.to_string(),
                     &line.name,
                     super::kit::stream::level_name(line.line.level),
                     &line.line.text,
+                    &iso(line.line.timestamp.at()),
                 ]);
             }
             Ok((csv, next.map(Some)))
@@ -268,7 +268,7 @@ async fn logs(
     };
     streamed(
         "logs.csv",
-        &["time", "device time", "device", "name", "level", "text"],
+        &["time", "device", "name", "level", "text", "received"],
         (None, next),
         closing,
     )
