@@ -4,7 +4,7 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use crate::say::say;
+use crate::say::insist;
 
 /// Reason why a command ends with another code than 0.
 #[derive(Debug)]
@@ -48,19 +48,19 @@ pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
-            say(&format!("iottly: {error:#}"));
+            insist(&format!("iottly: {error:#}"));
             ExitCode::from(1)
         }
         Err(Failure::Invalid(reason)) => {
-            say(&format!("iottly: {reason}"));
+            insist(&format!("iottly: {reason}"));
             ExitCode::from(2)
         }
         Err(Failure::NotAuthorised(reason)) => {
-            say(&format!("iottly: {reason}"));
+            insist(&format!("iottly: {reason}"));
             ExitCode::from(3)
         }
         Err(Failure::NotFound(reason)) => {
-            say(&format!("iottly: {reason}"));
+            insist(&format!("iottly: {reason}"));
             ExitCode::from(4)
         }
         Err(Failure::Devices(reason)) => {

@@ -10,7 +10,7 @@ use super::forms::Fields;
 use super::kit::csv::csv_link;
 use super::kit::empty::empty;
 use super::kit::notice::{Tone, notice};
-use super::kit::script::{script, snippet};
+use super::kit::script::{script, script_for, snippet};
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::visitor::Visitor;
@@ -50,6 +50,7 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
             (snippet("iottly demo"))
         }
         (script("iottly device enroll --name porch", ("POST", "/device", Some(r#"{"name":"porch"}"#))))
+        (scripts())
     };
     screen(visitor, "Add devices", None, content).await
 }
@@ -102,6 +103,14 @@ fn waiting_table(boards: &[ShownBoard]) -> Markup {
     }
 }
 
+/// Returns the boxes with the choice about a board that waits.
+fn scripts() -> Markup {
+    html! {
+        (script_for("approve a board", "iottly device approve CODE", ("POST", "/waiting/$CODE", Some("{}"))))
+        (script_for("reject a board", "iottly device reject CODE", ("DELETE", "/waiting/$CODE", None)))
+    }
+}
+
 /// Lists the boards that wait for approval, and copies of devices that wait for a choice.
 pub(super) async fn waiting(visitor: Visitor) -> Response {
     let shown = async {
@@ -121,6 +130,7 @@ pub(super) async fn waiting(visitor: Visitor) -> Response {
             } }
             (copies::panel(&copies, &visitor.base()))
             (script("iottly device waiting", ("GET", "/waiting", None)))
+            (scripts())
         };
         screen(&visitor, "Waiting", None, content).await
     };

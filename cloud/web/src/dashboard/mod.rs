@@ -39,6 +39,7 @@ mod releases;
 mod revisions;
 mod shell;
 mod short_code;
+mod shortcuts;
 mod strayed;
 mod stream;
 mod tables;
@@ -91,6 +92,7 @@ pub(crate) fn pages(app: &App) -> Router<App> {
         .route("/project", post(person::choose_project))
         .route("/projects", post(person::create_project))
         .route("/theme", post(theme::choose))
+        .route("/shortcuts", post(shortcuts::choose))
         .route("/members/{organization}", get(members::show))
         .route("/members/{organization}/csv", get(members::csv))
         .route("/members/{organization}/audit", get(audit::of_organization))

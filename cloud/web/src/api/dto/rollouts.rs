@@ -26,7 +26,7 @@ pub struct ReleaseDto {
     /// Number of the revision in the branch.
     pub revision: u64,
     /// SHA-256 of the component, in hex.
-    sha256: String,
+    pub sha256: String,
     /// Size of the component, in bytes.
     pub size: u64,
     /// Capabilities that the release requests of a board, sorted.
@@ -242,15 +242,15 @@ impl From<RolloutMember> for RolloutDeviceDto {
 }
 
 /// Page of the releases of a project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ReleaseList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct ReleaseList {
     /// Releases, newest first.
-    pub(crate) releases: Vec<ReleaseDto>,
+    pub releases: Vec<ReleaseDto>,
     /// Cursor of the next page, if there is one: `before=<next>`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next: Option<u64>,
+    pub next: Option<u64>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Release.
@@ -263,12 +263,12 @@ pub(crate) struct OneRelease {
 }
 
 /// Rollouts of a project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct RolloutList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct RolloutList {
     /// Rollouts, newest first.
-    pub(crate) rollouts: Vec<RolloutDto>,
+    pub rollouts: Vec<RolloutDto>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Rollout.

@@ -1,5 +1,6 @@
 //! Screens of one device: the frame that they share, and one file for each tab.
 
+mod absence;
 pub(super) mod board;
 pub(super) mod commands;
 pub(super) mod history;
@@ -55,7 +56,8 @@ impl Tab<'_> {
         access: &DeviceAccess,
     ) -> Result<Response, ApiError> {
         let device = access.device();
-        let groups = access.project().groups().await?;
+        // Without the names of the groups the rest of the page stands.
+        let groups = access.project().groups().await.unwrap_or_default();
         let (base, id) = (visitor.base(), device.scope.device);
         let own = format!("{base}/devices/{id}");
         let boards = &access.services().boards;

@@ -250,7 +250,7 @@ pub(in super::super) async fn ask_delete(visitor: Visitor, Path((_, id)): OfGrou
                 button: "Delete the group",
                 back: ("Back, change nothing", &address(&visitor, &group)),
             };
-            html! { (question(&asked)) (script(&format!("iottly group delete {}", quoted(&group.name)), ("DELETE", &format!("/deploymentgroups/{}", group.id), None))) }
+            html! { (question(&asked)) (script(&format!("iottly group delete {} --yes", quoted(&group.name)), ("DELETE", &format!("/deploymentgroups/{}", group.id), None))) }
         } else {
             no_right()
         };

@@ -33,8 +33,11 @@ type OfRollout = Path<(String, String, String)>;
 pub(in super::super) async fn show(visitor: Visitor, Path((_, id)): OfGroup) -> Response {
     let page = async {
         let group = find(&visitor, &id).await?;
-        let rollouts = rollouts(&visitor, &group).await?;
-        let newest = rollouts.first().cloned();
+        let rollouts = rollouts(&visitor, &group).await;
+        let newest = rollouts
+            .as_ref()
+            .ok()
+            .and_then(|rollouts| rollouts.first().cloned());
         page(&visitor, &group, newest, &rollouts).await
     };
     page.await.unwrap_or_else(|error: ApiError| failure(&error))
@@ -45,7 +48,7 @@ pub(in super::super) async fn of_rollout(visitor: Visitor, Path((_, id, rollout)
     let page = async {
         let group = find(&visitor, &id).await?;
         let found = find_rollout(&visitor, &group, &rollout).await?;
-        let rollouts = rollouts(&visitor, &group).await?;
+        let rollouts = rollouts(&visitor, &group).await;
         page(&visitor, &group, Some(found), &rollouts).await
     };
     page.await.unwrap_or_else(|error: ApiError| failure(&error))
@@ -64,24 +67,38 @@ async fn page(
     visitor: &Visitor,
     group: &Group,
     rollout: Option<Rollout>,
-    rollouts: &[Rollout],
+    rollouts: &Result<Vec<Rollout>, ApiError>,
 ) -> Result<Response, ApiError> {
     let (access, store) = (&visitor.project, &visitor.project.services().store);
-    let count = size(visitor, group).await?;
-    let running = store.group_digests(access.id(), group.id, DIGESTS).await?;
-    let releases = store.releases(access.id(), None, 100).await?;
+    // Parts that cannot be read leave the others.
+    let count = size(visitor, group).await;
+    let running = store.group_digests(access.id(), group.id, DIGESTS).await;
+    let releases = store.releases(access.id(), None, 100).await.unwrap_or_default();
     let release = match &rollout {
-        Some(rollout) => store.one_release(access.id(), rollout.release).await?,
+        Some(rollout) => store
+            .one_release(access.id(), rollout.release)
+            .await
+            .unwrap_or_default(),
         None => None,
     };
+    let by_release = match (&running, &count) {
+        (Ok(running), Ok(count)) => by_release(visitor, group, (running, *count), &releases),
+        _ => failed("What the devices of the group run could not be read"),
+    };
+    let history = match rollouts {
+        Ok(rollouts) => history(visitor, group, rollouts),
+        Err(_) => failed("The rollouts of the group could not be read"),
+    };
+    let mut watched = "messages=none".to_owned();
     let progress = match &rollout {
         Some(rollout) => match rollout::Progress::of(access, rollout).await {
-            Ok(progress) => progress.view(visitor, group, rollout, release.as_ref()),
-            Err(_) => broken(
-                "The devices of the rollout could not be read",
-                "The store did not answer. Load the page again.",
-            ),
+            Ok(progress) => {
+                watched = progress.watched();
+                progress.view(visitor, group, rollout, release.as_ref())
+            }
+            Err(_) => failed("The devices of the rollout could not be read"),
         },
+        None if rollouts.is_err() => html! {},
         None => html! {
             section.card data-flush {
                 (empty(
@@ -93,14 +110,17 @@ async fn page(
         },
     };
     let content = html! {
-        (head(visitor, group, rollout.as_ref(), release.as_ref(), count))
+        (head(visitor, group, rollout.as_ref(), release.as_ref(), count.as_ref().ok().copied()))
         (progress)
-        (by_release(visitor, group, (&running, count), &releases))
-        (settings(visitor, group).await?)
-        (history(visitor, group, rollouts))
+        (by_release)
+        (settings(visitor, group).await)
+        (history)
         (script_for("flash", &format!("iottly group flash {} --watch", quoted(&group.name)),
             ("POST", &format!("/deploymentgroups/{}/flashfw", group.id), Some("{}")),
         ))
+        @for (action, verb) in [("cancel the rollout", "cancel"), ("go back to the release before", "rollback")] {
+            (script_for(action, &format!("iottly group {verb} {}", quoted(&group.name)), ("POST", &format!("/deploymentgroups/{}/{verb}", group.id), None)))
+        }
         (script_for("pause", &format!("iottly group pause {}", quoted(&group.name)), ("POST", &format!("/deploymentgroups/{}/pause", group.id), None)))
         (script_for("resume", &format!("iottly group resume {}", quoted(&group.name)), ("POST", &format!("/deploymentgroups/{}/resume", group.id), None)))
     };
@@ -109,19 +129,25 @@ async fn page(
         section: Section::Groups,
         title: &group.name,
         crumbs: &crumbs,
-        events: Some(format!("{}/events", visitor.base())),
+        events: Some(format!("{}/events?{watched}", visitor.base())),
         scripts: &["rollout.js", "presence.js"],
         content,
     };
     screen.respond(visitor).await
 }
 
+/// Returns a part of the page that the store did not answer for.
+fn failed(heading: &str) -> Markup {
+    html! { section.card data-flush { (broken(heading, "The store did not answer. Load the page again.")) } }
+}
+
+/// Returns the head of the page; `count` is the number of the group's devices, if it could be read.
 fn head(
     visitor: &Visitor,
     group: &Group,
     rollout: Option<&Rollout>,
     release: Option<&StoredRelease>,
-    count: u64,
+    count: Option<u64>,
 ) -> Markup {
     let here = address(visitor, group);
     let current = rollout.map(|rollout| rollout.status);
@@ -131,7 +157,7 @@ fn head(
                 h1 { span.break { (group.name) } " " span data-rollout-status { (status(current)) } }
                 ul.meta {
                     li { @match &group.branch { Some(branch) => { "follows " a.mono.break href={ (visitor.base()) "/code/" (text::escaped(branch)) } { (branch) } }, None => "follows no branch" } }
-                    li { a href=(devices(visitor, group)) { (of_devices(count)) } }
+                    li { a href=(devices(visitor, group)) { (count.map_or("its devices".to_owned(), of_devices)) } }
                     @if let Some(rollout) = rollout { li { "started " b { (text::iso(rollout.created)) } " by " b.break { (rollout.author) } } }
                     @if let Some(release) = release {
                         li { "r" (release.revision) ", release " (release.seq) ", digest " b.mono data-digest=(release.sha256) { (release.sha256.get(..8).unwrap_or_default()) } }
@@ -143,7 +169,8 @@ fn head(
     }
 }
 
-fn acts(group: &Group, rollout: Option<&Rollout>, here: &str, count: u64) -> Markup {
+fn acts(group: &Group, rollout: Option<&Rollout>, here: &str, count: Option<u64>) -> Markup {
+    let devices = count.map_or("all devices".to_owned(), of_devices);
     let active = rollout
         .filter(|rollout| rollout.active)
         .map(|rollout| rollout.status);
@@ -155,8 +182,8 @@ fn acts(group: &Group, rollout: Option<&Rollout>, here: &str, count: u64) -> Mar
                 _ => {}
             }
             @if active.is_some() { a.button data-kind="danger" href={ (here) "/cancel" } { "Cancel…" } }
-            @if rollout.is_some() { a.button data-kind="danger" href={ (here) "/rollback" } { "Roll back " (of_devices(count)) "…" } }
-            @if group.branch.is_some() { a.button data-kind="main" href={ (here) "/flash" } { "Flash " (of_devices(count)) "…" } }
+            @if rollout.is_some() { a.button data-kind="danger" href={ (here) "/rollback" } { "Roll back " (devices) "…" } }
+            @if group.branch.is_some() { a.button data-kind="main" href={ (here) "/flash" } { "Flash " (devices) "…" } }
         }
     }
 }
@@ -212,11 +239,11 @@ fn by_release(
     }
 }
 
-async fn settings(visitor: &Visitor, group: &Group) -> Result<Markup, ApiError> {
+async fn settings(visitor: &Visitor, group: &Group) -> Markup {
     let access = &visitor.project;
-    let branches = access.services().store.branches(access.id()).await?;
+    let branches = access.services().store.branches(access.id()).await;
     let here = address(visitor, group);
-    Ok(html! {
+    html! {
         @if visitor.may(Scopes::DEPLOY) {
             details.card { summary { "Rules of the next rollout" }
                 form.stack method="post" action={ (here) "/policy" } {
@@ -240,7 +267,11 @@ async fn settings(visitor: &Visitor, group: &Group) -> Result<Markup, ApiError> 
                         div.field {
                             label for="branch" { "Branch that it follows" }
                             select #branch name="branch" {
-                                @for branch in &branches { option selected[group.branch.as_ref() == Some(&branch.name)] { (branch.name) } }
+                                @match &branches {
+                                    Ok(branches) => @for branch in branches { option selected[group.branch.as_ref() == Some(&branch.name)] { (branch.name) } },
+                                    // The others could not be read; the form must not take the group's own away.
+                                    Err(_) => @if let Some(branch) = &group.branch { option selected { (branch) } },
+                                }
                                 option value="" selected[group.branch.is_none()] { "none" }
                             }
                         }
@@ -250,15 +281,15 @@ async fn settings(visitor: &Visitor, group: &Group) -> Result<Markup, ApiError> 
                         @if group.name != ORPHANED { a.button data-kind="danger" href={ (here) "/delete" } { "Delete the group…" } }
                     }
                 }
-                (script_for("rename the group", &format!("iottly group rename {} NAME", quoted(&group.name)),
-                    ("PUT", &format!("/deploymentgroups/{}", group.id), Some("{\"name\":\"NAME\"}")),
+                (script_for("rename", &format!("iottly group rename {0} {0}", quoted(&group.name)),
+                    ("PUT", &format!("/deploymentgroups/{}", group.id), Some(&serde_json::json!({"name": group.name}).to_string())),
                 ))
-                (script_for("follow a branch", &format!("iottly group follow {} BRANCH", quoted(&group.name)),
-                    ("PUT", &format!("/deploymentgroups/{}", group.id), Some("{\"branch\":\"BRANCH\"}")),
+                (script_for("follow a branch", &format!("iottly group follow {} {}", quoted(&group.name), quoted(group.branch.as_deref().unwrap_or("main"))),
+                    ("PUT", &format!("/deploymentgroups/{}", group.id), Some(&serde_json::json!({"branch": group.branch.as_deref().unwrap_or("main")}).to_string())),
                 ))
             }
         }
-    })
+    }
 }
 
 fn history(visitor: &Visitor, group: &Group, rollouts: &[Rollout]) -> Markup {

@@ -8,6 +8,7 @@ use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::super::events::MAX_DEVICES;
 use super::super::kit::csv::csv_link;
 use super::super::kit::icons::{Icon, icon};
 use super::super::kit::notice::{Tone, notice};
@@ -61,6 +62,22 @@ impl Progress {
                 .map(|device| (device.scope.device.to_string(), device.name))
                 .collect(),
         })
+    }
+
+    /// Returns the parameters of the page's event stream: messages of the devices with cells, and none without cells.
+    pub(super) fn watched(&self) -> String {
+        match self.members.len() {
+            0 => "messages=none".to_owned(),
+            1..=MAX_DEVICES => {
+                let ids: Vec<_> = self
+                    .members
+                    .iter()
+                    .map(|member| member.device.to_string())
+                    .collect();
+                format!("messages=shown&devices={}", ids.join(","))
+            }
+            _ => String::new(),
+        }
     }
 
     /// Returns the parts of a page that show the rollout. A script keeps them up to date.
