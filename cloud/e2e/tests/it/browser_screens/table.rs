@@ -221,7 +221,7 @@ pub(super) const SCREENS: [Screen; 31] = [
         path: "/devices/<device>/settings",
         empty: "porch",
         nothing: ("", ""),
-        table: "groups",
+        table: "",
         sibling: "Send command",
         act: "Remove…",
     },
