@@ -39,6 +39,8 @@ pub(super) const QUARANTINED: &str = "";
 pub(super) const ONLINE: &str = "online";
 /// No index is named: the planner chooses by its statistics.
 pub(super) const STATES: &str = "";
+/// No index is named: the planner chooses by its statistics.
+pub(super) const GROUPED: &str = "";
 
 /// Empty: the planner chooses by its statistics how it reads all devices of a project.
 pub(super) const IN_ORDER: &str = "";

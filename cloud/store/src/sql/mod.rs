@@ -38,6 +38,7 @@ mod multi_row;
 mod own_entries;
 mod packed;
 mod packed_devices;
+mod packed_members;
 mod people;
 mod people_audit;
 mod people_change;

@@ -34,6 +34,9 @@ pub(super) const QUARANTINED: &str = " INDEXED BY devices_quarantined";
 pub(super) const ONLINE: &str = "online = 1";
 /// Index of the states of a rollout's devices: the planner would read the large rows.
 pub(super) const STATES: &str = " INDEXED BY rollout_devices_states";
+/// Index of a group's devices in the order of their key: the planner may take another one, whose order costs a search for
+/// each row.
+pub(super) const GROUPED: &str = " INDEXED BY devices_grouped";
 
 /// Condition that all devices `d` meet. With it the planner reads a project's devices in the order of their key; otherwise it
 /// may take an index of their project, and look up the row of each of its entries.

@@ -2,7 +2,7 @@
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
-use iottly_core::model::{Definition, Device, Direction, Group, JobTask, Scopes, UnixMs};
+use iottly_core::model::{Definition, Device, Direction, Group, JobTask, Scopes};
 use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
@@ -165,14 +165,10 @@ fn body(kind: &str, fields: &Fields) -> Result<JobBody, ApiError> {
         values: given("values").map(values).transpose()?,
         add: tags("add"),
         remove: tags("remove"),
-        from: given("from").map(moment).transpose()?,
-        to: given("to").map(moment).transpose()?,
+        from: fields.moment("from")?,
+        to: fields.moment("to")?,
         ..JobBody::default()
     })
-}
-
-fn moment(text: &str) -> Result<UnixMs, ApiError> {
-    text::moment(text).map_err(|_| invalid(format!("{text:?} is not a time such as 2026-11-26T14:30")))
 }
 
 /// Returns the job as the API takes it; what the form asks for has an example.

@@ -173,7 +173,10 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         section: Section::Devices,
         title: "Devices",
         crumbs: &[],
-        events: Some(format!("{base}/events?devices={}", listed.join(","))),
+        events: Some(format!(
+            "{base}/events?messages=none&devices={}",
+            listed.join(",")
+        )),
         scripts: &["presence.js", "selection.js"],
         content,
     };

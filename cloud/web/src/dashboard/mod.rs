@@ -36,6 +36,7 @@ mod plots;
 mod portal;
 mod provider;
 mod releases;
+mod revisions;
 mod shell;
 mod short_code;
 mod shortcuts;
@@ -169,17 +170,19 @@ fn build_screens() -> Router<App> {
         .route("/policy", post(groups::set_policy))
         .route("/flash", get(groups::ask))
         .route("/flashfw", post(groups::flash))
-        .route("/pause", post(groups::pause))
-        .route("/resume", post(groups::resume))
+        .route("/pause", get(groups::ask_pause).post(groups::pause))
+        .route("/resume", get(groups::ask_resume).post(groups::resume))
         .route("/cancel", get(groups::ask_cancel).post(groups::cancel))
         .route("/rollback", get(groups::ask_roll_back).post(groups::roll_back))
         .route("/delete", get(groups::ask_delete).post(groups::delete))
-        .route("/rollouts/{rollout}", get(groups::of_rollout));
+        .route("/rollouts/{rollout}", get(groups::of_rollout))
+        .route("/rollouts/{rollout}/devices", get(groups::devices_of_rollout));
     let file = Router::new()
         .route("/", get(code::show).post(code::save))
         .route("/check", post(code::check))
         .route("/revision", post(code::revision))
         .route("/run", post(code::run))
+        .route("/delete", get(code::ask_delete).post(code::delete))
         .route("/discard", post(code::discard));
     Router::new()
         .route("/code", get(code::home).post(code::create_branch))

@@ -129,7 +129,7 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
         section: Section::Overview,
         title: "Overview",
         crumbs: &[],
-        events: Some(format!("{base}/events")),
+        events: Some(format!("{base}/events?messages=none")),
         scripts: &["presence.js"],
         content,
     };

@@ -9,6 +9,7 @@ mod support;
 mod two_tenants;
 
 mod addresses;
+mod alert_load;
 mod alerts;
 mod api;
 mod approval;

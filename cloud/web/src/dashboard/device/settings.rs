@@ -15,7 +15,7 @@ use super::super::kit::question::{Question, question};
 use super::super::kit::script::{quoted, request_for, script, script_for};
 use super::super::layout::failure;
 use super::super::visitor::Visitor;
-use super::Tab;
+use super::{Tab, absence};
 use crate::api::body::{JsonBody, JsonText};
 use crate::api::dto::UpdateDeviceBody;
 use crate::api::{device as rest, device_settings};
@@ -36,12 +36,18 @@ pub(in super::super) async fn show(
     let shown = async {
         let access = visitor.device(&id).await?;
         let done = done.done.map(|_| notice(Tone::Good, &html! { "Saved." }));
-        page(&visitor, &access, done).await
+        page(&visitor, &access, done, None).await
     };
     shown.await.unwrap_or_else(|error| failure(&error))
 }
 
-async fn page(visitor: &Visitor, access: &DeviceAccess, above: Option<Markup>) -> Result<Response, ApiError> {
+/// Returns the tab; `typed` are the fields of a form that was refused.
+async fn page(
+    visitor: &Visitor,
+    access: &DeviceAccess,
+    above: Option<Markup>,
+    typed: Option<&Fields>,
+) -> Result<Response, ApiError> {
     // Parts that cannot be read leave the others.
     let (device, groups) = (
         access.device(),
@@ -79,6 +85,7 @@ async fn page(visitor: &Visitor, access: &DeviceAccess, above: Option<Markup>) -
                 }))
             }
         }
+        (absence::card(device, &own, may, typed))
         section.card {
             dl.facts {
                 dt { "Id" } dd { code { (id) } }
@@ -90,6 +97,7 @@ async fn page(visitor: &Visitor, access: &DeviceAccess, above: Option<Markup>) -
             div { h2 { "Remove the device" } p.soft { "Its history is erased, and its board cannot log in any more." } }
             div.actions { button data-kind="danger" name="do" value="remove" { "Remove…" } }
         } }
+        (absence::script(id))
         (script(&format!("iottly device show {id}"), ("GET", &format!("/device/{id}/props"), None)))
         (request_for("change name and tags", ("PUT", &format!("/device/{id}/props"), Some(&json!({"name": device.name, "tags": device.tags}).to_string()))))
         (script_for("move it to a group", &format!("iottly device move {id} --to {}", quoted(group_name(&groups, device.group))),
@@ -128,6 +136,8 @@ async fn acted(visitor: &Visitor, id: &str, fields: &Fields) -> Result<Response,
     let own = format!("{list}/{id}/settings");
     let done = match fields.get("do").unwrap_or_default() {
         "values" => save_values(visitor, id, fields).await,
+        "absence" => absence::plan(visitor.device(id).await?, fields).await,
+        "present" => absence::end(visitor.device(id).await?).await,
         "remove" if fields.get("sure") == Some("yes") => {
             rest::delete(access).await?;
             return Ok(Redirect::to(&list).into_response());
@@ -155,7 +165,7 @@ async fn acted(visitor: &Visitor, id: &str, fields: &Fields) -> Result<Response,
         Ok(()) => Ok(Redirect::to(&format!("{own}?done=1")).into_response()),
         Err(error) if error.status().is_client_error() => {
             let above = notice(Tone::Bad, &html! { (error.message()) });
-            let page = page(visitor, &access, Some(above)).await?;
+            let page = page(visitor, &access, Some(above), Some(fields)).await?;
             Ok((error.status(), page).into_response())
         }
         Err(error) => Err(error),

@@ -16,7 +16,9 @@ use super::super::text;
 use super::super::visitor::Visitor;
 use super::flash::quoted;
 use super::list::status;
-use super::{address, devices, devices_with, find, of_devices, policy, rollout, size};
+use super::{
+    address, devices, devices_where, devices_with, find, find_rollout, of_devices, policy, rollout, size,
+};
 use crate::error::ApiError;
 
 /// Number of earlier rollouts that the page lists, and of releases whose devices it names.
@@ -44,14 +46,8 @@ pub(in super::super) async fn show(visitor: Visitor, Path((_, id)): OfGroup) -> 
 /// Shows a group with one of its rollouts.
 pub(in super::super) async fn of_rollout(visitor: Visitor, Path((_, id, rollout)): OfRollout) -> Response {
     let page = async {
-        let unknown = || ApiError::missing("rollout is unknown in this group");
         let group = find(&visitor, &id).await?;
-        let access = &visitor.project;
-        let rollout = rollout.parse().map_err(|_| unknown())?;
-        let found = access.services().store.rollout(access.id(), rollout).await?;
-        let found = found
-            .filter(|found| found.group == group.id)
-            .ok_or_else(unknown)?;
+        let found = find_rollout(&visitor, &group, &rollout).await?;
         let rollouts = rollouts(&visitor, &group).await;
         page(&visitor, &group, Some(found), &rollouts).await
     };
@@ -93,9 +89,13 @@ async fn page(
         Ok(rollouts) => history(visitor, group, rollouts),
         Err(_) => failed("The rollouts of the group could not be read"),
     };
+    let mut watched = "messages=none".to_owned();
     let progress = match &rollout {
         Some(rollout) => match rollout::Progress::of(access, rollout).await {
-            Ok(progress) => progress.view(visitor, group, rollout, release.as_ref()),
+            Ok(progress) => {
+                watched = progress.watched();
+                progress.view(visitor, group, rollout, release.as_ref())
+            }
             Err(_) => failed("The devices of the rollout could not be read"),
         },
         None if rollouts.is_err() => html! {},
@@ -129,7 +129,7 @@ async fn page(
         section: Section::Groups,
         title: &group.name,
         crumbs: &crumbs,
-        events: Some(format!("{}/events", visitor.base())),
+        events: Some(format!("{}/events?{watched}", visitor.base())),
         scripts: &["rollout.js", "presence.js"],
         content,
     };
@@ -177,8 +177,8 @@ fn acts(group: &Group, rollout: Option<&Rollout>, here: &str, count: Option<u64>
     html! {
         div.actions {
             @match active {
-                Some(RolloutStatus::Deploying) => form method="post" action={ (here) "/pause" } { button { (icon(Icon::Pause)) "Pause" } },
-                Some(RolloutStatus::Paused | RolloutStatus::Halted) => form method="post" action={ (here) "/resume" } { button { "Resume" } },
+                Some(RolloutStatus::Deploying) => a.button href={ (here) "/pause" } { (icon(Icon::Pause)) "Pause…" },
+                Some(RolloutStatus::Paused | RolloutStatus::Halted) => a.button href={ (here) "/resume" } { "Resume…" },
                 _ => {}
             }
             @if active.is_some() { a.button data-kind="danger" href={ (here) "/cancel" } { "Cancel…" } }
@@ -205,6 +205,10 @@ fn by_release(
         .map(|count| (known(&count.digest), count.digest.as_str(), count.total))
         .collect();
     let others = count.saturating_sub(running.iter().map(|count| count.total).sum());
+    // Without a report a device has no digest.
+    let unreported = serde_json::json!({"$in": [null, ""]});
+    let listed: Vec<_> = running.iter().map(|count| count.digest.as_str()).collect();
+    let other = serde_json::json!({"$exists": true, "$nin": listed});
     rows.sort_by_key(|(release, ..)| std::cmp::Reverse(release.map(|release| release.seq)));
     html! {
         section.card data-flush aria-labelledby="by" {
@@ -225,11 +229,11 @@ fn by_release(
                             }
                         }
                         td.num {
-                            @if digest.is_empty() { (of_devices(count)) } @else { a href=(devices_with(visitor, group, digest)) { (of_devices(count)) } }
+                            a href=(if digest.is_empty() { devices_where(visitor, group, &unreported) } else { devices_with(visitor, group, digest) }) { (of_devices(count)) }
                         }
                     }
                 }
-                @if others > 0 { tr { td.soft { "other firmware" } td.num { (of_devices(others)) } } } }
+                @if others > 0 { tr { td.soft { "other firmware" } td.num { a href=(devices_where(visitor, group, &other)) { (of_devices(others)) } } } } }
             }
         }
     }
@@ -246,7 +250,7 @@ async fn settings(visitor: &Visitor, group: &Group) -> Markup {
                     (policy::fields(&group.policy))
                     div.actions { button { "Save the rules" } }
                 }
-                (script_for("set the rules", &format!("iottly group flash {} --canary {} --failure-percent {}", quoted(&group.name), group.policy.canary, group.policy.failure_percent),
+                (script_for("set the rules", &policy::command(&group.name, &group.policy),
                     ("PUT", &format!("/deploymentgroups/{}/policy", group.id), Some(&serde_json::json!(group.policy).to_string())),
                 ))
             }

@@ -198,7 +198,7 @@ async fn rollout(
         let (access, rollout) = (access.clone(), Arc::clone(&rollout));
         async move {
             let store = &access.services().store;
-            store.rollout_page(access.id(), &rollout, from, PART).await
+            store.rollout_page(access.id(), &rollout, None, from, PART).await
         }
     };
     let row = |csv: &mut Csv, member: &RolloutMember| {
