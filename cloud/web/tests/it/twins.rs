@@ -55,6 +55,10 @@ const FORMS: &[(&str, Twin)] = &[
         Operation("post", "/branches/{branch}/check"),
     ),
     (
+        "/code/{branch}/{file}/delete",
+        Operation("delete", "/branches/{branch}/snippets/{snippet}"),
+    ),
+    (
         "/code/{branch}/{file}/discard",
         Operation("delete", "/branches/{branch}/drafts/{file}"),
     ),
