@@ -395,6 +395,7 @@ fn scripts(facts: &Facts<'_>) -> Markup {
             &format!("iottly code run --branch {branch} LEASE"),
             ("PUT", "/leases/LEASE/branch", Some(&serde_json::json!({"branch": branch}).to_string())),
         ))
+        (script_for("end the lease", "iottly lease end LEASE", ("DELETE", "/leases/LEASE", None)))
         (script_for("drop a draft", &format!("iottly code drop --branch {branch} {name}"), ("DELETE", &format!("{path}/drafts/{}", escaped(name)), None)))
     }
 }
