@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use iottly_core::model::MessageId;
 use iottly_protocol::Level;
-use iottly_web::answers::{Date, HistoryPage, LaggedEvent, LogEvent, MessageEvent};
+use iottly_web::answers::{Date, HistoryPage, LaggedEvent, LogEvent, MessageEvent, UndecidedEvent};
 use serde_json::{Value, json};
 use ureq::BodyReader;
 
@@ -193,11 +193,14 @@ fn text(event: &str, data: &Value) -> Result<String, Failure> {
                 lagged.count
             )
         }
-        "undecided" => format!(
-            "{}  {}  (a message was left out: the filter needs too many steps for it)\n",
-            time(&data["at"]),
-            data["device"].as_str().unwrap_or_default()
-        ),
+        "undecided" => {
+            let message: UndecidedEvent = answer::read(data)?;
+            format!(
+                "{}  {}  (a message was left out: the filter needs too many steps for it)\n",
+                at(Date::from(message.at)),
+                message.device
+            )
+        }
         _ => String::new(),
     })
 }

@@ -26,7 +26,7 @@ const FIELDS: [&str; 13] = [
 /// Field that holds what is known of the device of an entry.
 const DEVICE: &str = "device";
 
-/// What a filter over entries may ask of the device of an entry: it is not stored with the entry.
+/// Facts about the device of an entry that a filter may ask for; they are not stored with the entry.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sender {
     /// Name of the device.

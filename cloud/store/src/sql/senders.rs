@@ -1,4 +1,4 @@
-//! What filters over messages may ask of the devices that sent them.
+//! Facts about devices that filters over messages may ask for.
 
 use std::collections::{BTreeSet, HashMap};
 

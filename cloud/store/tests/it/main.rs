@@ -33,7 +33,8 @@ suites! {
         presence_is_written_once_per_change,
         forgotten_streams_are_the_oldest,
         two_processes_store_each_number_once,
-        months_have_room,
+        months_have_room;
+    logs:
         logs_keep_the_newest_lines,
         logs_of_a_project_are_searched;
     projects:

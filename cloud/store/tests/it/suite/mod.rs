@@ -30,6 +30,7 @@ pub(crate) mod history;
 pub(crate) mod jobs;
 pub(crate) mod leases;
 pub(crate) mod limits;
+pub(crate) mod logs;
 pub(crate) mod model;
 pub(crate) mod people;
 pub(crate) mod projects;
