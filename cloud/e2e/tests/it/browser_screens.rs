@@ -3,139 +3,25 @@
 //!
 //! Main acts that need running devices are in `journey.rs`, `browser.rs` and `browser_build.rs`.
 
-use iottly_e2e::{Api, CloudHome, DeviceHome, Process, beside_others};
-use serde_json::json;
+use std::cell::RefCell;
+
+use iottly_e2e::{Api, CloudHome, DeviceHome, Process, beside_others, wait_for};
+use serde_json::{Value, json};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
+mod table;
+
 use crate::webdriver::{Browser, is_installed};
-
-/// A screen of a project that has one device and nothing else.
-struct Screen {
-    /// Path below the project's.
-    path: &'static str,
-    empty: &'static str,
-    /// Query of a filter that nothing matches, and the words of the screen then; empty for a screen without a filter.
-    nothing: (&'static str, &'static str),
-    /// Table of the database without which the screen cannot show its content; empty for a screen that reads none.
-    table: &'static str,
-    /// Button or link of the main act, which a login that may only read does not see; empty for a screen that changes nothing.
-    act: &'static str,
-}
-
-const SCREENS: [Screen; 15] = [
-    Screen {
-        path: "/",
-        empty: "Nothing needs you.",
-        nothing: ("", ""),
-        table: "devices",
-        act: "",
-    },
-    Screen {
-        path: "/devices",
-        empty: "1 of 1 devices",
-        nothing: ("filter=name%3Anone", "No device matches"),
-        table: "devices",
-        act: "Move…",
-    },
-    Screen {
-        path: "/groups",
-        empty: "No group yet",
-        nothing: ("", ""),
-        table: "groups",
-        act: "Create the group",
-    },
-    Screen {
-        path: "/code",
-        empty: "main",
-        nothing: ("", ""),
-        table: "branches",
-        act: "",
-    },
-    Screen {
-        path: "/releases",
-        empty: "No release yet",
-        nothing: ("", ""),
-        table: "releases",
-        act: "",
-    },
-    Screen {
-        path: "/definitions",
-        empty: "No definitions yet",
-        nothing: ("", ""),
-        table: "definitions",
-        act: "Define a message",
-    },
-    Screen {
-        path: "/stream",
-        empty: "Stream",
-        nothing: ("", ""),
-        table: "",
-        act: "",
-    },
-    Screen {
-        path: "/plots",
-        empty: "No numbers yet",
-        nothing: ("", ""),
-        table: "series",
-        act: "",
-    },
-    Screen {
-        path: "/logs",
-        empty: "No log lines yet",
-        nothing: ("search=nowhere", "No line matches"),
-        table: "device_logs",
-        act: "",
-    },
-    Screen {
-        path: "/alerts",
-        empty: "No rules",
-        nothing: ("", ""),
-        table: "alert_rules",
-        act: "Add the rule",
-    },
-    Screen {
-        path: "/crashes",
-        empty: "No failures",
-        nothing: ("", ""),
-        table: "messages",
-        act: "",
-    },
-    Screen {
-        path: "/webhooks",
-        empty: "No webhooks yet",
-        nothing: ("", ""),
-        table: "webhooks",
-        act: "Add the webhook",
-    },
-    Screen {
-        path: "/devices/<device>/commands",
-        empty: "The project defines no commands",
-        nothing: ("", ""),
-        table: "commands",
-        act: "",
-    },
-    Screen {
-        path: "/devices/<device>/history",
-        empty: "No messages",
-        nothing: ("filter=temp%3E30", "No message matches"),
-        table: "messages",
-        act: "",
-    },
-    Screen {
-        path: "/devices/<device>/settings",
-        empty: "porch",
-        nothing: ("", ""),
-        table: "devices",
-        act: "Remove…",
-    },
-];
+use table::SCREENS;
 
 struct World {
     home: CloudHome,
     device: DeviceHome,
     browser: Browser,
     cloud: Process,
+    /// Words in the addresses, such as `<group>`, and the ids in their places.
+    ids: RefCell<Vec<(&'static str, String)>>,
 }
 
 impl World {
@@ -153,6 +39,7 @@ impl World {
             device,
             browser,
             cloud,
+            ids: RefCell::default(),
         })
     }
 
@@ -162,6 +49,11 @@ impl World {
 
     fn open(&self, path: &str) {
         let path = path.replace("<device>", &self.device.id);
+        let path = self
+            .ids
+            .borrow()
+            .iter()
+            .fold(path, |path, (word, id)| path.replace(word, id));
         let (url, project) = (&self.api().url, &self.api().project);
         self.browser.open(&format!("{url}/p/{project}{path}"));
     }
@@ -219,7 +111,14 @@ fn every_screen_has_its_states() {
         world.click("button[value='delete']");
         world.browser.shows("Define a message");
     }
+    let project = format!("/project/{}", world.api().project);
+    let groups = world.api().get(&format!("{project}/deploymentgroups")).1;
+    let group = groups["deployment_groups"][0]["id"].as_str().expect("an id");
+    world.ids.borrow_mut().push(("<group>", group.to_owned()));
     for screen in &SCREENS {
+        if screen.path.contains("<hook>") && world.ids.borrow().len() == 1 {
+            furnish(&world);
+        }
         world.open(screen.path);
         world.browser.shows(screen.empty);
         if !screen.act.is_empty() {
@@ -232,13 +131,90 @@ fn every_screen_has_its_states() {
         }
     }
     parts_fail_alone(&world);
+    a_portal_has_its_states(&world);
     a_reader_sees_no_act(&world);
-    world.log_in(&world.api().token);
+    take_away(&world);
     main_acts(&world);
     world.cloud.terminate();
 }
 
-/// Takes a table away from each screen: the frame stands and leads to the others.
+/// Makes a webhook, a job and a rollout.
+fn furnish(world: &World) {
+    let sent = |method: &str, path: &str, body| {
+        let path = format!("/project/{}{path}", world.api().project);
+        let (status, made) = match method {
+            "PUT" => world.api().put(&path, &body),
+            _ => world.api().post(&path, &body),
+        };
+        assert!((200..300).contains(&status), "{path}: {made}");
+        made
+    };
+    let made = |path: &str, body| sent("POST", path, body);
+    let id = |of: &Value| {
+        of["id"]
+            .as_str()
+            .unwrap_or_else(|| panic!("an id: {of}"))
+            .to_owned()
+    };
+    let hook = made(
+        "/webhooks",
+        json!({"url": "https://example.com/hook", "filter": "nothing:here"}),
+    );
+    let job = made("/jobs", json!({"kind": "tag", "filter": "", "add": ["field"]}));
+    let code = json!({"snippets": [{"name": "loop", "code": "function loop() { return 1000; }"}]});
+    sent("PUT", "/branches/main/snippets", code);
+    made("/branches/main/revisions", json!({"message": "first"}));
+    let shed = made("/deploymentgroups", json!({"name": "shed", "branch": "main"}));
+    let shed = id(&shed["deployment_group"]);
+    made(&format!("/deploymentgroups/{shed}/flashfw"), json!({}));
+    let rollout = wait_for("the rollout", || {
+        let path = format!("/project/{}/rollouts", world.api().project);
+        let rollouts = world.api().get(&path).1;
+        (rollouts["rollouts"][0]["status"] == "deployed").then(|| id(&rollouts["rollouts"][0]))
+    });
+    world.ids.borrow_mut().extend([
+        ("<hook>", id(&hook)),
+        ("<job>", id(&job["job"])),
+        ("<shed>", shed),
+        ("<rollout>", rollout),
+    ]);
+}
+
+/// Deletes the webhook again, for the main acts.
+fn take_away(world: &World) {
+    world.log_in(&world.api().token);
+    world.open("/webhooks/<hook>");
+    world.click("button[value='delete']");
+    world.click("form.dialog button[data-kind='final']");
+    world.browser.shows("No webhooks yet");
+}
+
+/// Opens a link for people outside, which shows nothing yet, and says so when the deliveries cannot be read.
+fn a_portal_has_its_states(world: &World) {
+    world.open("/webhooks/<hook>");
+    world.click("button[value='portal']");
+    world.browser.shows("/portal/open?key=");
+    let link = world
+        .browser
+        .run("return document.querySelector('copy-text pre').textContent");
+    let outside = Browser::start(true);
+    outside.open(link.as_str().expect("a link"));
+    outside.click(&outside.find("form button"));
+    outside.shows("No attempts");
+    world.rename("webhook_attempts", "away");
+    outside.reload();
+    let told = outside.text();
+    world.rename("away", "webhook_attempts");
+    assert!(told.contains("The rest of the page is not affected."), "{told}");
+    assert!(told.contains("open until"), "{told}");
+    world.open("/webhooks/<hook>");
+    world.click("button[value='close_portal']");
+    world.browser.shows("The link is closed.");
+    outside.reload();
+    outside.shows("This link is not open");
+}
+
+/// Takes a table away from each screen: the frame stands and leads to the others, and so do the other parts of the screen.
 fn parts_fail_alone(world: &World) {
     for screen in SCREENS.iter().filter(|screen| !screen.table.is_empty()) {
         world.rename(screen.table, "away");
@@ -246,14 +222,17 @@ fn parts_fail_alone(world: &World) {
         world.browser.find("nav.side a[href$='/tokens']");
         let told = world.browser.text();
         world.rename("away", screen.table);
-        assert!(
-            told.contains("The rest of the page is not affected."),
-            "{} without {}: {told}",
-            screen.path,
-            screen.table
-        );
+        for words in ["The rest of the page is not affected.", screen.sibling] {
+            assert!(
+                told.contains(words),
+                "{} without {} has no {words:?}: {told}",
+                screen.path,
+                screen.table
+            );
+        }
         world.open(screen.path);
-        world.browser.shows(screen.empty);
+        let told = world.browser.text();
+        assert!(!told.contains("is not affected"), "{}: {told}", screen.path);
     }
 }
 
@@ -273,6 +252,9 @@ fn a_reader_sees_no_act(world: &World) {
     }
     world.open("/tokens");
     world.browser.shows("This login may not see the tokens");
+    world.open("/audit");
+    world.browser.shows("lacks the scope");
+    world.browser.find("nav.side");
     // The form of another's page, sent by a login without the right: the answer is a page of the project.
     let script = format!(
         "const form = document.createElement('form');

@@ -49,7 +49,7 @@ pub(crate) mod projects;
 pub(crate) mod query;
 pub(crate) mod release_keys;
 mod releases;
-mod rollouts;
+pub(crate) mod rollouts;
 pub(crate) mod series;
 pub(crate) mod spaced;
 pub(crate) mod timeline;

@@ -206,7 +206,7 @@ fn line(kind: &str, filter: Option<&str>, example: &str, group: Option<&Group>) 
         }
         ("tag", _) => format!("iottly device tag {devices} --add field"),
         ("command", _) => format!("iottly device command echo content='hi there!' {devices}"),
-        ("delete", _) => format!("iottly device rm {devices}"),
+        ("delete", _) => format!("iottly device rm {devices} --yes"),
         (_, Some(filter)) => format!(
             "iottly export --job --devices {} --file messages.jsonl.gz",
             quoted(filter)

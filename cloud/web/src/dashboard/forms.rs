@@ -3,10 +3,10 @@
 use axum::extract::{Form, FromRequest, Request};
 use axum::response::Response;
 use iottly_core::model::UnixMs;
-use iottly_filter::date;
 use iottly_protocol::Secret;
 
 use super::layout;
+use super::text::moment;
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -71,15 +71,12 @@ impl Fields {
     pub(super) fn moment(&self, name: &str) -> Result<Option<UnixMs>, ApiError> {
         let text = self.get(name).map(str::trim).filter(|text| !text.is_empty());
         text.map(|text| {
-            // Browsers leave out seconds that are zero.
-            date::parse(text)
-                .or_else(|_| date::parse(&format!("{text}:00")))
-                .map_err(|_| {
-                    ApiError::invalid(
-                        "invalid_form",
-                        format!("{name}: {text:?} is not a time such as 2026-11-26T14:30"),
-                    )
-                })
+            moment(text).map_err(|_| {
+                ApiError::invalid(
+                    "invalid_form",
+                    format!("{name}: {text:?} is not a time such as 2026-11-26T14:30"),
+                )
+            })
         })
         .transpose()
     }

@@ -56,4 +56,5 @@ mod service;
 mod sign_in;
 mod tables;
 mod timeline;
+mod twins;
 mod webhooks;

@@ -2,13 +2,16 @@
 
 mod act;
 mod bench;
+mod deployed;
+mod edit_pushed;
 mod editor;
 mod page;
 mod pushed;
 mod save;
 mod stale;
 
-pub(super) use act::{create_branch, discard, end_lease, restore};
+pub(super) use act::{ask_delete, create_branch, delete, discard, end_lease, restore};
+pub(super) use edit_pushed::{save as save_pushed, show as show_pushed};
 pub(super) use save::{check, revision, run, save};
 
 use axum::extract::{Path, Query};

@@ -5,11 +5,14 @@ use axum::response::{IntoResponse, Redirect, Response};
 use iottly_core::model::{Group, Scopes};
 use maud::{Markup, html};
 use serde::Deserialize;
+use serde_json::json;
 
+use super::super::devices::group_name;
 use super::super::forms::Fields;
+use super::super::kit::empty::shown;
 use super::super::kit::notice::{Tone, notice};
 use super::super::kit::question::{Question, question};
-use super::super::kit::script::script;
+use super::super::kit::script::{quoted, request_for, script, script_for};
 use super::super::layout::failure;
 use super::super::visitor::Visitor;
 use super::{Tab, absence};
@@ -45,12 +48,23 @@ async fn page(
     above: Option<Markup>,
     typed: Option<&Fields>,
 ) -> Result<Response, ApiError> {
-    let (device, groups) = (access.device(), access.project().groups().await?);
+    // Parts that cannot be read leave the others.
+    let (device, groups) = (
+        access.device(),
+        access.project().groups().await.unwrap_or_default(),
+    );
     let id = device.scope.device;
     let own = format!("{}/devices/{id}/settings", visitor.base());
-    let values = access.services().store.device_settings(access.scope()).await?;
-    let values = values.and_then(|state| state.desired);
-    let values = values.map_or("{}".to_owned(), |desired| desired.0.values.get().to_owned());
+    let values = access
+        .services()
+        .store
+        .device_settings(access.scope())
+        .await
+        .map_err(ApiError::from);
+    let values = values.map(|state| {
+        let desired = state.and_then(|state| state.desired);
+        desired.map_or("{}".to_owned(), |desired| desired.0.values.get().to_owned())
+    });
     let may = visitor.may(Scopes::WRITE);
     let content = html! {
         @if let Some(above) = above { (above) }
@@ -65,8 +79,10 @@ async fn page(
             form.card.stack method="post" action=(own) {
                 h2 { "Settings for the firmware" }
                 p.soft { "The firmware reads them with " code { "config.get" } ". An online device gets a change at once." }
-                div.field { label for="values" { "JSON object" } textarea.mono #values name="values" rows="8" spellcheck="false" { (values) } }
-                @if may { div.actions { button name="do" value="values" { "Save the settings" } } }
+                (shown(&values, "The settings could not be read", |values| html! {
+                    div.field { label for="values" { "JSON object" } textarea.mono #values name="values" rows="8" spellcheck="false" { (values) } }
+                    @if may { div.actions { button name="do" value="values" { "Save the settings" } } }
+                }))
             }
         }
         (absence::card(device, &own, may, typed))
@@ -82,7 +98,12 @@ async fn page(
             div.actions { button data-kind="danger" name="do" value="remove" { "Remove…" } }
         } }
         (absence::script(id))
-        (script(&format!("iottly device show {id}"), ("PUT", &format!("/device/{id}/props"), Some(r#"{"name":"porch","tags":["attic"]}"#))))
+        (script(&format!("iottly device show {id}"), ("GET", &format!("/device/{id}/props"), None)))
+        (request_for("change name and tags", ("PUT", &format!("/device/{id}/props"), Some(&json!({"name": device.name, "tags": device.tags}).to_string()))))
+        (script_for("move it to a group", &format!("iottly device move {id} --to {}", quoted(group_name(&groups, device.group))),
+            ("PUT", &format!("/device/{id}/props"), Some(&json!({"deployment_group": device.group}).to_string()))))
+        (request_for("change the settings for the firmware", ("PUT", &format!("/device/{id}/config"), Some(values.as_deref().unwrap_or("{}")))))
+        (script_for("remove it", &format!("iottly device rm {id} --yes"), ("DELETE", &format!("/device/{id}"), None)))
     };
     let tab = Tab {
         path: "/settings",
@@ -94,7 +115,8 @@ async fn page(
 }
 
 fn choice(groups: &[Group], own: iottly_protocol::GroupId) -> Markup {
-    html! { select #group name="group" { @for group in groups { option value=(group.id) selected[group.id == own] { (group.name) } } } }
+    // Without the others' names the form must not take the group away.
+    html! { select #group name="group" { @if groups.is_empty() { option value=(own) selected { "as it is" } } @for group in groups { option value=(group.id) selected[group.id == own] { (group.name) } } } }
 }
 
 /// Does what the pressed button says.

@@ -16,12 +16,12 @@ use serde_json::json;
 
 use self::draw::{DESK, Drawing, PHONE, colour, draw, has_band};
 pub(super) use self::scale::times;
-use self::words::{cells, words};
+use self::words::{cells, is_group, words};
 use super::device::Tab;
 use super::groups::counts_of;
 use super::kit::empty::{broken, empty};
 use super::kit::icons::{Icon, icon};
-use super::kit::script::script;
+use super::kit::script::{quoted, script};
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::text;
@@ -137,10 +137,23 @@ fn drawings(asked: &Asked, plot: &Plot) -> [Drawing; 2] {
 
 async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<Response, ApiError> {
     let access = &visitor.project;
-    let series = access.services().store.series(access.id()).await?;
-    let groups = access.groups().await?;
-    let counts = access.services().store.group_counts(access.id()).await?;
-    let kept = access.services().store.saved_plots(access.id()).await?;
+    // Parts that cannot be read leave the others.
+    let read = access
+        .services()
+        .store
+        .series(access.id())
+        .await
+        .map_err(ApiError::from);
+    let series = read.as_ref().cloned().unwrap_or_default();
+    let groups = access.groups().await.unwrap_or_default();
+    let counts = access.services().store.group_counts(access.id()).await;
+    let counts = counts.unwrap_or_default();
+    let kept = access
+        .services()
+        .store
+        .saved_plots(access.id())
+        .await
+        .unwrap_or_default();
     let own = match &place {
         Place::Project => format!("{}/plots", visitor.base()),
         Place::Device(_, device) => {
@@ -160,7 +173,12 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
             .is_some_and(|by| !by.is_empty() && by != Split::None.as_str());
         query.points = Some(if many { POINTS_OF_MANY } else { POINTS }.to_owned());
     }
-    let content = if series.paths.is_empty() {
+    let content = if let Err(error) = &read {
+        html! {
+            div.head { div { h1 { "Plots" } } }
+            section.card data-flush { (broken("The numbers could not be read", error.message())) }
+        }
+    } else if series.paths.is_empty() {
         html! {
             div.head { div { h1 { "Plots" } } }
             section.card data-flush { (nothing(&series)) }
@@ -178,7 +196,6 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
         };
         match made {
             Ok((asked, plot, names)) => view.drawn(&asked, &plot, &names),
-            Err(error) if error.status().is_server_error() && error.status() != 503 => return Err(error),
             Err(error) => view.refused(&error),
         }
     };
@@ -464,7 +481,6 @@ impl View<'_> {
 
     fn script(&self, asked: &Asked) -> Markup {
         let request = &asked.request;
-        let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
         let mut command = format!(
             "iottly series points {} --agg {} --by {}",
             quoted(&request.path),
@@ -507,10 +523,6 @@ impl View<'_> {
             ),
         )
     }
-}
-
-fn is_group(chosen: Option<&str>, group: &Group) -> bool {
-    chosen.is_some_and(|chosen| chosen == group.name || chosen.parse() == Ok(group.id))
 }
 
 fn picture(drawing: &Drawing, asked: &Asked, plot: &Plot) -> Markup {
