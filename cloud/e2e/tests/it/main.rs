@@ -6,6 +6,7 @@ mod board;
 mod browser;
 mod browser_build;
 mod browser_screens;
+mod cli;
 mod clocks;
 mod clones;
 #[path = "../../../store/tests/it/cluster.rs"]
