@@ -1,8 +1,10 @@
-//! The queue of one watcher: bounded, and what does not fit is counted. Knows no other watcher.
+//! The queue of one watcher: bounded, and what does not fit is counted. Presence has a place of its own, where messages
+//! do not drive it out. Knows no other watcher.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use iottly_protocol::DeviceId;
 use tokio::sync::Notify;
 
 use super::{LiveEvent, LiveMessage, PresenceChange};
@@ -13,13 +15,27 @@ pub(super) const QUEUE_MESSAGES: usize = 256;
 /// Maximum payload bytes queued for a slow watcher; a single larger message is still queued alone.
 const QUEUE_BYTES: usize = 1 << 20;
 
+/// Maximum number of devices whose presence waits for a slow watcher; above, all is dropped, and the watcher asks anew.
+pub(super) const QUEUE_PRESENCES: usize = 1024;
+
+/// Kind of a watcher, by what it gets beside presence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Kind {
+    /// Messages.
+    #[default]
+    Page,
+    /// Nothing.
+    Presence,
+    /// Messages, log lines and answers to developer orders.
+    Developer,
+}
+
 /// Watcher with its bounded queue.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     /// Position in the order in which watchers were admitted.
     pub(super) number: u64,
-    /// True for a watcher that also gets log lines and answers to developer orders.
-    pub(super) is_developer: bool,
+    pub(super) kind: Kind,
     queue: Mutex<Queue>,
     pub(super) wake: Notify,
 }
@@ -29,6 +45,10 @@ struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     skipped: u64,
+    /// Devices whose presence waits, in the order of their first change, and the latest presence of each.
+    turns: VecDeque<DeviceId>,
+    presences: HashMap<DeviceId, Arc<PresenceChange>>,
+    presence_skipped: bool,
     ended: bool,
 }
 
@@ -37,7 +57,6 @@ struct Queue {
 pub(super) enum Item {
     Message(Arc<LiveMessage>),
     Observed(Arc<Observed>),
-    Presence(Arc<PresenceChange>),
 }
 
 impl Item {
@@ -45,8 +64,6 @@ impl Item {
     fn len(&self) -> usize {
         match self {
             Self::Message(message) => message.payload.get().len(),
-            // A reason of bounded length.
-            Self::Presence(_) => 0,
             Self::Observed(observed) => match &observed.what {
                 ObservedRecord::Log(line) => line.text.len(),
                 ObservedRecord::Developer(report) => report.detail.as_ref().map_or(0, String::len),
@@ -56,10 +73,10 @@ impl Item {
 }
 
 impl Watcher {
-    pub(super) fn new(number: u64, is_developer: bool) -> Self {
+    pub(super) fn new(number: u64, kind: Kind) -> Self {
         Self {
             number,
-            is_developer,
+            kind,
             ..Self::default()
         }
     }
@@ -93,11 +110,38 @@ impl Watcher {
         self.wake.notify_one();
     }
 
-    /// Returns the next event, if there is one.
+    /// Adds the presence of a device; of several of a device, only the latest waits.
+    pub(super) fn push_presence(&self, change: Arc<PresenceChange>) {
+        let mut queue = lock(&self.queue);
+        if queue.ended {
+            return;
+        }
+        let device = change.scope.device;
+        if queue.presences.insert(device, change).is_none() {
+            queue.turns.push_back(device);
+        }
+        if queue.turns.len() > QUEUE_PRESENCES {
+            queue.turns.clear();
+            queue.presences.clear();
+            queue.presence_skipped = true;
+        }
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Returns the next event, if there is one: presence before messages.
     pub(super) fn pop(&self) -> Option<LiveEvent> {
         let mut queue = lock(&self.queue);
         if queue.ended {
             return Some(LiveEvent::Ended);
+        }
+        if std::mem::take(&mut queue.presence_skipped) {
+            return Some(LiveEvent::PresenceSkipped);
+        }
+        while let Some(device) = queue.turns.pop_front() {
+            if let Some(change) = queue.presences.remove(&device) {
+                return Some(LiveEvent::Presence(change));
+            }
         }
         if queue.skipped > 0 {
             return Some(LiveEvent::Lagged(std::mem::take(&mut queue.skipped)));
@@ -107,7 +151,6 @@ impl Watcher {
         Some(match item {
             Item::Message(message) => LiveEvent::Message(message),
             Item::Observed(observed) => LiveEvent::Observed(observed),
-            Item::Presence(change) => LiveEvent::Presence(change),
         })
     }
 }

@@ -63,6 +63,8 @@ enum Command {
         #[arg(long, value_name = "VERSION")]
         base: Option<String>,
     },
+    /// Deletes firmware.toml, or a handler whose command is not defined any more, from the working copy
+    Rm(OfFile),
     /// Builds the working copy, and shows the line of a problem
     Check(OfBranch),
     /// Saves the working copy as the next revision
@@ -137,6 +139,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 .print(&json!({"file": file.file, "text": text}), |_| text.to_owned())
         }
         Command::Put { file, path, base } => put(file, path, base.as_deref()),
+        Command::Rm(file) => remove(file),
         Command::Check(of) => {
             let answer = of.call.api()?.post(&format!("{}/check", of.path()), &json!({}))?;
             let check: CheckAnswer = read(&answer)?;
@@ -247,6 +250,23 @@ fn put(file: &OfFile, path: &Path, base: Option<&str>) -> Result<(), Failure> {
     let call = &file.of.call;
     let answer = put_json(&call.api()?, &format!("{}/{end}", file.of.path()), &body)?;
     call.print_as(&answer, files)
+}
+
+fn remove(file: &OfFile) -> Result<(), Failure> {
+    let (call, path) = (&file.of.call, file.of.path());
+    let api = call.api()?;
+    let path = if file.file == MANIFEST {
+        format!("{path}/manifest")
+    } else {
+        let branch = api.get(&path)?;
+        let snippets = branch["snippets"].as_array().into_iter().flatten();
+        let mut named = snippets.filter(|one| one["name"] == file.file);
+        let id = named.next().and_then(|one| one["snippetid"].as_str());
+        let id = id.ok_or_else(|| Failure::NotFound(format!("the branch has no file {:?}", file.file)))?;
+        format!("{path}/snippets/{}", escaped(id))
+    };
+    let answer = api.delete(&path)?;
+    call.print(&answer, |_| format!("deleted {}\n", file.file))
 }
 
 fn put_json(api: &Api, path: &str, body: &Value) -> Result<Value, Failure> {

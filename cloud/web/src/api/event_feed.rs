@@ -97,6 +97,7 @@ fn shown(event: &LiveEvent) -> Option<Event> {
         LiveEvent::Message(message) => Some(message_event(message)),
         LiveEvent::Observed(observed) => Some(observed_event(observed)),
         LiveEvent::Presence(change) => Some(presence_event(change)),
+        LiveEvent::PresenceSkipped => Some(Event::default().event("presence_lagged").data("{}")),
     }
 }
 

@@ -13,7 +13,8 @@ use iottly_cloud::live::Watch;
 /// Returns the messages of all devices of the project as they are stored, as server-sent events.
 ///
 /// Events: `message` (`id`, `device`, `at`, `firmware`, `type`, `channel`, `payload`), `presence` (`device`, and the fields of
-/// `presence` in the properties of a device) and `lagged` (`count`: number of events that were skipped because the caller
+/// `presence` in the properties of a device), `presence_lagged` (changes of presence were skipped: read the devices again) and
+/// `lagged` (`count`: number of messages that were skipped because the caller
 /// read too slowly). Nothing of before the request is sent.
 #[utoipa::path(
     get,

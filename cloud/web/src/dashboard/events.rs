@@ -37,7 +37,7 @@ use iottly_store::{HistoryStore, ScanBounds};
 /// Maximum number of missed messages that are replayed after a reconnect; older ones are counted as skipped.
 const REPLAY: usize = 200;
 /// Maximum number of devices whose presence is sent when a page connects: as many as a page lists.
-const MAX_DEVICES: usize = 100;
+pub(super) const MAX_DEVICES: usize = 100;
 /// Maximum number of jobs that a page follows.
 const MAX_JOBS: usize = 20;
 /// Pause between two writes of live events to a page: what is stored meanwhile goes out together.
@@ -58,6 +58,9 @@ pub(super) struct Wanted {
     device: Option<String>,
     /// Ids of devices that the page shows, separated by commas: their presence is sent at once.
     devices: Option<String>,
+    /// `none` for a page that shows no messages: it gets presence alone. `shown` for a page that shows those of `devices`
+    /// and nothing else.
+    messages: Option<String>,
     /// Ids of jobs that the page follows, separated by commas. Such a page gets no messages.
     jobs: Option<String>,
     /// Given if the page follows jobs that start later as well.
@@ -103,10 +106,17 @@ async fn open(
     let place =
         place.ok_or_else(|| ApiError::too_many("too_many_streams", "this login has too many open pages"))?;
     let mut ready = VecDeque::new();
+    if !matches!(wanted.messages.as_deref(), None | Some("none" | "shown")) {
+        return Err(ApiError::invalid(
+            "invalid_query",
+            "messages is neither none nor shown",
+        ));
+    }
     let device = match wanted.device {
         Some(id) => Some(visitor.device(&id).await?),
         None => None,
     };
+    let mut shown: Vec<DeviceId> = device.iter().map(|access| access.scope().device).collect();
     for id in wanted
         .devices
         .iter()
@@ -115,11 +125,11 @@ async fn open(
     {
         // A device may have been deleted since the page was made.
         if let Ok(access) = visitor.device(id).await {
-            ready.push_back(known(&app.services, access.device()));
+            shown.push(access.scope().device);
         }
     }
     let scope = device.as_ref().map(|access| access.scope());
-    // Watching starts before the replay is read, so that no message is missed between the two.
+    // Watching starts before presence and replay are read, so that nothing is missed between the two.
     let jobs = wanted.jobs.map(|ids| {
         let follower = Follower::new(store.clone(), project, job_ids(&ids));
         match wanted.later {
@@ -131,17 +141,20 @@ async fn open(
         Some(_) => Some(NO_DEVICE),
         None => scope.map(|scope| scope.device),
     };
-    let live = app.services.live.watch(Watch {
-        project,
-        device: device_watched,
-    });
+    let hub = &app.services.live;
+    let presence_alone = wanted.messages.as_deref() == Some("none");
+    let live = match (device_watched, wanted.messages.as_deref()) {
+        (None, Some("none")) => hub.watch_presence(project),
+        (None, Some(_)) => hub.watch_some(project, &shown),
+        (device, _) => hub.watch(Watch { project, device }),
+    };
     let live = live.map_err(|error| match error {
         TooManyWatchers::Project => ApiError::too_many("too_many_streams", error.to_string()),
         TooManyWatchers::All => ApiError::unavailable("too_many_streams", error.to_string()),
     })?;
+    ready.extend(presences(&app.services, project, &shown).await?);
     let mut newest = None;
-    if let Some(access) = &device {
-        ready.push_back(known(&app.services, access.device()));
+    if device.is_some() {
         newest = after.as_deref().and_then(parse_event_id);
     }
     match (&device, newest) {
@@ -149,6 +162,7 @@ async fn open(
             newest = Some(replay(store.as_ref(), access.scope(), after, &mut ready).await?);
         }
         // A page that connects again, and whose missed messages are not known: histories are read device by device.
+        _ if presence_alone => {}
         _ if after.is_some_and(|after| !after.is_empty()) => {
             ready.push_back(event_of("skipped", &json!({ "count": null })))
         }
@@ -160,6 +174,7 @@ async fn open(
         newest,
         filter,
         jobs,
+        shown: (project, shown),
         services: app.services.clone(),
         not_before: Instant::now(),
         _place: place,
@@ -216,6 +231,8 @@ struct Feed {
     filter: Option<Filter>,
     /// Jobs that the page shows; none once they have ended.
     jobs: Option<Follower>,
+    /// Devices whose presence the page shows, with their project.
+    shown: (ProjectId, Vec<DeviceId>),
     services: WebServices,
     /// Time before which no further live events are taken.
     not_before: Instant,
@@ -270,6 +287,7 @@ impl Feed {
                 .push_back(event_of("skipped", &json!({ "count": skipped }))),
             // Only watchers of developer leases get these.
             LiveEvent::Observed(_) => {}
+            LiveEvent::PresenceSkipped => self.all_presences().await,
             LiveEvent::Presence(change) => {
                 self.ready
                     .push_back(presence(change.scope.device, change.online, change.view.clone()))
@@ -295,6 +313,17 @@ impl Feed {
             }
         }
         Some(())
+    }
+
+    /// Queues the presence of all devices that the page shows.
+    async fn all_presences(&mut self) {
+        let (project, devices) = &self.shown;
+        match presences(&self.services, *project, devices).await {
+            Ok(events) => self.ready.extend(events),
+            Err(error) => {
+                tracing::warn!(%error, "failed to read the devices of a page; it shows their former presence until they change or it is loaded again");
+            }
+        }
     }
 
     /// Returns true if a message matches the filter. One that cannot be decided within its steps is not shown.
@@ -389,9 +418,16 @@ struct PresenceNow {
     presence: PresenceDto,
 }
 
-/// Returns the event about the presence of a device as it is now.
-fn known(services: &WebServices, device: &Device) -> Event {
-    presence(device.scope.device, device.online, services.presence.view(device))
+/// Returns the events about the presence of devices as they are now.
+async fn presences(
+    services: &WebServices,
+    project: ProjectId,
+    devices: &[DeviceId],
+) -> iottly_store::Result<Vec<Event>> {
+    let devices = services.store.devices_with_ids(project, devices).await?;
+    let event =
+        |device: &Device| presence(device.scope.device, device.online, services.presence.view(device));
+    Ok(devices.iter().map(event).collect())
 }
 
 fn presence(device: DeviceId, online: bool, view: View) -> Event {

@@ -165,14 +165,14 @@ impl Screen<'_> {
         let (bar, base) = (Bar::of(visitor).await?, visitor.base());
         let scripts: Vec<&str> = SCRIPTS.into_iter().chain(self.scripts.iter().copied()).collect();
         let title = format!("{} · {}", self.title, bar.project.name);
-        let body = self.body(&bar, &base);
+        let body = self.body(&bar, &base, visitor.no_shortcuts);
         Ok(document(&title, visitor.theme, &scripts, None, &body).into_response_html())
     }
 
-    fn body(&self, bar: &Bar, base: &str) -> Markup {
+    fn body(&self, bar: &Bar, base: &str, no_shortcuts: bool) -> Markup {
         let live = self.events.is_some();
         html! {
-            body data-events=[self.events.as_deref()] data-base=(base) {
+            body data-events=[self.events.as_deref()] data-base=(base) data-shortcuts=[no_shortcuts.then_some("off")] {
                 a.skip href="#main" { "Skip to content" }
                 div.shell {
                     header.bar {

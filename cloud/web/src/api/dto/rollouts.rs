@@ -278,6 +278,12 @@ pub struct OneRollout {
     pub rollout: RolloutDto,
     /// Numbers of its devices, by how far they are.
     pub counts: CountsDto,
+    /// Number of its devices that have not gone as planned, or have reported a reason.
+    #[serde(default)]
+    pub exceptions: u64,
+    /// Numbers of devices in parts of about the same size, in the order of ids; only with `parts`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<CountsDto>,
     /// Mark of the progress of the rollout and its devices, for `seen`.
     pub mark: String,
     /// HTTP status: always 200.
@@ -304,6 +310,14 @@ pub(crate) struct OnePolicy {
     pub(crate) policy: Policy,
     /// HTTP status: always 200.
     pub(crate) status: u16,
+}
+
+/// Options of a way back; all can be left out.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RollBack {
+    /// Returns what would happen, without deploying.
+    pub(crate) dry_run: bool,
 }
 
 /// Options of a deployment; all can be left out.
