@@ -234,6 +234,14 @@ impl std::fmt::Display for Lost {
     }
 }
 
+/// Returns true for the end of the longest silence.
+fn is_silence(error: &std::io::Error) -> bool {
+    let cause = error
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<ureq::Error>());
+    matches!(cause, Some(ureq::Error::Timeout(_))) || error.kind() == ErrorKind::TimedOut
+}
+
 /// Reads events until the stream ends, breaks or is silent, and hands each to `show` with its name.
 pub(crate) fn read(
     mut stream: impl BufRead,
@@ -246,7 +254,7 @@ pub(crate) fn read(
         let read = std::io::Read::take(&mut stream, MAX_LINE).read_until(b'\n', &mut line);
         // A stream that breaks is opened again, as one that ends.
         match read {
-            Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(Lost::Silent),
+            Err(error) if is_silence(&error) => return Ok(Lost::Silent),
             Ok(1..) if line.last() == Some(&b'\n') => {}
             _ => return Ok(Lost::Ended),
         }

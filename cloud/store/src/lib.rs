@@ -78,7 +78,7 @@ pub use projects::ProjectStore;
 pub use releases::ReleaseStore;
 pub use rollouts::RolloutStore;
 pub use saved_plots::SavedPlotStore;
-pub use series::{LinesQuery, Selection, SeriesList, SeriesPath, SeriesStore};
+pub use series::{LinesQuery, OldRollups, Selection, SeriesList, SeriesPath, SeriesStore};
 pub use sqlite::SqliteStore;
 pub use timeline::TimelineStore;
 pub use tokens::TokenStore;
