@@ -63,7 +63,9 @@ pub use enrolment::{Enrolment, EnrolmentStore, Grant, NewSecret};
 pub use erasure::ErasureStore;
 pub use error::{Result, StoreError};
 pub use fault::Fault;
-pub use history::{EntrySize, HistoryStore, LogQuery, PageQuery, SEARCHED_LINES, ScanBounds};
+pub use history::{
+    EntrySize, FoundLogs, HistoryStore, LogPlace, LogQuery, PageQuery, SEARCHED_LINES, ScanBounds,
+};
 pub use ingest::IngestStore;
 pub use jobs::{ClaimedJob, JobPlace, JobStep, JobStore};
 pub use leases::{LeaseStore, OpenOrder};

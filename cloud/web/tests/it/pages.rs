@@ -20,6 +20,7 @@ pub(crate) const PAGES: &[(&str, &str, &str)] = &[
     ("GET", "/p/{project}/", ""),
     ("GET", "/p/{project}/devices", ""),
     ("GET", "/p/{project}/audit", ""),
+    ("GET", "/p/{project}/audit.jsonl", ""),
     (
         "POST",
         "/p/{project}/devices/move",
