@@ -50,12 +50,8 @@ pub(crate) struct Pruning {
 /// # Errors
 /// If the store fails; earlier deletions stay.
 pub(crate) async fn prune(store: &dyn SeriesStore, state: &mut Pruning, now: UnixMs) -> Result<()> {
-    prune_for(store, state, now, PRUNE_TIME).await
-}
-
-async fn prune_for(store: &dyn SeriesStore, state: &mut Pruning, now: UnixMs, time: Duration) -> Result<()> {
     let began = Instant::now();
-    while began.elapsed() < time {
+    while began.elapsed() < PRUNE_TIME {
         let step = Instant::now();
         if let Some(scope) = state.left.pop_front() {
             if store.prune_rollups(scope, now, PRUNED_ROWS).await? {

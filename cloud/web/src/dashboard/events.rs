@@ -144,6 +144,8 @@ async fn open(
     let presence_alone = wanted.messages.as_deref() == Some("none");
     let live = match (device_watched, wanted.messages.as_deref()) {
         (None, Some("none")) => hub.watch_presence(project),
+        // Without a device there is nothing to watch, and the place is taken all the same.
+        (None, Some(_)) if shown.is_empty() => hub.watch_some(project, &[NO_DEVICE]),
         (None, Some(_)) => hub.watch_some(project, &shown),
         (device, _) => hub.watch(Watch { project, device }),
     };
