@@ -18,6 +18,7 @@ pub mod model;
 pub mod presence;
 pub mod rate;
 mod rate_limited_log;
+pub mod refusals;
 pub mod rollout;
 mod seal;
 pub mod series;

@@ -1,6 +1,7 @@
 //! Live feed: hands stored messages to watchers as they are stored, and to those that ask for it log lines and answers
 //! to developer orders. Never reads from the store, and never waits for a watcher.
 
+mod parts;
 mod watcher;
 
 use std::collections::{HashMap, HashSet};
@@ -14,6 +15,7 @@ use tokio::sync::OnceCell;
 use iottly_core::ingest::Observed;
 use iottly_core::model::{Scope, StoredMessage};
 use iottly_core::presence::View;
+pub use parts::Parts;
 use watcher::{Item, Watcher, lock};
 
 /// Maximum number of watchers; with the limits of their queues, the hub holds at most 256 MiB.
@@ -40,6 +42,8 @@ pub enum LiveEvent {
     Observed(Arc<Observed>),
     /// Presence of a device that has changed.
     Presence(Arc<PresenceChange>),
+    /// Parts of the project, or of the device, that have changed. Only for watchers of pages.
+    Changed(Parts),
     /// Number of messages and observed records that were skipped because the watcher was too slow. The messages are in
     /// the history.
     Lagged(u64),
@@ -107,6 +111,17 @@ pub struct LiveHub {
     count: Arc<AtomicUsize>,
 }
 
+/// What a watcher gets beside messages and presence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum WhatElse {
+    #[default]
+    Nothing,
+    /// Log lines and answers to developer orders.
+    Observed,
+    /// Which parts have changed.
+    Parts,
+}
+
 #[derive(Debug, Default)]
 struct Watchers {
     lists: HashMap<Watch, Vec<Weak<Watcher>>>,
@@ -128,7 +143,7 @@ impl Watchers {
         &mut self,
         project: ProjectId,
         devices: &[Option<DeviceId>],
-        is_developer: bool,
+        what_else: WhatElse,
     ) -> Result<Arc<Watcher>, TooManyWatchers> {
         self.lists.retain(|_, list| {
             list.retain(|watcher| watcher.strong_count() > 0);
@@ -146,7 +161,7 @@ impl Watchers {
                 .max_by_key(|(_, share)| *share);
             self.end_oldest(busiest.ok_or(TooManyWatchers::All)?.0);
         }
-        let watcher = Arc::new(Watcher::new(self.next, is_developer));
+        let watcher = Arc::new(Watcher::new(self.next, what_else));
         self.next += 1;
         for device in devices {
             let what = Watch {
@@ -193,8 +208,32 @@ impl LiveHub {
     /// [`TooManyWatchers`] if the project has 64 watchers, or if the hub has 256 and no other project has more than this
     /// one would have.
     pub fn watch(&self, what: Watch) -> Result<LiveStream, TooManyWatchers> {
-        let watcher = lock(&self.watchers).admit(what.project, &[what.device], false)?;
+        let watcher = lock(&self.watchers).admit(what.project, &[what.device], WhatElse::Nothing)?;
         Ok(self.stream(watcher))
+    }
+
+    /// Admits a watcher for a page, which is also told which parts of what it watches have changed.
+    ///
+    /// # Errors
+    /// As [`watch`](Self::watch).
+    pub fn watch_for_page(&self, what: Watch) -> Result<LiveStream, TooManyWatchers> {
+        let watcher = lock(&self.watchers).admit(what.project, &[what.device], WhatElse::Parts)?;
+        Ok(self.stream(watcher))
+    }
+
+    /// Tells the pages that show a device, or something of the project, that parts of it have changed.
+    pub fn changed(&self, project: ProjectId, device: Option<DeviceId>, parts: Parts) {
+        if parts.is_empty() || self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let watchers = lock(&self.watchers);
+        let devices = [Some(None), device.map(Some)];
+        for device in devices.into_iter().flatten() {
+            let list = watchers.lists.get(&Watch { project, device });
+            for watcher in list.into_iter().flatten().filter_map(Weak::upgrade) {
+                watcher.changed(parts);
+            }
+        }
     }
 
     /// Admits a watcher of some devices, which gets their messages, their log lines and their answers to developer orders
@@ -208,7 +247,7 @@ impl LiveHub {
         devices: impl IntoIterator<Item = DeviceId>,
     ) -> Result<LiveStream, TooManyWatchers> {
         let devices: Vec<_> = devices.into_iter().map(Some).collect();
-        let watcher = lock(&self.watchers).admit(project, &devices, true)?;
+        let watcher = lock(&self.watchers).admit(project, &devices, WhatElse::Observed)?;
         Ok(self.stream(watcher))
     }
 
@@ -274,7 +313,7 @@ impl LiveHub {
         let mut shared = None;
         for watcher in list
             .filter_map(Weak::upgrade)
-            .filter(|watcher| watcher.is_developer)
+            .filter(|watcher| watcher.what_else == WhatElse::Observed)
         {
             watcher.push(Item::Observed(Arc::clone(
                 shared.get_or_insert_with(|| Arc::new(observed.clone())),
@@ -355,6 +394,28 @@ mod tests {
         assert!(matches!(device.recv().await, LiveEvent::Message(m) if m.timestamp == 3));
         assert!(matches!(all.recv().await, LiveEvent::Message(m) if m.timestamp == 1));
         assert!(matches!(all.recv().await, LiveEvent::Message(m) if m.timestamp == 3));
+    }
+
+    #[tokio::test]
+    async fn pages_learn_once_which_parts_have_changed() {
+        let hub = LiveHub::default();
+        let (mine, other) = (DeviceId::random(), DeviceId::random());
+        let project = ProjectId::from_bytes([1; 12]);
+        let of = |device| Watch { project, device };
+        let mut page = hub.watch_for_page(of(Some(mine))).expect("admitted");
+        let mut all = hub.watch_for_page(of(None)).expect("admitted");
+        let mut feed = hub.watch(of(None)).expect("admitted");
+        for _ in 0..QUEUE_MESSAGES * 2 {
+            hub.changed(project, Some(mine), Parts::COMMAND);
+        }
+        hub.changed(project, Some(mine), Parts::DEVICE);
+        hub.changed(project, Some(other), Parts::CRASH);
+        hub.changed(ProjectId::from_bytes([2; 12]), None, Parts::ALERT);
+        let both = Parts::COMMAND | Parts::DEVICE;
+        assert!(matches!(page.recv().await, LiveEvent::Changed(parts) if parts == both));
+        assert!(page.ready().is_none());
+        assert!(matches!(all.recv().await, LiveEvent::Changed(parts) if parts == both | Parts::CRASH));
+        assert!(feed.ready().is_none(), "programs get what the API describes");
     }
 
     #[tokio::test]

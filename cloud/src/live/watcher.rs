@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::{LiveEvent, LiveMessage, PresenceChange};
+use super::{LiveEvent, LiveMessage, Parts, PresenceChange, WhatElse};
 use iottly_core::ingest::{Observed, ObservedRecord};
 
 /// Maximum number of messages queued for a slow watcher.
@@ -18,8 +18,7 @@ const QUEUE_BYTES: usize = 1 << 20;
 pub(super) struct Watcher {
     /// Position in the order in which watchers were admitted.
     pub(super) number: u64,
-    /// True for a watcher that also gets log lines and answers to developer orders.
-    pub(super) is_developer: bool,
+    pub(super) what_else: WhatElse,
     queue: Mutex<Queue>,
     pub(super) wake: Notify,
 }
@@ -29,6 +28,7 @@ struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     skipped: u64,
+    changed: Parts,
     ended: bool,
 }
 
@@ -56,10 +56,10 @@ impl Item {
 }
 
 impl Watcher {
-    pub(super) fn new(number: u64, is_developer: bool) -> Self {
+    pub(super) fn new(number: u64, what_else: WhatElse) -> Self {
         Self {
             number,
-            is_developer,
+            what_else,
             ..Self::default()
         }
     }
@@ -71,6 +71,17 @@ impl Watcher {
             ended: true,
             ..Queue::default()
         };
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Notes that parts have changed, for a watcher that wants to know.
+    pub(super) fn changed(&self, parts: Parts) {
+        if self.what_else != WhatElse::Parts {
+            return;
+        }
+        let mut queue = lock(&self.queue);
+        queue.changed = queue.changed | parts;
         drop(queue);
         self.wake.notify_one();
     }
@@ -101,6 +112,9 @@ impl Watcher {
         }
         if queue.skipped > 0 {
             return Some(LiveEvent::Lagged(std::mem::take(&mut queue.skipped)));
+        }
+        if !queue.changed.is_empty() {
+            return Some(LiveEvent::Changed(std::mem::take(&mut queue.changed)));
         }
         let item = queue.items.pop_front()?;
         queue.bytes -= item.len();

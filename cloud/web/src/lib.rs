@@ -11,6 +11,7 @@ mod device_names;
 mod error;
 mod front;
 pub mod http;
+mod numbers;
 mod oidc;
 mod random;
 mod rate;
@@ -20,10 +21,10 @@ mod sessions;
 pub mod answers {
     pub use crate::api::dto::{
         Accepted, AlertDto, AlertRuleDto, AttemptDto, AuditEntryDto, CopyDto, CreatedDevice, CreatedToken,
-        Date, DeletedDevice, FlashDto, GroupDto, JobDto, MailDto, MailList, Moved, OneAlertRule, OneGroup,
-        OneJob, OneRollout, OneWaitingBoard, OpenedPortal, PortalDto, PresenceDto, ProjectDto, Props,
-        Replayed, RolloutDeviceDto, RolloutDevices, RolloutDto, TokenDto, WaitingBoardDto, WebhookDto,
-        WebhookTest, WebhookWithSecret,
+        Date, DeletedDevice, DeviceRefusalDto, FlashDto, GroupDto, JobDto, MailDto, MailList, Moved,
+        OneAlertRule, OneGroup, OneJob, OneRollout, OneWaitingBoard, OpenedPortal, PortalDto, PresenceDto,
+        ProjectDto, Props, Replayed, RolloutDeviceDto, RolloutDevices, RolloutDto, TokenDto, WaitingBoardDto,
+        WebhookDto, WebhookTest, WebhookWithSecret,
     };
 }
 

@@ -281,6 +281,9 @@ fn show(device: &str, call: &Call) -> Result<(), Failure> {
                     |_| value.to_string(),
                     |presence| presence_text::presence(&presence),
                 ),
+                value if name == "refusal" => {
+                    read(value).map_or_else(|_| value.to_string(), |refusal| presence_text::refusal(&refusal))
+                }
                 Value::String(text) => text.clone(),
                 Value::Object(fields) if fields.contains_key("$date") => time(value),
                 other => other.to_string(),

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use iottly_protocol::release::LeaseId;
 use iottly_protocol::{DeviceId, FirmwareMark, Level, MessageKind};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::dto::{LeaseReportDto, PresenceDto};
 use crate::error::ApiError;
@@ -18,8 +19,9 @@ use iottly_cloud::live::{LiveEvent, LiveStream, PresenceChange, TooManyWatchers}
 use iottly_core::ingest::{Observed, ObservedRecord};
 use iottly_core::model::{StoredMessage, UnixMs};
 
-/// Interval of the keep-alive comments on an idle stream.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Interval of the events that show that a stream still works: a connection that was cut on its way does not end by itself,
+/// and browsers show programs no comments.
+pub(crate) const BEAT: Duration = Duration::from_secs(5);
 /// Interval at which a stream checks that its caller may still read what it sends.
 const CHECK: Duration = Duration::from_secs(15);
 
@@ -71,8 +73,7 @@ struct LaggedEvent {
 
 /// Returns the response that sends a watcher's events until `end`.
 pub(super) fn response(live: LiveStream, end: impl Future<Output = ()> + Send + 'static) -> Response {
-    let sse = Sse::new(feed(live, Box::pin(end))).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    sse.into_response()
+    Sse::new(feed(live, Box::pin(end))).into_response()
 }
 
 /// Resolves once a check says that a stream is over.
@@ -106,15 +107,30 @@ fn feed(
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
     // The first bytes tell the caller that watching has begun.
     let ready = VecDeque::from([Event::default().comment("watching")]);
-    stream::unfold((live, end, ready), async |(mut live, mut end, mut ready)| {
+    let state = (live, end, ready, beats());
+    stream::unfold(state, async |(mut live, mut end, mut ready, mut beats)| {
         if let Some(event) = ready.pop_front() {
-            return Some((Ok(event), (live, end, ready)));
+            return Some((Ok(event), (live, end, ready, beats)));
         }
-        tokio::select! {
-            event = live.recv() => shown(&event).map(|event| (Ok(event), (live, end, ready))),
+        let event = tokio::select! {
+            event = live.recv() => shown(&event),
+            _ = beats.tick() => Some(beat()),
             () = &mut end => None,
-        }
+        };
+        event.map(|event| (Ok(event), (live, end, ready, beats)))
     })
+}
+
+/// Returns the times of the events that show that a stream still works.
+pub(crate) fn beats() -> Interval {
+    let mut beats = tokio::time::interval_at(Instant::now() + BEAT, BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beats
+}
+
+/// Returns the event that shows that a stream still works.
+pub(crate) fn beat() -> Event {
+    Event::default().event("beat").data("{}")
 }
 
 /// Returns the event to send; none if the feed has ended.
@@ -125,6 +141,8 @@ fn shown(event: &LiveEvent) -> Option<Event> {
         LiveEvent::Message(message) => Some(message_event(message)),
         LiveEvent::Observed(observed) => Some(observed_event(observed)),
         LiveEvent::Presence(change) => Some(presence_event(change)),
+        // Only watchers of pages get these.
+        LiveEvent::Changed(_) => Some(Event::default().comment("changed")),
     }
 }
 

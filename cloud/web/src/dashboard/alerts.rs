@@ -10,13 +10,13 @@ use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 
 use super::forms::Fields;
+use super::kit::age::ago;
 use super::kit::csv::csv_link;
 use super::kit::empty::{broken, empty};
 use super::kit::notice::{Tone, notice};
 use super::kit::script::{script_for, snippet};
 use super::layout::failure;
 use super::shell::{Screen, Section};
-use super::text;
 use super::visitor::Visitor;
 use crate::api::alert_mails;
 use crate::api::alerts as rest;
@@ -123,13 +123,13 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
     };
     let content = html! {
         div.head { div {
-            h1 { "Alerts " span.count { (count) } }
+            live-part #alert-count data-on="alert" { h1 { "Alerts " span.count { (count) } } }
             p.lede { "A rule raises one alert for each device that its condition holds for. Webhooks deliver alerts as entries of the history" @if mails.allowed.is_some() { ", and rules can have addresses that get a mail" } "." }
         } div.actions { (csv_link(&format!("{base}/csv/alerts"), "alerts.csv")) a.button data-size="s" href={ (base) "/csv/rules" } download="rules.csv" { "CSV of the rules" } } }
         @if let Some(problem) = problem { (notice(Tone::Bad, &html! { (problem.message()) })) }
         section.card data-flush aria-labelledby="raised" {
             div.card-head { h2 #raised { "Raised" } }
-            (part(&raised, true, calm))
+            live-part #raised-alerts data-on="alert" { (part(&raised, true, calm)) }
         }
         div.split {
             section.card data-flush aria-labelledby="rules" {
@@ -141,9 +141,9 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
         }
         section.card data-flush aria-labelledby="cleared" {
             div.card-head { h2 #cleared { "Cleared" } }
-            (part(&cleared, false, empty("None yet", "The last alerts that have ended are here.", &html! {})))
+            live-part #cleared-alerts data-on="alert" { (part(&cleared, false, empty("None yet", "The last alerts that have ended are here.", &html! {}))) }
         }
-        (mails::card(&mails, &own, now, may))
+        live-part #mail-card data-on="alert" data-least="5" { (mails::card(&mails, &own, now, may)) }
         (script_for("add a rule", "iottly alert rule add away --when offline --after 5m",
             ("POST", "/alerts/rules", Some(r#"{"name":"away","condition":"offline","after_ms":300000}"#))))
         (script_for("mute an alert or a rule", "iottly alert mute ID --until 1d",
@@ -157,7 +157,7 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
         section: Section::Alerts,
         title: "Alerts",
         crumbs: &[],
-        events: None,
+        events: Some(format!("{base}/events?quiet=1")),
         scripts: &[],
         content,
     };
@@ -165,7 +165,7 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
 }
 
 fn since(at: UnixMs, now: UnixMs) -> Markup {
-    html! { time datetime=(text::iso(at)) { (text::ago(at, now)) " ago" } }
+    html! { (ago(at, now)) " ago" }
 }
 
 fn mute_button(own: &str, is_mute: bool) -> Markup {

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
@@ -23,13 +24,15 @@ use crate::app::{App, until_true};
 use crate::auth::still_works;
 
 use crate::api::dto::{JobDto, PresenceDto};
+use crate::api::event_feed::{BEAT, beat};
 use crate::api::jobs::{self, Follower};
 use crate::error::ApiError;
+use crate::numbers::Numbers;
 use crate::sessions::{Holder, Login, Session};
 use iottly_cloud::clock;
-use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers, Watch};
+use iottly_cloud::live::{LiveEvent, LiveStream, Parts, TooManyWatchers, Watch};
 use iottly_core::history;
-use iottly_core::model::{Cursor, Device, JobId, MessageId, NO_DEVICE, Scope, StoredMessage};
+use iottly_core::model::{Cursor, Device, JobId, MessageId, NO_DEVICE, Scope, StoredMessage, UnixMs};
 use iottly_core::presence::View;
 use iottly_core::short_form::MESSAGES;
 use iottly_store::{HistoryStore, ScanBounds};
@@ -44,9 +47,8 @@ const MAX_JOBS: usize = 20;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Maximum number of steps for which a filter examines one message.
 const MAX_STEPS: u64 = 5_000;
-/// Interval of the events that show that the stream still works. A page that gets nothing for a bit more than two of
-/// them (`events.js`) reconnects: a connection that was cut on its way does not end by itself.
-const BEAT: Duration = Duration::from_secs(5);
+/// Shortest time between two events about the numbers of a project, or about changed parts of a page.
+const SECOND: Duration = Duration::from_secs(1);
 /// Interval at which a stream checks the token or user of its login. A login that ends in this process ends its
 /// streams at once.
 const TOKEN_CHECK: Duration = Duration::from_secs(15);
@@ -66,6 +68,12 @@ pub(super) struct Wanted {
     filter: Option<String>,
     /// Id of the latest message that the page shows.
     after: Option<String>,
+    /// Given if the page shows no messages and no presence.
+    quiet: Option<String>,
+    /// Given if the page shows the numbers of the project.
+    counts: Option<String>,
+    /// Given if the page waits for a new device: it is told of refusals near its visitor.
+    arrival: Option<String>,
 }
 
 pub(super) async fn events(
@@ -131,7 +139,7 @@ async fn open(
         Some(_) => Some(NO_DEVICE),
         None => scope.map(|scope| scope.device),
     };
-    let live = app.services.live.watch(Watch {
+    let live = app.services.live.watch_for_page(Watch {
         project,
         device: device_watched,
     });
@@ -154,12 +162,24 @@ async fn open(
         }
         _ => {}
     }
+    let viewer = visitor.project.principal().address;
+    let second = Second {
+        project,
+        counts: wanted.counts.is_some().then_some(None),
+        viewer: viewer.filter(|_| wanted.arrival.is_some()),
+        near: None,
+        device: device.as_ref().map(|access| access.scope()),
+    };
     let feed = Feed {
         ready,
         live,
         newest,
         filter,
         jobs,
+        is_quiet: wanted.quiet.is_some(),
+        changed: Parts::default(),
+        told: None,
+        second,
         services: app.services.clone(),
         not_before: Instant::now(),
         _place: place,
@@ -216,6 +236,13 @@ struct Feed {
     filter: Option<Filter>,
     /// Jobs that the page shows; none once they have ended.
     jobs: Option<Follower>,
+    /// True for a page without messages and presence.
+    is_quiet: bool,
+    /// Parts that have changed and that the page was not told of yet.
+    changed: Parts,
+    /// Time at which the page was told of changed parts.
+    told: Option<Instant>,
+    second: Second,
     services: WebServices,
     /// Time before which no further live events are taken.
     not_before: Instant,
@@ -226,13 +253,15 @@ impl Feed {
         self,
         end: impl Future<Output = ()> + Send + Unpin + 'static,
     ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
-        let mut beat = tokio::time::interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        stream::unfold((self, end, beat), async |(mut feed, mut end, mut beat)| {
+        let mut ticks = (tokio::time::interval(BEAT), tokio::time::interval(SECOND));
+        for tick in [&mut ticks.0, &mut ticks.1] {
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        stream::unfold((self, end, ticks), async |(mut feed, mut end, mut ticks)| {
             let mut has_sent = true;
             loop {
                 if let Some(event) = feed.ready.pop_front() {
-                    return Some((Ok(event), (feed, end, beat)));
+                    return Some((Ok(event), (feed, end, ticks)));
                 }
                 // What has gathered goes out together, in one write, and after it the stream pauses.
                 if Instant::now() >= feed.not_before {
@@ -250,7 +279,8 @@ impl Feed {
                 };
                 tokio::select! {
                     event = event => feed.take(event).await?,
-                    _ = beat.tick() => feed.ready.push_back(event_of("beat", &json!({}))),
+                    _ = ticks.0.tick() => feed.beat().await,
+                    _ = ticks.1.tick() => feed.each_second().await,
                     job = followed(feed.jobs.as_mut()) => match job {
                         Some(job) => feed.ready.push_back(jobs::event(&job)),
                         None => feed.jobs = None,
@@ -259,6 +289,33 @@ impl Feed {
                 }
             }
         })
+    }
+
+    /// Queues the event that shows that the stream works, and the presence of the page's device with its newest proof.
+    async fn beat(&mut self) {
+        self.ready.push_back(beat());
+        if let Some(scope) = self.second.device
+            && let Ok(Some(device)) = self.services.store.device(scope).await
+        {
+            self.ready.push_back(known(&self.services, &device));
+        }
+    }
+
+    async fn each_second(&mut self) {
+        self.ready.extend(self.second.look(&self.services).await);
+        self.tell();
+    }
+
+    /// Tells the page of the parts that have changed, at most once a second.
+    fn tell(&mut self) {
+        let now = Instant::now();
+        if self.changed.is_empty() || self.told.is_some_and(|told| now < told + SECOND) {
+            return;
+        }
+        self.told = Some(now);
+        let parts: Vec<_> = std::mem::take(&mut self.changed).names().collect();
+        self.ready
+            .push_back(event_of("changed", &json!({ "parts": parts })));
     }
 
     /// Queues an event for the page; returns `None` for the last one.
@@ -270,6 +327,11 @@ impl Feed {
                 .push_back(event_of("skipped", &json!({ "count": skipped }))),
             // Only watchers of developer leases get these.
             LiveEvent::Observed(_) => {}
+            LiveEvent::Changed(parts) => {
+                self.changed = self.changed | parts;
+                self.tell();
+            }
+            LiveEvent::Presence(_) | LiveEvent::Message(_) if self.is_quiet => {}
             LiveEvent::Presence(change) => {
                 self.ready
                     .push_back(presence(change.scope.device, change.online, change.view.clone()))
@@ -304,6 +366,45 @@ impl Feed {
         filter
             .matches(&history::document(message), &mut budget)
             .unwrap_or(false)
+    }
+}
+
+/// What is looked at each second for a page.
+struct Second {
+    project: ProjectId,
+    /// Numbers that the page was told; none if it shows no numbers.
+    counts: Option<Option<Numbers>>,
+    /// Address of the visitor, if the page waits for a new device.
+    viewer: Option<IpAddr>,
+    /// Time of the refusal near the visitor that the page was told of.
+    near: Option<UnixMs>,
+    /// Device of the page.
+    device: Option<Scope>,
+}
+
+impl Second {
+    /// Returns the events that are due.
+    async fn look(&mut self, services: &WebServices) -> Vec<Event> {
+        let mut events = Vec::new();
+        if let Some(told) = &mut self.counts {
+            match services.numbers.of(services, self.project).await {
+                Ok(numbers) if *told != Some(numbers) => {
+                    *told = Some(numbers);
+                    events.push(event_of("counts", &json!(numbers)));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "failed to read the numbers of a project; its pages keep the ones before");
+                }
+            }
+        }
+        let near = self.viewer.and_then(|viewer| services.refusals.near(viewer));
+        let near = near.map(|refused| refused.at);
+        if near != self.near {
+            self.near = near;
+            events.push(event_of("changed", &json!({ "parts": ["refusal"] })));
+        }
+        events
     }
 }
 

@@ -7,6 +7,7 @@
 mod account;
 mod add;
 mod alerts;
+mod arrival;
 mod assets;
 mod audit;
 mod bulk;
@@ -118,9 +119,18 @@ fn screens() -> Router<App> {
         .route("/jobs/{job}/file", get(jobs::file))
         .route("/devices/add", get(add::show).post(add::create))
         .route("/devices/waiting", get(add::waiting))
+        .route("/enroll", get(enroll::show_in_project).post(enroll::decide))
+        .route(
+            "/devices/{device}/arrival",
+            get(arrival::show).post(arrival::again),
+        )
         .route("/devices/{device}", get(device::live::show))
         .route("/devices/{device}/commands", get(device::commands::show))
         .route("/devices/{device}/command", post(device::commands::send))
+        .route(
+            "/devices/{device}/commands/{command}/cancel",
+            post(device::commands::cancel),
+        )
         .route("/devices/{device}/board", get(device::board::show))
         .route("/devices/{device}/board/inputs", post(device::board::touch))
         .route("/devices/{device}/timeline", get(device::timeline::show))

@@ -7,6 +7,7 @@ use iottly_core::model::{Device, Group, RolloutStatus, UnixMs, WebhookState};
 use iottly_store::GroupCounts;
 use maud::{Markup, html};
 
+use super::kit::age::ago;
 use super::kit::empty::empty;
 use super::kit::figure::{Figure, figures};
 use super::layout::failure;
@@ -93,16 +94,18 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
             div.actions { a.button href={ (base) "/devices/add" } { "Add a device" } }
         }
         (numbers(&facts, &base))
-        (copies::panel(&facts.copies, &base))
-        (needs(&facts, &base))
-        (groups(&facts, &base))
+        live-part #attention data-on="alert webhook waiting group crash" data-least="5" {
+            (copies::panel(&facts.copies, &base))
+            (needs(&facts, &base))
+            (groups(&facts, &base))
+        }
     };
     let screen = Screen {
         section: Section::Overview,
         title: "Overview",
         crumbs: &[],
-        events: Some(format!("{base}/events")),
-        scripts: &["presence.js"],
+        events: Some(format!("{base}/events?quiet=1&counts=1")),
+        scripts: &["numbers.js"],
         content,
     };
     screen.respond(visitor).await
@@ -111,7 +114,6 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
 fn numbers(facts: &Facts, base: &str) -> Markup {
     // Silent devices are connected.
     let online = facts.counts.online + facts.counts.silent;
-    let offline = facts.counts.total.saturating_sub(online);
     let running: Vec<_> = facts.groups.iter().filter(|group| is_running(group)).collect();
     let failing = facts
         .webhooks
@@ -123,38 +125,42 @@ fn numbers(facts: &Facts, base: &str) -> Markup {
         Figure {
             name: "Online",
             value: online.to_string(),
-            unit: format!("of {}", facts.counts.total),
-            aside: html! { (offline) " offline" },
-            href: Some(format!("{base}/devices?filter=presence:online")),
+            unit: html! { "of " span data-live="total" { (facts.counts.total) } },
+            aside: html! {
+                span data-live="silent" { (facts.counts.silent) } " of them silent, "
+                span data-live="offline" { (facts.counts.offline) } " offline, "
+                span data-live="absent" { (facts.counts.absent) } " absent as planned"
+            },
+            href: Some(format!("{base}/devices?filter=presence:online,silent")),
             tone: None,
             live: Some("online"),
         },
         Figure {
             name: "Rollouts running",
             value: running.len().to_string(),
-            unit: String::new(),
+            unit: html! {},
             aside: html! { @for group in running.iter().take(3) { span.break { (group.name) " " } } },
-            href: None,
+            href: Some(format!("{base}/groups")),
             tone: None,
-            live: None,
+            live: Some("rollouts"),
         },
         Figure {
             name: "Boards waiting",
             value: facts.boards.len().to_string(),
-            unit: String::new(),
+            unit: html! {},
             aside: html! { "for approval" },
             href: Some(format!("{base}/devices/waiting")),
             tone: (!facts.boards.is_empty()).then_some("warn"),
-            live: None,
+            live: Some("boards"),
         },
         Figure {
             name: "Webhooks failing",
             value: failing.to_string(),
-            unit: format!("of {}", facts.webhooks.len()),
+            unit: html! { "of " (facts.webhooks.len()) },
             aside: html! { (waiting) " deliveries wait" },
             href: Some(format!("{base}/webhooks")),
             tone: (failing > 0).then_some("warn"),
-            live: None,
+            live: Some("failing"),
         },
     ])
 }
@@ -191,7 +197,7 @@ fn needs(facts: &Facts, base: &str) -> Markup {
                     tbody { @for row in &rows { tr {
                         td { span.tag data-tone=(row.tone) { (row.word) } }
                         td { b.break { (row.heading) } span.sub.break { (row.detail) } }
-                        td.num.soft { @if let Some(since) = row.since { (text::ago(since, facts.now)) } }
+                        td.num.soft { @if let Some(since) = row.since { (ago(since, facts.now)) } }
                         td.num { a href=(row.link.1) { (row.link.0) } }
                     } } }
                 }

@@ -12,6 +12,7 @@ mod addresses;
 mod alerts;
 mod api;
 mod approval;
+mod arrival;
 mod board_view;
 mod bound;
 mod broker;

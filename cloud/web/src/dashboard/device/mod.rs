@@ -14,7 +14,8 @@ use iottly_core::presence::View;
 use maud::{Markup, html};
 
 use super::devices::{firmware, group_name};
-use super::kit::presence::shown;
+use super::kit::presence::{proof, shown};
+use super::kit::refusal::refusal;
 use super::shell::{Screen, Section};
 use super::visitor::Visitor;
 use crate::auth::DeviceAccess;
@@ -63,7 +64,10 @@ impl Tab<'_> {
         // Without TLS the cloud has no other login to offer.
         let legacy = device.legacy && services.enroll_offer.get().is_some();
         let content = html! {
-            (head((device, &services.presence.view(device), legacy), &groups, &own, &base))
+            live-part #device-head data-on="device group" {
+                (head((device, &services.presence.view(device), legacy), &groups, &own, &base))
+                @if let Some(refused) = services.refusals.of(device.scope) { (refusal(&refused, clock::now())) }
+            }
             nav.tabs aria-label="Device" { ul { @for (name, path) in TABS.iter().filter(|(name, _)| has_board || *name != BOARD) {
                 li { a href={ (own) (path) } aria-current=[(*path == self.path).then_some("page")] { (name) } }
             } } }
@@ -97,6 +101,7 @@ fn head((device, view, legacy): (&Device, &View, bool), groups: &[Group], own: &
                     li { "group " a href={ (base) "/groups/" (device.group) } { (group_name(groups, device.group)) } }
                     li { "firmware " (firmware(report)) @if !digest.is_empty() { " " span.mono { (digest) } } }
                     @if let Some(agent) = &device.agent_version { li { "agent " b { (agent) } } }
+                    @if view.proof.is_some() { li { (proof(device, view, clock::now())) } }
                     @if legacy { li { span.tag data-tone="warn" { "legacy login" } } }
                     li { span.mono { (device.scope.device) } }
                 }

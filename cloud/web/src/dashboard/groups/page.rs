@@ -96,11 +96,11 @@ async fn page(
         },
     };
     let content = html! {
-        (head(visitor, group, rollout.as_ref(), release.as_ref(), count))
+        live-part #group-head data-on="group" { (head(visitor, group, rollout.as_ref(), release.as_ref(), count)) }
         (progress)
-        (by_release(visitor, group, (&running, count), &releases))
+        live-part #group-revisions data-on="group" data-least="2" { (by_release(visitor, group, (&running, count), &releases)) }
         (settings(visitor, group).await?)
-        (history(visitor, group, rollouts))
+        live-part #group-rollouts data-on="group" data-least="2" { (history(visitor, group, rollouts)) }
         (script_for("flash", &format!("iottly group flash {} --watch", quoted(&group.name)),
             ("POST", &format!("/deploymentgroups/{}/flashfw", group.id), Some("{}")),
         ))

@@ -90,7 +90,7 @@ impl Progress {
                     p.soft role="status" data-said { (sentence(&places)) }
                 }
                 (figures(visitor, group, &places))
-                (self.exceptions(visitor, &csv))
+                live-part #group-exceptions data-on="group" { (self.exceptions(visitor, &csv)) }
                 (self.grid(visitor, &places))
                 section.card data-flush aria-labelledby="live" {
                     div.card-head { h2 #live { "Live from these devices" } span.soft.small { "from the moment this page was opened" } }

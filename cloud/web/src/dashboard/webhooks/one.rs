@@ -93,8 +93,8 @@ async fn page(
             None => {},
         }
         @if let Some(reason) = &webhook.disabled_reason { (notice(Tone::Warn, &html! { "Off: " (reason) })) }
-        (numbers(&webhook))
-        (log(&attempts, (&own, &format!("{}/csv/attempts?webhook={id}", visitor.base())), may, &webhook))
+        live-part #webhook-numbers data-on="webhook" { (numbers(&webhook)) }
+        live-part #webhook-log data-on="webhook" { (log(&attempts, (&own, &format!("{}/csv/attempts?webhook={id}", visitor.base())), may, &webhook)) }
         (portals::part(&open, &own, may))
         @if may { details.card { summary { b { "Settings" } } form.stack method="post" action=(own) {
             (settings::fields(Some(&webhook), None))
@@ -104,14 +104,16 @@ async fn page(
         (portals::script(id))
     };
     let crumbs = [("Webhooks", list)];
-    screen(name(&webhook), &crumbs, content).respond(visitor).await
+    screen(visitor, name(&webhook), &crumbs, content)
+        .respond(visitor)
+        .await
 }
 
 fn numbers(webhook: &WebhookDto) -> Markup {
     let figure = |name, value: u64, aside: Markup, tone| Figure {
         name,
         value: value.to_string(),
-        unit: String::new(),
+        unit: html! {},
         aside,
         href: None,
         tone,
@@ -293,5 +295,5 @@ async fn asked(visitor: &Visitor, id: &str, verb: &str) -> Result<Response, ApiE
         back: ("Back, change nothing", &own),
     });
     let crumbs = [("Webhooks", list)];
-    screen(heading, &crumbs, form).respond(visitor).await
+    screen(visitor, heading, &crumbs, form).respond(visitor).await
 }
