@@ -100,6 +100,7 @@ pub(super) async fn data(visitor: Visitor, Query(query): Query<PlotQuery>) -> Re
     let line = |(at, line): (usize, &PlotLine)| {
         let points = line.pieces.iter().flat_map(|piece| &piece.points);
         json!({
+            "key": line.key.as_deref().unwrap_or_default(),
             "name": names.of(line),
             "colour": colour(at),
             "points": points.map(|point| (point.at, point.value)).collect::<Vec<_>>(),
@@ -113,7 +114,9 @@ pub(super) async fn data(visitor: Visitor, Query(query): Query<PlotQuery>) -> Re
 /// Returns the points as a table to keep.
 pub(super) async fn csv(visitor: Visitor, Query(query): Query<PlotQuery>) -> Response {
     let made = async {
-        let (_, plot, names) = plot(&visitor, &query).await?;
+        let mut asked = Asked::of(&visitor.project, &query, clock::now()).await?;
+        asked.request.whole = true;
+        let (plot, names) = read(&visitor.project, &asked).await?;
         Ok::<_, ApiError>(table(&plot, &names).into_file("series.csv"))
     };
     made.await.unwrap_or_else(|error| failure(&error))
@@ -188,7 +191,8 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
                 section: Section::Plots,
                 title: "Plots",
                 crumbs: &[],
-                events: None,
+                // The plot reads itself again; the stream says whether the cloud is there.
+                events: Some(format!("{}/events?quiet=1", visitor.base())),
                 scripts: &["plot.js"],
                 content,
             };
@@ -436,9 +440,9 @@ impl View<'_> {
                     } }
                     tbody { @for (at, line) in plot.lines.iter().enumerate() {
                         @let [last, average, lowest, highest, count, missing] = cells(line);
-                        tr data-line=(at) {
+                        tr data-line=(line.key.as_deref().unwrap_or_default()) {
                             td { svg.key viewBox="0 0 28 12" aria-hidden="true" { path class={ "line line-" (colour(at)) } d="M0 6h28" {} } }
-                            td { b.break { (names.of(line)) } span.sub.only-phone { (count) " values, " (missing) " missing" } }
+                            td { b.break { (names.of(line)) } span.sub.only-phone data-few { (count) " values, " (missing) " missing" } }
                             td.num { (last) } td.num { (average) } td.num.p2 { (lowest) } td.num { (highest) } td.num.p2 { (count) } td.num.p2 { (missing) }
                         }
                     } }
