@@ -13,7 +13,8 @@ use crate::broker::Broker;
 use crate::guarded_clock::GuardedClock;
 use crate::live::{LiveHub, Parts};
 use crate::presence::PresenceService;
-use iottly_core::alerts::{DeviceFacts, Effect, Event, Known, Uptime};
+use iottly_core::RateLimitedLog;
+use iottly_core::alerts::{DeviceFacts, Effect, Event, Known, Uptime, in_order};
 use iottly_core::model::{AlertId, AlertRule, AlertTarget, Condition, Scope, UnixMs};
 use iottly_store::{Result, Store};
 
@@ -24,8 +25,12 @@ const FIRST: Duration = Duration::from_secs(1);
 /// Pause after an evaluation, as a multiple of the time that it took: with very many devices the evaluation uses at most
 /// a fifth of a core.
 const REST: u32 = 4;
-/// Maximum number of effects that are carried out in one transaction; the rest follows in the next evaluation.
+/// Maximum number of effects that are carried out in one transaction, so that none delays the ingest for long. The rest
+/// follows at once, in further transactions.
 const EFFECTS: usize = 200;
+
+/// Limits the log rate: a condition that holds is looked at again and again.
+static REFUSED: RateLimitedLog = RateLimitedLog::of_a_minute();
 
 /// End of the validity of the cloud's certificate, as far as it is known.
 #[derive(Debug)]
@@ -135,14 +140,20 @@ impl Evaluator {
         if let Some(end) = self.certificate.get() {
             effects.extend(known.handle(&Event::Certificate(end), now));
         }
-        effects.truncate(EFFECTS);
-        self.carry_out(project, effects, now).await
+        let (effects, refused) = in_order(effects, raised.len());
+        if refused > 0
+            && let Some(more) = REFUSED.ask(Instant::now().into_std())
+        {
+            tracing::warn!(project.id = %project, alerts.count = refused, lines.left_out = more,
+                "a project has its maximum of raised alerts; others are not raised until some of them clear");
+        }
+        for effects in effects.chunks(EFFECTS) {
+            self.carry_out(project, effects.to_vec(), now).await?;
+        }
+        Ok(())
     }
 
     async fn carry_out(&self, project: ProjectId, effects: Vec<Effect>, now: UnixMs) -> Result<()> {
-        if effects.is_empty() {
-            return Ok(());
-        }
         for entry in self.store.apply_alerts(project, effects, now).await? {
             self.live.publish(&entry);
         }

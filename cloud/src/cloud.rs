@@ -335,13 +335,12 @@ impl Cloud {
             Arc::clone(&refusals),
             Arc::clone(&live),
         ));
-        let (presence, changes) = PresenceService::new(
+        let presence = Arc::new(PresenceService::new(
             Arc::clone(&store),
             Arc::clone(&live),
             Arc::clone(&time),
             Arc::clone(&book),
-        );
-        let presence = Arc::new(presence);
+        ));
         let enroll_offer = Arc::new(OnceLock::new());
         let parts = IngestParts {
             store: Arc::clone(&store),
@@ -364,7 +363,7 @@ impl Cloud {
             "housekeeping",
             housekeeping::keep_house(Arc::clone(&store), Arc::clone(&time)),
         ));
-        let watching = Arc::clone(&presence).run(changes, Arc::clone(&shared), uplink);
+        let watching = Arc::clone(&presence).run(Arc::clone(&shared), uplink);
         let watching = tokio::spawn(critical.watch("presence", watching));
         let certificate = Arc::new(CertificateEnd::default());
         let evaluator = Evaluator {

@@ -11,7 +11,9 @@ use crate::clock;
 use crate::guarded_clock::GuardedClock;
 use crate::series;
 use iottly_core::model::{Change, HourUsage, MAIL_KEPT_MS, NO_DEVICE, Principal, Project, Scope, UnixMs};
-use iottly_store::{AlertStore, CommandStore, ErasureStore, Result, Store, StoreError, WebhookStore};
+use iottly_store::{
+    AlertStore, CommandStore, DeviceNeeds, ErasureStore, Result, Store, StoreError, WebhookStore,
+};
 
 /// Number of rounds between two deletions of old webhook data: a minute.
 const WEBHOOK_ROUNDS: u32 = 6;
@@ -209,8 +211,12 @@ pub async fn retain_for(store: &dyn Store, now: UnixMs, time: Duration) -> Resul
                 project: project.id,
                 device: NO_DEVICE,
             };
-            let devices = store.devices(project.id).await?.into_iter();
-            let devices = devices.map(|device| device.scope).chain([own]).collect();
+            let devices = store.devices_with(project.id, DeviceNeeds::default()).await?;
+            let devices = devices
+                .into_iter()
+                .map(|device| device.scope)
+                .chain([own])
+                .collect();
             projects.push_back(Turns { before, devices });
         }
     }

@@ -1,10 +1,11 @@
 //! Presence of devices as people and programs see it: derives it from the database and from the notes about links, and
 //! tells watchers when it changes. The ingest decides who is online.
 
-use std::sync::Arc;
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use crate::broker::{Broker, Uplink};
@@ -19,8 +20,10 @@ use iottly_store::Store;
 
 /// Interval at which silent devices and dead links are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Number of changes that watchers are to be notified of; beyond it, watchers learn of them when they ask.
-const WAITING: usize = 1024;
+/// Maximum number of devices that are read together to tell watchers of their presence.
+const TOLD: usize = 100;
+/// Pause after devices could not be read.
+const RETRY: Duration = Duration::from_secs(1);
 /// Number of history entries of a device in which its last messages are looked for at the start.
 const LOOKED_AT: usize = 64;
 /// Maximum number of ended absences that watchers are notified of in one sweep.
@@ -32,7 +35,7 @@ pub struct PresenceService {
     live: Arc<LiveHub>,
     time: Arc<GuardedClock>,
     book: Arc<Book>,
-    changed: mpsc::Sender<Scope>,
+    changed: Changes,
 }
 
 /// Numbers of a project's devices.
@@ -54,8 +57,52 @@ pub struct PresenceCounts {
     pub legacy: usize,
 }
 
-/// Changes that watchers are to be notified of.
-pub(crate) struct Changes(mpsc::Receiver<Scope>);
+/// Devices whose watchers are to be notified: each once, however often it changes, so that there are never more than the
+/// watched projects have.
+#[derive(Default)]
+struct Changes {
+    waiting: Mutex<Waiting>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    order: VecDeque<Scope>,
+    known: HashSet<Scope>,
+}
+
+impl Changes {
+    fn add(&self, scope: Scope) {
+        let mut waiting = self.waiting();
+        if waiting.known.insert(scope) {
+            waiting.order.push_back(scope);
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    /// Takes devices of one project, those that have waited longest.
+    fn take(&self) -> Vec<Scope> {
+        let mut waiting = self.waiting();
+        let project = waiting.order.front().map(|scope| scope.project);
+        let mut taken = Vec::new();
+        while taken.len() < TOLD
+            && let Some(scope) = waiting.order.pop_front_if(|scope| Some(scope.project) == project)
+        {
+            waiting.known.remove(&scope);
+            taken.push(scope);
+        }
+        if !waiting.order.is_empty() {
+            self.wake.notify_one();
+        }
+        taken
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        // Every change of the list is complete or was not begun.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl PresenceService {
     pub(crate) fn new(
@@ -63,16 +110,14 @@ impl PresenceService {
         live: Arc<LiveHub>,
         time: Arc<GuardedClock>,
         book: Arc<Book>,
-    ) -> (Self, Changes) {
-        let (changed, changes) = mpsc::channel(WAITING);
-        let service = Self {
+    ) -> Self {
+        Self {
             store,
             live,
             time,
             book,
-            changed,
-        };
-        (service, Changes(changes))
+            changed: Changes::default(),
+        }
     }
 
     /// Returns the presence of a device now.
@@ -113,9 +158,8 @@ impl PresenceService {
 
     /// Reports that the presence of a device may have changed, so that watchers are notified.
     pub fn changed(&self, scope: Scope) {
-        if self.live.is_watched() {
-            // A watcher that misses a change sees it when it asks.
-            let _ = self.changed.try_send(scope);
+        if self.live.is_watched(scope) {
+            self.changed.add(scope);
         }
     }
 
@@ -129,15 +173,24 @@ impl PresenceService {
     async fn look_back(&self, scope: Scope) -> iottly_store::Result<Option<UnixMs>> {
         let mut times = self.store.sent_times(scope, LOOKED_AT).await?;
         times.reverse();
+        if times.is_empty() {
+            // More than that was written about the device since it sent last.
+            times.extend(self.store.last_sent(scope).await?);
+        }
         self.book.sent_before(scope, &times);
         Ok(times.last().copied())
     }
 
-    async fn tell(&self, scope: Scope) -> iottly_store::Result<()> {
-        if let Some(device) = self.store.device(scope).await? {
+    /// Tells the watchers of devices of one project how they are now.
+    async fn tell(&self, scopes: &[Scope]) -> iottly_store::Result<()> {
+        let Some(project) = scopes.first().map(|scope| scope.project) else {
+            return Ok(());
+        };
+        let ids: Vec<_> = scopes.iter().map(|scope| scope.device).collect();
+        for device in self.store.devices_with_ids(project, &ids).await? {
             let view = self.view(&device);
             self.live.publish_presence(PresenceChange {
-                scope,
+                scope: device.scope,
                 online: device.online,
                 view,
             });
@@ -146,19 +199,14 @@ impl PresenceService {
     }
 
     /// Runs until aborted: reads when the online devices sent last, then tells watchers of changes, and ends dead links.
-    pub(crate) async fn run(
-        self: Arc<Self>,
-        mut changes: Changes,
-        broker: Arc<dyn Broker>,
-        uplink: Arc<dyn Uplink>,
-    ) {
+    pub(crate) async fn run(self: Arc<Self>, broker: Arc<dyn Broker>, uplink: Arc<dyn Uplink>) {
         self.look_back_at_all().await;
         let mut sweep = tokio::time::interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut swept = self.moment().date;
         loop {
-            let scope = tokio::select! {
-                scope = changes.0.recv() => scope,
+            tokio::select! {
+                () = self.changed.wake.notified() => {}
                 _ = sweep.tick() => {
                     let now = self.moment();
                     let (turned, overdue) = self.book.sweep(now);
@@ -172,16 +220,18 @@ impl PresenceService {
                     swept = now.date;
                     continue;
                 }
-            };
-            let Some(scope) = scope else { return };
-            if let Err(error) = self.tell(scope).await {
-                tracing::debug!(device.id = %scope.device, %error, "failed to read a device; watchers are not notified of its presence");
+            }
+            let scopes = self.changed.take();
+            if let Err(error) = self.tell(&scopes).await {
+                tracing::debug!(%error, devices = scopes.len(), "failed to read devices; watchers are notified of their presence in {} s", RETRY.as_secs());
+                scopes.into_iter().for_each(|scope| self.changed.add(scope));
+                tokio::time::sleep(RETRY).await;
             }
         }
     }
 
     async fn tell_of_ended_absences(&self, after: UnixMs, until: UnixMs) {
-        if !self.live.is_watched() || until <= after {
+        if !self.live.has_watchers() || until <= after {
             return;
         }
         match self.store.absences_ended(after, until, ENDED).await {
@@ -205,5 +255,44 @@ impl PresenceService {
                 tracing::debug!(device.id = %scope.device, %error, "failed to read when a device sent last; it counts as silent only after it has sent again");
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use iottly_protocol::{DeviceId, ProjectId};
+
+    use super::*;
+
+    #[test]
+    fn however_many_devices_change_each_waits_once_and_none_is_lost() {
+        let changes = Changes::default();
+        let scope = |project: u8, n: u32| {
+            let mut device = [0; 16];
+            device[..4].copy_from_slice(&n.to_be_bytes());
+            Scope {
+                project: ProjectId::from_bytes([project; 12]),
+                device: DeviceId::from_bytes(device),
+            }
+        };
+        for n in 0..5000 {
+            changes.add(scope(1, n % 2500));
+        }
+        changes.add(scope(2, 1));
+        changes.add(scope(1, 7));
+        let mut told = Vec::new();
+        loop {
+            let taken = changes.take();
+            if taken.is_empty() {
+                break;
+            }
+            assert!(taken.len() <= TOLD);
+            assert!(taken.iter().all(|scope| scope.project == taken[0].project));
+            told.extend(taken);
+        }
+        assert_eq!(told.len(), 2501);
+        assert_eq!(told.iter().collect::<HashSet<_>>().len(), 2501);
+        changes.add(scope(1, 7));
+        assert_eq!(changes.take(), [scope(1, 7)], "a later change is told again");
     }
 }

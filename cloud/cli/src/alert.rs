@@ -34,6 +34,9 @@ enum Command {
         /// Device, by name or id
         #[arg(long)]
         device: Option<String>,
+        /// Id of the rule that raised them
+        #[arg(long)]
+        rule: Option<String>,
     },
     /// Manages the rules that raise alerts
     Rule {
@@ -113,11 +116,19 @@ struct AddOptions {
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
-        Command::List { call, state, device } => {
+        Command::List {
+            call,
+            state,
+            device,
+            rule,
+        } => {
             let api = call.api()?;
             let mut path = format!("/alerts?state={state}");
             if let Some(device) = device {
                 write!(path, "&device={}", escaped(&device_id(&api, device)?)).expect("a string takes all");
+            }
+            if let Some(rule) = rule {
+                write!(path, "&rule={}", escaped(rule)).expect("a string takes all");
             }
             let head = ["ID", "STATE", "RAISED", "DEVICE", "RULE", "DETAIL"];
             call.print_table("alerts", &api.get(&path)?, &head, alert)
@@ -226,9 +237,13 @@ fn rule_row(rule: &AlertRuleDto) -> Vec<String> {
     } else {
         "  (mute)"
     };
+    let unexamined = match rule.unexamined {
+        0 => String::new(),
+        count => format!(" (not applied to {count} messages)"),
+    };
     vec![
         rule.id.to_string(),
-        rule.condition.to_string() + &after.unwrap_or_default() + &filter.unwrap_or_default(),
+        rule.condition.to_string() + &after.unwrap_or_default() + &filter.unwrap_or_default() + &unexamined,
         scope,
         rule.name.clone() + mute,
         rule.mails.join(", "),
@@ -250,10 +265,12 @@ mod tests {
             format!("{ID}  offline 60 s  group {ID}  away  (mute)")
         );
         let value = json!({"id": ID, "name": "hot", "condition": "value", "filter": {"temp": {"$gt": 30}}, "mails": ["a@b"],
-            "created": {"$date": 0}});
+            "created": {"$date": 0}, "unexamined": 12});
         assert_eq!(
             rule_row(&read(&value).expect("a rule")).join("  "),
-            format!("{ID}  value {{\"temp\":{{\"$gt\":30}}}}  project  hot  a@b")
+            format!(
+                "{ID}  value {{\"temp\":{{\"$gt\":30}}}} (not applied to 12 messages)  project  hot  a@b"
+            )
         );
         let raised = json!({"id": ID, "state": "raised", "rule": ID, "condition": "offline", "raised": {"$date": 0},
             "seen": {"$date": 0}, "device": ID, "name": "away", "detail": "offline for longer than 60 s", "muted_until": null});

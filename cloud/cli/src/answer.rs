@@ -19,6 +19,17 @@ pub(crate) fn read<T: DeserializeOwned>(answer: &Value) -> Result<T, Failure> {
     })
 }
 
+/// Returns the entries of the list under `name`, as they are.
+///
+/// # Errors
+/// As [`read`], when there is no such list.
+pub(crate) fn list<'a>(answer: &'a Value, name: &str) -> Result<&'a [Value], Failure> {
+    match answer[name].as_array() {
+        Some(entries) => Ok(entries),
+        None => read::<Vec<Value>>(&answer[name]).map(|_| &[][..]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -19,6 +19,13 @@ use crate::terminal::Screen;
 pub(crate) struct Call {
     #[command(flatten)]
     remote: Remote,
+    #[command(flatten)]
+    format: Format,
+}
+
+/// Format of the output.
+#[derive(Args)]
+pub(crate) struct Format {
     /// Format of the output
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -45,7 +52,7 @@ impl Call {
 
     /// Returns true if the output is for people, not for programs.
     pub(crate) fn is_table(&self) -> bool {
-        matches!(self.output, Output::Text)
+        matches!(self.format.output, Output::Text)
     }
 
     /// Returns the options that say where the command acts.
@@ -55,7 +62,7 @@ impl Call {
 
     /// Prints the cloud's answer, as `text` renders it unless the output is JSON.
     pub(crate) fn print(&self, answer: &Value, text: impl Fn(&Value) -> String) -> Result<(), Failure> {
-        write(&match self.output {
+        write(&match self.format.output {
             Output::Json | Output::Jsonl => format!("{answer}\n"),
             Output::Text => text(answer),
         })
@@ -70,7 +77,7 @@ impl Call {
         answer: &Value,
         text: impl FnOnce(&T) -> String,
     ) -> Result<(), Failure> {
-        match self.output {
+        match self.format.output {
             Output::Json | Output::Jsonl => write(&format!("{answer}\n")),
             Output::Text => write(&text(&read(answer)?)),
         }
@@ -87,7 +94,7 @@ impl Call {
         answer: &Value,
         text: impl Fn(&T) -> String,
     ) -> Result<(), Failure> {
-        match self.output {
+        match self.format.output {
             Output::Jsonl => write(&lines(&answer[name])),
             Output::Json => write(&format!("{answer}\n")),
             Output::Text => write(
@@ -106,7 +113,7 @@ impl Call {
         answer: &Value,
         text: impl Fn(&Value) -> String,
     ) -> Result<(), Failure> {
-        match self.output {
+        match self.format.output {
             Output::Jsonl => write(&lines(&answer[name])),
             Output::Json | Output::Text => self.print(answer, text),
         }
@@ -114,6 +121,36 @@ impl Call {
 }
 
 impl Call {
+    /// Prints an answer as [`Format::print_table`] does.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when an entry lacks what the table shows.
+    pub(crate) fn print_table<T: DeserializeOwned>(
+        &self,
+        name: &str,
+        answer: &Value,
+        head: &[&'static str],
+        row: impl Fn(&T) -> Vec<String>,
+    ) -> Result<(), Failure> {
+        self.format.print_table(name, answer, head, row)
+    }
+
+    /// Returns a printer of a long list under `name`, which comes in pages.
+    pub(crate) fn pages<'a>(&self, name: &'a str) -> Pages<'a> {
+        Pages {
+            output: self.format.output,
+            name,
+            printed: 0,
+        }
+    }
+}
+
+impl Format {
+    /// Returns true if the output is for people, not for programs.
+    pub(crate) fn is_table(&self) -> bool {
+        matches!(self.output, Output::Text)
+    }
+
     /// Prints an answer whose entries are the list under `name` as a table with these headings, unless the output is JSON.
     ///
     /// # Errors
@@ -137,15 +174,6 @@ impl Call {
             }
         };
         write(&text)
-    }
-
-    /// Returns a printer of a long list under `name`, which comes in pages.
-    pub(crate) fn pages<'a>(&self, name: &'a str) -> Pages<'a> {
-        Pages {
-            output: self.output,
-            name,
-            printed: 0,
-        }
     }
 }
 
@@ -174,13 +202,39 @@ impl Pages<'_> {
         })
     }
 
+    /// Prints a page if the output is JSON.
+    pub(crate) fn print_json(&mut self, page: &[Value]) -> Result<(), Failure> {
+        match self.output {
+            Output::Text => Ok(()),
+            Output::Json | Output::Jsonl => self.print(page, |_| String::new()),
+        }
+    }
+
     /// Ends the list.
     pub(crate) fn end(self) -> Result<(), Failure> {
-        match self.output {
-            Output::Json if self.printed == 0 => write(&format!("{}]}}\n", self.opening())),
-            Output::Json => write("]}\n"),
-            Output::Text | Output::Jsonl => Ok(()),
+        self.end_with(&Value::Null)
+    }
+
+    /// Ends the list; as one JSON object, it has the fields of `rest` behind the list.
+    pub(crate) fn end_with(self, rest: &Value) -> Result<(), Failure> {
+        if self.output != Output::Json {
+            return Ok(());
         }
+        let opening = if self.printed == 0 {
+            self.opening()
+        } else {
+            String::new()
+        };
+        let mut fields = String::new();
+        for (name, value) in rest.as_object().into_iter().flatten() {
+            fields += &format!(",{}:{value}", Value::String(name.clone()));
+        }
+        write(&format!("{opening}]{fields}}}\n"))
+    }
+
+    /// Returns the number of entries that were printed.
+    pub(crate) const fn printed(&self) -> usize {
+        self.printed
     }
 
     fn opening(&self) -> String {

@@ -39,7 +39,7 @@ pub(crate) struct CommandText {
 }
 
 /// Reads `key=value`.
-fn pair(text: &str) -> Result<(String, Value), String> {
+pub(crate) fn pair(text: &str) -> Result<(String, Value), String> {
     let (key, value) = text
         .split_once('=')
         .filter(|(key, _)| !key.is_empty())

@@ -5,11 +5,15 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use iottly_web::answers::{DefinitionList, OneDefinition};
+use serde::Deserialize;
 use serde_json::Value;
 
+use crate::answer;
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::{Api, escaped};
+use crate::table::plain;
 
 /// Maximum size of a definition's file, in bytes: as much as the API takes.
 const MAX_BYTES: u64 = 256 << 10;
@@ -54,16 +58,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::List { call } => {
             let answer = call.api()?.get("/messagedefinitions")?;
-            call.print_table(
-                "messagedefinitions",
-                &answer,
-                &["TYPE", "DIRECTION", "FORMAT"],
-                row,
-            )
+            let head = ["TYPE", "DIRECTION", "FORMAT"];
+            call.print_table("messagedefinitions", &answer, &head, row)
         }
         Command::Show { cmd_type, call } => {
             let answer = call.api()?.get(&path(cmd_type))?;
-            call.print(&answer, |answer| format!("{:#}\n", answer["messagedefinition"]))
+            call.print_as(&answer, |answer: &OneDefinition| {
+                format!("{:#}\n", answer.messagedefinition)
+            })
         }
         Command::Set { file, call } => set(file, call),
         Command::Rm { cmd_type, call } => {
@@ -89,16 +91,19 @@ fn set(file: &PathBuf, call: &Call) -> Result<(), Failure> {
     } else {
         api.post("/messagedefinitions", &body)?
     };
-    call.print(&answer, |answer| {
-        let saved = answer["messagedefinition"]["metadata"]["type"].as_str();
-        format!("saved {}\n", saved.unwrap_or_default())
-    })
+    let saved: OneDefinition = answer::read(&answer)?;
+    let Metadata { kind, .. } = metadata(&saved.messagedefinition)?;
+    call.print(&answer, |_| format!("saved {}\n", plain(&kind)))
 }
 
 fn is_known(api: &Api, cmd_type: &str) -> Result<bool, Failure> {
-    let all = api.get("/messagedefinitions")?;
-    let mut all = all["messagedefinitions"].as_array().into_iter().flatten();
-    Ok(all.any(|known| known["metadata"]["type"] == cmd_type))
+    let all: DefinitionList = answer::read(&api.get("/messagedefinitions")?)?;
+    for known in &all.messagedefinitions {
+        if metadata(known)?.kind == cmd_type {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn read(file: &PathBuf) -> Result<Value, Failure> {
@@ -116,8 +121,31 @@ fn read(file: &PathBuf) -> Result<Value, Failure> {
     serde_json::from_str(&text).map_err(|error| Failure::Invalid(format!("{}: {error}", file.display())))
 }
 
-fn row(definition: &Value) -> Vec<String> {
-    let metadata = &definition["metadata"];
-    let text = |key: &str| metadata[key].as_str().unwrap_or_default().to_owned();
-    vec![text("type"), text("direction"), metadata["jsonfmt"].to_string()]
+/// Definition, of which the table shows the metadata.
+#[derive(Deserialize)]
+struct Definition {
+    metadata: Metadata,
+}
+
+/// Metadata of a definition.
+#[derive(Deserialize)]
+struct Metadata {
+    #[serde(rename = "type")]
+    kind: String,
+    direction: String,
+    jsonfmt: Value,
+}
+
+/// Returns the metadata of a definition.
+fn metadata(definition: &Value) -> Result<Metadata, Failure> {
+    answer::read::<Definition>(definition).map(|definition| definition.metadata)
+}
+
+fn row(definition: &Definition) -> Vec<String> {
+    let Metadata {
+        kind,
+        direction,
+        jsonfmt,
+    } = &definition.metadata;
+    vec![kind.clone(), direction.clone(), jsonfmt.to_string()]
 }

@@ -1,13 +1,16 @@
 //! `iottly enrolment-key …`: manages a project's enrolment keys over the REST API.
 
 use clap::{Args, Subcommand};
+use iottly_protocol::Secret;
+use iottly_web::answers::{CreatedEnrolmentKey, EnrolmentKeyDto, EnrolmentKeyList};
 use serde_json::{Value, json};
 
+use crate::answer::read;
 use crate::call::Call;
 use crate::device;
 use crate::exit::Failure;
 use crate::remote::escaped;
-use crate::time_text::time;
+use crate::time_text::{at, later};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -54,8 +57,8 @@ struct CreateOptions {
     /// Maximum number of devices
     #[arg(long, value_name = "N")]
     max_uses: u64,
-    /// Expiry, in unix milliseconds [default: none]
-    #[arg(long, value_name = "MS")]
+    /// Expiry: a time such as 2026-12-24T18:00:00Z or 2026-12-24, or from now on such as 90m, 2h or 30d [default: none]
+    #[arg(long, value_name = "TIME", value_parser = later)]
     expires: Option<i64>,
     /// Deployment group of the devices, by name or id [default: _orphaned]
     #[arg(long)]
@@ -108,54 +111,55 @@ fn create(options: &CreateOptions) -> Result<(), Failure> {
     if options.waiting {
         body["waiting"] = json!(true);
     }
-    let mut made = api.post("/enrolmentkeys", &body)?;
-    made["url"] = json!(device::url(made["url"].as_str(), options.address.as_deref())?);
-    options.call.print(&made, |made| {
-        format!("{}\n", made["url"].as_str().unwrap_or_default())
-    })
+    let made = api.post("/enrolmentkeys", &body)?;
+    print(&options.call, made, options.address.as_deref())
 }
 
-fn row(key: &Value) -> Vec<String> {
-    let text = |name: &str| key[name].as_str().unwrap_or_default().to_owned();
+/// Prints a new key: the string for the boards, or the cloud's answer with the address of this string.
+fn print(call: &Call, mut made: Value, address: Option<&str>) -> Result<(), Failure> {
+    let created: CreatedEnrolmentKey = read(&made)?;
+    let url = device::url(created.url.as_ref().map(Secret::expose), address)?;
+    made["url"] = json!(url);
+    call.print(&made, |_| format!("{url}\n"))
+}
+
+fn row(key: &EnrolmentKeyDto) -> Vec<String> {
     vec![
-        text("id"),
-        format!("{}…", text("prefix")),
-        format!("{} of {}", key["uses"], key["max_uses"]),
-        time(&key["expires"]),
-        text("name"),
+        key.id.to_string(),
+        format!("{}…", key.prefix),
+        format!("{} of {}", key.uses, key.max_uses),
+        at(key.expires),
+        key.name.clone(),
     ]
 }
 
 /// Creates the successor first: when the deletion fails, boards can still enrol.
 fn rotate(id: &str, address: Option<&str>, call: &Call) -> Result<(), Failure> {
     let api = call.api()?;
-    let keys = api.get("/enrolmentkeys")?;
-    let mut known = keys["enrolment_keys"].as_array().into_iter().flatten();
-    let old = known.find(|key| key["id"] == id).ok_or_else(|| {
+    let keys: EnrolmentKeyList = read(&api.get("/enrolmentkeys")?)?;
+    let mut known = keys.enrolment_keys.into_iter();
+    let old = known.find(|key| key.id.to_string() == id).ok_or_else(|| {
         Failure::NotFound(format!(
             "enrolment key {id:?} does not exist; `iottly enrolment-key list` shows all"
         ))
     })?;
-    let left = old["max_uses"].as_u64().unwrap_or_default();
-    let left = left.saturating_sub(old["uses"].as_u64().unwrap_or_default());
+    let left = old.max_uses.saturating_sub(old.uses);
     if left == 0 {
         return Err(Failure::Invalid(
             "the key has no uses left; create one with `iottly enrolment-key create`".to_owned(),
         ));
     }
-    let mut body = json!({"name": old["name"], "max_uses": left});
-    for field in ["tags", "deployment_group", "ephemeral_hours", "waiting"] {
-        if !old[field].is_null() {
-            body[field] = old[field].clone();
-        }
+    let mut body = json!({"name": old.name, "max_uses": left, "tags": old.tags, "waiting": old.waiting});
+    if let Some(group) = old.deployment_group {
+        body["deployment_group"] = json!(group);
     }
-    if let Some(expires) = old["expires"]["$date"].as_i64() {
-        body["expires"] = json!(expires);
+    if let Some(hours) = old.ephemeral_hours {
+        body["ephemeral_hours"] = json!(hours);
     }
-    let mut made = api.post("/enrolmentkeys", &body)?;
+    if let Some(expires) = old.expires {
+        body["expires"] = json!(expires.at());
+    }
+    let made = api.post("/enrolmentkeys", &body)?;
     api.delete(&format!("/enrolmentkeys/{}", escaped(id)))?;
-    made["url"] = json!(device::url(made["url"].as_str(), address)?);
-    call.print(&made, |made| {
-        format!("{}\n", made["url"].as_str().unwrap_or_default())
-    })
+    print(call, made, address)
 }

@@ -1,10 +1,10 @@
 //! Exit codes, the same for every command: 0 ok, 1 failed, 2 usage or invalid input, 3 not authorised, 4 not
-//! found.
+//! found, 5 a rollout ended and devices of it failed, 124 not done in time.
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
-use crate::say::say;
+use crate::say::insist;
 
 /// Reason why a command ends with another code than 0.
 #[derive(Debug)]
@@ -17,6 +17,10 @@ pub(crate) enum Failure {
     NotAuthorised(String),
     /// The requested object does not exist: 4.
     NotFound(String),
+    /// A rollout ended, and devices of it failed: 5.
+    Devices(String),
+    /// The time for waiting ended first: 124, as of `timeout`.
+    Timeout(String),
 }
 
 impl From<anyhow::Error> for Failure {
@@ -29,9 +33,11 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Failed(error) => write!(f, "{error:#}"),
-            Self::Invalid(reason) | Self::NotAuthorised(reason) | Self::NotFound(reason) => {
-                f.write_str(reason)
-            }
+            Self::Invalid(reason)
+            | Self::NotAuthorised(reason)
+            | Self::NotFound(reason)
+            | Self::Devices(reason)
+            | Self::Timeout(reason) => f.write_str(reason),
         }
     }
 }
@@ -42,20 +48,28 @@ pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(Failure::Failed(error)) => {
-            say(&format!("iottly: {error:#}"));
+            insist(&format!("iottly: {error:#}"));
             ExitCode::from(1)
         }
         Err(Failure::Invalid(reason)) => {
-            say(&format!("iottly: {reason}"));
+            insist(&format!("iottly: {reason}"));
             ExitCode::from(2)
         }
         Err(Failure::NotAuthorised(reason)) => {
-            say(&format!("iottly: {reason}"));
+            insist(&format!("iottly: {reason}"));
             ExitCode::from(3)
         }
         Err(Failure::NotFound(reason)) => {
-            say(&format!("iottly: {reason}"));
+            insist(&format!("iottly: {reason}"));
             ExitCode::from(4)
+        }
+        Err(Failure::Devices(reason)) => {
+            say(&format!("iottly: {reason}"));
+            ExitCode::from(5)
+        }
+        Err(Failure::Timeout(reason)) => {
+            say(&format!("iottly: {reason}"));
+            ExitCode::from(124)
         }
     }
 }

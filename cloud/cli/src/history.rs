@@ -1,22 +1,27 @@
 //! `iottly history`, `iottly logs` and `iottly export`: what a device has sent.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::{BufReader, IsTerminal as _, Read as _, Write as _};
 use std::path::Path;
 
 use anyhow::Context;
 use clap::Args;
 use iottly_filter::date;
-use serde_json::{Value, json};
+use iottly_web::answers::{Date, DeviceLogDto, HistoryPage, LogDto, LogEvent, MessageDto};
+use serde_json::json;
+use ureq::BodyReader;
 
+use crate::answer::{list, read};
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::job::{self, Wait};
 use crate::named_device::device_id;
 use crate::progress::Progress;
 use crate::remote::{Api, escaped};
+use crate::say::say;
 use crate::table::plain;
-use crate::time_text::time;
+use crate::tail;
+use crate::time_text::at;
 
 /// Maximum number of entries of one page of the API.
 const PAGE: u32 = 100;
@@ -52,27 +57,22 @@ pub(crate) fn history(options: &HistoryOptions) -> Result<(), Failure> {
             write!(path, "&before={}", escaped(before)).expect("a string takes all");
         }
         let answer = api.get(&path)?;
-        let messages = answer["messages"]
-            .as_array()
-            .map(Vec::as_slice)
-            .unwrap_or_default();
+        let HistoryPage { messages, next } = read(&answer)?;
         found += u32::try_from(messages.len()).unwrap_or(u32::MAX);
-        pages.print(messages, |messages| rows(messages, message_line))?;
-        match answer["next"].as_str() {
-            Some(next) => before = Some(next.to_owned()),
+        pages.print(list(&answer, "messages")?, |_| {
+            messages.iter().map(message_line).collect()
+        })?;
+        match next {
+            Some(next) => before = Some(next),
             None => break,
         }
     }
     pages.end()
 }
 
-fn message_line(message: &Value) -> String {
-    format!(
-        "{}  {}  {}",
-        time(&message["timestamp"]),
-        message["type"].as_str().unwrap_or_default(),
-        message["payload"]
-    )
+fn message_line(message: &MessageDto<'_>) -> String {
+    let (time, kind) = (at(message.timestamp), message.kind.as_str());
+    plain(&format!("{time}  {kind}  {}", message.payload)) + "\n"
 }
 
 #[derive(Args)]
@@ -87,6 +87,9 @@ pub(crate) struct LogsOptions {
     /// Text that the lines contain; only without a device
     #[arg(long, conflicts_with = "device")]
     search: Option<String>,
+    /// Show further lines of the device as they are stored, until it is interrupted
+    #[arg(long, short, requires = "device")]
+    follow: bool,
     /// Number of lines, the newest last; 1,000 at most
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     last: u32,
@@ -94,8 +97,12 @@ pub(crate) struct LogsOptions {
 
 pub(crate) fn logs(options: &LogsOptions) -> Result<(), Failure> {
     let api = options.call.api()?;
-    let mut path = match &options.device {
-        Some(device) => format!("/device/{}/logs", escaped(&device_id(&api, device)?)),
+    let device = match &options.device {
+        Some(device) => Some(device_id(&api, device)?),
+        None => None,
+    };
+    let mut path = match &device {
+        Some(id) => format!("/device/{}/logs", escaped(id)),
         None => "/logs".to_owned(),
     };
     path += &format!("?numLines={}", options.last);
@@ -104,31 +111,64 @@ pub(crate) fn logs(options: &LogsOptions) -> Result<(), Failure> {
             path += &format!("&{name}={}", escaped(value));
         }
     }
-    let mut answer = api.get(&path)?;
-    let mut lines = match answer["logs"].take() {
-        Value::Array(lines) => lines,
-        _ => Vec::new(),
+    // Opened before the lines are read, so that none falls between the two.
+    let events = device.map(|id| format!("/device/{}/events", escaped(&id)));
+    let stream = match &events {
+        Some(events) if options.follow => Some((events, api.stream(events)?)),
+        _ => None,
     };
+    let answer = api.get(&path)?;
     // As in a file: the newest line is next to the prompt.
-    lines.reverse();
-    options
-        .call
-        .print_list("logs", &json!({"logs": lines}), |answer| {
-            let lines = answer["logs"].as_array().map(Vec::as_slice).unwrap_or_default();
-            rows(lines, |line| {
-                let text = |key: &str| line[key].as_str().unwrap_or_default();
-                let at = time(&line["devicetimestamp"]);
-                match line["name"].as_str() {
-                    Some(name) => format!("{at}  {name:16}  {:5}  {}", text("level"), text("text")),
-                    None => format!("{at}  {:5}  {}", text("level"), text("text")),
-                }
-            })
-        })
+    let lines: Vec<_> = list(&answer, "logs")?.iter().rev().cloned().collect();
+    let newest_last = json!({"logs": lines});
+    if options.device.is_some() {
+        options.call.print_lines("logs", &newest_last, line)?;
+    } else {
+        options
+            .call
+            .print_lines("logs", &newest_last, |named: &DeviceLogDto| {
+                format!(
+                    "{}  {:16}  {}",
+                    at(named.line.devicetimestamp),
+                    plain(&named.name),
+                    said(&named.line)
+                )
+            })?;
+    }
+    match stream {
+        Some((events, stream)) => follow(&options.call, &api, events, stream),
+        None => Ok(()),
+    }
 }
 
-/// Returns a line for each entry of a list, without characters with which a device could control the terminal.
-fn rows(entries: &[Value], row: impl Fn(&Value) -> String) -> String {
-    entries.iter().map(|entry| plain(&row(entry)) + "\n").collect()
+fn line(line: &LogDto) -> String {
+    format!("{}  {}", at(line.devicetimestamp), said(line))
+}
+
+/// Returns the level and the text of a line, with the end of the line.
+fn said(line: &LogDto) -> String {
+    format!("{:5}  {}\n", tail::word(line.level), plain(&line.text))
+}
+
+/// Shows the lines of a device as they are stored, until it is interrupted, or the cloud refuses.
+fn follow(call: &Call, api: &Api, path: &str, mut stream: BodyReader<'static>) -> Result<(), Failure> {
+    loop {
+        let lost = tail::read(BufReader::new(stream), &mut |event, data| {
+            if event != "log" {
+                return Ok(());
+            }
+            let event: LogEvent = read(data)?;
+            let shown = LogDto {
+                level: event.level,
+                text: event.text.into_owned(),
+                devicetimestamp: Date::from(event.at),
+            };
+            call.print(&json!(shown), |_| line(&shown))
+        })?;
+        say(&format!("{lost}; opening the stream again"));
+        stream = tail::reopen(api, path)?;
+        say("the stream is back; lines of the meantime are not shown here: `iottly logs` has them");
+    }
 }
 
 #[derive(Args)]
@@ -186,16 +226,16 @@ pub(crate) fn export(options: &ExportOptions) -> Result<(), Failure> {
     // Where the export itself is on the terminal, a bar would be drawn over it.
     let progress = (!std::io::stdout().is_terminal()).then(|| Progress::of_bytes("export", None));
     loop {
-        let read = body
+        let length = body
             .read(&mut piece)
             .context("the export is incomplete: the cloud or the network ended it")?;
-        if read == 0 {
+        if length == 0 {
             return Ok(out.flush().context("cannot write to standard output")?);
         }
-        out.write_all(&piece[..read])
+        out.write_all(&piece[..length])
             .context("cannot write to standard output")?;
         if let Some(progress) = &progress {
-            progress.add(read as u64);
+            progress.add(length as u64);
         }
     }
 }

@@ -1,21 +1,20 @@
-//! `iottly login`, `iottly logout` and `iottly project`: signs this machine in by a page of the cloud on which a person
-//! approves it, and chooses the project.
+//! `iottly login` and `iottly logout`: signs this machine in by a page of the cloud on which a person approves it.
 
 use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use clap::{Args, Subcommand};
-use iottly_protocol::Secret;
-use iottly_web::answers::ProjectDto;
+use clap::Args;
+use iottly_web::answers::{LoginToken, LoginWaits, ProjectList};
 use serde_json::{Value, json};
 
-use crate::call::Call;
+use crate::answer::read;
 use crate::exit::Failure;
 use crate::remote::{Api, Place, Remote};
 use crate::saved_logins::{Login, Logins};
 use crate::say::say;
-use crate::time_text::{at, time};
+use crate::table::plain;
+use crate::time_text::at;
 
 /// Shortest interval between two requests for the token.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -49,22 +48,21 @@ pub(crate) fn login(options: &LoginOptions) -> Result<(), Failure> {
     let asked = cloud
         .ask("/login", &json!({"machine": name}))?
         .map_err(|refusal| Failure::Failed(anyhow!("{}", refusal.reason)))?;
-    let text = |key: &str| asked[key].as_str().unwrap_or_default();
-    let valid = Duration::from_secs(asked["expires_in"].as_u64().unwrap_or_default());
+    let asked: LoginWaits = read(&asked)?;
+    let valid = Duration::from_secs(asked.expires_in.into());
     print(&format!(
         "open {}{}\ncode {}\n",
         place.url,
-        text("verification_path"),
-        text("user_code")
+        asked.verification_path,
+        plain(&asked.user_code)
     ))?;
     say(&format!(
         "waiting for your approval on that page; the code is valid for {} minutes",
         valid.as_secs() / 60
     ));
-    let interval = asked["interval"].as_u64().unwrap_or(5);
-    let granted = wait(&cloud, text("device_code"), Duration::from_secs(interval), valid)?;
-    let token = Secret::new(granted["token"].as_str().unwrap_or_default());
-    save(&options.remote, place, token, &granted)
+    let interval = Duration::from_secs(asked.interval.into());
+    let granted = wait(&cloud, asked.device_code.expose(), interval, valid)?;
+    save(&options.remote, place, read(&granted)?)
 }
 
 /// Asks until a person has decided, and returns the answer with the token.
@@ -104,12 +102,12 @@ fn wait(cloud: &Api, secret: &str, interval: Duration, valid: Duration) -> Resul
 }
 
 /// Stores the login, with the project if there is only one, and says what it is.
-fn save(remote: &Remote, place: Place, token: Secret, granted: &Value) -> Result<(), Failure> {
-    let url = place.url.clone();
+fn save(remote: &Remote, place: Place, granted: LoginToken) -> Result<(), Failure> {
+    let (url, token, about) = (place.url.clone(), granted.token, granted.about);
     let mut logins = Logins::read()?;
     let mut login = Login {
         token: token.clone(),
-        project: granted["project"].as_str().and_then(|id| id.parse().ok()),
+        project: about.project,
     };
     // Before anything else can fail: the token is not shown again.
     logins.set(&url, login.clone());
@@ -119,21 +117,16 @@ fn save(remote: &Remote, place: Place, token: Secret, granted: &Value) -> Result
         is_saved: true,
         ..place
     };
-    let projects = Api::root(remote, &place)?.get("/projects")?;
-    let projects: Vec<&Value> = projects["projects"].as_array().into_iter().flatten().collect();
-    if let [only] = projects[..] {
-        login.project = only["id"].as_str().and_then(|id| id.parse().ok());
+    let ProjectList { projects, .. } = read(&Api::root(remote, &place)?.get("/projects")?)?;
+    if let [only] = &projects[..] {
+        login.project = Some(only.id);
         logins.set(&url, login.clone());
         logins.write()?;
     }
-    let name = granted["name"].as_str().unwrap_or_default();
-    let until = time(&granted["expires"]);
-    let chosen = login.project.map(|id| id.to_string());
-    let project = projects
-        .iter()
-        .find(|project| project["id"].as_str() == chosen.as_deref());
+    let (name, until) = (plain(&about.name), at(about.expires));
+    let project = projects.iter().find(|project| Some(project.id) == login.project);
     let next = match project {
-        Some(project) => format!("project {}", project["name"].as_str().unwrap_or_default()),
+        Some(project) => format!("project {}", plain(&project.name)),
         None => "choose a project: `iottly project list`, `iottly project use NAME`".to_owned(),
     };
     if remote.is_token_given() {
@@ -148,7 +141,7 @@ pub(crate) fn logout(options: &LogoutOptions) -> Result<(), Failure> {
     let url = &place.url;
     let mut logins = Logins::read()?;
     let Some(login) = logins.of(url).cloned() else {
-        return Err(Failure::NotFound(format!("you are not signed in at {url}")));
+        return Err(Failure::NotFound(not_signed_in(url, &logins)));
     };
     logins.remove(url);
     logins.write()?;
@@ -170,85 +163,18 @@ pub(crate) fn logout(options: &LogoutOptions) -> Result<(), Failure> {
     }
 }
 
-#[derive(Args)]
-pub(crate) struct ProjectOptions {
-    #[command(subcommand)]
-    command: ProjectCommand,
-}
-
-#[derive(Subcommand)]
-enum ProjectCommand {
-    /// Lists the projects that you reach
-    List {
-        #[command(flatten)]
-        call: Call,
-    },
-    /// Chooses the project that commands act in, until you choose another
-    Use {
-        /// Name or id of the project
-        #[arg(value_name = "PROJECT")]
-        wanted: String,
-        #[command(flatten)]
-        remote: Remote,
-    },
-}
-
-pub(crate) fn project(options: &ProjectOptions) -> Result<(), Failure> {
-    match &options.command {
-        ProjectCommand::List { call } => {
-            let place = call.remote().place()?;
-            let answer = Api::root(call.remote(), &place)?.get("/projects")?;
-            let head = ["ID", "CREATED", "NAME"];
-            call.print_table("projects", &answer, &head, |project: &ProjectDto| {
-                vec![project.id.to_string(), at(project.created), project.name.clone()]
-            })
-        }
-        ProjectCommand::Use { wanted, remote } => choose(wanted, remote),
-    }
-}
-
-fn choose(wanted: &str, remote: &Remote) -> Result<(), Failure> {
-    let place = remote.place()?;
-    let api = Api::root(remote, &place)?;
-    if !place.is_saved {
-        return Err(Failure::Invalid(
-            "`iottly project use` belongs to `iottly login`; with a token of your own, set IOTTLY_PROJECT"
-                .to_owned(),
-        ));
-    }
-    let answer = api.get("/projects")?;
-    let all = answer["projects"].as_array().into_iter().flatten();
-    let found: Vec<&Value> = all
-        .filter(|project| project["name"] == wanted || project["id"] == wanted)
-        .collect();
-    let project = match found[..] {
-        [only] => only,
+/// Returns the reason why there is no login to remove, with the clouds that have one.
+fn not_signed_in(url: &str, logins: &Logins) -> String {
+    let urls: Vec<_> = logins.all().map(|(url, _)| url).collect();
+    match &urls[..] {
         [] => {
-            return Err(Failure::NotFound(format!(
-                "project {wanted:?} does not exist, or you do not reach it; `iottly project list` shows yours"
-            )));
+            format!("you are not signed in at {url}, nor anywhere else; `iottly login --url {url}` signs in")
         }
-        _ => {
-            return Err(Failure::Invalid(format!(
-                "several projects are named {wanted:?}; use an id of `iottly project list`"
-            )));
-        }
-    };
-    let id = project["id"].as_str().unwrap_or_default();
-    let id = id.parse().context("the cloud's id of the project is none")?;
-    let mut logins = Logins::read()?;
-    if let Some(login) = logins.of(&place.url).cloned() {
-        let login = Login {
-            project: Some(id),
-            ..login
-        };
-        logins.set(&place.url, login);
-        logins.write()?;
+        urls => format!(
+            "you are not signed in at {url}, but at {}; name the cloud with --url",
+            urls.join(", ")
+        ),
     }
-    print(&format!(
-        "project {} {id}\n",
-        project["name"].as_str().unwrap_or_default()
-    ))
 }
 
 /// Returns the name under which this machine asks.
@@ -267,7 +193,7 @@ fn machine() -> String {
         .collect()
 }
 
-fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     Ok(out
         .write_all(text.as_bytes())

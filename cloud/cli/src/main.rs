@@ -11,11 +11,13 @@ mod cloud_builder;
 mod cmd;
 mod code;
 mod compiled;
+mod context;
 mod crashes;
 mod definition;
 mod demo;
 mod dev;
 mod device;
+mod doctor;
 mod enrolment_key;
 mod exit;
 mod filter;
@@ -33,10 +35,12 @@ mod login;
 mod named_device;
 mod passphrase;
 mod progress;
+mod project;
 mod provision;
 mod push;
 mod release;
 mod remote;
+mod rollout;
 mod run;
 mod saved_logins;
 mod saved_plots;
@@ -45,6 +49,7 @@ mod script_check;
 mod seal;
 mod series;
 mod serve;
+mod similar;
 mod subprocess;
 mod table;
 mod tail;
@@ -75,6 +80,12 @@ use exit::Failure;
 `iottly --version --verbose` shows the engine and how child processes are confined on this machine."
 )]
 struct Cli {
+    /// Leave out progress and notes; errors and questions are still written
+    #[arg(long, short, global = true)]
+    quiet: bool,
+    /// Bold headings of tables
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = terminal::Color::Auto)]
+    color: terminal::Color,
     #[command(subcommand)]
     command: Command,
 }
@@ -117,6 +128,8 @@ enum Command {
     Push(push::Options),
     /// Deploys branches to deployment groups
     Group(group::Options),
+    /// Lists, shows and cancels rollouts: releases on their way into deployment groups
+    Rollout(rollout::Options),
     /// Enrols and lists devices
     Device(device::Options),
     /// Lists and changes message definitions: the commands and events of a project
@@ -147,8 +160,12 @@ enum Command {
     Login(login::LoginOptions),
     /// Removes the login of this machine and revokes its token
     Logout(login::LogoutOptions),
-    /// Lists your projects, and chooses the one that commands act in
-    Project(login::ProjectOptions),
+    /// Lists, creates and changes projects, and chooses the one that commands act in
+    Project(project::Options),
+    /// Lists the clouds at which this machine is signed in, and chooses the one that commands use
+    Context(context::Options),
+    /// Checks the way to the cloud step by step, and says what to do about what is wrong
+    Doctor(doctor::Options),
     /// Shows who you are, where, in which project, and what you may do there
     Whoami(whoami::Options),
     /// Prints the completions of a shell
@@ -176,7 +193,12 @@ fn main() -> ExitCode {
     if version::is_asked(std::env::args_os().skip(1)) {
         return exit::report(version::print());
     }
-    match Cli::parse().command {
+    let cli = Cli::parse();
+    terminal::choose_color(cli.color);
+    if cli.quiet {
+        say::be_quiet();
+    }
+    match cli.command {
         // The children limit their whole process, so nothing may run before them.
         Command::Compile => iottly_sandbox::compile_child(),
         Command::CheckScript => script_check::child(),
@@ -195,6 +217,7 @@ fn main() -> ExitCode {
         Command::Release(options) => exit::report(release::run_release(&options)),
         Command::Push(options) => exit::report(push::run(&options)),
         Command::Group(options) => exit::report(group::run(&options)),
+        Command::Rollout(options) => exit::report(rollout::run(&options)),
         Command::Definition(options) => exit::report(definition::run(&options)),
         Command::Device(options) => exit::report(device::run(&options)),
         Command::Image(options) => exit::report(image::run(&options)),
@@ -205,7 +228,9 @@ fn main() -> ExitCode {
         Command::Export(options) => exit::report(history::export(&options)),
         Command::Login(options) => exit::report(login::login(&options)),
         Command::Logout(options) => exit::report(login::logout(&options)),
-        Command::Project(options) => exit::report(login::project(&options)),
+        Command::Project(options) => exit::report(project::run(&options)),
+        Command::Context(options) => exit::report(context::run(&options)),
+        Command::Doctor(options) => exit::report(doctor::run(&options)),
         Command::Whoami(options) => exit::report(whoami::run(&options)),
         Command::Completions { shell } => exit::report(completions(shell)),
         Command::EnrolmentKey(options) => exit::report(enrolment_key::run(&options)),

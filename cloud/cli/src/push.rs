@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use iottly_web::answers::SavedVersion;
 use serde_json::json;
 
+use crate::answer::read;
 use crate::build;
 use crate::exit::Failure;
 use crate::remote::{Api, Remote, escaped};
@@ -36,12 +38,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         escaped(&options.branch),
         escaped(&options.message)
     );
-    let saved = api.upload(&target, "application/wasm", &component)?;
+    let saved: SavedVersion = read(&api.upload(&target, "application/wasm", &component)?)?;
     let line = json!({
         "branch": options.branch,
-        "revision": saved["revision"]["revision"],
-        "sha256": saved["revision"]["component"],
-        "created": saved["created"],
+        "revision": saved.revision.revision,
+        "sha256": saved.revision.component,
+        "created": saved.created,
     });
     Ok(writeln!(std::io::stdout().lock(), "{line}").context("cannot write to standard output")?)
 }

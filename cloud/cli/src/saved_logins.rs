@@ -99,6 +99,13 @@ impl Logins {
         }
     }
 
+    /// Returns the clouds with a login, with the project that is chosen there.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, Option<ProjectId>)> {
+        self.logins
+            .iter()
+            .map(|(url, login)| (url.as_str(), login.project))
+    }
+
     fn to_json(&self) -> Value {
         let logins: Map<String, Value> = self
             .logins
@@ -150,6 +157,15 @@ impl Logins {
     pub(crate) fn set(&mut self, url: &str, login: Login) {
         self.logins.insert(url.to_owned(), login);
         self.current = Some(url.to_owned());
+    }
+
+    /// Sets the cloud that commands use without an option; false if there is no login at it.
+    pub(crate) fn choose(&mut self, url: &str) -> bool {
+        let is_known = self.logins.contains_key(url);
+        if is_known {
+            self.current = Some(url.to_owned());
+        }
+        is_known
     }
 
     /// Removes the login at a cloud.

@@ -5,16 +5,17 @@ use std::io::Write as _;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use iottly_core::model::PlotSettings;
+use iottly_web::answers::{Date, PointsDto, SeriesDto, SkippedDto};
 
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::named_device::device_id;
 use crate::remote::{Api, escaped};
 use crate::saved_plots;
-use crate::table::Table;
+use crate::table::{Table, plain};
 use crate::terminal::Screen;
-use crate::time_text::time;
+use crate::time_text::at;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -116,7 +117,13 @@ enum By {
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
-        Command::List { call } => call.print_list("series", &call.api()?.get("/series")?, list),
+        Command::List { call } => {
+            let answer = call.api()?.get("/series")?;
+            if call.is_table() {
+                return call.print_as(&answer, list);
+            }
+            call.print_list("series", &answer, |_| String::new())
+        }
         Command::Points(options) => points(options),
         Command::Save { name, points } => {
             let api = points.call.api()?;
@@ -125,7 +132,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Command::Saved { call } => saved_plots::show(call),
         Command::Plot { name, call, csv } => {
             let api = call.api()?;
-            let query = saved_plots::query(&saved_plots::find(&api, name)?);
+            let query = saved_plots::query(&saved_plots::find(&api, name)?.plot);
             print(call, &api, &format!("/series/points{query}"), *csv)
         }
         Command::Forget { name, call } => saved_plots::remove(call, name),
@@ -133,43 +140,54 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
 }
 
 /// Returns the options as a plot to save.
-fn settings(api: &Api, options: &PointsOptions) -> Result<Value, Failure> {
+fn settings(api: &Api, options: &PointsOptions) -> Result<PlotSettings, Failure> {
     if options.from.is_some() || options.to.is_some() {
         return Err(Failure::Invalid("a saved plot ends now: use --since".to_owned()));
     }
     let devices = options.device.iter().map(|device| device_id(api, device));
-    Ok(json!({
-        "path": options.path,
-        "agg": options.agg.name(),
-        "by": options.by.name(),
-        "since": options.since,
-        "devices": devices.collect::<Result<Vec<_>, _>>()?,
-        "groups": options.group,
-    }))
+    Ok(PlotSettings {
+        path: options.path.clone(),
+        agg: options.agg.name(),
+        by: options.by.name(),
+        since: options.since.clone(),
+        devices: devices.collect::<Result<Vec<_>, _>>()?,
+        groups: options.group.clone(),
+    })
 }
 
-fn list(answer: &Value) -> String {
+fn list(answer: &SeriesDto) -> String {
     let mut table = Table::new(&["SEEN", "PATH"]);
-    for series in answer["series"].as_array().into_iter().flatten() {
-        let path = series["path"].as_str().unwrap_or_default();
-        table.add(vec![time(&series["seen"]), path.to_owned()]);
+    for series in &answer.series {
+        table.add(vec![at(series.seen), series.path.clone()]);
     }
     let mut out = table.render(Screen::of_stdout());
-    let skipped: u64 = answer["skipped"]
-        .as_object()
-        .into_iter()
-        .flat_map(|skipped| skipped.values())
-        .filter_map(Value::as_u64)
-        .sum();
-    if skipped > 0 {
-        writeln!(out, "{skipped} numbers became no points: {}", answer["skipped"])
-            .expect("a string takes all");
+    let SkippedDto {
+        deep,
+        named,
+        many,
+        great,
+        paths,
+    } = answer.skipped;
+    let reasons = [
+        (deep, "nested too deeply"),
+        (named, "with a name that cannot be a path"),
+        (many, "beyond the limit of a message"),
+        (great, "of too great a magnitude"),
+        (paths, "of paths beyond the limit of the project"),
+    ];
+    let skipped: Vec<_> = reasons
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, reason)| format!("{count} {reason}"))
+        .collect();
+    if !skipped.is_empty() {
+        writeln!(out, "numbers that became no points: {}", skipped.join(", ")).expect("a string takes all");
     }
-    if answer["filling"].as_u64().unwrap_or_default() > 0 {
+    if answer.filling > 0 {
         writeln!(
             out,
             "older messages of {} devices are still being added",
-            answer["filling"]
+            answer.filling
         )
         .expect("a string takes all");
     }
@@ -190,7 +208,11 @@ fn print(call: &Call, api: &Api, path: &str, csv: bool) -> Result<(), Failure> {
             .context("the table is incomplete: the cloud or the network ended it")?;
         return Ok(out.flush().context("cannot write to standard output")?);
     }
-    call.print_list("lines", &api.get(path)?, table)
+    let answer = api.get(path)?;
+    if call.is_table() {
+        return call.print_as(&answer, table);
+    }
+    call.print_list("lines", &answer, |_| String::new())
 }
 
 fn address(api: &Api, options: &PointsOptions) -> Result<String, Failure> {
@@ -236,26 +258,26 @@ impl<T: ValueEnum> ValueName for T {
 }
 
 /// Returns the points as a table: for each line a heading with its numbers, then a row for each point.
-fn table(answer: &Value) -> String {
+fn table(answer: &PointsDto) -> String {
     let mut out = String::new();
-    for line in answer["lines"].as_array().into_iter().flatten() {
+    for line in &answer.lines {
         writeln!(
             out,
             "{}: {} values, average {}, {} to {}, {} messages missing",
-            line["name"].as_str().unwrap_or_default(),
-            line["count"],
-            line["avg"],
-            line["min"],
-            line["max"],
-            line["missing"]
+            plain(&line.name),
+            line.count,
+            line.avg,
+            line.min,
+            line.max,
+            line.missing
         )
         .expect("a string takes all");
-        for point in line["points"].as_array().into_iter().flatten() {
-            let at = time(&point["at"]);
-            match (point["value"].as_f64(), point["missing"].as_u64()) {
-                (Some(value), _) => writeln!(out, "  {at}  {value}"),
-                (None, Some(missing)) => writeln!(out, "  {at}  pause, {missing} messages missing"),
-                (None, None) => writeln!(out, "  {at}  pause"),
+        for point in &line.points {
+            let time = at(Date::from(point.at));
+            match (point.value, point.missing) {
+                (Some(value), _) => writeln!(out, "  {time}  {value}"),
+                (None, 0) => writeln!(out, "  {time}  pause"),
+                (None, missing) => writeln!(out, "  {time}  pause, {missing} messages missing"),
             }
             .expect("a string takes all");
         }

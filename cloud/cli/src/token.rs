@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::escaped;
-use crate::time_text::at;
+use crate::time_text::{at, later};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -46,8 +46,9 @@ struct CreateOptions {
     /// Deployment group, by name or id, to whose devices the token is bound [default: the whole project]
     #[arg(long)]
     group: Option<String>,
-    /// Expiry, in unix milliseconds [default: that of the caller's token, if it has one]
-    #[arg(long, value_name = "MS")]
+    /// Expiry: a time such as 2026-12-24T18:00:00Z or 2026-12-24, or from now on such as 90m, 2h or 30d [default: that of
+    /// the caller's token, if it has one]
+    #[arg(long, value_name = "TIME", value_parser = later)]
     expires: Option<i64>,
 }
 

@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use serde_json::{Value, json};
+use iottly_web::answers::{LoginShown, WhoAmI};
+use serde_json::json;
 
+use crate::answer::read;
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::Api;
-use crate::time_text::time;
+use crate::table::plain;
+use crate::time_text::at;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -18,49 +21,80 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let place = options.call.remote().place()?;
-    let mut answer = match options.call.api() {
-        Ok(api) => api.get("/whoami")?,
+    let source = if place.is_saved { "login" } else { "token" };
+    let (mut answer, text) = match options.call.api() {
+        Ok(api) => {
+            let answer = api.get("/whoami")?;
+            let text = in_project(&place.url, source, &read(&answer)?);
+            (answer, text)
+        }
         // Several projects, and none is chosen: the login can still be shown.
         Err(Failure::Invalid(_)) if place.project.is_none() => {
-            Api::root(options.call.remote(), &place)?.get("/login")?
+            let answer = Api::root(options.call.remote(), &place)?.get("/login")?;
+            let text = without_project(&place.url, source, &read(&answer)?);
+            (answer, text)
         }
         Err(failure) => return Err(failure),
     };
     answer["url"] = json!(place.url);
-    answer["credentials"] = json!(if place.is_saved { "login" } else { "token" });
-    options.call.print(&answer, text)
+    answer["credentials"] = json!(source);
+    options.call.print(&answer, |_| text.clone())
 }
 
-fn text(answer: &Value) -> String {
-    let text = |key: &str| answer[key].as_str().unwrap_or("-");
-    let scopes: Vec<_> = answer["scopes"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    let mut out = format!("{} {}\n", text("kind"), text("name"));
-    let source = if answer["credentials"] == "login" {
-        ", by `iottly login`"
-    } else {
-        ""
-    };
-    let mut line = |name: &str, value: &str| {
-        writeln!(out, "{name} {value}").expect("a string takes all");
-    };
-    line("cloud", &format!("{}{source}", text("url")));
-    match answer["project"].as_str() {
-        Some(id) => line(
-            "project",
-            &format!("{id} {}", answer["project_name"].as_str().unwrap_or_default()),
-        ),
-        None => line("project", "none is chosen: `iottly project use NAME` chooses one"),
-    }
-    line("group", answer["deployment_group"].as_str().unwrap_or("any"));
-    line("may", &scopes.join(", "));
-    match answer["expires"].is_null() {
-        true => line("expires", "never"),
-        false => line("expires", &time(&answer["expires"])),
-    }
+fn in_project(url: &str, source: &str, who: &WhoAmI) -> String {
+    let group = who
+        .deployment_group
+        .map_or_else(|| "any".to_owned(), |id| id.to_string());
+    let mut out = format!("{} {}\n", who.kind, plain(&who.name));
+    add(&mut out, "cloud", &cloud(url, source));
+    add(
+        &mut out,
+        "project",
+        &format!("{} {}", who.project, who.project_name),
+    );
+    add(&mut out, "group", &group);
+    add(
+        &mut out,
+        "may",
+        &who.scopes.names().collect::<Vec<_>>().join(", "),
+    );
+    add(
+        &mut out,
+        "expires",
+        &who.expires.map_or_else(|| "never".to_owned(), at),
+    );
     out
+}
+
+fn without_project(url: &str, source: &str, who: &LoginShown) -> String {
+    let who = &who.about;
+    let mut out = format!("{} {}\n", who.kind, plain(&who.name));
+    add(&mut out, "cloud", &cloud(url, source));
+    add(
+        &mut out,
+        "project",
+        "none is chosen: `iottly project use NAME` chooses one",
+    );
+    add(
+        &mut out,
+        "may",
+        &who.scopes.names().collect::<Vec<_>>().join(", "),
+    );
+    add(
+        &mut out,
+        "expires",
+        &who.expires.map_or_else(|| "never".to_owned(), at),
+    );
+    out
+}
+
+fn cloud(url: &str, source: &str) -> String {
+    match source {
+        "login" => format!("{url}, by `iottly login`"),
+        _ => url.to_owned(),
+    }
+}
+
+fn add(out: &mut String, name: &str, value: &str) {
+    writeln!(out, "{name} {}", plain(value)).expect("a string takes all");
 }

@@ -6,10 +6,15 @@ use std::time::{Duration, Instant};
 
 /// Minimum time between two lines of a kind.
 const EVERY: Duration = Duration::from_secs(10);
+/// Minimum time between two lines of a kind that says again and again what people have to change.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Rate limit of one kind of line; a static next to the code that writes the line.
 #[derive(Debug)]
-pub struct RateLimitedLog(Mutex<(Option<Instant>, u64)>);
+pub struct RateLimitedLog {
+    state: Mutex<(Option<Instant>, u64)>,
+    every: Duration,
+}
 
 impl Default for RateLimitedLog {
     fn default() -> Self {
@@ -20,15 +25,27 @@ impl Default for RateLimitedLog {
 impl RateLimitedLog {
     /// Creates a limit whose first line may be written at once.
     pub const fn new() -> Self {
-        Self(Mutex::new((None, 0)))
+        Self::of(EVERY)
+    }
+
+    /// Creates a limit of one line a minute, whose first line may be written at once.
+    pub const fn of_a_minute() -> Self {
+        Self::of(MINUTE)
+    }
+
+    const fn of(every: Duration) -> Self {
+        Self {
+            state: Mutex::new((None, 0)),
+            every,
+        }
     }
 
     /// Returns the number of lines left out since the last one, if a line may be written now.
     pub fn ask(&self, now: Instant) -> Option<u64> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state
             .0
-            .is_some_and(|last| now.saturating_duration_since(last) < EVERY)
+            .is_some_and(|last| now.saturating_duration_since(last) < self.every)
         {
             state.1 += 1;
             return None;

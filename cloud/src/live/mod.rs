@@ -16,7 +16,7 @@ use iottly_core::ingest::Observed;
 use iottly_core::model::{Scope, StoredMessage};
 use iottly_core::presence::View;
 pub use parts::Parts;
-use watcher::{Item, Watcher, lock};
+use watcher::{Item, Kind, Watcher, lock};
 
 /// Maximum number of watchers; with the limits of their queues, the hub holds at most 256 MiB.
 const MAX_WATCHERS: usize = 256;
@@ -44,6 +44,8 @@ pub enum LiveEvent {
     Presence(Arc<PresenceChange>),
     /// Parts of the project, or of the device, that have changed. Only for watchers of pages.
     Changed(Parts),
+    /// Changes of presence were left out because the watcher was too slow: it asks for the presence of its devices.
+    PresenceSkipped,
     /// Number of messages and observed records that were skipped because the watcher was too slow. The messages are in
     /// the history.
     Lagged(u64),
@@ -111,17 +113,6 @@ pub struct LiveHub {
     count: Arc<AtomicUsize>,
 }
 
-/// What a watcher gets beside messages and presence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum WhatElse {
-    #[default]
-    Nothing,
-    /// Log lines and answers to developer orders.
-    Observed,
-    /// Which parts have changed.
-    Parts,
-}
-
 #[derive(Debug, Default)]
 struct Watchers {
     lists: HashMap<Watch, Vec<Weak<Watcher>>>,
@@ -143,7 +134,7 @@ impl Watchers {
         &mut self,
         project: ProjectId,
         devices: &[Option<DeviceId>],
-        what_else: WhatElse,
+        kind: Kind,
     ) -> Result<Arc<Watcher>, TooManyWatchers> {
         self.lists.retain(|_, list| {
             list.retain(|watcher| watcher.strong_count() > 0);
@@ -161,7 +152,7 @@ impl Watchers {
                 .max_by_key(|(_, share)| *share);
             self.end_oldest(busiest.ok_or(TooManyWatchers::All)?.0);
         }
-        let watcher = Arc::new(Watcher::new(self.next, what_else));
+        let watcher = Arc::new(Watcher::new(self.next, kind));
         self.next += 1;
         for device in devices {
             let what = Watch {
@@ -208,32 +199,31 @@ impl LiveHub {
     /// [`TooManyWatchers`] if the project has 64 watchers, or if the hub has 256 and no other project has more than this
     /// one would have.
     pub fn watch(&self, what: Watch) -> Result<LiveStream, TooManyWatchers> {
-        let watcher = lock(&self.watchers).admit(what.project, &[what.device], WhatElse::Nothing)?;
+        let watcher = lock(&self.watchers).admit(what.project, &[what.device], Kind::Page)?;
         Ok(self.stream(watcher))
     }
 
-    /// Admits a watcher for a page, which is also told which parts of what it watches have changed.
+    /// Admits a watcher of some devices, which gets their messages and their presence.
     ///
     /// # Errors
     /// As [`watch`](Self::watch).
-    pub fn watch_for_page(&self, what: Watch) -> Result<LiveStream, TooManyWatchers> {
-        let watcher = lock(&self.watchers).admit(what.project, &[what.device], WhatElse::Parts)?;
+    pub fn watch_some(
+        &self,
+        project: ProjectId,
+        devices: &[DeviceId],
+    ) -> Result<LiveStream, TooManyWatchers> {
+        let devices: Vec<_> = devices.iter().copied().map(Some).collect();
+        let watcher = lock(&self.watchers).admit(project, &devices, Kind::Page)?;
         Ok(self.stream(watcher))
     }
 
-    /// Tells the pages that show a device, or something of the project, that parts of it have changed.
-    pub fn changed(&self, project: ProjectId, device: Option<DeviceId>, parts: Parts) {
-        if parts.is_empty() || self.count.load(Ordering::Acquire) == 0 {
-            return;
-        }
-        let watchers = lock(&self.watchers);
-        let devices = [Some(None), device.map(Some)];
-        for device in devices.into_iter().flatten() {
-            let list = watchers.lists.get(&Watch { project, device });
-            for watcher in list.into_iter().flatten().filter_map(Weak::upgrade) {
-                watcher.changed(parts);
-            }
-        }
+    /// Admits a watcher of the presence of all devices of a project, which gets no messages.
+    ///
+    /// # Errors
+    /// As [`watch`](Self::watch).
+    pub fn watch_presence(&self, project: ProjectId) -> Result<LiveStream, TooManyWatchers> {
+        let watcher = lock(&self.watchers).admit(project, &[None], Kind::Presence)?;
+        Ok(self.stream(watcher))
     }
 
     /// Admits a watcher of some devices, which gets their messages, their log lines and their answers to developer orders
@@ -247,8 +237,22 @@ impl LiveHub {
         devices: impl IntoIterator<Item = DeviceId>,
     ) -> Result<LiveStream, TooManyWatchers> {
         let devices: Vec<_> = devices.into_iter().map(Some).collect();
-        let watcher = lock(&self.watchers).admit(project, &devices, WhatElse::Observed)?;
+        let watcher = lock(&self.watchers).admit(project, &devices, Kind::Developer)?;
         Ok(self.stream(watcher))
+    }
+
+    /// Tells the pages that show a device, or something of the project, that parts of it have changed.
+    pub fn changed(&self, project: ProjectId, device: Option<DeviceId>, parts: Parts) {
+        if parts.is_empty() || !self.has_watchers() {
+            return;
+        }
+        let watchers = lock(&self.watchers);
+        let concerned = watchers.lists.iter().filter(|(what, _)| {
+            what.project == project && (device.is_none() || what.device.is_none() || what.device == device)
+        });
+        for watcher in concerned.flat_map(|(_, list)| list).filter_map(Weak::upgrade) {
+            watcher.changed(parts);
+        }
     }
 
     fn stream(&self, watcher: Arc<Watcher>) -> LiveStream {
@@ -274,6 +278,7 @@ impl LiveHub {
                 .into_iter()
                 .flatten()
                 .filter_map(Weak::upgrade)
+                .filter(|watcher| watcher.kind != Kind::Presence)
             {
                 watcher.push(Item::Message(Arc::clone(
                     shared.get_or_insert_with(|| Arc::new(LiveMessage::new(message))),
@@ -283,8 +288,20 @@ impl LiveHub {
     }
 
     /// Returns true if there is a watcher.
-    pub(crate) fn is_watched(&self) -> bool {
+    pub(crate) fn has_watchers(&self) -> bool {
         self.count.load(Ordering::Acquire) > 0
+    }
+
+    /// Returns true if a device or its project has a watcher.
+    pub(crate) fn is_watched(&self, scope: Scope) -> bool {
+        let project = scope.project;
+        self.has_watchers() && {
+            let watchers = lock(&self.watchers);
+            [None, Some(scope.device)].into_iter().any(|device| {
+                let list = watchers.lists.get(&Watch { project, device });
+                list.is_some_and(|list| list.iter().any(|watcher| watcher.strong_count() > 0))
+            })
+        }
     }
 
     /// Hands a change of presence to the watchers of its device and of its project.
@@ -294,7 +311,7 @@ impl LiveHub {
         for device in [None, Some(change.scope.device)] {
             let list = watchers.lists.get(&Watch { project, device });
             for watcher in list.into_iter().flatten().filter_map(Weak::upgrade) {
-                watcher.push(Item::Presence(Arc::clone(&change)));
+                watcher.push_presence(Arc::clone(&change));
             }
         }
     }
@@ -313,7 +330,7 @@ impl LiveHub {
         let mut shared = None;
         for watcher in list
             .filter_map(Weak::upgrade)
-            .filter(|watcher| watcher.what_else == WhatElse::Observed)
+            .filter(|watcher| watcher.kind == Kind::Developer)
         {
             watcher.push(Item::Observed(Arc::clone(
                 shared.get_or_insert_with(|| Arc::new(observed.clone())),
@@ -323,6 +340,13 @@ impl LiveHub {
 }
 
 impl LiveStream {
+    /// Returns the same stream for a page, which is also told which parts of what it watches have changed.
+    #[must_use]
+    pub fn for_page(self) -> Self {
+        self.watcher.wants_parts.store(true, Ordering::Relaxed);
+        self
+    }
+
     /// Returns the next event if it is there.
     pub fn ready(&mut self) -> Option<LiveEvent> {
         self.watcher.pop()
@@ -346,193 +370,4 @@ impl Drop for LiveStream {
 }
 
 #[cfg(test)]
-mod tests {
-    use iottly_protocol::MessageKind;
-
-    use super::watcher::QUEUE_MESSAGES;
-    use super::*;
-    use iottly_core::ingest::ObservedRecord;
-    use iottly_core::model::MessageId;
-
-    fn message(project: u8, device: DeviceId, number: i64) -> StoredMessage {
-        StoredMessage {
-            id: MessageId([0; 12]),
-            scope: Scope {
-                project: ProjectId::from_bytes([project; 12]),
-                device,
-            },
-            kind: MessageKind::UserDefined,
-            timestamp: number,
-            device_timestamp: 0,
-            channel: None,
-            payload: serde_json::value::to_raw_value(&number).expect("a number"),
-            origin: None,
-            firmware: None,
-        }
-    }
-
-    #[tokio::test]
-    async fn watchers_see_their_own_scope_only() {
-        let hub = LiveHub::default();
-        let (mine, other) = (DeviceId::random(), DeviceId::random());
-        let project = ProjectId::from_bytes([1; 12]);
-        let mut device = hub
-            .watch(Watch {
-                project,
-                device: Some(mine),
-            })
-            .expect("admitted");
-        let mut all = hub
-            .watch(Watch {
-                project,
-                device: None,
-            })
-            .expect("admitted");
-        hub.publish(&message(1, other, 1));
-        hub.publish(&message(2, mine, 2));
-        hub.publish(&message(1, mine, 3));
-        assert!(matches!(device.recv().await, LiveEvent::Message(m) if m.timestamp == 3));
-        assert!(matches!(all.recv().await, LiveEvent::Message(m) if m.timestamp == 1));
-        assert!(matches!(all.recv().await, LiveEvent::Message(m) if m.timestamp == 3));
-    }
-
-    #[tokio::test]
-    async fn pages_learn_once_which_parts_have_changed() {
-        let hub = LiveHub::default();
-        let (mine, other) = (DeviceId::random(), DeviceId::random());
-        let project = ProjectId::from_bytes([1; 12]);
-        let of = |device| Watch { project, device };
-        let mut page = hub.watch_for_page(of(Some(mine))).expect("admitted");
-        let mut all = hub.watch_for_page(of(None)).expect("admitted");
-        let mut feed = hub.watch(of(None)).expect("admitted");
-        for _ in 0..QUEUE_MESSAGES * 2 {
-            hub.changed(project, Some(mine), Parts::COMMAND);
-        }
-        hub.changed(project, Some(mine), Parts::DEVICE);
-        hub.changed(project, Some(other), Parts::CRASH);
-        hub.changed(ProjectId::from_bytes([2; 12]), None, Parts::ALERT);
-        let both = Parts::COMMAND | Parts::DEVICE;
-        assert!(matches!(page.recv().await, LiveEvent::Changed(parts) if parts == both));
-        assert!(page.ready().is_none());
-        assert!(matches!(all.recv().await, LiveEvent::Changed(parts) if parts == both | Parts::CRASH));
-        assert!(feed.ready().is_none(), "programs get what the API describes");
-    }
-
-    #[tokio::test]
-    async fn a_slow_watcher_is_told_what_it_missed() {
-        let hub = LiveHub::default();
-        let device = DeviceId::random();
-        let mut stream = hub
-            .watch(Watch {
-                project: ProjectId::from_bytes([1; 12]),
-                device: None,
-            })
-            .expect("admitted");
-        for number in 0..300 {
-            hub.publish(&message(1, device, number));
-        }
-        assert!(matches!(stream.recv().await, LiveEvent::Lagged(44)));
-        assert!(matches!(stream.recv().await, LiveEvent::Message(m) if m.timestamp == 44));
-    }
-
-    #[tokio::test]
-    async fn a_developer_sees_the_log_of_the_chosen_devices_and_takes_one_place() {
-        let hub = LiveHub::default();
-        let project = ProjectId::from_bytes([1; 12]);
-        let devices: Vec<_> = (1..=16u8).map(|n| DeviceId::from_bytes([n; 16])).collect();
-        let mut held: Vec<_> = (0..MAX_PER_PROJECT - 1)
-            .map(|_| hub.watch(of_project(1)).expect("admitted"))
-            .collect();
-        let mut stream = hub.watch_devices(project, devices.clone()).expect("admitted");
-        assert!(hub.watch(of_project(1)).is_err(), "all places are taken");
-        let line = |project: u8, device: DeviceId, text: &str| Observed {
-            scope: Scope {
-                project: ProjectId::from_bytes([project; 12]),
-                device,
-            },
-            received: 1,
-            what: ObservedRecord::Log(iottly_protocol::LogLine {
-                level: iottly_protocol::Level::Info,
-                text: text.into(),
-                at_ms: 1,
-                firmware: None,
-            }),
-        };
-        hub.publish_observed(&line(2, devices[0], "of another project"));
-        hub.publish_observed(&line(1, DeviceId::from_bytes([99; 16]), "of another device"));
-        hub.publish_observed(&line(1, devices[15], "mine"));
-        hub.publish(&message(1, devices[0], 7));
-        let LiveEvent::Observed(seen) = stream.recv().await else {
-            panic!("a line")
-        };
-        assert!(matches!(&seen.what, ObservedRecord::Log(line) if line.text == "mine"));
-        assert!(matches!(stream.recv().await, LiveEvent::Message(m) if m.timestamp == 7));
-        for _ in 0..QUEUE_MESSAGES + 3 {
-            hub.publish_observed(&line(1, devices[1], "again"));
-        }
-        assert!(matches!(stream.recv().await, LiveEvent::Lagged(3)));
-        assert!(
-            matches!(held[0].recv().await, LiveEvent::Message(m) if m.timestamp == 7),
-            "others get messages alone"
-        );
-        assert!(held[0].watcher.pop().is_none());
-    }
-
-    fn of_project(project: u8) -> Watch {
-        Watch {
-            project: ProjectId::from_bytes([project; 12]),
-            device: None,
-        }
-    }
-
-    #[test]
-    fn a_project_has_its_share_and_gets_it_back() {
-        let hub = LiveHub::default();
-        let mut held: Vec<_> = (0..MAX_PER_PROJECT)
-            .map(|_| hub.watch(of_project(1)).expect("admitted"))
-            .collect();
-        let one_device = Watch {
-            device: Some(DeviceId::random()),
-            ..of_project(1)
-        };
-        for refused in [of_project(1), one_device] {
-            assert_eq!(hub.watch(refused).expect_err("full"), TooManyWatchers::Project);
-        }
-        assert!(hub.watch(of_project(2)).is_ok(), "others are not concerned");
-        held.pop();
-        assert!(hub.watch(one_device).is_ok());
-    }
-
-    #[tokio::test]
-    async fn when_all_places_are_taken_the_busiest_project_gives_one_up() {
-        let hub = LiveHub::default();
-        let share = MAX_WATCHERS / 8;
-        let wanted = (0..8u8).flat_map(|project| (0..share).map(move |_| of_project(project)));
-        let held: Vec<_> = wanted.map(|what| hub.watch(what).expect("admitted")).collect();
-        let mut late = hub.watch(of_project(9)).expect("at the cost of another");
-        assert_eq!(held.len(), MAX_WATCHERS);
-        let mut ended = 0;
-        for stream in &held {
-            ended += usize::from(
-                stream
-                    .watcher
-                    .pop()
-                    .is_some_and(|event| matches!(event, LiveEvent::Ended)),
-            );
-        }
-        assert_eq!(ended, 1, "one place was needed");
-        hub.publish(&message(9, DeviceId::random(), 5));
-        assert!(matches!(late.recv().await, LiveEvent::Message(m) if m.timestamp == 5));
-    }
-
-    #[test]
-    fn where_all_have_as_much_nobody_gives_way() {
-        let hub = LiveHub::default();
-        let held: Vec<_> = (0..=255u8)
-            .map(|project| hub.watch(of_project(project)).expect("admitted"))
-            .collect();
-        assert_eq!(hub.watch(of_project(3)).expect_err("full"), TooManyWatchers::All);
-        drop(held);
-        assert!(hub.watch(of_project(3)).is_ok());
-    }
-}
+mod tests;

@@ -1,11 +1,14 @@
-//! The queue of one watcher: bounded, and what does not fit is counted. Knows no other watcher.
+//! The queue of one watcher: bounded, and what does not fit is counted. Presence has a place of its own, where messages
+//! do not drive it out. Knows no other watcher.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use iottly_protocol::DeviceId;
 use tokio::sync::Notify;
 
-use super::{LiveEvent, LiveMessage, Parts, PresenceChange, WhatElse};
+use super::{LiveEvent, LiveMessage, Parts, PresenceChange};
 use iottly_core::ingest::{Observed, ObservedRecord};
 
 /// Maximum number of messages queued for a slow watcher.
@@ -13,12 +16,29 @@ pub(super) const QUEUE_MESSAGES: usize = 256;
 /// Maximum payload bytes queued for a slow watcher; a single larger message is still queued alone.
 const QUEUE_BYTES: usize = 1 << 20;
 
+/// Maximum number of devices whose presence waits for a slow watcher; above, all is dropped, and the watcher asks anew.
+pub(super) const QUEUE_PRESENCES: usize = 1024;
+
+/// Kind of a watcher, by what it gets beside presence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Kind {
+    /// Messages.
+    #[default]
+    Page,
+    /// Nothing.
+    Presence,
+    /// Messages, log lines and answers to developer orders.
+    Developer,
+}
+
 /// Watcher with its bounded queue.
 #[derive(Debug, Default)]
 pub(super) struct Watcher {
     /// Position in the order in which watchers were admitted.
     pub(super) number: u64,
-    pub(super) what_else: WhatElse,
+    pub(super) kind: Kind,
+    /// True for the watcher of a page, which is also told which parts have changed.
+    pub(super) wants_parts: AtomicBool,
     queue: Mutex<Queue>,
     pub(super) wake: Notify,
 }
@@ -28,6 +48,10 @@ struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     skipped: u64,
+    /// Devices whose presence waits, in the order of their first change, and the latest presence of each.
+    turns: VecDeque<DeviceId>,
+    presences: HashMap<DeviceId, Arc<PresenceChange>>,
+    presence_skipped: bool,
     changed: Parts,
     ended: bool,
 }
@@ -37,7 +61,6 @@ struct Queue {
 pub(super) enum Item {
     Message(Arc<LiveMessage>),
     Observed(Arc<Observed>),
-    Presence(Arc<PresenceChange>),
 }
 
 impl Item {
@@ -45,8 +68,6 @@ impl Item {
     fn len(&self) -> usize {
         match self {
             Self::Message(message) => message.payload.get().len(),
-            // A reason of bounded length.
-            Self::Presence(_) => 0,
             Self::Observed(observed) => match &observed.what {
                 ObservedRecord::Log(line) => line.text.len(),
                 ObservedRecord::Developer(report) => report.detail.as_ref().map_or(0, String::len),
@@ -56,10 +77,10 @@ impl Item {
 }
 
 impl Watcher {
-    pub(super) fn new(number: u64, what_else: WhatElse) -> Self {
+    pub(super) fn new(number: u64, kind: Kind) -> Self {
         Self {
             number,
-            what_else,
+            kind,
             ..Self::default()
         }
     }
@@ -77,7 +98,7 @@ impl Watcher {
 
     /// Notes that parts have changed, for a watcher that wants to know.
     pub(super) fn changed(&self, parts: Parts) {
-        if self.what_else != WhatElse::Parts {
+        if !self.wants_parts.load(Ordering::Relaxed) {
             return;
         }
         let mut queue = lock(&self.queue);
@@ -104,11 +125,38 @@ impl Watcher {
         self.wake.notify_one();
     }
 
-    /// Returns the next event, if there is one.
+    /// Adds the presence of a device; of several of a device, only the latest waits.
+    pub(super) fn push_presence(&self, change: Arc<PresenceChange>) {
+        let mut queue = lock(&self.queue);
+        if queue.ended {
+            return;
+        }
+        let device = change.scope.device;
+        if queue.presences.insert(device, change).is_none() {
+            queue.turns.push_back(device);
+        }
+        if queue.turns.len() > QUEUE_PRESENCES {
+            queue.turns.clear();
+            queue.presences.clear();
+            queue.presence_skipped = true;
+        }
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Returns the next event, if there is one: presence before messages.
     pub(super) fn pop(&self) -> Option<LiveEvent> {
         let mut queue = lock(&self.queue);
         if queue.ended {
             return Some(LiveEvent::Ended);
+        }
+        if std::mem::take(&mut queue.presence_skipped) {
+            return Some(LiveEvent::PresenceSkipped);
+        }
+        while let Some(device) = queue.turns.pop_front() {
+            if let Some(change) = queue.presences.remove(&device) {
+                return Some(LiveEvent::Presence(change));
+            }
         }
         if queue.skipped > 0 {
             return Some(LiveEvent::Lagged(std::mem::take(&mut queue.skipped)));
@@ -121,7 +169,6 @@ impl Watcher {
         Some(match item {
             Item::Message(message) => LiveEvent::Message(message),
             Item::Observed(observed) => LiveEvent::Observed(observed),
-            Item::Presence(change) => LiveEvent::Presence(change),
         })
     }
 }

@@ -62,6 +62,8 @@ pub(super) struct Builds {
     pub(super) diffs: FairQueue<ProjectId>,
     failed: Mutex<Memory<String>>,
     reach: Mutex<Memory<Vec<String>>>,
+    /// Components that are no scripts.
+    opaque: Mutex<Memory<()>>,
 }
 
 impl Default for Builds {
@@ -74,6 +76,7 @@ impl Default for Builds {
             diffs: FairQueue::new(DIFFS),
             failed: Mutex::default(),
             reach: Mutex::default(),
+            opaque: Mutex::default(),
         }
     }
 }
@@ -96,6 +99,15 @@ impl Builds {
     /// Returns the capabilities of a component, if it was checked before.
     pub(super) fn reach(&self, project: ProjectId, name: &str) -> Option<Vec<String>> {
         lock(&self.reach).get(project, name, Instant::now())
+    }
+
+    /// Returns true if a component was found to be no script.
+    pub(super) fn is_opaque(&self, project: ProjectId, sha256: &str) -> bool {
+        lock(&self.opaque).get(project, sha256, Instant::now()).is_some()
+    }
+
+    pub(super) fn note_opaque(&self, project: ProjectId, sha256: &str) {
+        lock(&self.opaque).put(project, sha256, (), Instant::now());
     }
 
     pub(super) fn reaches(&self, project: ProjectId, name: &str, capabilities: &[String]) {

@@ -85,10 +85,17 @@ impl Rollouts {
         project: ProjectId,
         sha256: &str,
     ) -> Result<Option<BTreeMap<String, String>>, FlashError> {
+        // A component has up to 16 MiB and never changes: it is not read again only to find that it is no script.
+        if self.work.is_opaque(project, sha256) {
+            return Ok(None);
+        }
         let Some(content) = self.known(project, sha256).await? else {
             return Ok(None);
         };
         let script = Script::extract(&content).map_err(|error| FlashError::Code(error.to_string()))?;
+        if script.is_none() {
+            self.work.note_opaque(project, sha256);
+        }
         Ok(script.map(|script| script.files))
     }
 

@@ -9,7 +9,7 @@ use iottly_protocol::ProjectId;
 use iottly_protocol::release::Action;
 use serde_json::json;
 use serde_json::value::RawValue;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::send::{counter, directive};
 use super::{Rollouts, SteadyClock};
@@ -32,6 +32,11 @@ const KEEP_CLOCK: Duration = Duration::from_secs(30);
 const RESEND: Duration = Duration::from_secs(10);
 /// Pause of a rollout whose step failed.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Rest of a rollout after a step, as a multiple of the time of this step and of those of other rollouts that took no longer:
+/// rollouts to very many devices use a quarter of a core together, and those to few devices do not wait for them.
+const REST: u32 = 3;
+/// Maximum rest of a rollout. A step that sends directives to very many devices takes longer than the next ones.
+const LONGEST_REST: Duration = Duration::from_secs(10);
 
 /// Error of a step; the step is tried again.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +61,10 @@ struct Notes {
     heard: HashMap<RolloutId, Instant>,
     /// Time at which a step of a rollout failed.
     failed: HashMap<RolloutId, Instant>,
+    /// Time that the last step of a rollout took, and end of the rest after it.
+    rests: HashMap<RolloutId, (Duration, Instant)>,
+    /// Earliest end of a rest because of which a step was not taken in this round.
+    due: Option<Instant>,
 }
 
 /// Work of a step besides the plan, which is not due each time.
@@ -71,8 +80,27 @@ impl Notes {
     fn keep(&mut self, known: &HashSet<RolloutId>) {
         self.resent.retain(|id, _| known.contains(id));
         self.heard.retain(|id, _| known.contains(id));
+        self.rests.retain(|id, _| known.contains(id));
         self.failed
             .retain(|id, at| known.contains(id) && at.elapsed() < PAUSE);
+    }
+
+    /// Returns true if a rollout rests, and notes when it does not any more.
+    fn rests(&mut self, id: RolloutId, now: Instant) -> bool {
+        let end = self.rests.get(&id).map(|(_, end)| *end).filter(|end| *end > now);
+        if let Some(end) = end {
+            self.due = Some(self.due.map_or(end, |due| due.min(end)));
+        }
+        end.is_some()
+    }
+
+    /// Notes the time that a step took until `now`, after which the rollout rests.
+    fn took(&mut self, id: RolloutId, took: Duration, now: Instant) {
+        self.rests.insert(id, (took, now));
+        let steps = self.rests.values().map(|(took, _)| *took);
+        let no_longer: Duration = steps.filter(|other| *other <= took).sum();
+        let end = now + (no_longer * REST).min(LONGEST_REST);
+        self.rests.insert(id, (took, end));
     }
 
     /// Returns the chores of a rollout that are due.
@@ -105,9 +133,11 @@ impl Rollouts {
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut notes, mut steady, mut kept) = (Notes::default(), None, None::<Instant>);
         loop {
+            let due = notes.due.take();
             tokio::select! {
                 () = self.wake_up.notified() => {}
                 _ = tick.tick() => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
             let active = match self.store.active_rollouts().await {
                 Ok(active) => active,
@@ -150,7 +180,8 @@ impl Rollouts {
     }
 
     async fn take_step(&self, project: ProjectId, id: RolloutId, steady: &SteadyClock, notes: &mut Notes) {
-        if notes.failed.contains_key(&id) {
+        let began = Instant::now();
+        if notes.failed.contains_key(&id) || notes.rests(id, began) {
             return;
         }
         let chores = notes.chores(id);
@@ -158,6 +189,8 @@ impl Rollouts {
             tracing::error!(project.id = %project, rollout.id = %id, %error, "failed to take a step of a rollout; retrying in 10 s");
             notes.failed.insert(id, Instant::now());
         }
+        let now = Instant::now();
+        notes.took(id, now - began, now);
     }
 
     /// Plans a rollout and executes the resulting step, in a span of its own; `steady` is the time of the
@@ -352,4 +385,40 @@ fn evidence(evidence: &Evidence) -> String {
         .map(|(device, reason)| json!({"device": device, "reason": reason}))
         .collect();
     json!({"detail": evidence.detail, "failures": failures}).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollout_rests_after_its_steps_and_a_small_one_not_for_a_large_one() {
+        let (small, large, other) = (
+            RolloutId::from_bytes([1; 16]),
+            RolloutId::from_bytes([2; 16]),
+            RolloutId::from_bytes([3; 16]),
+        );
+        let (now, ms) = (Instant::now(), Duration::from_millis);
+        let mut notes = Notes::default();
+        assert!(!notes.rests(large, now), "no step was taken yet");
+        notes.took(large, ms(400), now);
+        assert!(notes.rests(large, now + ms(1_199)) && !notes.rests(large, now + ms(1_200)));
+        notes.took(small, ms(2), now);
+        assert!(notes.rests(small, now + ms(5)) && !notes.rests(small, now + ms(6)));
+        notes.took(other, ms(400), now);
+        assert!(
+            notes.rests(other, now + ms(2_405)),
+            "with the other large one and the small one"
+        );
+        assert!(!notes.rests(other, now + ms(2_406)));
+
+        notes.keep(&HashSet::from([small, other]));
+        notes.due = None;
+        assert!(!notes.rests(large, now), "it has ended");
+        assert!(notes.rests(other, now) && notes.rests(small, now));
+        assert_eq!(notes.due, Some(now + ms(6)), "the first end wakes the executor");
+
+        notes.took(small, Duration::from_secs(60), now);
+        assert!(notes.rests(small, now + ms(9_999)) && !notes.rests(small, now + LONGEST_REST));
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use iottly_protocol::release::{Action, DeviceFacts, HealthRules, Release};
 use iottly_protocol::tuf::Instant;
-use iottly_protocol::{GroupId, ProjectId};
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use tracing::Instrument;
 
 use super::Rollouts;
@@ -26,6 +26,8 @@ use iottly_core::rollout::{Preflight, preflight};
 const METADATA_BYTES: u64 = 64 << 10;
 /// Number of releases after which a project's old ones are checked for deletion.
 const TIDY_EVERY: u64 = 16;
+/// Number of devices whose facts are in memory at the same time.
+const FACTS: usize = 1000;
 
 /// A deployment with everything known but its component.
 struct Prepared {
@@ -106,13 +108,12 @@ impl Rollouts {
         // The newest release is used again if it equals the one to be made.
         let mut again = newest.filter(|old| is_same(old, &revision, &made, rollout.policy.grace_ms));
         let mut drafted = self.drafted(last, &new).await?;
-        let devices = self.store.device_facts(project, rollout.group).await?;
-        if let Some(engine) = self.engine_to_bring(&drafted, &devices) {
+        if let Some(engine) = self.engine_to_bring(project, rollout.group, &drafted).await? {
             new.engine = Some(engine);
             drafted = self.drafted(last, &new).await?;
             again = None;
         }
-        let preflight = look_ahead(project, &rollout, &drafted, &devices);
+        let preflight = self.look_ahead(project, &rollout, &drafted).await?;
         if request.dry_run {
             let release = again.unwrap_or_else(|| stored(&drafted, &revision, made.source, by));
             return Ok(Flashed {
@@ -199,7 +200,7 @@ impl Rollouts {
     }
 
     /// Returns the release that would be made.
-    async fn drafted(&self, last: u64, new: &NewRelease) -> Result<Release, FlashError> {
+    pub(super) async fn drafted(&self, last: u64, new: &NewRelease) -> Result<Release, FlashError> {
         let new = new.clone();
         Ok(self
             .with_repositories(move |repositories, now| repositories.draft(last, &new, now))
@@ -208,13 +209,63 @@ impl Rollouts {
 
     /// Returns this cloud's script engine if it runs the release and a device needs it: the device runs scripts, but has
     /// no engine that fits.
-    fn engine_to_bring(&self, release: &Release, devices: &[KnownFacts]) -> Option<OfferedEngine> {
-        let need = release.manifest.engine.as_ref()?;
+    async fn engine_to_bring(
+        &self,
+        project: ProjectId,
+        group: GroupId,
+        release: &Release,
+    ) -> Result<Option<OfferedEngine>, FlashError> {
+        let engine = self.builder.as_ref().and_then(|builder| builder.engine.as_ref());
+        let (Some(need), Some(engine)) = (&release.manifest.engine, engine) else {
+            return Ok(None);
+        };
         let lacks = |facts: &DeviceFacts| {
             !facts.engines.is_empty() && !facts.engines.iter().any(|engine| need.fits(engine))
         };
-        let needed = devices.iter().filter_map(|known| known.facts.as_ref()).any(lacks);
-        self.builder.as_ref()?.engine.clone().filter(|_| needed)
+        let mut after = None;
+        loop {
+            let page = self.facts(project, group, after).await?;
+            after = page.last().map(|known| known.device);
+            if page.iter().filter_map(|known| known.facts.as_ref()).any(lacks) {
+                return Ok(Some(engine.clone()));
+            }
+            if page.len() < FACTS {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Returns what the devices of a group have reported about themselves, of the next devices behind an id.
+    async fn facts(
+        &self,
+        project: ProjectId,
+        group: GroupId,
+        after: Option<DeviceId>,
+    ) -> Result<Vec<KnownFacts>, FlashError> {
+        Ok(self.store.device_facts(project, group, after, FACTS).await?)
+    }
+
+    /// Returns which devices of a rollout's group would accept a release.
+    pub(super) async fn look_ahead(
+        &self,
+        project: ProjectId,
+        rollout: &Rollout,
+        release: &Release,
+    ) -> Result<Preflight, FlashError> {
+        let now = Instant::from_unix(seconds(clock::now()));
+        let make = |device, counter| {
+            directive(project, rollout, &release.path, device, (Action::Install, false))
+                .complete(release, counter, now)
+        };
+        let (mut found, mut after) = (Preflight::default(), None);
+        loop {
+            let page = self.facts(project, rollout.group, after).await?;
+            after = page.last().map(|known| known.device);
+            found.add(preflight(project, release, &page, now, &make));
+            if page.len() < FACTS {
+                return Ok(found);
+            }
+        }
     }
 
     pub(super) async fn publish_release(
@@ -288,15 +339,6 @@ impl Rollouts {
     }
 }
 
-fn look_ahead(project: ProjectId, rollout: &Rollout, release: &Release, devices: &[KnownFacts]) -> Preflight {
-    let now = Instant::from_unix(seconds(clock::now()));
-    let make = |device, counter| {
-        directive(project, rollout, &release.path, device, (Action::Install, false))
-            .complete(release, counter, now)
-    };
-    preflight(project, release, devices, now, make)
-}
-
 pub(super) fn new_release(revision: &Revision, made: &Made, grace_ms: u64) -> NewRelease {
     NewRelease {
         branch: revision.branch.clone(),
@@ -350,7 +392,12 @@ pub(super) fn draft(
     }
 }
 
-fn stored(release: &Release, revision: &Revision, source: String, by: &Principal) -> StoredRelease {
+pub(super) fn stored(
+    release: &Release,
+    revision: &Revision,
+    source: String,
+    by: &Principal,
+) -> StoredRelease {
     StoredRelease {
         seq: release.manifest.release_seq,
         path: release.path.clone(),

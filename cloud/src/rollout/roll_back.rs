@@ -6,31 +6,35 @@ use tracing::Instrument;
 
 use super::Rollouts;
 use super::component::Made;
-use super::flash::{draft, new_release, note};
+use super::flash::{draft, new_release, note, stored};
 use super::flash_request::{FlashError, Flashed};
 use iottly_core::model::{Group, Policy, Principal, Revision, RolloutKind};
-use iottly_core::rollout::Preflight;
 
 impl Rollouts {
     /// Rolls the group back to the release before its newest rollout, under a higher number, on all devices
-    /// at once.
+    /// at once. A dry run only returns what would happen.
     ///
     /// # Errors
     /// [`FlashError`]; nothing was sent to any device then.
-    pub async fn roll_back(self: &Arc<Self>, by: &Principal, group: &Group) -> Result<Flashed, FlashError> {
+    pub async fn roll_back(
+        self: &Arc<Self>,
+        by: &Principal,
+        group: &Group,
+        dry_run: bool,
+    ) -> Result<Flashed, FlashError> {
         self.spare_disk().await?;
         let turn = self.work.writes.take(by.project).await?;
         let (this, by, group) = (Arc::clone(self), by.clone(), group.clone());
         let reverting = async move {
             let _turn = turn;
-            this.bring_back(&by, &group).await
+            this.bring_back(&by, &group, dry_run).await
         };
         let work = tokio::spawn(reverting.in_current_span());
         work.await
             .unwrap_or_else(|error| Err(FlashError::Failed(error.to_string())))
     }
 
-    async fn bring_back(&self, by: &Principal, group: &Group) -> Result<Flashed, FlashError> {
+    async fn bring_back(&self, by: &Principal, group: &Group, dry_run: bool) -> Result<Flashed, FlashError> {
         let project = by.project;
         let nothing = || FlashError::NothingBefore(group.name.clone());
         let newest = self
@@ -87,6 +91,15 @@ impl Rollouts {
             old.capabilities.clone(),
             true,
         );
+        let drafted = self.drafted(last, &new).await?;
+        let preflight = self.look_ahead(project, &rollout, &drafted).await?;
+        if dry_run {
+            return Ok(Flashed {
+                release: stored(&drafted, &revision, made.source, by),
+                rollout: None,
+                preflight,
+            });
+        }
         let release = self
             .publish_release(by, last, new, &revision, made.source)
             .await?;
@@ -101,7 +114,7 @@ impl Rollouts {
         Ok(Flashed {
             release,
             rollout: Some(id),
-            preflight: Preflight::default(),
+            preflight,
         })
     }
 }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::Rollouts;
 use iottly_core::model::{Rollout, RolloutId};
-use iottly_core::rollout::{Places, mark};
+use iottly_core::rollout::{Alike, Places, mark, next_if_resumed};
 use iottly_store::StoreError;
 
 /// Number of events that a slow reader may lag behind; then it reads the rows without them.
@@ -18,6 +18,9 @@ const EVENTS: usize = 256;
 /// Time for which reports of devices are collected before a waiting caller hears of them. The end of a rollout
 /// is not collected.
 const COLLECT: Duration = Duration::from_millis(100);
+/// Pause between two readings, as a multiple of the time that one took: with very many devices a waiting caller uses at most a
+/// quarter of a core.
+const REST: u32 = 3;
 /// Longest time between two readings: another cloud on the same database may have stored something.
 const REREAD: Duration = Duration::from_secs(2);
 
@@ -59,6 +62,8 @@ pub struct Watched {
     pub mark: String,
     /// Numbers of its devices at each place.
     pub places: Places,
+    /// Number of its devices that have not gone as planned, or have reported a reason.
+    pub exceptions: u64,
 }
 
 impl Rollouts {
@@ -78,11 +83,13 @@ impl Rollouts {
         let began = Instant::now();
         let deadline = began + patience;
         loop {
+            let reading = Instant::now();
             let Some(watched) = self.watched(project, id).await? else {
                 return Ok(None);
             };
+            let collect = COLLECT.max(reading.elapsed() * REST);
             let news = seen != Some(watched.mark.as_str());
-            let (now, collected) = (Instant::now(), began + COLLECT);
+            let (now, collected) = (Instant::now(), began + collect);
             let over = !watched.rollout.active;
             if seen.is_none() || now >= deadline || (news && (over || now >= collected)) {
                 return Ok(Some(watched));
@@ -90,7 +97,13 @@ impl Rollouts {
             if news {
                 wait(&mut feed, project, collected, collected.min(deadline)).await;
             } else {
-                wait(&mut feed, project, now + COLLECT, deadline.min(now + REREAD)).await;
+                wait(
+                    &mut feed,
+                    project,
+                    now + collect,
+                    deadline.min(now + REREAD.max(collect)),
+                )
+                .await;
             }
         }
     }
@@ -105,8 +118,26 @@ impl Rollouts {
             rollout,
             mark,
             places: Places::of(&devices),
+            exceptions: exceptions(&devices),
         }))
     }
+
+    /// Returns the number of devices that get the release next if a rollout is resumed now.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub async fn next_if_resumed(&self, project: ProjectId, rollout: &Rollout) -> Result<usize, StoreError> {
+        let release = self.store.one_release(project, rollout.release).await?;
+        let size = release.map_or(0, |release| release.size);
+        let members = self.store.rollout_members(project, rollout).await?;
+        let now = self.store.steady_clock().await?.unwrap_or(0) / 1000;
+        Ok(next_if_resumed(rollout, members, size, now))
+    }
+}
+
+fn exceptions(devices: &[Alike]) -> u64 {
+    let alike = devices.iter().filter(|alike| alike.is_exception());
+    alike.map(|alike| alike.count).sum()
 }
 
 /// Waits for a step of a project, or for reports but then not before `collected`; at most until `until`.

@@ -167,9 +167,11 @@ async fn fill(store: &dyn Store, raw: &Raw, devices: usize) -> Vec<DeviceId> {
     }
     let document = "d".repeat(1500);
     raw.run(&format!(
-        "INSERT INTO rollout_devices (project, rollout, device, directive, counter, document, told, state, failures, changed, steps) \
-         SELECT d.project, o.id, d.id, 'd', 1, '{document}', 1, CASE WHEN d.online_since % 50 = 0 THEN 'rejected' ELSE 'committed' END, \
-         0, 1, 'offered@1 committed@2 ' FROM devices d JOIN rollouts o ON o.project = d.project WHERE d.online_since % 2 = 0; ANALYZE"
+        "INSERT INTO rollout_devices (project, rollout, device, directive, counter, told, state, failures, changed, steps) \
+         SELECT d.project, o.id, d.id, 'd', 1, 1, CASE WHEN d.online_since % 50 = 0 THEN 'rejected' ELSE 'committed' END, \
+         0, 1, 'offered@1 committed@2 ' FROM devices d JOIN rollouts o ON o.project = d.project WHERE d.online_since % 2 = 0; \
+         INSERT INTO rollout_documents (project, rollout, device, document) \
+         SELECT project, rollout, device, '{document}' FROM rollout_devices; ANALYZE"
     ))
     .await;
     ids
@@ -178,11 +180,8 @@ async fn fill(store: &dyn Store, raw: &Raw, devices: usize) -> Vec<DeviceId> {
 async fn lists(store: &dyn Store) {
     let needs = DeviceNeeds::default();
     let all = DeviceNeeds {
-        board: true,
-        tags: true,
-        presence: true,
-        firmware: true,
-        legacy: true,
+        pair_code: false,
+        ..DeviceNeeds::ALL
     };
     let rollout = store
         .rollout(PROJECT, RolloutId::from_bytes([1; 16]))
@@ -253,18 +252,22 @@ async fn lists(store: &dyn Store) {
     })
     .await;
     measure("page of 401 of a rollout", || {
-        store.rollout_page(PROJECT, rollout, None, 401)
+        store.rollout_page(PROJECT, rollout, None, None, 401)
     })
     .await;
     measure("100 exceptions of a rollout", || {
         store.rollout_exceptions(PROJECT, rollout, 100)
     })
     .await;
-    measure("all devices of a rollout", || {
+    measure("all devices of a rollout, with what decides", || {
         store.rollout_members(PROJECT, rollout)
     })
     .await;
-    measure("all devices, row by row", || store.devices(PROJECT)).await;
+    measure("1,000 facts of a group", || {
+        store.device_facts(PROJECT, GROUP, None, 1000)
+    })
+    .await;
+    measure("all devices, by name", || store.devices(PROJECT)).await;
 }
 
 async fn measure<T, F>(what: &str, call: impl Fn() -> F)

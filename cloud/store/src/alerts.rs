@@ -25,6 +25,8 @@ pub trait AlertStore: Send + Sync + 'static {
     async fn projects_with_alert_rules(&self) -> Result<Vec<ProjectId>>;
     /// Returns the raised alerts of a project, as far as decisions need them.
     async fn raised_alerts(&self, project: ProjectId) -> Result<Vec<Raised>>;
+    /// Returns the number of raised alerts of a project.
+    async fn raised_count(&self, project: ProjectId) -> Result<u64>;
     /// Returns alerts of a project, the newest raise first, at most `limit`.
     async fn alerts(&self, project: ProjectId, filter: AlertFilter, limit: usize) -> Result<Vec<Alert>>;
     /// Returns an alert.

@@ -54,6 +54,20 @@ pub struct DeviceNeeds {
     pub firmware: bool,
     /// Kind of the login. Without it, `legacy` is false.
     pub legacy: bool,
+    /// Pair code that the device has used. Without it, there is none.
+    pub pair_code: bool,
+}
+
+impl DeviceNeeds {
+    /// Everything.
+    pub const ALL: Self = Self {
+        board: true,
+        tags: true,
+        presence: true,
+        firmware: true,
+        legacy: true,
+        pair_code: true,
+    };
 }
 
 /// Numbers of devices of a group.

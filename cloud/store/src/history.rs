@@ -85,6 +85,9 @@ pub trait HistoryStore: Send + Sync + 'static {
     /// Returns the times of the newest messages of a device's firmware, newest first; looks at the newest `limit` entries
     /// of its history.
     async fn sent_times(&self, scope: Scope, limit: usize) -> Result<Vec<UnixMs>>;
+    /// Returns the time of the last message of a device's firmware, however much its history has had since; none if it
+    /// never sent one.
+    async fn last_sent(&self, scope: Scope) -> Result<Option<UnixMs>>;
     /// Returns the newest lines of a device's log, newest first, at most `limit`.
     async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>>;
     /// Returns log lines of all devices of a project, newest first by the devices' clocks. A text is searched in the

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::error::Result;
 use iottly_core::model::{KnownFacts, Rollout, RolloutId, RolloutMember, RolloutStep, Scope, UnixMs};
-use iottly_core::rollout::Alike;
+use iottly_core::rollout::{Alike, Place};
 
 /// Store operations for rollouts, their devices, and the steady clock.
 #[async_trait]
@@ -23,13 +23,15 @@ pub trait RolloutStore: Send + Sync + 'static {
     /// Returns the active rollouts of all projects, a project's oldest first. For the cloud's own executor.
     async fn active_rollouts(&self) -> Result<Vec<(ProjectId, RolloutId)>>;
     /// Returns the devices that a rollout has notified, in whichever group they are now, and the devices of
-    /// its group, by id.
+    /// its group, by id, with what decides on them: texts and times that only people read are left empty, and the states
+    /// of an update unless it was rejected.
     async fn rollout_members(&self, project: ProjectId, rollout: &Rollout) -> Result<Vec<RolloutMember>>;
-    /// Returns the first `limit` of these devices behind an id, by id.
+    /// Returns the first `limit` of these devices at a place, or of all, behind an id, by id, with all that is known.
     async fn rollout_page(
         &self,
         project: ProjectId,
         rollout: &Rollout,
+        place: Option<Place>,
         after: Option<DeviceId>,
         limit: usize,
     ) -> Result<Vec<RolloutMember>>;
@@ -65,6 +67,13 @@ pub trait RolloutStore: Send + Sync + 'static {
     /// Deletes at most `limit` rollouts that ended long ago, and releases that nothing refers to. Returns
     /// their number.
     async fn tidy_rollouts(&self, project: ProjectId, limit: usize) -> Result<u64>;
-    /// Returns the facts that decide which releases the devices of a group accept, by device id.
-    async fn device_facts(&self, project: ProjectId, group: GroupId) -> Result<Vec<KnownFacts>>;
+    /// Returns the facts that decide which releases the devices of a group accept, of the first `limit` devices behind
+    /// an id, by id.
+    async fn device_facts(
+        &self,
+        project: ProjectId,
+        group: GroupId,
+        after: Option<DeviceId>,
+        limit: usize,
+    ) -> Result<Vec<KnownFacts>>;
 }

@@ -20,12 +20,22 @@ mod sessions;
 /// Answers of the REST API, for programs that read them: the types that the handlers write.
 pub mod answers {
     pub use crate::api::dto::{
-        Accepted, AlertDto, AlertRuleDto, AttemptDto, AuditEntryDto, CopyDto, CreatedDevice, CreatedToken,
-        Date, DeletedDevice, DeviceRefusalDto, FlashDto, GroupDto, JobDto, MailDto, MailList, Moved,
-        OneAlertRule, OneGroup, OneJob, OneRollout, OneWaitingBoard, OpenedPortal, PortalDto, PresenceDto,
-        ProjectDto, Props, Replayed, RolloutDeviceDto, RolloutDevices, RolloutDto, TokenDto, WaitingBoardDto,
-        WebhookDto, WebhookTest, WebhookWithSecret,
+        Accepted, AlertDto, AlertRuleDto, AllProps, AttemptDto, AuditEntryDto, BoardDto, BranchDto,
+        BranchList, CheckAnswer, Code, CopyDto, CrashDevice, CrashDto, CrashList, CreatedDevice,
+        CreatedEnrolmentKey, CreatedProject, CreatedToken, Date, DefinitionList, DeletedDevice, Desired,
+        DeviceLogDto, DeviceRefusalDto, DraftList, DraftSummary, EnrolmentKeyDto, EnrolmentKeyList, FlashDto,
+        GroupDto, Health, HistoryPage, JobDto, LaggedEvent, LeaseDeviceDto, LeaseDto, LeaseKey, LeaseList,
+        LeaseOrderDto, LeaseReportDto, LineDto, LogDto, LogEvent, LogList, LoginFacts, LoginShown,
+        LoginToken, LoginWaits, MailDto, MailList, MessageDto, MessageEvent, Moved, Oid, OneAlertRule,
+        OneBranch, OneDefinition, OneGroup, OneJob, OneLease, OnePlot, OneProject, OneRollout,
+        OneWaitingBoard, OpenedPortal, PartsDto, PathDto, PinDto, PlotList, PointDto, PointsDto, PortalDto,
+        PresenceDto, PresenceSpanDto, ProblemDto, ProjectDto, ProjectList, ProjectLogs, Props, PwmDto,
+        ReleaseDto, ReleaseList, ReleaseSpanDto, Replayed, Reported, RevisionDto, RevisionList,
+        RolloutDeviceDto, RolloutDevices, RolloutDto, RolloutList, SavedPlotDto, SavedVersion, Section,
+        SensorDto, SeriesDto, SettingsDto, SkippedDto, SnippetDto, TimelineDto, TimelineEventDto, TokenDto,
+        WaitingBoardDto, WebhookDto, WebhookTest, WebhookWithSecret, WhoAmI,
     };
+    pub use crate::api::release_keys::{KeyDto, KeyList, RootDto};
 }
 
 pub use app::WebServices;

@@ -6,11 +6,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use iottly_web::answers::{
+    CheckAnswer, DraftSummary, KeyList, OneBranch, OneLease, ReleaseDto, RevisionDto, SavedVersion,
+};
 use serde_json::{Value, json};
 
+use crate::answer::read;
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::{Api, escaped};
+use crate::similar;
 use crate::table::Table;
 use crate::terminal::Screen;
 
@@ -58,6 +63,8 @@ enum Command {
         #[arg(long, value_name = "VERSION")]
         base: Option<String>,
     },
+    /// Deletes firmware.toml, or a handler whose command is not defined any more, from the working copy
+    Rm(OfFile),
     /// Builds the working copy, and shows the line of a problem
     Check(OfBranch),
     /// Saves the working copy as the next revision
@@ -118,72 +125,78 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Files(of) => {
             let answer = of.call.api()?.get(&of.path())?;
-            of.call.print_list("snippets", &answer, files)
+            match of.call.is_table() {
+                true => of.call.print_as(&answer, files),
+                false => of.call.print_list("snippets", &answer, |_| String::new()),
+            }
         }
         Command::Get(file) => {
             let answer = file.of.call.api()?.get(&file.of.path())?;
-            let text = text_of(&answer, &file.file)?;
+            let branch: OneBranch = read(&answer)?;
+            let text = text_of(&branch, &file.file)?;
             file.of
                 .call
                 .print(&json!({"file": file.file, "text": text}), |_| text.to_owned())
         }
         Command::Put { file, path, base } => put(file, path, base.as_deref()),
+        Command::Rm(file) => remove(file),
         Command::Check(of) => {
             let answer = of.call.api()?.post(&format!("{}/check", of.path()), &json!({}))?;
-            of.call.print(&answer, checked)?;
-            match answer["problems"].as_array() {
-                Some(problems) if !problems.is_empty() => {
-                    Err(Failure::Invalid("the code has a problem".to_owned()))
-                }
-                _ => Ok(()),
+            let check: CheckAnswer = read(&answer)?;
+            of.call.print(&answer, |_| checked(&check))?;
+            match check.problems[..] {
+                [] => Ok(()),
+                _ => Err(Failure::Invalid("the code has a problem".to_owned())),
             }
         }
         Command::Save { message, of } => {
             let body = json!({"message": message});
             let answer = of.call.api()?.post(&format!("{}/revisions", of.path()), &body)?;
-            of.call.print(&answer, saved)
+            of.call.print_as(&answer, saved)
         }
         Command::Restore { revision, of } => {
             let body = json!({"revision": revision});
             let answer = of.call.api()?.post(&format!("{}/restore", of.path()), &body)?;
-            of.call.print(&answer, files)
+            of.call.print_as(&answer, files)
         }
         Command::Branch { name, of } => {
             let body = json!({"name": name, "from": of.branch});
             let answer = of.call.api()?.post("/branches", &body)?;
-            of.call.print(&answer, files)
+            of.call.print_as(&answer, files)
         }
         Command::Revisions(of) => {
             let answer = of.call.api()?.get(&format!("{}/revisions", of.path()))?;
-            of.call.print_list("revisions", &answer, |answer| {
-                list(
-                    &answer["revisions"],
-                    &[("REVISION", "revision"), ("BY", "author"), ("MESSAGE", "message")],
-                )
-            })
+            let head = ["REVISION", "BY", "MESSAGE"];
+            of.call
+                .print_table("revisions", &answer, &head, |revision: &RevisionDto| {
+                    vec![
+                        revision.revision.to_string(),
+                        revision.author.clone(),
+                        revision.message.clone(),
+                    ]
+                })
         }
         Command::Releases { call } => {
             let answer = call.api()?.get("/releases")?;
-            call.print_list("releases", &answer, |answer| {
-                list(
-                    &answer["releases"],
-                    &[
-                        ("RELEASE", "release"),
-                        ("BRANCH", "branch"),
-                        ("REVISION", "revision"),
-                        ("SHA256", "sha256"),
-                        ("BY", "author"),
-                    ],
-                )
+            let head = ["RELEASE", "BRANCH", "REVISION", "SHA256", "BY"];
+            call.print_table("releases", &answer, &head, |release: &ReleaseDto| {
+                vec![
+                    release.release.to_string(),
+                    release.branch.clone(),
+                    release.revision.to_string(),
+                    release.sha256.clone(),
+                    release.author.clone(),
+                ]
             })
         }
         Command::Keys { call } => {
             let answer = call.api()?.get("/keys")?;
-            call.print(&answer, |answer| {
-                list(
-                    &answer["root"]["keys"],
-                    &[("KEY", "key"), ("SCHEME", "scheme"), ("ROLES", "roles")],
-                )
+            call.print_as(&answer, |answer: &KeyList| {
+                let mut table = Table::new(&["KEY", "SCHEME", "ROLES"]);
+                for key in &answer.root.keys {
+                    table.add(vec![key.key.clone(), key.scheme.clone(), key.roles.join(",")]);
+                }
+                table.render(Screen::of_stdout())
             })
         }
         Command::Drafts(of) => {
@@ -201,8 +214,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Command::Run { lease, of } => {
             let path = format!("/leases/{}/branch", escaped(lease));
             let answer = put_json(&of.call.api()?, &path, &json!({"branch": of.branch}))?;
-            of.call.print(&answer, |answer| {
-                let sha256 = answer["lease"]["order"]["sha256"].as_str().unwrap_or_default();
+            of.call.print_as(&answer, |answer: &OneLease| {
+                let sha256 = answer.lease.order.as_ref().map_or("", |order| &order.sha256);
                 format!(
                     "sent {} to the devices of the lease\n",
                     sha256.get(..16).unwrap_or(sha256)
@@ -236,7 +249,24 @@ fn put(file: &OfFile, path: &Path, base: Option<&str>) -> Result<(), Failure> {
     };
     let call = &file.of.call;
     let answer = put_json(&call.api()?, &format!("{}/{end}", file.of.path()), &body)?;
-    call.print(&answer, files)
+    call.print_as(&answer, files)
+}
+
+fn remove(file: &OfFile) -> Result<(), Failure> {
+    let (call, path) = (&file.of.call, file.of.path());
+    let api = call.api()?;
+    let path = if file.file == MANIFEST {
+        format!("{path}/manifest")
+    } else {
+        let branch = api.get(&path)?;
+        let snippets = branch["snippets"].as_array().into_iter().flatten();
+        let mut named = snippets.filter(|one| one["name"] == file.file);
+        let id = named.next().and_then(|one| one["snippetid"].as_str());
+        let id = id.ok_or_else(|| Failure::NotFound(format!("the branch has no file {:?}", file.file)))?;
+        format!("{path}/snippets/{}", escaped(id))
+    };
+    let answer = api.delete(&path)?;
+    call.print(&answer, |_| format!("deleted {}\n", file.file))
 }
 
 fn put_json(api: &Api, path: &str, body: &Value) -> Result<Value, Failure> {
@@ -244,99 +274,80 @@ fn put_json(api: &Api, path: &str, body: &Value) -> Result<Value, Failure> {
 }
 
 /// Returns the text of a file in the answer about a branch.
-fn text_of<'a>(answer: &'a Value, name: &str) -> Result<&'a str, Failure> {
+fn text_of<'a>(branch: &'a OneBranch, name: &str) -> Result<&'a str, Failure> {
+    let snippets = &branch.code.snippets;
     let text = if name == MANIFEST {
-        answer["manifest"].as_str()
+        branch.code.manifest.as_deref()
     } else {
-        let snippets = answer["snippets"].as_array().into_iter().flatten();
-        let mut named = snippets.filter(|one| one["name"] == name);
-        named.next().and_then(|one| one["code"].as_str())
+        let found = snippets.iter().find(|snippet| snippet.name == name);
+        found.map(|snippet| snippet.code.as_str())
     };
-    text.ok_or_else(|| Failure::NotFound(format!("the branch has no file {name:?}")))
+    text.ok_or_else(|| {
+        let names: Vec<String> = snippets.iter().map(|snippet| snippet.name.clone()).collect();
+        Failure::NotFound(format!(
+            "the branch has no file {name:?}; {}",
+            similar::hint(name, &names, "iottly code files")
+        ))
+    })
 }
 
-fn files(answer: &Value) -> String {
-    files_on(answer, Screen::of_stdout())
+fn files(branch: &OneBranch) -> String {
+    files_on(branch, Screen::of_stdout())
 }
 
-fn files_on(answer: &Value, screen: Screen) -> String {
+fn files_on(branch: &OneBranch, screen: Screen) -> String {
+    let code = &branch.code;
     let mut table = Table::new(&["VERSION", "SIZE", "FILE"]);
-    let mut line = |name: &str, version: &Value, text: &Value| {
-        let bytes = text.as_str().map_or(0, str::len);
-        let version = version.as_str().unwrap_or_default();
-        table.add(vec![version.to_owned(), format!("{bytes} B"), name.to_owned()]);
-    };
-    for snippet in answer["snippets"].as_array().into_iter().flatten() {
-        line(
-            snippet["name"].as_str().unwrap_or_default(),
-            &snippet["version"],
-            &snippet["code"],
-        );
+    for snippet in &code.snippets {
+        let size = format!("{} B", snippet.code.len());
+        table.add(vec![snippet.version.clone(), size, snippet.name.clone()]);
     }
-    line(MANIFEST, &answer["manifest_version"], &answer["manifest"]);
+    let size = code.manifest.as_ref().map_or(0, String::len);
+    table.add(vec![
+        code.manifest_version.clone(),
+        format!("{size} B"),
+        MANIFEST.to_owned(),
+    ]);
     let mut out = table.render(screen);
-    if answer["unsaved"] == true {
+    if branch.unsaved {
         out.push_str("the working copy differs from the newest revision: `iottly code save`\n");
     }
     out
 }
 
-fn checked(answer: &Value) -> String {
+fn checked(answer: &CheckAnswer) -> String {
     let mut out = String::new();
-    for problem in answer["problems"].as_array().into_iter().flatten() {
-        let place: String = ["file", "line", "column"]
+    for problem in &answer.problems {
+        let numbers = [problem.line, problem.column].into_iter().flatten();
+        let place = problem
+            .file
             .iter()
-            .filter_map(|part| match &problem[part] {
-                Value::String(text) => Some(format!("{text}:")),
-                Value::Number(number) => Some(format!("{number}:")),
-                _ => None,
-            })
-            .collect();
-        writeln!(out, "{place} {}", problem["message"].as_str().unwrap_or_default())
-            .expect("a string takes all");
+            .cloned()
+            .chain(numbers.map(|number| number.to_string()));
+        let place: String = place.map(|part| part + ":").collect();
+        writeln!(out, "{place} {}", problem.message).expect("a string takes all");
     }
-    if let Some(size) = answer["size"].as_u64() {
+    if let Some(size) = answer.size {
         writeln!(out, "builds: {size} bytes").expect("a string takes all");
     }
     out
 }
 
-fn saved(answer: &Value) -> String {
-    let revision = &answer["revision"];
-    let what = if answer["created"] == true {
-        "saved"
-    } else {
-        "is saved already"
-    };
-    format!(
-        "revision {} of {} {what}\n",
-        revision["revision"],
-        revision["branch"].as_str().unwrap_or_default()
-    )
+fn saved(answer: &SavedVersion) -> String {
+    let SavedVersion {
+        revision, created, ..
+    } = answer;
+    let what = if *created { "saved" } else { "is saved already" };
+    format!("revision {} of {} {what}\n", revision.revision, revision.branch)
 }
 
-/// Returns entries as a table of the named fields, below their headings.
-fn list(entries: &Value, fields: &[(&'static str, &str)]) -> String {
-    let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let head: Vec<_> = fields.iter().map(|(heading, _)| *heading).collect();
-    let mut table = Table::new(&head);
-    for entry in entries.as_array().into_iter().flatten() {
-        table.add(fields.iter().map(|(_, field)| shown(&entry[field])).collect());
-    }
-    table.render(Screen::of_stdout())
-}
-
-fn draft(draft: &Value) -> Vec<String> {
-    let stale = if draft["stale"] == true {
+fn draft(draft: &DraftSummary) -> Vec<String> {
+    let stale = if draft.stale {
         "the working copy was changed since"
     } else {
         ""
     };
-    vec![
-        draft["name"].as_str().unwrap_or_default().to_owned(),
-        format!("{} B", draft["bytes"]),
-        stale.to_owned(),
-    ]
+    vec![draft.name.clone(), format!("{} B", draft.bytes), stale.to_owned()]
 }
 
 #[cfg(test)]
@@ -345,17 +356,27 @@ mod tests {
 
     #[test]
     fn a_problem_is_shown_with_its_place() {
-        let answer = json!({"problems": [{"file": "loop", "line": 3, "column": 5, "message": "no"}, {"message": "too large"}]});
-        assert_eq!(checked(&answer), "loop:3:5: no\n too large\n");
-        assert_eq!(
-            checked(&json!({"problems": [], "size": 12})),
-            "builds: 12 bytes\n"
-        );
+        let check = |fields: Value| {
+            let mut answer = json!({"problems": [], "capabilities": [], "status": 200});
+            for (name, value) in fields.as_object().expect("an object") {
+                answer[name] = value.clone();
+            }
+            checked(&read(&answer).expect("a check"))
+        };
+        let problems = json!({"problems": [{"file": "loop", "line": 3, "column": 5, "message": "no"}, {"message": "too large"}]});
+        assert_eq!(check(problems), "loop:3:5: no\n too large\n");
+        assert_eq!(check(json!({"size": 12})), "builds: 12 bytes\n");
     }
 
     #[test]
     fn files_are_found_by_their_names() {
-        let answer = json!({"snippets": [{"name": "loop", "version": "00aa", "code": "x"}], "manifest_version": "11bb", "unsaved": true});
+        let snippet = json!({"snippetid": "16825a35-0000-4000-8000-000000000001", "category": "loop_section", "kind": "loop",
+            "name": "loop", "description": "", "version": "00aa", "code": "x"});
+        let branch =
+            json!({"name": "main", "created": {"$date": 0}, "changed": {"$date": 0}, "current_revision": 0});
+        let answer = json!({"branch": branch, "codesections": [], "snippets": [snippet], "manifest_version": "11bb",
+            "digest": "d", "unsaved": true, "status": 200});
+        let answer: OneBranch = read(&answer).expect("a branch");
         assert_eq!(text_of(&answer, "loop").expect("is there"), "x");
         assert!(text_of(&answer, MANIFEST).is_err());
         let piped = Screen {

@@ -6,15 +6,20 @@ use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
+use iottly_web::answers::{AllProps, LeaseList, OneLease, Props};
 use serde_json::{Value, json};
 
 use super::Input;
+use crate::answer;
 use crate::exit::Failure;
+use crate::named_device;
 use crate::remote::Api;
 
 /// Longest line of the feed, in bytes: a message with the fields around it.
 const MAX_LINE: u64 = 4 << 20;
+/// Number of devices that are listed when one has to be chosen.
+const SHOWN: usize = 20;
 /// Pause before the feed is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(500);
 
@@ -26,38 +31,29 @@ pub(super) type Devices = BTreeMap<String, String>;
 /// # Errors
 /// [`Failure::NotFound`] for a name that no device has, [`Failure::Invalid`] when one has to be chosen.
 pub(super) fn choose(api: &Api, wanted: &[String]) -> Result<Devices, Failure> {
-    let all = api.get("/devices/props")?["devices"].take();
-    let text = |device: &Value, name: &str| device[name].as_str().unwrap_or_default().to_owned();
-    let all: Vec<(String, String)> = all
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|device| (text(device, "ID"), text(device, "name")))
-        .collect();
-    if wanted.is_empty() {
-        return match &all[..] {
-            [] => Err(Failure::NotFound("the project has no device".to_owned())),
-            [only] => Ok(Devices::from([only.clone()])),
-            many => {
-                let names: Vec<_> = many
-                    .iter()
-                    .take(20)
-                    .map(|(id, name)| format!("  {name}  {id}"))
-                    .collect();
-                Err(Failure::Invalid(format!(
-                    "name the devices to develop on; the project has\n{}",
-                    names.join("\n")
-                )))
-            }
-        };
+    let entry = |device: Props| (device.id.to_string(), device.name);
+    if !wanted.is_empty() {
+        let found = wanted.iter().map(|wanted| named_device::device(api, wanted));
+        return found.map(|device| device.map(entry)).collect();
     }
-    let find = |wanted: &String| {
-        let found = all.iter().find(|(id, name)| id == wanted || name == wanted);
-        found
-            .cloned()
-            .ok_or_else(|| Failure::NotFound(format!("device {wanted:?} does not exist")))
-    };
-    wanted.iter().map(find).collect()
+    let found: AllProps = answer::read(&api.get(&format!("/devices/props?limit={SHOWN}"))?)?;
+    let mut devices: Vec<_> = found.devices.into_iter().map(entry).collect();
+    match &devices[..] {
+        [] => Err(Failure::NotFound(
+            "the project has no device; `iottly device enroll` creates one".to_owned(),
+        )),
+        [_] => Ok(devices.drain(..).collect()),
+        many => {
+            let mut names: Vec<_> = many.iter().map(|(id, name)| format!("  {name}  {id}")).collect();
+            if found.next.is_some() {
+                names.push("  … and others, which `iottly device list` shows".to_owned());
+            }
+            Err(Failure::Invalid(format!(
+                "name the devices to develop on; the project has\n{}",
+                names.join("\n")
+            )))
+        }
+    }
 }
 
 /// Developer lease in the cloud.
@@ -80,13 +76,9 @@ impl Lease {
         Self::clear(api, devices, take)?;
         let devices: Vec<_> = devices.keys().collect();
         let body = json!({"devices": devices, "hours": hours, "approve": approve});
-        let answer = api.post("/leases", &body)?;
-        let id = answer["lease"]["id"].as_str();
+        let OneLease { lease, .. } = answer::read(&api.post("/leases", &body)?)?;
         Ok(Self {
-            id: id
-                .context("the cloud's answer names no lease")
-                .map_err(Failure::Failed)?
-                .to_owned(),
+            id: lease.id.to_string(),
         })
     }
 
@@ -95,19 +87,15 @@ impl Lease {
     /// # Errors
     /// [`Failure::Invalid`] if there is one and it is not to be taken.
     fn clear(api: &Api, devices: &Devices, take: bool) -> Result<(), Failure> {
-        let leases = api.get("/leases")?["leases"].take();
-        for lease in leases.as_array().into_iter().flatten() {
-            let id = lease["id"].as_str().unwrap_or_default();
-            let shared = lease["devices"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find_map(|known| devices.get(known["device"].as_str()?));
-            let Some(name) = shared.filter(|_| lease["state"] == "open") else {
+        let LeaseList { leases, .. } = answer::read(&api.get("/leases")?)?;
+        for lease in leases {
+            let (id, author) = (lease.id, &lease.author);
+            let mut of_lease = lease.devices.iter();
+            let shared = of_lease.find_map(|known| devices.get(&known.device.to_string()));
+            let Some(name) = shared.filter(|_| lease.state == "open") else {
                 continue;
             };
             if !take {
-                let author = lease["author"].as_str().unwrap_or_default();
                 return Err(Failure::Invalid(format!(
                     "device {name} is under the developer lease {id} of {author:?}; `--take` ends it first"
                 )));
@@ -122,11 +110,8 @@ impl Lease {
     /// # Errors
     /// The cloud cannot be reached or does not know the lease any more.
     pub(super) fn ending(&self, api: &Api) -> Result<Option<String>, Failure> {
-        let mut answer = api.get(&format!("/leases/{}", self.id))?;
-        Ok(match answer["lease"]["state"].take() {
-            Value::String(state) if state != "open" => Some(state),
-            _ => None,
-        })
+        let OneLease { lease, .. } = answer::read(&api.get(&format!("/leases/{}", self.id))?)?;
+        Ok((lease.state != "open").then(|| lease.state.into_owned()))
     }
 
     /// Returns true if an event of the feed is about this lease, or names none.

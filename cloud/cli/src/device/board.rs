@@ -3,21 +3,20 @@
 use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::io::BufReader;
-use std::time::Duration;
 
 use clap::Args;
+use iottly_web::answers::BoardDto;
 use serde_json::{Value, json};
 
+use crate::answer::read;
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::named_device::device_id;
 use crate::remote::escaped;
 use crate::say::say;
+use crate::table::plain;
 use crate::tail;
-use crate::time_text::time;
-
-/// Pause before the stream is opened again.
-const REOPEN_AFTER: Duration = Duration::from_secs(1);
+use crate::time_text::at;
 
 #[derive(Args)]
 pub(super) struct BoardOptions {
@@ -61,33 +60,26 @@ pub(super) fn show(options: &BoardOptions) -> Result<(), Failure> {
     let path = format!("/device/{}/board", escaped(&device_id(&api, &options.device)?));
     if !options.watch {
         let answer = api.get(&path)?;
-        options.call.print(&answer, text)?;
-        return live(&answer);
+        options.call.print_as(&answer, text)?;
+        return live(&read(&answer)?);
     }
     let path = format!("{path}/events");
     let mut body = api.stream(&path)?;
     loop {
         let last = RefCell::new(String::new());
-        tail::read(BufReader::new(body), &mut |_, data| {
-            options.call.print(data, |data| {
-                let text = text(data);
+        let lost = tail::read(BufReader::new(body), &mut |_, data| {
+            let text = text(&read(data)?);
+            options.call.print(data, |_| {
                 // Signs of life change nothing that is shown.
                 if text == *last.borrow() {
                     return String::new();
                 }
                 last.replace(text.clone());
-                text + "\n"
+                format!("{text}\n")
             })
         })?;
-        say("lost the cloud; opening the stream again");
-        body = loop {
-            std::thread::sleep(REOPEN_AFTER);
-            match api.stream(&path) {
-                Ok(body) => break body,
-                Err(Failure::Failed(_)) => {}
-                Err(refused) => return Err(refused),
-            }
-        };
+        say(&format!("{lost}; opening the stream again"));
+        body = tail::reopen(&api, &path)?;
     }
 }
 
@@ -105,54 +97,53 @@ fn touch(call: &Call, device: &str, input: &Value) -> Result<(), Failure> {
     let api = call.api()?;
     let path = format!("/device/{}/board/inputs", escaped(&device_id(&api, device)?));
     let answer = api.post(&path, &json!({"inputs": [input]}))?;
-    call.print(&answer, text)
+    call.print_as(&answer, text)
 }
 
 /// Returns an error unless the device sends the state of its board.
-fn live(answer: &Value) -> Result<(), Failure> {
-    if answer["state"] == "live" {
+fn live(answer: &BoardDto) -> Result<(), Failure> {
+    if answer.state == "live" {
         return Ok(());
     }
-    let reason = answer["reason"].as_str().unwrap_or("the board is not live");
-    Err(Failure::Failed(anyhow::anyhow!("{reason}")))
+    Err(Failure::Failed(anyhow::anyhow!("{}", answer.reason)))
 }
 
 /// Returns the lines for a board.
-fn text(answer: &Value) -> String {
-    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let mut out = word(&answer["state"]);
-    if answer["state"] != "live" && !answer["at"].is_null() {
-        write!(out, ", as of {}", time(&answer["at"])).expect("a string takes all");
+fn text(answer: &BoardDto) -> String {
+    let mut out = answer.state.to_string();
+    if let Some(time) = answer.at.filter(|_| answer.state != "live") {
+        write!(out, ", as of {}", at(time)).expect("a string takes all");
     }
     out.push('\n');
-    let list = |name: &str| answer["board"][name].as_array().cloned().unwrap_or_default();
-    for pin in list("pins") {
-        let level = if pin["high"] == true { "high" } else { "low" };
-        let (label, fitting, direction) = (
-            word(&pin["label"]),
-            word(&pin["fitting"]),
-            word(&pin["direction"]),
-        );
-        writeln!(out, "{label:14} {fitting:8} {direction:7} {level}").expect("a string takes all");
-    }
-    for output in list("pwm") {
-        let percent = output["duty"].as_f64().unwrap_or_default() * 100.0;
-        let label = word(&output["label"]);
-        writeln!(out, "{label:14} pwm      {} Hz  {percent:.0} %", output["hertz"])
+    let Some(board) = &answer.board else {
+        return out;
+    };
+    for pin in &board.pins {
+        let level = if pin.high { "high" } else { "low" };
+        let (fitting, direction) = (&pin.fitting, &pin.direction);
+        writeln!(out, "{:14} {fitting:8} {direction:7} {level}", plain(&pin.label))
             .expect("a string takes all");
     }
-    for sensor in list("sensors") {
-        let (name, part, unit) = (
-            word(&sensor["name"]),
-            word(&sensor["part"]),
-            word(&sensor["unit"]),
-        );
-        let value = sensor["value"].as_f64().unwrap_or_default();
-        let value = (value * 100.0).round() / 100.0;
+    for output in &board.pwm {
+        let percent = output.duty * 100.0;
         writeln!(
             out,
-            "{name:14} sensor   {value} {unit}  ({} to {}, {part})",
-            sensor["min"], sensor["max"]
+            "{:14} pwm      {} Hz  {percent:.0} %",
+            plain(&output.label),
+            output.hertz
+        )
+        .expect("a string takes all");
+    }
+    for sensor in &board.sensors {
+        let value = (sensor.value * 100.0).round() / 100.0;
+        writeln!(
+            out,
+            "{:14} sensor   {value} {}  ({:?} to {:?}, {})",
+            plain(&sensor.name),
+            plain(&sensor.unit),
+            sensor.min,
+            sensor.max,
+            plain(&sensor.part)
         )
         .expect("a string takes all");
     }
@@ -165,14 +156,16 @@ mod tests {
 
     #[test]
     fn a_board_is_a_line_for_each_part() {
-        let board = json!({
-            "state": "silent", "reason": "It does not answer.", "at": {"$date": 0},
+        let board = read(&json!({
+            "status": 200, "state": "silent", "reason": "It does not answer.", "at": {"$date": 0},
             "board": {
+                "header": [],
                 "pins": [{"label": "led", "fitting": "led", "direction": "output", "high": true}],
                 "pwm": [{"label": "fan", "hertz": 25000, "duty": 0.5}],
                 "sensors": [{"name": "temperature", "part": "i2c sensors", "unit": "°C", "value": -7.504, "min": -40.0, "max": 85.0}],
             },
-        });
+        }))
+        .expect("a board");
         assert_eq!(
             text(&board),
             "silent, as of 1970-01-01T00:00:00.000Z\n\
@@ -182,7 +175,10 @@ mod tests {
         );
         assert!(live(&board).is_err());
         assert_eq!(
-            text(&json!({"state": "away", "at": null, "board": null})),
+            text(
+                &read(&json!({"status": 200, "state": "away", "reason": "", "at": null, "board": null}))
+                    .expect("a board")
+            ),
             "away\n"
         );
     }

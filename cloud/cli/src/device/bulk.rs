@@ -16,7 +16,7 @@ use crate::job::{self, Wait};
 use crate::named_device::device_id;
 use crate::progress::Progress;
 use crate::remote::{Api, escaped};
-use crate::say::say;
+use crate::say::{insist, say};
 
 /// Devices of an action, and where it is done.
 #[derive(Args)]
@@ -28,6 +28,9 @@ pub(super) struct Choice {
     /// Print how many devices it would be, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Do it without asking
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     wait: Wait,
     #[command(flatten)]
@@ -82,9 +85,6 @@ pub(super) struct RemoveOptions {
     /// Devices, by name or id
     #[arg(required_unless_present = "filter", conflicts_with = "filter")]
     devices: Vec<String>,
-    /// Delete without asking
-    #[arg(long)]
-    yes: bool,
     #[command(flatten)]
     choice: Choice,
 }
@@ -96,6 +96,33 @@ impl Choice {
             Some(filter) => json!({"kind": kind, "filter": filter}),
             None => json!({"kind": kind, "devices": ids(api, named)?}),
         })
+    }
+
+    /// Says how many devices a filter selects, and asks on a terminal unless that is not wanted. Named devices are known to
+    /// the caller.
+    ///
+    /// # Errors
+    /// [`Failure::NotFound`] if it is none, [`Failure::Invalid`] if the caller does not agree or cannot be asked.
+    fn agreed(&self, api: &Api, body: &Value) -> Result<(), Failure> {
+        if self.filter.is_none() || self.dry_run {
+            return Ok(());
+        }
+        let devices = match count(api, body)? {
+            0 => return Err(none_matches()),
+            1 => "1 device".to_owned(),
+            many => format!("{many} devices"),
+        };
+        if self.yes {
+            say(&format!("this affects {devices}"));
+            return Ok(());
+        }
+        let question = format!("this affects {devices}; go on? Type yes to go on:");
+        agree(
+            &question,
+            "yes",
+            &format!("this would affect {devices}"),
+            "goes on",
+        )
     }
 
     /// Starts a job and follows it, or prints what it `would` do with how many devices.
@@ -126,6 +153,7 @@ pub(super) fn move_devices(options: &MoveOptions) -> Result<(), Failure> {
             .call
             .print(&shown, |_| format!("would move {count} to {}\n", group.name));
     }
+    choice.agreed(&api, &body)?;
     job::start(&choice.call, &api, &body, &choice.wait).map(drop)
 }
 
@@ -149,6 +177,7 @@ pub(super) fn tag(options: &TagOptions) -> Result<(), Failure> {
     let mut body = options.choice.job(&api, "tag", &options.devices)?;
     body["add"] = json!(options.add);
     body["remove"] = json!(options.remove);
+    options.choice.agreed(&api, &body)?;
     options.choice.act(&api, &body, "tag")
 }
 
@@ -159,6 +188,7 @@ pub(super) fn command(options: &CommandOptions) -> Result<(), Failure> {
     for (key, value) in cmd::body(&options.command) {
         body[key] = value;
     }
+    options.choice.agreed(&api, &body)?;
     options.choice.act(&api, &body, "send it to")
 }
 
@@ -175,15 +205,13 @@ pub(super) fn remove(options: &RemoveOptions) -> Result<(), Failure> {
     }
     let count = count(&api, &body)?;
     if count == 0 {
-        return Err(Failure::NotFound(
-            "no device matches; `iottly device list --filter` shows what a filter matches".to_owned(),
-        ));
+        return Err(none_matches());
     }
     let (devices, histories) = match count {
         1 => ("1 device".to_owned(), "its history"),
         _ => (format!("{count} devices"), "their histories"),
     };
-    if options.yes {
+    if choice.yes {
         say(&format!("deleting {devices} with {histories}"));
     } else {
         let question = format!("delete {devices} with {histories}? Type {count} to delete:");
@@ -191,6 +219,7 @@ pub(super) fn remove(options: &RemoveOptions) -> Result<(), Failure> {
             &question,
             &count.to_string(),
             &format!("{devices} would be deleted"),
+            "deletes",
         )?;
     }
     // The cloud compares it: a device that came to match since then is not deleted unseen.
@@ -200,9 +229,9 @@ pub(super) fn remove(options: &RemoveOptions) -> Result<(), Failure> {
 
 fn remove_one(api: &Api, device: &str, options: &RemoveOptions) -> Result<(), Failure> {
     let id = device_id(api, device)?;
-    if !options.yes {
+    if !options.choice.yes {
         let question = format!("delete {device} and its history? Type its name to delete it:");
-        agree(&question, device, "nothing was deleted")?;
+        agree(&question, device, "nothing was deleted", "deletes")?;
     }
     let deleted = api.delete(&format!("/device/{}", escaped(&id)))?;
     options
@@ -214,16 +243,22 @@ fn remove_one(api: &Api, device: &str, options: &RemoveOptions) -> Result<(), Fa
         })
 }
 
+fn none_matches() -> Failure {
+    Failure::NotFound(
+        "no device matches; `iottly device list --filter` shows what a filter matches".to_owned(),
+    )
+}
+
 /// Asks on the terminal; without one the answer is no.
 ///
 /// # Errors
-/// [`Failure::Invalid`] when the answer is not the wanted one; says `fact` and what to type.
-fn agree(question: &str, wanted: &str, fact: &str) -> Result<(), Failure> {
-    let refused = || Failure::Invalid(format!("{fact}; `--yes` deletes without asking"));
+/// [`Failure::Invalid`] when the answer is not the wanted one; says `fact` and that `--yes` `acts` without asking.
+fn agree(question: &str, wanted: &str, fact: &str, acts: &str) -> Result<(), Failure> {
+    let refused = || Failure::Invalid(format!("{fact}; `--yes` {acts} without asking"));
     if !std::io::stdin().is_terminal() {
         return Err(refused());
     }
-    say(question);
+    insist(question);
     let mut line = String::new();
     std::io::stdin()
         .read_line(&mut line)

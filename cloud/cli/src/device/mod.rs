@@ -4,6 +4,7 @@ pub(crate) mod absence;
 mod board;
 mod bulk;
 mod presence_text;
+mod settings;
 mod timeline;
 
 use std::fmt::Write as _;
@@ -11,10 +12,10 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand};
 use iottly_protocol::Secret;
 use iottly_protocol::enroll::{EnrollUrl, PairCode};
-use iottly_web::answers::{CopyDto, CreatedDevice, OneWaitingBoard, Props, WaitingBoardDto};
+use iottly_web::answers::{AllProps, CopyDto, CreatedDevice, OneWaitingBoard, Props, WaitingBoardDto};
 use serde_json::{Value, json};
 
-use crate::answer::read;
+use crate::answer::{self, read};
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::named_device::device_id;
@@ -22,8 +23,10 @@ use crate::remote::escaped;
 use crate::say::say;
 use crate::table::{Table, plain};
 use crate::terminal::Screen;
-use crate::time_text::{at, time};
+use crate::time_text::at;
 
+/// Number of devices of a page of the API.
+const PAGE: usize = 1000;
 /// Headings of the list of waiting boards.
 const WAITING: [&str; 5] = ["CODE", "ADDRESS", "MAC", "WAITS", "NAME"];
 
@@ -84,6 +87,10 @@ enum Command {
         #[command(flatten)]
         call: Call,
     },
+    /// Gives a device another name
+    Rename(settings::RenameOptions),
+    /// Shows and sets the settings of a device, which its firmware reads
+    Config(settings::ConfigOptions),
     /// Shows the board of a virtual device: its pins, outputs and what its sensors measure
     Board(board::BoardOptions),
     /// Presses a button of a virtual device's board
@@ -226,6 +233,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         Command::List(options) => listed(options),
         Command::Show { device, call } => show(device, call),
+        Command::Rename(options) => settings::rename(options),
+        Command::Config(options) => settings::config(options),
         Command::Board(options) => board::show(options),
         Command::Press(options) => board::press(options),
         Command::Sensor(options) => board::sensor(options),
@@ -238,6 +247,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
+/// Prints the devices that match, page by page.
 fn listed(options: &ListOptions) -> Result<(), Failure> {
     let api = options.call.api()?;
     let group = match &options.group {
@@ -251,47 +261,71 @@ fn listed(options: &ListOptions) -> Result<(), Failure> {
         ("deployment_group", group.as_deref()),
         ("operatingstatus", options.state.as_deref()),
     ];
-    let (mut path, mut mark) = ("/devices/props".to_owned(), '?');
+    let mut path = format!("/devices/props?limit={PAGE}");
     for (name, value) in asked {
         if let Some(value) = value {
-            write!(path, "{mark}{name}={}", escaped(value)).expect("a string takes all");
-            mark = '&';
+            write!(path, "&{name}={}", escaped(value)).expect("a string takes all");
         }
     }
-    let head = ["ID", "STATE", "SINCE", "NAME"];
-    options
-        .call
-        .print_table("devices", &api.get(&path)?, &head, listed_device)
+    let mut table = Table::new(&["ID", "STATE", "SINCE", "NAME"]);
+    let mut pages = options.call.pages("devices");
+    let mut after = String::new();
+    loop {
+        let page = api.get(&format!("{path}{after}"))?;
+        if options.call.is_table() {
+            let AllProps { devices, .. } = read(&page)?;
+            // All rows have columns of the same widths.
+            devices.iter().for_each(|device| table.add(listed_device(device)));
+        }
+        pages.print_json(answer::list(&page, "devices")?)?;
+        match page["next"].as_str() {
+            Some(next) => after = format!("&after={}", escaped(next)),
+            None => break,
+        }
+    }
+    if options.call.is_table() {
+        return options
+            .call
+            .print(&Value::Null, |_| table.render(Screen::of_stdout()));
+    }
+    let rest = json!({"count": pages.printed(), "errors": null, "status": 200});
+    pages.end_with(&rest)
 }
 
 fn show(device: &str, call: &Call) -> Result<(), Failure> {
     let api = call.api()?;
     let id = device_id(&api, device)?;
     let answer = api.get(&format!("/device/{}/props", escaped(&id)))?;
-    call.print(&answer, |answer| {
-        let mut out = String::new();
-        for (name, value) in answer
-            .as_object()
-            .into_iter()
-            .flatten()
-            .filter(|(name, _)| *name != "status")
-        {
-            let value = match value {
-                value if name == "presence" => read(value).map_or_else(
-                    |_| value.to_string(),
-                    |presence| presence_text::presence(&presence),
-                ),
-                value if name == "refusal" => {
-                    read(value).map_or_else(|_| value.to_string(), |refusal| presence_text::refusal(&refusal))
-                }
-                Value::String(text) => text.clone(),
-                Value::Object(fields) if fields.contains_key("$date") => time(value),
-                other => other.to_string(),
-            };
-            writeln!(out, "{name:22} {}", plain(&value)).expect("a string takes all");
+    call.print_as(&answer, properties)
+}
+
+/// Returns the properties of a device, each in a line with the name that it has in the API.
+fn properties(device: &Props) -> String {
+    let firmware = device.firmware.as_ref();
+    let firmware = firmware.map(|report| json!(report).to_string());
+    let rows = [
+        ("ID", Some(device.id.to_string())),
+        ("agent_version", Some(device.agent_version.clone())),
+        ("deployment_group", Some(device.deployment_group.to_string())),
+        ("firmware", firmware),
+        ("legacy", device.legacy.then(|| "true".to_owned())),
+        ("macaddress", Some(device.macaddress.clone())),
+        ("name", Some(device.name.clone())),
+        ("operatingstatus", Some(device.operatingstatus.to_string())),
+        ("operatingstatus_since", device.operatingstatus_since.map(at)),
+        ("presence", Some(presence_text::presence(&device.presence))),
+        ("refusal", device.refusal.as_ref().map(presence_text::refusal)),
+        ("tags", Some(device.tags.join(", "))),
+        ("token", Some(device.token.clone())),
+    ];
+    let mut out = String::new();
+    for (name, value) in rows {
+        if let Some(value) = value {
+            writeln!(out, "{}", format!("{name:22} {}", plain(&value)).trim_end())
+                .expect("a string takes all");
         }
-        out
-    })
+    }
+    out
 }
 
 /// Prints the URL that enrols a board, with what belongs to it.

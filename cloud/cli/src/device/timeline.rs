@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 
 use clap::Args;
-use serde_json::Value;
+use iottly_web::answers::TimelineDto;
 
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::named_device::device_id;
 use crate::remote::escaped;
-use crate::time_text::time;
+use crate::table::plain;
+use crate::time_text::at;
 
 #[derive(Args)]
 pub(super) struct TimelineOptions {
@@ -48,46 +49,40 @@ pub(super) fn run(options: &TimelineOptions) -> Result<(), Failure> {
     {
         write!(path, "&{name}={}", escaped(value)).expect("a string takes all");
     }
-    options.call.print_list("events", &api.get(&path)?, table)
+    let answer = api.get(&path)?;
+    if options.call.is_table() {
+        return options.call.print_as(&answer, table);
+    }
+    options.call.print_list("events", &answer, |_| String::new())
 }
 
 /// Returns an event a line, and how to read on.
-fn table(answer: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+fn table(answer: &TimelineDto) -> String {
     let mut out = String::new();
-    for event in answer["events"].as_array().into_iter().flatten() {
-        let detail = match text(&event["detail"]) {
-            detail if detail.is_empty() => detail,
+    for event in &answer.events {
+        let detail = match &*event.detail {
+            "" => String::new(),
             detail => format!(" ({detail})"),
         };
-        let end = match (&event["until"], event["lasts"] == true) {
-            (until, _) if !until.is_null() => format!(" until {}", time(until)),
-            (_, true) => " until now".to_owned(),
-            _ => String::new(),
+        let end = match (event.until, event.lasts) {
+            (Some(until), _) => format!(" until {}", at(until)),
+            (None, true) => " until now".to_owned(),
+            (None, false) => String::new(),
         };
         let line = format!(
             "{}  {:<8}  {}{detail}{end}",
-            time(&event["at"]),
-            text(&event["lane"]),
-            text(&event["title"])
+            at(event.at),
+            event.lane,
+            event.title
         );
         // Texts come from devices and must not steer the terminal.
-        let line: String = line
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .collect();
-        writeln!(out, "{line}").expect("a string takes all");
+        writeln!(out, "{}", plain(&line)).expect("a string takes all");
     }
     if out.is_empty() {
         out += "nothing happened in this time\n";
     }
-    if let Some(next) = answer["next"].as_i64() {
-        writeln!(
-            out,
-            "older events: --from {} --to {next}",
-            answer["from"]["$date"]
-        )
-        .expect("a string takes all");
+    if let Some(next) = answer.next {
+        writeln!(out, "older events: --from {} --to {next}", answer.from.at()).expect("a string takes all");
     }
     out
 }
@@ -100,16 +95,18 @@ mod tests {
 
     #[test]
     fn an_event_is_a_line_without_control_characters() {
-        let answer = json!({"events": [
-            {"at": {"$date": 1_492_598_878_133_i64}, "until": null, "lasts": false, "lane": "failures", "title": "loop failed: \u{1b}[2J", "detail": "x"},
-        ], "next": null});
+        let answer = |events: serde_json::Value| {
+            let whole = json!({"status": 200, "from": {"$date": 0}, "to": {"$date": 1}, "presence": [], "releases": [],
+                "events": events, "next": null});
+            table(&crate::answer::read(&whole).expect("a timeline"))
+        };
+        let events = json!([
+            {"at": {"$date": 1_492_598_878_133_i64}, "until": null, "lasts": false, "lane": "failures", "tone": "bad", "title": "loop failed: \u{1b}[2J", "detail": "x"},
+        ]);
         assert_eq!(
-            table(&answer),
+            answer(events),
             "2017-04-19T10:47:58.133Z  failures  loop failed:  [2J (x)\n"
         );
-        assert_eq!(
-            table(&json!({"events": [], "next": null})),
-            "nothing happened in this time\n"
-        );
+        assert_eq!(answer(json!([])), "nothing happened in this time\n");
     }
 }

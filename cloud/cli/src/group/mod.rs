@@ -1,18 +1,22 @@
 //! `iottly group …`: deployment groups, and rollouts to them.
 
 mod manage;
+mod spread;
 mod watch;
 
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use iottly_web::answers::{FlashDto, GroupDto, RolloutDto};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::answer::read;
 use crate::exit::Failure;
 use crate::remote::{Api, Remote};
+use crate::say::say;
+use spread::Spread;
 use watch::watch;
 
 #[derive(Args)]
@@ -36,15 +40,17 @@ enum GroupCommand {
     /// Deploys the group's branch: a canary first, then the rest; halts when too many devices fail
     Flash(Box<FlashOptions>),
     /// Shows the progress of the group's newest rollout until it ends
-    Watch(Named),
+    Watch(WatchOptions),
+    /// Shows or changes the rules of the group's next rollouts; what is not given stays
+    Policy(PolicyOptions),
     /// Pauses the rollout: no further devices are updated until it is resumed
     Pause(Named),
     /// Resumes a paused or halted rollout; devices that failed try again
     Resume(Steered),
     /// Cancels the rollout: devices that have not activated the release keep their current one
-    Cancel(Named),
+    Cancel(CancelOptions),
     /// Deploys the release that the group ran before
-    Rollback(Steered),
+    Rollback(RollbackOptions),
 }
 
 #[derive(Args)]
@@ -65,6 +71,64 @@ struct Steered {
     /// Show the progress until the rollout ends
     #[arg(long)]
     watch: bool,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+#[derive(Args)]
+struct Patience {
+    /// Stop following after this time, in seconds, with exit code 124; the rollout continues
+    #[arg(long, value_name = "S")]
+    timeout: Option<u64>,
+}
+
+impl Patience {
+    fn deadline(&self) -> Option<Instant> {
+        let seconds = self.timeout.map(Duration::from_secs)?;
+        Instant::now().checked_add(seconds)
+    }
+}
+
+#[derive(Args)]
+struct WatchOptions {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+#[derive(Args)]
+struct Consent {
+    /// Do not ask, also on a terminal
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Args)]
+struct CancelOptions {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+#[derive(Args)]
+struct RollbackOptions {
+    #[command(flatten)]
+    steered: Steered,
+    #[command(flatten)]
+    consent: Consent,
+    /// Show the release that the group would go back to and the devices that would refuse it, without a rollout
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
+struct PolicyOptions {
+    #[command(flatten)]
+    named: Named,
+    #[command(flatten)]
+    spread: Spread,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -93,63 +157,9 @@ struct FlashOptions {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
     spread: Spread,
-}
-
-/// Parts of the policy that differ from the group's own.
-#[derive(Args)]
-struct Spread {
-    /// Number of devices that are updated first
-    #[arg(long, value_name = "N")]
-    canary: Option<u32>,
-    /// End of a wave, in percent of the group; may be given several times
-    #[arg(long = "wave", value_name = "PERCENT")]
-    waves: Vec<u8>,
-    /// Largest number of devices that update at the same time; 0 for no limit
-    #[arg(long, value_name = "N")]
-    concurrency: Option<u32>,
-    /// Percentage of the finished devices that may fail
-    #[arg(long, value_name = "N")]
-    failure_percent: Option<u8>,
-    /// Number of retries of a device that failed
-    #[arg(long, value_name = "N")]
-    retries: Option<u32>,
-    /// Wait between two waves, in seconds
-    #[arg(long, value_name = "S")]
-    soak: Option<u64>,
-    /// Time limit of an update, in seconds
-    #[arg(long, value_name = "S")]
-    deadline: Option<u64>,
-    /// Duration of the release's trial on each device, in milliseconds
-    #[arg(long, value_name = "MS")]
-    grace_ms: Option<u64>,
-}
-
-impl Spread {
-    /// Returns the fields of a policy that differ from the group's own.
-    fn fields(&self) -> Map<String, Value> {
-        let waves = (!self.waves.is_empty()).then(|| {
-            self.waves
-                .iter()
-                .map(|percent| json!({"percent": percent}))
-                .collect()
-        });
-        let number = |value: Option<u32>| value.map(Value::from);
-        let fields = [
-            ("canary", number(self.canary)),
-            ("waves", waves),
-            ("concurrency", number(self.concurrency)),
-            ("failure_percent", self.failure_percent.map(Value::from)),
-            ("retries", number(self.retries)),
-            ("soak_s", self.soak.map(Value::from)),
-            ("deadline_s", self.deadline.map(Value::from)),
-            ("grace_ms", self.grace_ms.map(Value::from)),
-        ];
-        fields
-            .into_iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-            .collect()
-    }
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
@@ -160,25 +170,70 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         GroupCommand::Follow(options) => manage::follow(options),
         GroupCommand::Delete(options) => manage::delete(options),
         GroupCommand::Flash(options) => flash(options),
-        GroupCommand::Watch(named) => {
+        GroupCommand::Watch(WatchOptions { named, patience }) => {
             let (api, group) = open(named)?;
-            watch(&api, &newest(&api, &group)?, named.output == Output::Json)
+            let json = named.output == Output::Json;
+            watch(&api, &newest(&api, &group)?, json, patience.deadline())
         }
-        GroupCommand::Pause(named) => steer(named, "pause"),
-        GroupCommand::Cancel(named) => steer(named, "cancel"),
+        GroupCommand::Policy(options) => {
+            let (api, group) = open(&options.named)?;
+            spread::policy(&api, &group, &options.spread, options.named.output)
+        }
+        GroupCommand::Pause(named) => {
+            let (api, group) = open(named)?;
+            steer(&api, &group, named.output, ("pause", "paused"))
+        }
+        GroupCommand::Cancel(CancelOptions { named, consent }) => {
+            let (api, group) = open(named)?;
+            agree(&group, "cancel the rollout", consent)?;
+            steer(&api, &group, named.output, ("cancel", "cancelled"))
+        }
         GroupCommand::Resume(steered) => {
-            steer(&steered.named, "resume")?;
             let (api, group) = open(&steered.named)?;
+            steer(&api, &group, steered.named.output, ("resume", "resumed"))?;
             follow(&api, steered, &newest(&api, &group)?)
         }
-        GroupCommand::Rollback(steered) => {
-            let (api, group) = open(&steered.named)?;
-            let begun = api.post(&format!("/deploymentgroups/{}/rollback", group.id), &json!({}))?;
-            match announce(&begun, &group, steered.named.output)?.rollout {
-                Some(rollout) => follow(&api, steered, &rollout.to_string()),
-                None => Ok(()),
-            }
-        }
+        GroupCommand::Rollback(options) => roll_back(options),
+    }
+}
+
+fn roll_back(options: &RollbackOptions) -> Result<(), Failure> {
+    let steered = &options.steered;
+    let (api, group) = open(&steered.named)?;
+    if !options.dry_run {
+        agree(&group, "roll back", &options.consent)?;
+    }
+    let body = json!({"dry_run": options.dry_run});
+    let begun = api.post(&format!("/deploymentgroups/{}/rollback", group.id), &body)?;
+    match announce(&begun, &group, steered.named.output)?.rollout {
+        Some(rollout) => follow(&api, steered, &rollout.to_string()),
+        None => Ok(()),
+    }
+}
+
+/// Says how many devices an action affects, and asks on a terminal; elsewhere it is not asked.
+///
+/// # Errors
+/// [`Failure::Invalid`] when the answer is not yes.
+fn agree(group: &GroupDto, action: &str, consent: &Consent) -> Result<(), Failure> {
+    let count = match group.size() {
+        1 => "1 device".to_owned(),
+        count => format!("{count} devices"),
+    };
+    say(&format!("this affects {count} of {}", group.name));
+    if consent.yes || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Ok(());
+    }
+    say(&format!("{action}? Type yes:"));
+    let mut line = String::new();
+    std::io::stdin()
+        .read_line(&mut line)
+        .context("cannot read from the terminal")?;
+    match line.trim() {
+        "yes" | "y" => Ok(()),
+        _ => Err(Failure::Invalid(
+            "nothing was done; `--yes` does it without asking".to_owned(),
+        )),
     }
 }
 
@@ -188,15 +243,21 @@ fn open(named: &Named) -> Result<(Api, GroupDto), Failure> {
     Ok((api, group))
 }
 
-fn steer(named: &Named, how: &str) -> Result<(), Failure> {
-    let (api, group) = open(named)?;
-    api.post(&format!("/deploymentgroups/{}/{how}", group.id), &json!({}))
-        .map(drop)
+/// Steers the rollout of a group, and prints what was done; `how` is a word of the API with its past participle.
+fn steer(api: &Api, group: &GroupDto, output: Output, (how, done): (&str, &str)) -> Result<(), Failure> {
+    api.post(&format!("/deploymentgroups/{}/{how}", group.id), &json!({}))?;
+    let text = match output {
+        Output::Json => json!({"group": group.id, "name": group.name, "rollout": done}).to_string(),
+        Output::Text => format!("{done} the rollout to {}", group.name),
+    };
+    writeln!(std::io::stdout().lock(), "{text}").context("cannot write to standard output")?;
+    Ok(())
 }
 
 fn follow(api: &Api, steered: &Steered, rollout: &str) -> Result<(), Failure> {
     if steered.watch {
-        watch(api, rollout, steered.named.output == Output::Json)
+        let json = steered.named.output == Output::Json;
+        watch(api, rollout, json, steered.patience.deadline())
     } else {
         Ok(())
     }
@@ -215,13 +276,11 @@ fn flash(options: &FlashOptions) -> Result<(), Failure> {
     if let Some(revision) = options.revision {
         body["revision"] = revision.into();
     }
-    let fields = options.spread.fields();
-    if !fields.is_empty() {
-        let mut policy = api.get(&format!("/deploymentgroups/{}/policy", group.id))?["policy"].take();
-        for (name, value) in fields {
-            policy[name] = value;
-        }
+    if let Some(policy) = spread::merged(&api, &group, &options.spread)? {
         body["policy"] = policy;
+    }
+    if !options.dry_run {
+        agree(&group, "flash", &options.consent)?;
     }
     let begun = api.post(&format!("/deploymentgroups/{}/flashfw", group.id), &body)?;
     match announce(&begun, &group, options.steered.named.output)?.rollout {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Write;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use iottly_protocol::DeviceId;
@@ -14,8 +15,8 @@ use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::remote::Api;
 
-/// Time for which the cloud holds a request while there is no news, in seconds; shorter than proxies wait.
-const HOLD_S: u64 = 20;
+/// Time for which the cloud holds a request while there is no news; shorter than proxies wait.
+const HOLD: Duration = Duration::from_secs(20);
 
 /// Number of devices of a page.
 const PAGE: usize = 1000;
@@ -23,8 +24,9 @@ const PAGE: usize = 1000;
 /// Prints the reports of a rollout's devices until the rollout has ended.
 ///
 /// # Errors
-/// [`Failure::Failed`] when it was halted or cancelled.
-pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure> {
+/// [`Failure::Devices`] when devices of it failed, [`Failure::Failed`] when it was halted or cancelled otherwise, and
+/// [`Failure::Timeout`] when it has not ended by the deadline.
+pub(super) fn watch(api: &Api, rollout: &str, json: bool, deadline: Option<Instant>) -> Result<(), Failure> {
     // Number of printed steps of each device.
     let mut printed: HashMap<DeviceId, usize> = HashMap::new();
     let mut seen = String::new();
@@ -48,15 +50,38 @@ pub(super) fn watch(api: &Api, rollout: &str, json: bool) -> Result<(), Failure>
         bar.set(done, &format!("{}, {failed} failed", state.status));
         match &*state.status {
             status @ ("deployed" | "rolled_back") => {
-                return Ok(bar.beside(|| line(&ended(status, &state, json)))?);
+                bar.beside(|| line(&ended(status, &state, json)))?;
+                return match failed {
+                    0 => Ok(()),
+                    _ => Err(Failure::Devices(format!(
+                        "{status}, but {failed} of {} devices failed",
+                        devices.len()
+                    ))),
+                };
             }
             status @ ("halted" | "cancelled") => {
                 if json {
                     bar.beside(|| line(&ended(status, &state, json)))?;
                 }
-                return Err(Failure::Failed(anyhow!("{}", why(status, &state))));
+                let why = why(status, &state);
+                return Err(match failed {
+                    0 => Failure::Failed(anyhow!("{why}")),
+                    _ => Failure::Devices(why),
+                });
             }
-            _ => seen = format!("?seen={mark}&wait={HOLD_S}s"),
+            status => {
+                let hold = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
+                    Some(left) if left.is_zero() => {
+                        return Err(Failure::Timeout(format!(
+                            "the rollout has not ended in time: it is {status}, {done} of {} devices are done; it continues",
+                            devices.len()
+                        )));
+                    }
+                    Some(left) => left.min(HOLD),
+                    None => HOLD,
+                };
+                seen = format!("?seen={mark}&wait={}ms", hold.as_millis().max(1));
+            }
         }
     }
 }

@@ -3,11 +3,14 @@
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use iottly_web::answers::{LeaseDeviceDto, LeaseDto, LeaseKey, OneLease};
+use serde_json::json;
 
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::escaped;
+use crate::table::plain;
+use crate::time_text::at;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -40,8 +43,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Command::Allow { call } => {
             let answer = call.api()?.post("/leasekey", &json!({}))?;
-            call.print(&answer, |answer| {
-                let text = if answer["added"] == true {
+            call.print_as(&answer, |answer: &LeaseKey| {
+                let text = if answer.added {
                     "added the key for developer leases"
                 } else {
                     "the project has a key for developer leases already"
@@ -51,39 +54,31 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         }
         Command::List { call } => {
             let answer = call.api()?.get("/leases")?;
-            call.print_list("leases", &answer, |answer| {
-                let leases = answer["leases"].as_array().into_iter().flatten();
-                leases.map(shown).collect()
-            })
+            call.print_lines("leases", &answer, shown)
         }
         Command::End { id, call } => {
             let answer = call.api()?.delete(&format!("/leases/{}", escaped(id)))?;
-            call.print(&answer, |answer| shown(&answer["lease"]))
+            call.print_as(&answer, |answer: &OneLease| shown(&answer.lease))
         }
     }
 }
 
 /// Returns the lines about a lease.
-fn shown(lease: &Value) -> String {
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+fn shown(lease: &LeaseDto) -> String {
     let mut out = format!(
         "{}  {}  until {}  by {}\n",
-        text(&lease["id"]),
-        text(&lease["state"]),
-        lease["expires"]["$date"],
-        text(&lease["author"])
+        lease.id,
+        lease.state,
+        at(lease.expires),
+        plain(&lease.author)
     );
-    for device in lease["devices"].as_array().into_iter().flatten() {
-        let report = &device["report"];
-        let state = report["state"].as_str().unwrap_or("no report");
-        let detail = report["detail"].as_str().map(|detail| format!(": {detail}"));
-        writeln!(
-            out,
-            "  {}  {state}{}",
-            text(&device["device"]),
-            detail.unwrap_or_default()
-        )
-        .expect("a string takes all");
+    for LeaseDeviceDto { device, report } in &lease.devices {
+        let (state, detail) = match report {
+            Some(report) => (&*report.state, report.detail.as_deref()),
+            None => ("no report", None),
+        };
+        let detail = detail.map(|detail| format!(": {}", plain(detail)));
+        writeln!(out, "  {device}  {state}{}", detail.unwrap_or_default()).expect("a string takes all");
     }
     out
 }

@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::escaped;
+use crate::time_text::earlier;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -21,6 +22,12 @@ pub(crate) struct Options {
 enum Command {
     /// Creates a webhook; prints its secret, which is not shown again
     Add(Box<AddOptions>),
+    /// Changes settings of a webhook, for messages from now on; the others keep their values
+    Set(Box<SetOptions>),
+    /// Switches a webhook on again and sends its waiting deliveries
+    On(OneOptions),
+    /// Switches a webhook off; messages that come meanwhile are skipped, and can be replayed
+    Off(OneOptions),
     /// Lists the webhooks and their state
     List(ListOptions),
     /// Sends a test message; exit code 1 unless the receiver answers 2xx
@@ -67,6 +74,41 @@ struct AddOptions {
 }
 
 #[derive(Args)]
+struct SetOptions {
+    /// Id of the webhook
+    id: String,
+    #[command(flatten)]
+    call: Call,
+    /// URL of the receiver; a receiver at another host or port needs its headers in the same command
+    #[arg(long = "address", value_name = "URL")]
+    address: Option<String>,
+    /// Description for people
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+    /// Type of the messages: iottly (platform and agents), user (firmware) or all
+    #[arg(long = "type", value_name = "TYPE")]
+    kind: Option<String>,
+    /// Send only messages of this channel; `*` for all
+    #[arg(long)]
+    channel: Option<String>,
+    /// Send only messages that match: conditions such as `temp>30 door:open`, or a MongoDB filter as JSON; '' for all
+    #[arg(long)]
+    filter: Option<String>,
+    /// Send the payload in place of the whole message
+    #[arg(long, value_name = "YES")]
+    payload_only: Option<bool>,
+    /// Send messages one at a time, in order
+    #[arg(long, value_name = "YES")]
+    ordered: Option<bool>,
+    /// Header of the requests, "Name: value"; can be repeated five times. The given ones replace all
+    #[arg(long = "header", value_name = "HEADER", conflicts_with = "no_headers")]
+    headers: Vec<String>,
+    /// Remove all headers
+    #[arg(long)]
+    no_headers: bool,
+}
+
+#[derive(Args)]
 struct ListOptions {
     #[command(flatten)]
     call: Call,
@@ -97,8 +139,9 @@ struct ReplayWhich {
     /// Id of a message to deliver again
     #[arg(long, value_name = "ID")]
     message: Option<String>,
-    /// Deliver again all that failed or were skipped since this time, in unix milliseconds
-    #[arg(long, value_name = "MS")]
+    /// Deliver again all that failed or were skipped since this time: a time such as 2026-11-27T18:00:00Z or 2026-11-27, or
+    /// before now such as 90m, 2h or 1d
+    #[arg(long, value_name = "TIME", value_parser = earlier)]
     failed_since: Option<i64>,
 }
 
@@ -118,6 +161,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             let made = options.call.api()?.post("/webhooks", &settings(options)?)?;
             options.call.print_as(&made, show::secret)
         }
+        Command::Set(options) => set(options),
+        Command::On(options) => switch(options, true),
+        Command::Off(options) => switch(options, false),
         Command::List(options) => options.call.print_table(
             "webhooks",
             &options.call.api()?.get("/webhooks")?,
@@ -159,6 +205,55 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
+/// Changes the given settings of a webhook.
+fn set(options: &SetOptions) -> Result<(), Failure> {
+    let mut settings = Map::new();
+    let texts = [
+        ("url", &options.address),
+        ("description", &options.description),
+        ("type", &options.kind),
+        ("channel", &options.channel),
+    ];
+    for (name, value) in texts {
+        if let Some(value) = value {
+            settings.insert(name.to_owned(), json!(value));
+        }
+    }
+    for (name, value) in [
+        ("payload_only", options.payload_only),
+        ("ordered", options.ordered),
+    ] {
+        if let Some(value) = value {
+            settings.insert(name.to_owned(), json!(value));
+        }
+    }
+    if let Some(filter) = &options.filter {
+        let filter = Some(filter).filter(|filter| !filter.trim().is_empty());
+        settings.insert("filter".to_owned(), json!(filter));
+    }
+    if options.no_headers || !options.headers.is_empty() {
+        settings.insert("headers".to_owned(), headers(&options.headers)?.into());
+    }
+    if settings.is_empty() {
+        return Err(Failure::Invalid(
+            "nothing is to be changed; `iottly webhook set --help` lists the settings".to_owned(),
+        ));
+    }
+    change(&options.call, &options.id, &settings.into())
+}
+
+fn switch(options: &OneOptions, enabled: bool) -> Result<(), Failure> {
+    change(&options.call, &options.id, &json!({ "enabled": enabled }))
+}
+
+/// Sends a change of a webhook, and prints the webhook after it.
+fn change(call: &Call, id: &str, body: &Value) -> Result<(), Failure> {
+    let answer = call
+        .api()?
+        .put(&path(id), "application/json", body.to_string().as_bytes())?;
+    call.print_as(&answer, show::whole)
+}
+
 fn test(options: &OneOptions) -> Result<(), Failure> {
     let answer = options
         .call
@@ -197,12 +292,17 @@ fn settings(options: &AddOptions) -> Result<Value, Failure> {
     }
     settings.insert("payload_only".to_owned(), json!(options.payload_only));
     settings.insert("ordered".to_owned(), json!(options.ordered));
+    settings.insert("headers".to_owned(), headers(&options.headers)?.into());
+    Ok(settings.into())
+}
+
+/// Returns headers of the form "Name: value" by their names.
+fn headers(given: &[String]) -> Result<Map<String, Value>, Failure> {
     let mut headers = Map::new();
-    for header in &options.headers {
+    for header in given {
         let invalid = || Failure::Invalid(format!("header {header:?} is not of the form \"Name: value\""));
         let (name, value) = header.split_once(':').ok_or_else(invalid)?;
         headers.insert(name.trim().to_owned(), json!(value.trim()));
     }
-    settings.insert("headers".to_owned(), headers.into());
-    Ok(settings.into())
+    Ok(headers)
 }

@@ -16,6 +16,11 @@ pub(super) fn secret(answer: &WebhookWithSecret) -> String {
     )
 }
 
+/// Shows a webhook after a change.
+pub(super) fn whole(hook: &WebhookDto) -> String {
+    plain(&row(hook).join("  ")) + "\n"
+}
+
 pub(super) fn row(hook: &WebhookDto) -> Vec<String> {
     let state = match (hook.enabled, &*hook.breaker) {
         (false, _) => format!("off: {}", hook.disabled_reason.as_deref().unwrap_or_default()),

@@ -4,8 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use iottly_protocol::{DeviceId, GroupId};
 
-use super::{Occurrence, Uptime};
-use crate::model::{Absence, AlertId, AlertRule, AlertRuleId, AlertSubject, AlertTarget, Condition, UnixMs};
+use super::Uptime;
+use crate::model::{
+    Absence, AlertId, AlertRule, AlertRuleId, AlertSubject, AlertTarget, Condition, MAX_OPEN_ALERTS,
+    MAX_OTHER_ALERTS, UnixMs,
+};
 
 /// Time after which an alert about single messages clears when none of them was seen again, in milliseconds.
 pub const QUIET_MS: UnixMs = 10 * 60 * 1000;
@@ -63,8 +66,6 @@ pub enum Event<'a> {
     Halted(&'a [GroupId]),
     /// End of the validity of the cloud's certificate.
     Certificate(UnixMs),
-    /// A message that concerns rules.
-    Message(DeviceId, &'a [Occurrence]),
     /// Time has passed.
     Tick,
 }
@@ -90,6 +91,13 @@ pub enum Effect {
     },
 }
 
+impl Effect {
+    fn is_of_device(&self) -> bool {
+        let (Self::Raise { subject, .. } | Self::Clear { subject, .. }) = self;
+        matches!(subject, AlertSubject::Device(_))
+    }
+}
+
 impl Known<'_> {
     /// Returns the effects of an event.
     #[must_use]
@@ -98,10 +106,6 @@ impl Known<'_> {
             Event::Devices(devices) => self.devices(devices, now),
             Event::Halted(groups) => self.halted(groups),
             Event::Certificate(end) => self.certificate(*end, now),
-            Event::Message(device, occurrences) => occurrences
-                .iter()
-                .map(|occurrence| occurrence.effect(*device))
-                .collect(),
             Event::Tick => self.quiet(now),
         }
     }
@@ -259,6 +263,30 @@ impl Known<'_> {
             })
             .collect()
     }
+}
+
+/// Returns effects in the order in which they are carried out: what clears makes room, alerts about the cloud and groups go
+/// before those about devices. Raises for which a project with `open` raised alerts has no room are left out, and their
+/// number is returned.
+#[must_use]
+pub fn in_order(effects: Vec<Effect>, open: usize) -> (Vec<Effect>, usize) {
+    let (mut ordered, raises): (Vec<_>, Vec<_>) = effects
+        .into_iter()
+        .partition(|effect| matches!(effect, Effect::Clear { .. }));
+    let (devices, others): (Vec<_>, Vec<_>) = raises.into_iter().partition(Effect::is_of_device);
+    let (count, mut open) = (devices.len() + others.len(), open.saturating_sub(ordered.len()));
+    let clears = ordered.len();
+    for (raises, most) in [
+        (others, MAX_OPEN_ALERTS + MAX_OTHER_ALERTS),
+        (devices, MAX_OPEN_ALERTS),
+    ] {
+        let room = usize::try_from(most).unwrap_or(0).saturating_sub(open);
+        let before = ordered.len();
+        ordered.extend(raises.into_iter().take(room));
+        open += ordered.len() - before;
+    }
+    let refused = count - (ordered.len() - clears);
+    (ordered, refused)
 }
 
 fn targets(target: AlertTarget, device: &DeviceFacts) -> bool {

@@ -1,6 +1,8 @@
 //! Rules about single messages: finds what a message means for them, as it is stored.
 
-use iottly_filter::{Budget, Filter};
+use std::collections::BTreeMap;
+
+use iottly_filter::{Budget, Document, Filter};
 use iottly_protocol::{DeviceId, MessageKind};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -10,8 +12,8 @@ use crate::history;
 use crate::model::{AlertRule, AlertRuleId, AlertSubject, AlertTarget, Condition, StoredMessage, UnixMs};
 use iottly_protocol::limits::clip;
 
-/// Maximum number of steps of the filters of a project's rules for the messages of a transaction; beyond it, the rest is
-/// not looked at by rules about values.
+/// Maximum number of steps of the filters of a project's rules for the messages of a transaction; beyond it, rules about
+/// values are not applied to the rest, which is counted.
 const STEPS: u64 = 200_000;
 /// Maximum length of a description, in bytes.
 const DETAIL_BYTES: usize = 256;
@@ -38,29 +40,120 @@ enum Watch {
     },
 }
 
-/// Meaning of a message for a rule.
+/// Meaning of the messages of a transaction for the rules, by rule and device: the first raise and the last state. An alert
+/// that is raised and cleared within the transaction is both.
+#[derive(Debug, Default)]
+pub struct Observations(BTreeMap<(AlertRuleId, DeviceId), Observation>);
+
+/// Meaning of the messages of a device for a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Occurrence {
-    /// The rule.
-    pub rule: AlertRuleId,
+pub struct Observation {
     /// Part of the project that the rule watches; the caller knows the device's group.
     pub target: AlertTarget,
-    /// Description of the condition that holds; none when it does not any more.
-    pub detail: Option<String>,
+    /// Description of the first message that raises the alert.
+    pub raise: Option<String>,
+    /// True if the last message that concerns the rule clears its alert.
+    pub is_clear: bool,
+    /// Number of messages that the rule was not applied to, because the steps of the transaction were used up.
+    pub unexamined: u64,
 }
 
-impl Occurrence {
-    pub(super) fn effect(&self, device: DeviceId) -> Effect {
-        let (rule, subject) = (self.rule, AlertSubject::Device(device));
-        match &self.detail {
-            Some(detail) => Effect::Raise {
+impl Observation {
+    /// Returns true if there is something to carry out or to count, given that the rule has or has not a raised alert of
+    /// the device.
+    #[must_use]
+    pub fn matters(&self, is_raised: bool) -> bool {
+        self.raise.is_some() || self.unexamined > 0 || (self.is_clear && is_raised)
+    }
+}
+
+impl Observations {
+    /// Returns true if no message concerned a rule.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns the rules that messages concerned, in order.
+    #[must_use]
+    pub fn rules(&self) -> Vec<AlertRuleId> {
+        let mut rules: Vec<_> = self.0.keys().map(|(rule, _)| *rule).collect();
+        rules.dedup();
+        rules
+    }
+
+    /// Returns the devices whose group decides, in order.
+    #[must_use]
+    pub fn devices_of_groups(&self) -> Vec<DeviceId> {
+        let of_groups = self
+            .0
+            .iter()
+            .filter(|(_, seen)| matches!(seen.target, AlertTarget::Group(_)));
+        let mut devices: Vec<_> = of_groups.map(|((_, device), _)| *device).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        devices
+    }
+
+    /// Keeps the observations for which `stays` returns true.
+    pub fn retain(&mut self, stays: impl Fn(AlertRuleId, DeviceId, &Observation) -> bool) {
+        self.0.retain(|(rule, device), seen| stays(*rule, *device, seen));
+    }
+
+    /// Returns the number of messages that each rule was not applied to, of those that have any.
+    #[must_use]
+    pub fn unexamined(&self) -> BTreeMap<AlertRuleId, u64> {
+        let mut sums = BTreeMap::new();
+        for ((rule, _), seen) in self.0.iter().filter(|(_, seen)| seen.unexamined > 0) {
+            *sums.entry(*rule).or_default() += seen.unexamined;
+        }
+        sums
+    }
+
+    /// Returns the effects, in the order in which they are carried out.
+    #[must_use]
+    pub fn effects(self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for ((rule, device), seen) in self.0 {
+            let subject = AlertSubject::Device(device);
+            effects.extend(seen.raise.map(|detail| Effect::Raise {
                 rule,
                 subject,
-                detail: detail.clone(),
-            },
-            None => Effect::Clear { rule, subject },
+                detail,
+            }));
+            if seen.is_clear {
+                effects.push(Effect::Clear { rule, subject });
+            }
+        }
+        effects
+    }
+
+    fn add(&mut self, rule: &Compiled, device: DeviceId, meaning: Meaning) {
+        let seen = self.0.entry((rule.id, device)).or_insert_with(|| Observation {
+            target: rule.target,
+            raise: None,
+            is_clear: false,
+            unexamined: 0,
+        });
+        match meaning {
+            Meaning::Raise(detail) => {
+                seen.raise.get_or_insert(detail);
+                seen.is_clear = false;
+            }
+            Meaning::Clear => seen.is_clear = true,
+            Meaning::Unexamined => seen.unexamined += 1,
         }
     }
+}
+
+/// Meaning of a message for a rule.
+enum Meaning {
+    /// The condition holds, with the description.
+    Raise(String),
+    /// The condition does not hold any more.
+    Clear,
+    /// Unknown: the steps are used up.
+    Unexamined,
 }
 
 /// Entry of a history that the agent or the cloud made.
@@ -125,65 +218,74 @@ impl RuleSet {
         STEPS
     }
 
-    /// Returns what a message means for the rules. `steps` are those that are left for filters.
-    #[must_use]
-    pub fn occurrences(&self, message: &StoredMessage, steps: &mut u64) -> Vec<Occurrence> {
+    /// Adds what a message means for the rules. `steps` are those that are left for filters.
+    pub fn observe(&self, message: &StoredMessage, steps: &mut u64, observations: &mut Observations) {
         let agent = (message.kind == MessageKind::IottlyAgent)
             .then(|| serde_json::from_str::<AgentEntry<'_>>(message.payload.get()).ok())
             .flatten();
         let mut document = None;
-        let mut found = Vec::new();
         for rule in &self.0 {
             if matches!(rule.target, AlertTarget::Device(device) if device != message.scope.device) {
                 continue;
             }
-            let detail = match (&rule.watch, &agent, message.kind) {
-                (Watch::Gap, Some(entry), _) if message.origin.is_none() && entry.gap.is_some() => {
-                    let gap = entry.gap.map_or("", RawValue::get);
-                    Some(clip(&format!("records were lost: {gap}"), DETAIL_BYTES).to_owned())
-                }
+            let meaning = match (&rule.watch, &agent, message.kind) {
+                (Watch::Gap, Some(entry), _) if message.origin.is_none() => entry.gap.map(|gap| {
+                    let text = format!("records were lost: {}", gap.get());
+                    Meaning::Raise(clip(&text, DETAIL_BYTES).to_owned())
+                }),
                 (Watch::Trap, Some(entry), _) if message.origin.is_some() => {
-                    match entry.process.as_ref().and_then(trap) {
-                        Some(detail) => Some(detail),
-                        None => continue,
-                    }
+                    entry.process.as_ref().and_then(trap).map(Meaning::Raise)
                 }
                 (Watch::QueueAge(after), _, MessageKind::UserDefined) => {
                     let waited = message.timestamp.saturating_sub(message.device_timestamp);
-                    (waited > *after)
-                        .then(|| format!("a message waited for {} s on the device", waited / 1000))
+                    Some(if waited > *after {
+                        Meaning::Raise(format!("a message waited for {} s on the device", waited / 1000))
+                    } else {
+                        Meaning::Clear
+                    })
                 }
                 (Watch::Value { raise, clear }, _, MessageKind::UserDefined) => {
-                    let bytes = message.payload.get().len() as u64;
-                    if *steps < bytes {
-                        continue;
-                    }
-                    let document = document.get_or_insert_with(|| {
-                        *steps -= bytes;
-                        history::document(message)
-                    });
-                    let mut budget = Budget::steps(*steps);
-                    let raised = raise.matches(document, &mut budget);
-                    let cleared = clear.as_ref().map(|clear| clear.matches(document, &mut budget));
-                    *steps = budget.left();
-                    match (raised, cleared) {
-                        (Ok(true), _) => {
-                            let text = format!("a message matches: {}", message.payload.get());
-                            Some(clip(&text, DETAIL_BYTES).to_owned())
-                        }
-                        (Ok(false), Some(Ok(true))) => None,
-                        _ => continue,
-                    }
+                    value((raise, clear.as_deref()), message, steps, &mut document)
                 }
-                _ => continue,
+                _ => None,
             };
-            found.push(Occurrence {
-                rule: rule.id,
-                target: rule.target,
-                detail,
-            });
+            if let Some(meaning) = meaning {
+                observations.add(rule, message.scope.device, meaning);
+            }
         }
-        found
+    }
+}
+
+/// Returns the meaning of a message for a rule about values; `document` is made once for all rules.
+fn value(
+    (raise, clear): (&Filter, Option<&Filter>),
+    message: &StoredMessage,
+    steps: &mut u64,
+    document: &mut Option<Document>,
+) -> Option<Meaning> {
+    let bytes = message.payload.get().len() as u64;
+    if document.is_none() {
+        let Some(left) = steps.checked_sub(bytes) else {
+            return Some(Meaning::Unexamined);
+        };
+        *steps = left;
+    }
+    let document = document.get_or_insert_with(|| history::document(message));
+    let mut budget = Budget::steps(*steps);
+    let raised = raise.matches(document, &mut budget);
+    let cleared = match raised {
+        Ok(false) => clear.map(|clear| clear.matches(document, &mut budget)),
+        Ok(true) | Err(_) => None,
+    };
+    *steps = budget.left();
+    match (raised, cleared) {
+        (Ok(true), _) => {
+            let text = format!("a message matches: {}", message.payload.get());
+            Some(Meaning::Raise(clip(&text, DETAIL_BYTES).to_owned()))
+        }
+        (Err(_), _) | (_, Some(Err(_))) => Some(Meaning::Unexamined),
+        (Ok(false), Some(Ok(true))) => Some(Meaning::Clear),
+        (Ok(false), Some(Ok(false)) | None) => None,
     }
 }
 

@@ -6,8 +6,11 @@ use super::{AlertId, AlertRuleId, UnixMs};
 
 /// Maximum number of rules of a project.
 pub const MAX_ALERT_RULES: i64 = 100;
-/// Maximum number of raised alerts of a project; while there are so many, no other one is raised.
+/// Maximum number of raised alerts of a project; while there are so many, none about a device is raised.
 pub const MAX_OPEN_ALERTS: i64 = 1000;
+/// Number of raised alerts beyond [`MAX_OPEN_ALERTS`] that are left for the cloud and for deployment groups, so that no
+/// number of devices keeps an alert about them away.
+pub const MAX_OTHER_ALERTS: i64 = 100;
 /// Number of cleared alerts of a project that are kept, the newest.
 pub const MAX_KEPT_ALERTS: i64 = 1000;
 /// Shortest length of time in a condition, in milliseconds.
@@ -172,6 +175,20 @@ pub struct AlertRule {
     pub muted_until: Option<UnixMs>,
     /// Creation time.
     pub created: UnixMs,
+    /// Number of messages that the filter was not applied to, because the filters of the project had used up the steps of
+    /// the transaction. Kept by the store.
+    pub unexamined: u64,
+}
+
+impl AlertSubject {
+    /// Returns the number of raised alerts of a project from which on no other one about such a subject is raised.
+    #[must_use]
+    pub const fn max_open(&self) -> i64 {
+        match self {
+            Self::Device(_) => MAX_OPEN_ALERTS,
+            Self::Group(_) | Self::Project => MAX_OPEN_ALERTS + MAX_OTHER_ALERTS,
+        }
+    }
 }
 
 impl AlertRule {
@@ -227,8 +244,10 @@ pub struct AlertFilter {
     pub raised: Option<bool>,
     /// Only alerts of this device.
     pub device: Option<DeviceId>,
-    /// Only alerts that were raised before this time.
-    pub before: Option<UnixMs>,
+    /// Only alerts of this rule.
+    pub rule: Option<AlertRuleId>,
+    /// Only alerts behind this place in the list: raised before the time, or at it and with a smaller id.
+    pub before: Option<(UnixMs, AlertId)>,
 }
 
 #[cfg(test)]

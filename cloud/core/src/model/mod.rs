@@ -37,7 +37,7 @@ mod webhook;
 pub use access::{Actor, Principal, Scopes, SecretHash, Token};
 pub use alert::{
     Alert, AlertFilter, AlertRule, AlertSubject, AlertTarget, Condition, ConditionError, LONGEST_MS,
-    MAX_ALERT_RULES, MAX_KEPT_ALERTS, MAX_OPEN_ALERTS, NO_DEVICE, SHORTEST_MS,
+    MAX_ALERT_RULES, MAX_KEPT_ALERTS, MAX_OPEN_ALERTS, MAX_OTHER_ALERTS, NO_DEVICE, SHORTEST_MS,
 };
 pub use change::{AuditEntry, Change, Changed, FollowedBranch};
 pub use code::{

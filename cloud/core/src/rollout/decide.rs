@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use crate::model::RolloutId;
     use crate::model::{RolloutIntent, RolloutProgress};
-    use crate::rollout::Step;
+    use crate::rollout::{Step, next_if_resumed};
 
     fn rollout(kind: RolloutKind, intent: RolloutIntent) -> Rollout {
         Rollout {
@@ -275,6 +275,25 @@ mod tests {
             2000,
         );
         assert_eq!((planned.steps.len(), status, active), (0, "halted", true));
+        let halted = Rollout {
+            status: RolloutStatus::Halted,
+            progress: RolloutProgress {
+                halted: true,
+                ..rollout(RolloutKind::Install, RolloutIntent::Run).progress
+            },
+            ..rollout(RolloutKind::Install, RolloutIntent::Run)
+        };
+        assert_eq!(
+            next_if_resumed(&halted, vec![failed.clone()], 0, 2000),
+            1,
+            "as is foretold"
+        );
+        let running = rollout(RolloutKind::Install, RolloutIntent::Run);
+        assert_eq!(
+            next_if_resumed(&running, vec![failed.clone()], 0, 2000),
+            0,
+            "it runs already"
+        );
         failed.directive.as_mut().expect("was sent one").failures = 0;
         let (_, _, planned) = look(
             &rollout(RolloutKind::Install, RolloutIntent::Run),

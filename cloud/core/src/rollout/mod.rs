@@ -7,6 +7,7 @@ mod decide;
 mod mark;
 mod plan;
 mod preflight;
+mod resume;
 mod steer;
 mod summary;
 
@@ -14,5 +15,6 @@ pub use decide::{Decision, decide, seconds};
 pub use mark::mark;
 pub use plan::{DeviceProgress, Evidence, Member, Plan, Step, plan, rank};
 pub use preflight::{Preflight, preflight};
+pub use resume::next_if_resumed;
 pub use steer::{BY_OWNER, Steered, abandon, steer};
-pub use summary::{Alike, Place, Places, exceptional_states, place};
+pub use summary::{Alike, Place, Places, exceptional_states, place, states_at, unreported};

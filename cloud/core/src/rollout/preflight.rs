@@ -17,6 +17,15 @@ pub struct Preflight {
     pub unknown: Vec<DeviceId>,
 }
 
+impl Preflight {
+    /// Adds what was found for further devices.
+    pub fn add(&mut self, more: Self) {
+        self.ready.extend(more.ready);
+        self.refusals.extend(more.refusals);
+        self.unknown.extend(more.unknown);
+    }
+}
+
 /// Runs the devices' own verifier on the facts that each device has reported, before anything is sent.
 ///
 /// `directive` makes the directive for a device with a sufficiently high counter.

@@ -56,6 +56,12 @@ impl Place {
         }
     }
 
+    /// Returns the place with a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|place| place.as_str() == name)
+    }
+
     /// Returns true if the device has ended the update otherwise than intended.
     #[must_use]
     pub const fn is_bad(self) -> bool {
@@ -81,12 +87,28 @@ pub fn place(member: &RolloutMember) -> Place {
 /// Returns all states of an update whose place is an exception.
 #[must_use]
 pub fn exceptional_states() -> Vec<UpdateState> {
-    let steps = Step::ALL.iter().copied().map(UpdateState::Underway);
-    let endings = Ending::ALL.iter().copied().map(UpdateState::Ended);
-    steps
-        .chain(endings)
+    states()
         .filter(|state| notified(Some(*state), false).is_exception())
         .collect()
+}
+
+/// Returns all states of an update that lead to a place.
+#[must_use]
+pub fn states_at(place: Place) -> Vec<UpdateState> {
+    states()
+        .filter(|state| notified(Some(*state), false) == place)
+        .collect()
+}
+
+/// Returns the place of a device that was notified and has reported nothing.
+#[must_use]
+pub fn unreported(withdrawn: bool) -> Place {
+    notified(None, withdrawn)
+}
+
+fn states() -> impl Iterator<Item = UpdateState> {
+    let steps = Step::ALL.iter().copied().map(UpdateState::Underway);
+    steps.chain(Ending::ALL.iter().copied().map(UpdateState::Ended))
 }
 
 /// Returns the place of a device that was notified.

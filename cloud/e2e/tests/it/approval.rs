@@ -8,6 +8,7 @@ use iottly_e2e::{agent_program, beside_others, wait_for};
 use serde_json::{Value, json};
 
 use crate::enrolment::{Site, site};
+use crate::webdriver::{Browser, is_installed};
 
 /// Board that shows its code and waits.
 struct Screen {
@@ -110,6 +111,41 @@ fn a_board_is_approved_from_its_own_short_code() {
     );
     site.operator(&["device", "reject", &rejected.code.to_lowercase()]);
     assert_eq!(rejected.end().0, Some(1));
+    site.cloud.terminate();
+}
+
+#[test]
+fn a_person_compares_the_code_and_approves_the_board_in_the_browser() {
+    let _turn = beside_others();
+    if !is_installed() {
+        eprintln!("not tried: chromium and chromedriver are not installed");
+        return;
+    }
+    let site = site();
+    let (address, print) = place(&site);
+    let board = Screen::start(
+        &["--url", &address, "--ca-fingerprint", &print, "--name", "hall 7"],
+        &site.board("hall"),
+    );
+    let browser = Browser::start(true);
+    browser.open(&site.api.url);
+    browser.click(&browser.find("summary"));
+    browser.write(&browser.find("input#token"), &site.api.token);
+    browser.click(&browser.find("form.by-token button"));
+    browser.find("nav.side");
+    browser.open(&format!("{}/p/{}/devices/add", site.api.url, site.api.project));
+    browser.write(&browser.find("input#code"), &board.code.to_lowercase());
+    browser.click(&browser.find("form[action='/enroll'] button"));
+    browser.shows("Approve this board?");
+    browser.shows(&board.code);
+    browser.picture("approve");
+    browser.click(&browser.find("form[method='post'] button[value='approve']"));
+    browser.shows("The board is approved");
+    let (code, rest) = board.end();
+    assert_eq!(code, Some(0), "{rest}");
+    browser.open(&format!("{}/p/{}/devices", site.api.url, site.api.project));
+    browser.shows("hall 7");
+    drop(browser);
     site.cloud.terminate();
 }
 

@@ -149,7 +149,12 @@ fn a_bad_release_goes_back_and_the_page_says_why() {
     browser.shows("The rollout halted itself.");
     browser.shows("no sensor here");
     browser.find("[data-exceptions] [data-reason]");
-    browser.find("form[action$='/resume'] button");
+    browser.click(&browser.find("a[href$='/resume']"));
+    browser.shows("It halted: ");
+    browser.shows("Resume, 1 device next");
+    browser.picture("rollout-resume");
+    browser.click(&browser.find("form.dialog .actions a"));
+    browser.find("rollout-progress");
     let bad = "return document.querySelectorAll(\"a.cell[data-state='bad']\").length";
     assert_eq!(
         browser.run(bad),

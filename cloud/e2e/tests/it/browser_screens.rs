@@ -3,6 +3,8 @@
 //!
 //! Main acts that need running devices are in `journey.rs`, `browser.rs` and `browser_build.rs`.
 
+use std::cell::RefCell;
+
 use iottly_e2e::{Api, CloudHome, DeviceHome, Process, beside_others};
 use serde_json::json;
 use sqlx::Connection as _;
@@ -10,25 +12,45 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use crate::webdriver::{Browser, is_installed};
 
-/// A screen of a project that has one device and nothing else.
+/// A screen of a project that has one device, and one object of those that the path names.
 struct Screen {
     /// Path below the project's.
     path: &'static str,
     empty: &'static str,
     /// Query of a filter that nothing matches, and the words of the screen then; empty for a screen without a filter.
     nothing: (&'static str, &'static str),
-    /// Table of the database without which the screen cannot show its content; empty for a screen that reads none.
+    /// Table of the database without which a part of the screen cannot be shown; empty for a screen that has one part only, or
+    /// whose login needs the table.
     table: &'static str,
+    /// Words of another part of the screen, which stands without the table.
+    sibling: &'static str,
     /// Button or link of the main act, which a login that may only read does not see; empty for a screen that changes nothing.
     act: &'static str,
 }
 
-const SCREENS: [Screen; 15] = [
+const SCREENS: [Screen; 29] = [
     Screen {
         path: "/",
         empty: "Nothing needs you.",
         nothing: ("", ""),
         table: "devices",
+        sibling: "Webhooks failing",
+        act: "",
+    },
+    Screen {
+        path: "/",
+        empty: "Nothing needs you.",
+        nothing: ("", ""),
+        table: "webhooks",
+        sibling: "Boards waiting",
+        act: "",
+    },
+    Screen {
+        path: "/",
+        empty: "Nothing needs you.",
+        nothing: ("", ""),
+        table: "groups",
+        sibling: "Boards waiting",
         act: "",
     },
     Screen {
@@ -36,20 +58,47 @@ const SCREENS: [Screen; 15] = [
         empty: "1 of 1 devices",
         nothing: ("filter=name%3Anone", "No device matches"),
         table: "devices",
+        sibling: "Do this from a script",
         act: "Move…",
+    },
+    Screen {
+        path: "/devices/waiting",
+        empty: "No board waits",
+        nothing: ("", ""),
+        table: "",
+        sibling: "",
+        act: "",
     },
     Screen {
         path: "/groups",
         empty: "No group yet",
         nothing: ("", ""),
         table: "groups",
+        sibling: "New group",
         act: "Create the group",
+    },
+    Screen {
+        path: "/groups/<group>",
+        empty: "Nothing was deployed yet",
+        nothing: ("", ""),
+        table: "rollouts",
+        sibling: "By revision",
+        act: "Rules of the next rollout",
+    },
+    Screen {
+        path: "/jobs",
+        empty: "No jobs yet",
+        nothing: ("", ""),
+        table: "jobs",
+        sibling: "A job continues when this page is closed",
+        act: "",
     },
     Screen {
         path: "/code",
         empty: "main",
         nothing: ("", ""),
-        table: "branches",
+        table: "",
+        sibling: "",
         act: "",
     },
     Screen {
@@ -57,6 +106,7 @@ const SCREENS: [Screen; 15] = [
         empty: "No release yet",
         nothing: ("", ""),
         table: "releases",
+        sibling: "Keys",
         act: "",
     },
     Screen {
@@ -64,13 +114,15 @@ const SCREENS: [Screen; 15] = [
         empty: "No definitions yet",
         nothing: ("", ""),
         table: "definitions",
+        sibling: "Do this from a script",
         act: "Define a message",
     },
     Screen {
         path: "/stream",
-        empty: "Stream",
-        nothing: ("", ""),
+        empty: "Messages appear here",
+        nothing: ("filter=temp%3E30", "Messages that match"),
         table: "",
+        sibling: "",
         act: "",
     },
     Screen {
@@ -78,6 +130,7 @@ const SCREENS: [Screen; 15] = [
         empty: "No numbers yet",
         nothing: ("", ""),
         table: "series",
+        sibling: "Plots",
         act: "",
     },
     Screen {
@@ -85,13 +138,15 @@ const SCREENS: [Screen; 15] = [
         empty: "No log lines yet",
         nothing: ("search=nowhere", "No line matches"),
         table: "device_logs",
+        sibling: "Warnings",
         act: "",
     },
     Screen {
         path: "/alerts",
         empty: "No rules",
         nothing: ("", ""),
-        table: "alert_rules",
+        table: "alerts",
+        sibling: "New rule",
         act: "Add the rule",
     },
     Screen {
@@ -99,6 +154,7 @@ const SCREENS: [Screen; 15] = [
         empty: "No failures",
         nothing: ("", ""),
         table: "messages",
+        sibling: "From a script: list",
         act: "",
     },
     Screen {
@@ -106,13 +162,63 @@ const SCREENS: [Screen; 15] = [
         empty: "No webhooks yet",
         nothing: ("", ""),
         table: "webhooks",
+        sibling: "Add a webhook",
         act: "Add the webhook",
+    },
+    Screen {
+        path: "/audit",
+        empty: "Who changed what",
+        nothing: ("", ""),
+        table: "",
+        sibling: "",
+        act: "",
+    },
+    Screen {
+        path: "/tokens",
+        empty: "Tokens",
+        nothing: ("", ""),
+        table: "",
+        sibling: "",
+        act: "Create the token",
+    },
+    Screen {
+        path: "/devices/<device>",
+        empty: "Messages appear here",
+        nothing: ("", ""),
+        table: "messages",
+        sibling: "Send command",
+        act: "",
+    },
+    Screen {
+        path: "/devices/<device>/plots",
+        empty: "No numbers yet",
+        nothing: ("", ""),
+        table: "series",
+        sibling: "Send command",
+        act: "",
     },
     Screen {
         path: "/devices/<device>/commands",
         empty: "The project defines no commands",
         nothing: ("", ""),
         table: "commands",
+        sibling: "Send a command",
+        act: "",
+    },
+    Screen {
+        path: "/devices/<device>/timeline",
+        empty: "Presence",
+        nothing: ("", ""),
+        table: "rollouts",
+        sibling: "Send command",
+        act: "",
+    },
+    Screen {
+        path: "/devices/<device>/logs",
+        empty: "The firmware has logged nothing",
+        nothing: ("", ""),
+        table: "device_logs",
+        sibling: "Send command",
         act: "",
     },
     Screen {
@@ -120,14 +226,40 @@ const SCREENS: [Screen; 15] = [
         empty: "No messages",
         nothing: ("filter=temp%3E30", "No message matches"),
         table: "messages",
+        sibling: "Send command",
         act: "",
     },
     Screen {
         path: "/devices/<device>/settings",
         empty: "porch",
         nothing: ("", ""),
-        table: "devices",
+        table: "groups",
+        sibling: "Send command",
         act: "Remove…",
+    },
+    Screen {
+        path: "/webhooks/<hook>",
+        empty: "No attempts yet",
+        nothing: ("", ""),
+        table: "webhook_attempts",
+        sibling: "Links for people outside",
+        act: "Send a test",
+    },
+    Screen {
+        path: "/webhooks/<hook>",
+        empty: "No link is open",
+        nothing: ("", ""),
+        table: "webhook_portals",
+        sibling: "Delivery log",
+        act: "Make a link",
+    },
+    Screen {
+        path: "/jobs/<job>",
+        empty: "devices done",
+        nothing: ("", ""),
+        table: "job_failures",
+        sibling: "Started by",
+        act: "",
     },
 ];
 
@@ -136,6 +268,8 @@ struct World {
     device: DeviceHome,
     browser: Browser,
     cloud: Process,
+    /// Ids in the places of `<group>`, `<hook>` and `<job>`.
+    ids: RefCell<[String; 3]>,
 }
 
 impl World {
@@ -153,6 +287,7 @@ impl World {
             device,
             browser,
             cloud,
+            ids: RefCell::default(),
         })
     }
 
@@ -161,7 +296,12 @@ impl World {
     }
 
     fn open(&self, path: &str) {
-        let path = path.replace("<device>", &self.device.id);
+        let [group, hook, job] = &*self.ids.borrow();
+        let path = path
+            .replace("<device>", &self.device.id)
+            .replace("<group>", group)
+            .replace("<hook>", hook)
+            .replace("<job>", job);
         let (url, project) = (&self.api().url, &self.api().project);
         self.browser.open(&format!("{url}/p/{project}{path}"));
     }
@@ -219,7 +359,16 @@ fn every_screen_has_its_states() {
         world.click("button[value='delete']");
         world.browser.shows("Define a message");
     }
+    let project = format!("/project/{}", world.api().project);
+    let groups = world.api().get(&format!("{project}/deploymentgroups")).1;
+    let group = groups["deployment_groups"][0]["id"].as_str().expect("an id");
+    world
+        .ids
+        .replace([group.to_owned(), String::new(), String::new()]);
     for screen in &SCREENS {
+        if screen.path.contains("<hook>") && world.ids.borrow()[1].is_empty() {
+            world.ids.replace(furnish(&world, group));
+        }
         world.open(screen.path);
         world.browser.shows(screen.empty);
         if !screen.act.is_empty() {
@@ -232,13 +381,67 @@ fn every_screen_has_its_states() {
         }
     }
     parts_fail_alone(&world);
+    a_portal_has_its_states(&world);
     a_reader_sees_no_act(&world);
-    world.log_in(&world.api().token);
+    take_away(&world);
     main_acts(&world);
     world.cloud.terminate();
 }
 
-/// Takes a table away from each screen: the frame stands and leads to the others.
+/// Makes a webhook and a job; returns the ids in the places of the paths.
+fn furnish(world: &World, group: &str) -> [String; 3] {
+    let made = |path: &str, body| {
+        let path = format!("/project/{}{path}", world.api().project);
+        let (status, made) = world.api().post(&path, &body);
+        assert_eq!(status, 200, "{made}");
+        made
+    };
+    let hook = made(
+        "/webhooks",
+        json!({"url": "https://example.com/hook", "filter": "nothing:here"}),
+    );
+    let job = made("/jobs", json!({"kind": "tag", "filter": "", "add": ["field"]}));
+    let id = |of: &serde_json::Value| of["id"].as_str().expect("an id").to_owned();
+    [group.to_owned(), id(&hook), id(&job["job"])]
+}
+
+/// Deletes the webhook again, for the main acts.
+fn take_away(world: &World) {
+    let hook = world.ids.borrow()[1].clone();
+    world.log_in(&world.api().token);
+    world.open("/webhooks/<hook>");
+    world.click("button[value='delete']");
+    world.click("form.dialog button[data-kind='final']");
+    world.browser.shows("No webhooks yet");
+    assert!(!world.browser.text().contains(&hook));
+}
+
+/// Opens a link for people outside, which shows nothing yet, and says so when the deliveries cannot be read.
+fn a_portal_has_its_states(world: &World) {
+    world.open("/webhooks/<hook>");
+    world.click("button[value='portal']");
+    world.browser.shows("/portal/open?key=");
+    let link = world
+        .browser
+        .run("return document.querySelector('copy-text pre').textContent");
+    let outside = Browser::start(true);
+    outside.open(link.as_str().expect("a link"));
+    outside.click(&outside.find("form button"));
+    outside.shows("No attempts");
+    world.rename("webhook_attempts", "away");
+    outside.reload();
+    let told = outside.text();
+    world.rename("away", "webhook_attempts");
+    assert!(told.contains("The rest of the page is not affected."), "{told}");
+    assert!(told.contains("open until"), "{told}");
+    world.open("/webhooks/<hook>");
+    world.click("button[value='close_portal']");
+    world.browser.shows("The link is closed.");
+    outside.reload();
+    outside.shows("This link is not open");
+}
+
+/// Takes a table away from each screen: the frame stands and leads to the others, and so do the other parts of the screen.
 fn parts_fail_alone(world: &World) {
     for screen in SCREENS.iter().filter(|screen| !screen.table.is_empty()) {
         world.rename(screen.table, "away");
@@ -246,14 +449,17 @@ fn parts_fail_alone(world: &World) {
         world.browser.find("nav.side a[href$='/tokens']");
         let told = world.browser.text();
         world.rename("away", screen.table);
-        assert!(
-            told.contains("The rest of the page is not affected."),
-            "{} without {}: {told}",
-            screen.path,
-            screen.table
-        );
+        for words in ["The rest of the page is not affected.", screen.sibling] {
+            assert!(
+                told.contains(words),
+                "{} without {} has no {words:?}: {told}",
+                screen.path,
+                screen.table
+            );
+        }
         world.open(screen.path);
-        world.browser.shows(screen.empty);
+        let told = world.browser.text();
+        assert!(!told.contains("is not affected"), "{}: {told}", screen.path);
     }
 }
 
@@ -273,6 +479,9 @@ fn a_reader_sees_no_act(world: &World) {
     }
     world.open("/tokens");
     world.browser.shows("This login may not see the tokens");
+    world.open("/audit");
+    world.browser.shows("lacks the scope");
+    world.browser.find("nav.side");
     // The form of another's page, sent by a login without the right: the answer is a page of the project.
     let script = format!(
         "const form = document.createElement('form');

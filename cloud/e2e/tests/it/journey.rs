@@ -1,27 +1,27 @@
-//! The tour of the dashboard's documentation, in a real browser and from the command line, against a real demo.
+//! The tour of the README, word by word: in a real browser and from the command line, against a real demo.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 
-use iottly_e2e::{Api, beside_others, wait_for};
+use iottly_e2e::{Api, Process, beside_others, free_port, program, wait_for};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::browser::Demo;
+use crate::readme::{self, Act, Step, text};
 use crate::webdriver::{Browser, is_installed};
 
-/// The document that the test follows.
-const TOUR: &str = include_str!("../../../../docs/DASHBOARD.md");
-/// Keys of the WebDriver protocol.
-const CONTROL: char = '\u{E009}';
-const RELEASE: char = '\u{E000}';
+/// Address of the README's receiver of webhooks.
+const RECEIVER: &str = "127.0.0.1:9000";
 
 struct Tour {
     demo: Demo,
     browser: Browser,
     api: Api,
-    base: String,
+    /// Folder in which the commands run.
+    folder: TempDir,
+    /// Address of the receiver, in place of the README's.
+    receiver: String,
 }
 
 impl Tour {
@@ -42,272 +42,210 @@ impl Tour {
             demo,
             browser,
             api,
-            base,
+            folder: tempfile::tempdir().expect("a folder"),
+            receiver: format!("127.0.0.1:{}", free_port()),
         })
     }
 
-    fn open(&self, path: &str) {
-        self.browser.open(&format!("{}{path}", self.base));
-    }
-
-    fn click(&self, selector: &str) {
-        self.browser.click(&self.browser.find(selector));
-    }
-
-    fn write(&self, selector: &str, text: &str) {
-        self.browser.write(&self.browser.find(selector), text);
-    }
-
-    fn choose(&self, selector: &str, text: &str) {
-        let script = format!(
-            "const list = document.querySelector({selector:?});
-             list.value = [...list.options].find((option) => option.text.includes({text:?})).value;"
+    /// Starts the receiver of the README at an address of this test.
+    fn start_receiver(&self) -> Process {
+        let (_, port) = self.receiver.split_once(':').expect("a port");
+        let script = readme::block("receiver").replace("9000", port);
+        assert_ne!(
+            script,
+            readme::block("receiver"),
+            "the receiver has the port 9000"
         );
-        self.browser.run(&script);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("exec {script}")]);
+        let receiver = Process::start_with_log("the receiver", &mut command, &self.receiver_log());
+        wait_for("the receiver", || {
+            std::net::TcpStream::connect(&self.receiver).is_ok().then_some(())
+        });
+        receiver
     }
 
-    /// Runs a command that the document names, with words in place of its examples.
-    fn command(&self, written: &str, arguments: &[&str]) -> String {
-        assert!(TOUR.contains(written), "the document does not have {written:?}");
-        let (code, out, errors) = self.api.iottly(std::path::Path::new("/"), arguments);
-        assert_eq!(code, Some(0), "{written}: {errors}");
+    /// Returns the file with what the receiver prints.
+    fn receiver_log(&self) -> PathBuf {
+        self.folder.path().join("receiver")
+    }
+
+    /// Does a step in the browser.
+    fn click_through(&self, step: &Step, picture: &str) {
+        for act in &step.acts {
+            let act = match act {
+                Act::Fill(label, value) => Act::Fill(label.clone(), value.replace(RECEIVER, &self.receiver)),
+                other => other.clone(),
+            };
+            readme::act(&self.browser, &act);
+        }
+        self.browser.picture(picture);
+    }
+
+    /// Runs a command as it stands in the README, with words in place of its examples; returns what it prints.
+    fn command(&self, line: &str, places: &[(&str, &str)]) -> String {
+        let (ended, out, errors) = self.try_command(line, places);
+        assert!(ended, "{line}: {out}{errors}");
         out
     }
-}
 
-/// Starts a receiver that takes every request, and returns its port and the number of requests.
-fn receiver() -> (u16, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("an address").port();
-    let count = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&count);
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let mut reader = BufReader::new(&stream);
-            let mut length = 0;
-            let mut line = String::new();
-            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
-                if let Some((name, value)) = line.split_once(": ")
-                    && name.eq_ignore_ascii_case("content-length")
-                {
-                    length = value.trim().parse().unwrap_or(0);
-                }
-                line.clear();
-            }
-            let _ = reader.read_exact(&mut vec![0; length]);
-            counted.fetch_add(1, Ordering::SeqCst);
-            let _ = (&stream).write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    fn try_command(&self, line: &str, places: &[(&str, &str)]) -> (bool, String, String) {
+        let mut line = line.replace(RECEIVER, &self.receiver);
+        for (place, value) in places {
+            assert!(line.contains(place), "{line} has no {place}");
+            line = line.replace(place, value);
         }
-    });
-    (port, count)
+        let bin = PathBuf::from(program());
+        let path = format!(
+            "{}:{}",
+            bin.parent().expect("a folder").display(),
+            std::env::var("PATH").unwrap_or_default()
+        );
+        let output = Command::new("sh")
+            .args(["-c", &line])
+            .env("PATH", path)
+            .env("IOTTLY_URL", &self.api.url)
+            .env("IOTTLY_TOKEN", &self.api.token)
+            .env("IOTTLY_PROJECT", &self.api.project)
+            .stdin(Stdio::null())
+            .current_dir(self.folder.path())
+            .output()
+            .expect("a shell");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.success(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    }
 }
 
 #[test]
-fn the_tour_of_the_documentation_works_in_the_browser_and_from_the_command_line() {
+fn the_tour_of_the_readme_works_in_the_browser_and_from_the_command_line() {
     let _turn = beside_others();
     let Some(tour) = Tour::begin() else { return };
-    devices_are_live(&tour);
-    a_command_is_answered(&tour);
-    code_is_rolled_out(&tour);
-    a_webhook_is_delivered_and_replayed(&tour);
-    an_alert_is_raised(&tour);
-    a_plot_has_a_line_for_each_group(&tour);
-    every_line_for_a_script_is_a_command(&tour);
+    let steps: [Step; 6] = readme::tour().try_into().expect("six steps");
+    let [live, command, code, webhook, alert, plot] = &steps;
+    let receiver = tour.start_receiver();
+    devices_are_live(&tour, live);
+    a_command_is_answered(&tour, command);
+    code_is_rolled_out(&tour, code);
+    a_webhook_is_delivered_and_replayed(&tour, webhook);
+    an_alert_is_raised(&tour, alert);
+    a_plot_has_a_line_for_each_group(&tour, plot);
+    receiver.kill();
     tour.demo.end();
 }
 
-fn devices_are_live(tour: &Tour) {
-    tour.open("/devices?filter=presence:online");
-    tour.browser.shows("3 of 3 devices");
-    tour.browser.find(".link[data-state='live']");
-    tour.browser.picture("tour-devices");
-    tour.click("a.row-link");
-    tour.browser.find("live-feed li[data-new]");
-    tour.browser.picture("tour-live");
-    let listed = tour.command("iottly device list", &["device", "list", "--output", "jsonl"]);
-    assert_eq!(listed.lines().count(), 3, "{listed}");
+/// Returns the commands of a step; the README must have this many.
+fn commands<const N: usize>(step: &Step) -> [&str; N] {
+    let commands: Vec<&str> = step.commands.iter().map(String::as_str).collect();
+    commands
+        .try_into()
+        .unwrap_or_else(|commands: Vec<_>| panic!("{}: {N} commands, not {commands:?}", step.title))
 }
 
-fn a_command_is_answered(tour: &Tour) {
-    let device = tour.browser.url();
-    tour.browser.open(&format!("{device}/commands"));
-    tour.write("input[name='echo.content']", "hello from the browser");
-    tour.click("details[open] form button");
-    tour.browser.shows("Accepted as command");
-    tour.browser.open(&device);
-    tour.browser
-        .shows(r#"{"ECHO":{"echo":{"content":"hello from the browser"}}}"#);
-    let answered = tour.command(
-        r#"iottly cmd device-1 echo content="hi there!" --wait 5s"#,
-        &["cmd", "device-1", "echo", "content=hi there!", "--wait", "5s"],
-    );
+fn devices_are_live(tour: &Tour, step: &Step) {
+    tour.click_through(step, "tour-live");
+    tour.browser.find("live-feed li[data-new]");
+    let [list, tail] = commands(step);
+    let listed = tour.command(list, &[]);
+    assert_eq!(listed.matches("online").count(), 3, "{listed}");
+    let (_, shown, errors) = tour.try_command(&format!("timeout -s INT 4 {tail}"), &[]);
+    assert!(shown.contains("temperature"), "{shown}{errors}");
+}
+
+fn a_command_is_answered(tour: &Tour, step: &Step) {
+    tour.click_through(step, "tour-command");
+    let [send] = commands(step);
+    let answered = tour.command(send, &[]);
     assert!(answered.contains("answered"), "{answered}");
 }
 
-fn code_is_rolled_out(tour: &Tour) {
-    tour.open("/code/main/loop");
-    tour.write(
-        "code-editor textarea",
-        &format!("{CONTROL}a{RELEASE}function loop() {{ send_msg({{ tour: 'is here', temperature: 21 }}); return 500; }}"),
-    );
-    tour.browser.shows("draft kept");
-    tour.click("button[formaction$='/revision']");
-    tour.browser.shows("Saved as a revision.");
-    tour.click("a[href*='/flash?revision=']");
-    tour.browser.shows("This affects 3 devices");
-    tour.click("form.dialog button[data-kind='main']");
-    tour.browser.shows("3 committed, of 3 devices");
-    tour.browser.picture("tour-rollout");
-    let watched = tour.command(
-        "iottly group flash demo --watch",
-        &["group", "watch", "demo", "--output", "json"],
-    );
+fn code_is_rolled_out(tour: &Tour, step: &Step) {
+    tour.click_through(step, "tour-rollout");
+    let [init, push, flash] = commands(step);
+    tour.command(init, &[]);
+    tour.command(push, &[]);
+    let watched = tour.command(flash, &[]);
     assert!(watched.contains("deployed"), "{watched}");
 }
 
-fn a_webhook_is_delivered_and_replayed(tour: &Tour) {
-    let (port, count) = receiver();
-    tour.open("/webhooks");
-    tour.write("input#url", &format!("http://127.0.0.1:{port}/hook"));
-    tour.write("input#description", "tour");
-    tour.write("input#filter", "tour:*here");
-    tour.click("form[action$='/webhooks'] button[data-kind='main']");
-    tour.browser.shows("Requests are signed with this secret.");
-    wait_for("a delivery", || (count.load(Ordering::SeqCst) > 0).then_some(()));
-    tour.click("a.row-link");
-    tour.browser.shows("http_200");
-    // Without further messages, each request from here on is a replay.
-    let own = tour.browser.url();
-    tour.click("details.card > summary");
-    tour.click("input[name='enabled']");
-    tour.click("button[value='save']");
-    tour.browser.shows("Saved, for messages from now on.");
-    tour.click("details.card > summary");
-    tour.click("input[name='enabled']");
-    tour.write("input#filter", &format!("{CONTROL}a{RELEASE}tour:nowhere"));
-    tour.click("button[value='save']");
-    tour.browser.shows("Saved, for messages from now on.");
-    tour.browser.open(&own);
-    let before = count.load(Ordering::SeqCst);
-    tour.click("button[value='replay']");
-    tour.browser.shows("deliveries are sent again");
-    tour.browser.picture("tour-webhook");
+fn a_webhook_is_delivered_and_replayed(tour: &Tour, step: &Step) {
+    tour.click_through(step, "tour-webhook");
+    let browsers = tour.browser.url();
+    let id = browsers.split(['/', '?']).nth(6).expect("an id").to_owned();
+    is_replayed(tour, &id);
+    let [add, log, replay] = commands(step);
+    let made = tour.command(add, &[]);
+    let id = made.split_whitespace().nth(1).expect("an id").to_owned();
+    let message = wait_for("a delivery", || {
+        let out = tour.command(log, &[("ID", &id)]);
+        let line = out.lines().find(|line| line.starts_with("http_200"))?;
+        let (_, rest) = line.split_once("message ")?;
+        rest.split_whitespace().next().map(str::to_owned)
+    });
+    tour.command(
+        replay,
+        &[("replay ID", &format!("replay {id}")), ("MESSAGE", &message)],
+    );
+    is_replayed(tour, &id);
+    let received = std::fs::read_to_string(tour.receiver_log()).expect("a log");
+    assert!(received.contains("POST /hook HTTP/1.1\" 200"), "{received}");
+}
+
+/// Waits until one message was delivered twice.
+fn is_replayed(tour: &Tour, id: &str) {
+    let path = format!("/project/{}/webhooks/{id}/log?numEntries=500", tour.api.project);
     wait_for("a replay", || {
-        (count.load(Ordering::SeqCst) > before).then_some(())
+        let log = tour.api.get(&path).1;
+        let attempts = log["attempts"].as_array().expect("attempts");
+        let mut taken: Vec<&str> = attempts
+            .iter()
+            .filter(|attempt| attempt["result"] == "http_200")
+            .map(|attempt| text(attempt, "message"))
+            .collect();
+        let all = taken.len();
+        taken.sort_unstable();
+        taken.dedup();
+        (taken.len() < all).then_some(())
     });
-    let id = own.rsplit('/').next().expect("an id").to_owned();
-    let log = tour.command(
-        "iottly webhook log ID",
-        &["webhook", "log", &id, "--output", "json"],
-    );
-    let log: Value = serde_json::from_str(&log).expect("json");
-    assert_eq!(log["attempts"][0]["result"], "http_200", "{log}");
 }
 
-fn an_alert_is_raised(tour: &Tour) {
-    tour.open("/alerts");
-    tour.browser.picture("tour-alerts-before");
-    tour.write("input#name", "tour");
-    tour.choose("select#condition", "a message matches");
-    tour.write("input#filter", r#"{"payload.temperature":{"$gt":20}}"#);
-    tour.click(
-        "form[action$='/rules'] button[data-kind='main'], form[action$='/alerts'] button[data-kind='main']",
-    );
-    let listed = wait_for("an alert", || {
-        let (code, out, _) = tour
-            .api
-            .iottly(std::path::Path::new("/"), &["alert", "list", "--output", "jsonl"]);
-        (code == Some(0) && out.contains("tour")).then_some(out)
+fn an_alert_is_raised(tour: &Tour, step: &Step) {
+    tour.click_through(step, "tour-alert");
+    let [add, list] = commands(step);
+    tour.command(add, &[]);
+    wait_for("both alerts", || {
+        let listed = tour.command(list, &[]);
+        (listed.contains("warm") && listed.contains("hot")).then_some(())
     });
-    assert!(listed.contains("raised"), "{listed}");
-    tour.open("/alerts");
-    tour.browser.shows("tour");
-    tour.browser.picture("tour-alerts");
 }
 
-fn a_plot_has_a_line_for_each_group(tour: &Tour) {
-    tour.open("/groups");
-    tour.browser
-        .run("for (const details of document.querySelectorAll('main details')) details.open = true");
-    tour.write("form[action$='/groups'] input#name", "attic");
-    tour.click("form[action$='/groups'] button");
-    tour.browser.shows("attic");
-    tour.open("/devices?filter=name:device-3");
-    tour.choose("select#to", "attic");
-    tour.click("td.check input");
-    tour.click("div.bulk button");
-    tour.browser.shows("Move 1 device to attic?");
-    tour.click("form.dialog button[data-kind='final']");
-    tour.browser.shows("1 of 1 devices done");
-    tour.open("/plots?path=temperature&agg=avg&by=group&since=15m");
+fn a_plot_has_a_line_for_each_group(tour: &Tour, step: &Step) {
+    tour.click_through(step, "tour-plot-first");
     wait_for("both lines", || {
         tour.browser.reload();
-        let text = tour.browser.text();
-        (text.contains("attic") && text.contains("demo") && tour.browser.try_find("svg .line-2").is_some())
-            .then_some(())
+        let lines = tour.browser.run(
+            "return document.querySelector('svg .line-2') ? [...document.querySelectorAll('tr[data-line] b')].map((name) => name.textContent) : []",
+        );
+        let lines: Vec<&str> = lines
+            .as_array()
+            .expect("names")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        (lines == ["attic", "demo"] || lines == ["demo", "attic"]).then_some(())
     });
     tour.browser.picture("tour-plot");
-    let listed = tour.command("iottly series list", &["series", "list"]);
-    assert!(listed.contains("temperature"), "{listed}");
-}
-
-/// Runs what each page offers for scripts against a cloud that is not there: a wrong usage would end with code 2.
-fn every_line_for_a_script_is_a_command(tour: &Tour) {
-    let asked = |path: &str| tour.api.get(&format!("/project/{}{path}", tour.api.project)).1;
-    let device = asked("/devices/props")["devices"][0]["ID"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
-    let groups = asked("/deploymentgroups");
-    let group = groups["deployment_groups"][0]["id"]
-        .as_str()
-        .expect("an id")
-        .to_owned();
-    let own = |tab: &str| format!("/devices/{device}{tab}");
-    let mut pages: Vec<String> = [
-        "/devices",
-        "/devices/add",
-        "/devices/waiting",
-        "/groups",
-        "/code/main/loop",
-        "/releases",
-        "/definitions",
-        "/definitions/new",
-        "/stream",
-        "/plots",
-        "/logs",
-        "/crashes",
-        "/alerts",
-        "/webhooks",
-        "/tokens",
-        "/audit",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    pages.extend(["", "/commands", "/logs", "/history", "/settings"].map(own));
-    pages.push(format!("/groups/{group}"));
-    let (mut seen, mut wrong) = (0, Vec::new());
-    for page in pages {
-        tour.open(&page);
-        let lines = tour.browser.run(
-            "return [...document.querySelectorAll('details.script pre')].map((line) => line.textContent).filter((line) => line.startsWith('iottly '))",
-        );
-        for line in lines.as_array().expect("a list").iter().filter_map(Value::as_str) {
-            let program = format!("iottly() {{ {:?} \"$@\"; }}; {line}", iottly_e2e::program());
-            let ended = std::process::Command::new("sh")
-                .args(["-c", &program])
-                .envs([("IOTTLY_URL", "http://127.0.0.1:1"), ("IOTTLY_TOKEN", "iot_x")])
-                .env("IOTTLY_PROJECT", &tour.api.project)
-                .current_dir("/")
-                .output()
-                .expect("a shell");
-            let errors = String::from_utf8_lossy(&ended.stderr);
-            if errors.contains("Usage:") {
-                wrong.push(format!("{page}: {line}: {errors}"));
-            }
-            seen += 1;
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(seen >= 20, "{seen} lines");
+    let [create, move_, points, save] = commands(step);
+    tour.command(create, &[]);
+    tour.command(move_, &[]);
+    wait_for("points of both groups", || {
+        let out = tour.command(points, &[]);
+        (out.contains("demo") && out.contains("cellar")).then_some(())
+    });
+    tour.command(save, &[]);
+    let saved = tour.command("iottly series saved", &[]);
+    assert!(saved.contains("warm"), "{saved}");
 }

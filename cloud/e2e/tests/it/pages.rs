@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use iottly_e2e::{Api, beside_others, free_port, wait_for};
 use serde_json::{Value, json};
 
+mod list;
+
 use crate::browser::Demo;
 use crate::webdriver::{Browser, is_installed};
 
@@ -65,8 +67,12 @@ impl Visit {
         })
     }
 
+    /// Opens a page of the project, or a page of no project by its whole address.
     fn open(&self, path: &str) {
-        self.browser.open(&format!("{}{path}", self.base));
+        match path.starts_with("http") {
+            true => self.browser.open(path),
+            false => self.browser.open(&format!("{}{path}", self.base)),
+        }
     }
 
     fn get(&self, path: &str) -> Value {
@@ -126,7 +132,7 @@ fn pages_full_of_hostile_texts_stay_whole_readable_and_live() {
     fill(&visit, &devices);
     let mut defects = Vec::new();
     let (mut heaviest, mut paints) = (0, Vec::new());
-    for page in pages(&visit, &devices) {
+    for page in list::pages(&visit, &devices) {
         let (weight, paint) = crawl(&visit, &page, &mut defects);
         heaviest = heaviest.max(weight);
         paints.push(paint);
@@ -144,7 +150,7 @@ fn pages_full_of_hostile_texts_stay_whole_readable_and_live() {
     the_keyboard_alone(&visit);
     a_fast_stream(&visit);
     let mut defects = Vec::new();
-    for page in ["/logs".to_owned(), format!("/devices/{}/logs", devices[0])] {
+    for page in list::after_a_rollout(&visit, &devices) {
         crawl(&visit, &page, &mut defects);
     }
     assert!(defects.is_empty(), "{defects:#?}");
@@ -223,54 +229,6 @@ fn fill(visit: &Visit, devices: &[String]) {
             .contains("data-hostile")
             .then_some(())
     });
-}
-
-/// Returns the pages of the project, with empty and wrong ones.
-fn pages(visit: &Visit, devices: &[String]) -> Vec<String> {
-    let mut pages: Vec<String> = [
-        "/",
-        "/devices",
-        "/devices?filter=name:nothing",
-        "/devices?filter=temp%3E3",
-        "/devices/add",
-        "/devices/waiting",
-        "/groups",
-        "/code/main/loop",
-        "/releases",
-        "/definitions",
-        "/definitions/new",
-        "/definitions/hostile",
-        "/stream",
-        "/stream?filter=%3Cimg%20src=x%20onerror=window.hostile=1%3E",
-        "/plots",
-        "/plots?path=temperature&by=device",
-        "/logs?search=%3Cimg%20src=x%20onerror=window.hostile=1%3E",
-        "/crashes",
-        "/alerts",
-        "/webhooks",
-        "/tokens",
-        "/audit",
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    for device in &devices[..2] {
-        let tabs = ["", "/commands", "/logs", "/history", "/settings", "/plots"];
-        pages.extend(tabs.map(|tab| format!("/devices/{device}{tab}")));
-    }
-    let ids = |path: &str, list: &str| -> Vec<String> {
-        let answer = visit.get(path);
-        let found = answer[list].as_array().expect("a list").iter();
-        found
-            .map(|one| one["id"].as_str().expect("an id").to_owned())
-            .collect()
-    };
-    for group in ids("/deploymentgroups", "deployment_groups") {
-        pages.push(format!("/groups/{group}"));
-        pages.push(format!("/groups/{group}/delete"));
-    }
-    let hooks = ids("/webhooks", "webhooks");
-    pages.extend(hooks.iter().map(|hook| format!("/webhooks/{hook}")));
-    pages
 }
 
 /// Checks one page in both widths and both schemes, and returns its weight and the time of its first paint.

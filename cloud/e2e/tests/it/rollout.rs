@@ -126,7 +126,7 @@ fn canary_then_all_then_a_halt_then_back_then_a_refusal() {
 
     desk.push(SPINS);
     let (code, stdout, stderr) = desk.run(&["group", "flash", "demo", "--watch"]);
-    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    assert_eq!(code, Some(5), "{stdout}{stderr}");
     assert!(
         stderr.contains("halted: 1 of 1 devices of the canary failed") && stderr.contains("crash_loop"),
         "{stderr}"
@@ -175,7 +175,7 @@ fn a_changed_byte_in_the_repository_is_refused_by_name() {
     bytes[middle] ^= 1;
     std::fs::write(&file, bytes).expect("component");
     let (code, stdout, stderr) = desk.run(&["group", "flash", "demo", "--watch", "--grace-ms", "10000"]);
-    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    assert_eq!(code, Some(5), "{stdout}{stderr}");
     assert!(
         stderr.contains("chunk_corrupt") && stdout.contains("failed: chunk_corrupt"),
         "{stdout}{stderr}"

@@ -29,6 +29,13 @@ pub(crate) struct Browser {
 #[derive(Clone)]
 pub(crate) struct Element(String);
 
+impl Element {
+    /// Returns the element as an argument of a script.
+    pub(crate) fn as_argument(&self) -> Value {
+        json!({ELEMENT: self.0})
+    }
+}
+
 /// Returns whether Chromium and its driver are installed. Under CI they must be.
 pub(crate) fn is_installed() -> bool {
     let found = |program: &str| {
@@ -126,6 +133,15 @@ impl Browser {
         found[ELEMENT].as_str().map(|id| Element(id.to_owned()))
     }
 
+    /// Waits for the element that a script returns.
+    pub(crate) fn find_by(&self, what: &str, script: &str, arguments: &Value) -> Element {
+        self.wait(what, || {
+            let body = json!({"script": script, "args": arguments});
+            let found = self.ask("/execute/sync", &body).ok()?;
+            found[ELEMENT].as_str().map(|id| Element(id.to_owned()))
+        })
+    }
+
     /// Returns the element that has the focus.
     pub(crate) fn focused(&self) -> Element {
         let found = self.get("/element/active");
@@ -161,7 +177,12 @@ impl Browser {
 
     /// Runs a script in the page and returns its result.
     pub(crate) fn run(&self, script: &str) -> Value {
-        self.post("/execute/sync", &json!({"script": script, "args": []}))
+        self.run_with(script, &json!([]))
+    }
+
+    /// Runs a script with arguments in the page and returns its result.
+    pub(crate) fn run_with(&self, script: &str, arguments: &Value) -> Value {
+        self.post("/execute/sync", &json!({"script": script, "args": arguments}))
     }
 
     /// Runs a script in the page and returns what its promise resolves to.
@@ -309,11 +330,33 @@ impl Drop for Tell<'_> {
     }
 }
 
+/// Returns true if a line of the console says that a page did what its content security policy forbids.
+pub(crate) fn is_violation(line: &str) -> bool {
+    let line = line.to_ascii_lowercase();
+    line.contains("content security policy")
+        || line.contains("trustedscript")
+        || line.contains("trusted type")
+}
+
 impl Drop for Browser {
+    /// Ends the browser. No page that a test has opened may have violated its content security policy.
     fn drop(&mut self) {
+        let log = self
+            .ask("/se/log", &json!({"type": "browser"}))
+            .unwrap_or_default();
+        let lines = log.as_array().into_iter().flatten();
+        let violations: Vec<_> = lines
+            .filter_map(|line| line["message"].as_str())
+            .filter(|line| is_violation(line))
+            .map(str::to_owned)
+            .collect();
         // Ends the browser as well; killing the driver would leave it running.
         let _ = self.agent.delete(&self.session).call();
         let _ = self.driver.kill();
         let _ = self.driver.wait();
+        assert!(
+            std::thread::panicking() || violations.is_empty(),
+            "{violations:#?}"
+        );
     }
 }

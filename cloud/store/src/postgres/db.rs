@@ -39,12 +39,14 @@ pub(super) const QUARANTINED: &str = "";
 pub(super) const ONLINE: &str = "online";
 /// No index is named: the planner chooses by its statistics.
 pub(super) const STATES: &str = "";
+/// No index is named: the planner chooses by its statistics.
+pub(super) const GROUPED: &str = "";
 
 /// Empty: the planner chooses by its statistics how it reads all devices of a project.
 pub(super) const IN_ORDER: &str = "";
 
-/// Beginning and end of an expression that puts columns of all rows into one JSON text.
-pub(super) const PACKED: (&str, &str) = ("CAST(json_agg(json_build_array(", ")) AS TEXT)");
+/// Beginning and end of an expression that puts columns of all rows, which must be texts, into one JSON text.
+pub(super) const PACKED: (&str, &str) = ("CAST(json_agg(ARRAY[", "]) AS TEXT)");
 /// Beginning of an expression that joins texts of all rows; a comma, the separator and a parenthesis end it.
 pub(super) const JOINED: &str = "string_agg(";
 /// Beginning and end of an expression of a number as text, with all its digits.

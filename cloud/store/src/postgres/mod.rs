@@ -26,7 +26,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 29] = [
+const STEPS: [(i64, &str, &str); 31] = [
     (
         1,
         "initial",
@@ -171,6 +171,16 @@ const STEPS: [(i64, &str, &str); 29] = [
         32,
         "groups by index",
         include_str!("../../migrations/postgres/0032_groups_by_index.sql"),
+    ),
+    (
+        35,
+        "limits of alerts",
+        include_str!("../../migrations/postgres/0035_alert_limits.sql"),
+    ),
+    (
+        39,
+        "rollout documents",
+        include_str!("../../migrations/postgres/0039_rollout_documents.sql"),
     ),
 ];
 

@@ -7,8 +7,8 @@ use iottly_protocol::{DeviceId, FirmwareReport, GroupId, ProjectId};
 
 use super::db::{self, Conn, Row};
 use super::device_secrets::NONE;
-use super::{Backend, codec, device_settings, full, groups, missing, taken, usage};
-use crate::{DeviceStore, NewDevice, Result};
+use super::{Backend, codec, device_settings, full, groups, missing, packed_devices, taken, usage};
+use crate::{DeviceNeeds, DeviceStore, NewDevice, Result};
 use iottly_core::model::{
     Absence, Device, Packet, PairCode, Proof, Scope, SecretHash, SettingsState, UnixMs,
 };
@@ -45,8 +45,9 @@ impl DeviceStore for Backend {
     }
 
     async fn devices(&self, project: ProjectId) -> Result<Vec<Device>> {
-        let query = sqlx::query(select!("d.project = $1 ORDER BY d.name, d.id")).bind(codec::id(&project));
-        query.fetch_all(&self.readers).await?.iter().map(device).collect()
+        let mut devices = packed_devices::all(&self.readers, project, DeviceNeeds::ALL).await?;
+        devices.sort_unstable_by(|a, b| (&a.name, a.scope.device).cmp(&(&b.name, b.scope.device)));
+        Ok(devices)
     }
 
     async fn device(&self, scope: Scope) -> Result<Option<Device>> {

@@ -55,6 +55,10 @@ impl HistoryStore for Backend {
             .collect()
     }
 
+    async fn last_sent(&self, scope: Scope) -> Result<Option<UnixMs>> {
+        super::streams::last_sent(&self.readers, scope).await
+    }
+
     async fn sent_times(&self, scope: Scope, limit: usize) -> Result<Vec<UnixMs>> {
         let query = sqlx::query(
             "SELECT ts, kind FROM messages WHERE project = $1 AND device = $2 ORDER BY ts DESC, id DESC LIMIT $3",

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry as Slot;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use iottly_protocol::{LogLine, StreamClass, StreamId};
+use iottly_protocol::{LogLine, MessageKind, StreamClass, StreamId};
 use serde_json::value::RawValue;
 
 use super::db::{self, Conn};
@@ -146,7 +146,7 @@ impl Work<'_> {
             newest: known.state.newest(),
             ..Outcome::default()
         };
-        let mut lines = Vec::new();
+        let (mut lines, mut sent) = (Vec::new(), None);
         for effect in effects {
             match effect {
                 Effect::Accept(
@@ -172,6 +172,9 @@ impl Work<'_> {
                         origin,
                         firmware,
                     };
+                    if kind == MessageKind::UserDefined {
+                        sent = Some(timestamp);
+                    }
                     outcome.stored.push(message);
                 }
                 Effect::Accept(_, control) => {
@@ -213,6 +216,9 @@ impl Work<'_> {
                     outcome.stored.extend(self.own_entry(scope, received, payload));
                 }
             }
+        }
+        if let Some(known) = self.streams.get_mut(&(scope, stream)) {
+            known.sent = sent.max(known.sent);
         }
         if !lines.is_empty() {
             logs::append(tx, scope, &lines).await?;

@@ -23,27 +23,14 @@ const MAX_FAULT_BYTES: usize = 500;
 
 /// Reads what a device has reported about its directive.
 pub(super) fn directive_status(row: &Row, id: String) -> Result<DirectiveStatus> {
-    let unknown = |field: &'static str, word: &str| {
-        codec::corrupt("rollout_devices", field, format!("unknown word {word:?}"))
-    };
-    let state = codec::get::<Option<&str>>(row, "state")?;
-    let state = state
-        .map(|word| UpdateState::named(word).ok_or_else(|| unknown("state", word)))
-        .transpose()?;
-    let reason = codec::get::<Option<&str>>(row, "reason")?;
-    let find = |word: &str| Reason::ALL.iter().copied().find(|reason| reason.as_str() == word);
-    let reason = reason
-        .map(|word| find(word).ok_or_else(|| unknown("reason", word)))
-        .transpose()?;
-    let steps = codec::get::<&str>(row, "steps")?.split_whitespace();
     let heard: Option<i64> = codec::get(row, "heard")?;
     Ok(DirectiveStatus {
         id,
         counter: codec::unsigned(codec::get(row, "counter")?, "rollout_devices", "counter")?,
         sent: codec::get(row, "told")?,
         withdrawn: codec::get::<Option<i64>>(row, "withdrawn")?.is_some(),
-        state,
-        reason,
+        state: find_state(codec::get(row, "state")?)?,
+        reason: find_reason(codec::get(row, "reason")?)?,
         detail: codec::get(row, "detail")?,
         failures: u32::try_from(codec::get::<i64>(row, "failures")?).unwrap_or(u32::MAX),
         changed: codec::get(row, "changed")?,
@@ -52,13 +39,34 @@ pub(super) fn directive_status(row: &Row, id: String) -> Result<DirectiveStatus>
             .transpose()?,
         faults: u32::try_from(codec::get::<i64>(row, "faults")?).unwrap_or(u32::MAX),
         fault: codec::get(row, "fault")?,
-        steps: steps
-            .filter_map(|step| {
-                step.split_once('@')
-                    .and_then(|(s, at)| Some((UpdateState::named(s)?, at.parse().ok()?)))
-            })
-            .collect(),
+        steps: steps(codec::get(row, "steps")?),
     })
+}
+
+fn unknown(field: &'static str, word: &str) -> crate::StoreError {
+    codec::corrupt("rollout_devices", field, format!("unknown word {word:?}"))
+}
+
+/// Reads the state of an update.
+pub(super) fn find_state(word: Option<&str>) -> Result<Option<UpdateState>> {
+    word.map(|word| UpdateState::named(word).ok_or_else(|| unknown("state", word)))
+        .transpose()
+}
+
+/// Reads the reason of a state.
+pub(super) fn find_reason(word: Option<&str>) -> Result<Option<Reason>> {
+    let find = |word: &str| Reason::ALL.iter().copied().find(|reason| reason.as_str() == word);
+    word.map(|word| find(word).ok_or_else(|| unknown("reason", word)))
+        .transpose()
+}
+
+/// Reads the states of an update with their times, without those that it does not know.
+pub(super) fn steps(text: &str) -> Vec<(UpdateState, UnixMs)> {
+    let step = |step: &str| {
+        let (state, at) = step.split_once('@')?;
+        Some((UpdateState::named(state)?, at.parse().ok()?))
+    };
+    text.split_whitespace().filter_map(step).collect()
 }
 
 /// Saves a decision before it is carried out. Returns false when the rollout changed after the decision.
@@ -129,10 +137,10 @@ async fn store_install(
     now: UnixMs,
 ) -> Result<()> {
     sqlx::query(
-        "INSERT INTO rollout_devices (project, rollout, device, directive, counter, document, told, failures, changed, steps) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 0, $7, '') \
+        "INSERT INTO rollout_devices (project, rollout, device, directive, counter, told, failures, changed, steps) \
+         VALUES ($1, $2, $3, $4, $5, $6, 0, $6, '') \
          ON CONFLICT (project, rollout, device) DO UPDATE SET directive = excluded.directive, counter = excluded.counter, \
-         document = excluded.document, told = excluded.told, withdrawn = NULL, state = NULL, reason = NULL, detail = NULL, \
+         told = excluded.told, withdrawn = NULL, state = NULL, reason = NULL, detail = NULL, \
          changed = excluded.changed, heard = NULL, faults = 0, fault = NULL",
     )
     .bind(codec::id(&project))
@@ -140,10 +148,10 @@ async fn store_install(
     .bind(codec::id(&directive.device))
     .bind(&directive.id)
     .bind(codec::signed(directive.counter))
-    .bind(directive.document.get())
     .bind(now)
     .execute(&mut *tx)
     .await?;
+    store_document(tx, project, step, directive).await?;
     raise_counter(
         tx,
         Scope {
@@ -155,6 +163,26 @@ async fn store_install(
     .await
 }
 
+/// Stores the document of a directive, or of its withdrawal; the row of the device exists.
+async fn store_document(
+    tx: &mut Conn,
+    project: ProjectId,
+    step: &RolloutStep,
+    directive: &OutgoingDirective,
+) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO rollout_documents (project, rollout, device, document) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (project, rollout, device) DO UPDATE SET document = excluded.document",
+    )
+    .bind(codec::id(&project))
+    .bind(codec::id(&step.id))
+    .bind(codec::id(&directive.device))
+    .bind(directive.document.get())
+    .execute(tx)
+    .await?;
+    Ok(())
+}
+
 async fn store_cancel(
     tx: &mut Conn,
     project: ProjectId,
@@ -162,18 +190,20 @@ async fn store_cancel(
     directive: &OutgoingDirective,
     now: UnixMs,
 ) -> Result<()> {
-    sqlx::query(
-        "UPDATE rollout_devices SET counter = $4, document = $5, withdrawn = $6, changed = $6 \
+    let done = sqlx::query(
+        "UPDATE rollout_devices SET counter = $4, withdrawn = $5, changed = $5 \
          WHERE project = $1 AND rollout = $2 AND device = $3",
     )
     .bind(codec::id(&project))
     .bind(codec::id(&step.id))
     .bind(codec::id(&directive.device))
     .bind(codec::signed(directive.counter))
-    .bind(directive.document.get())
     .bind(now)
     .execute(&mut *tx)
     .await?;
+    if done.rows_affected() > 0 {
+        store_document(tx, project, step, directive).await?;
+    }
     raise_counter(
         tx,
         Scope {
@@ -340,13 +370,23 @@ pub(super) async fn set_facts(connection: &mut Conn, scope: Scope, facts: &Devic
     raise_counter(connection, scope, facts.counter).await
 }
 
-pub(super) async fn facts(pool: &Pool, project: ProjectId, group: GroupId) -> Result<Vec<KnownFacts>> {
-    let rows =
-        sqlx::query("SELECT id, name, facts FROM devices WHERE project = $1 AND group_id = $2 ORDER BY id")
-            .bind(codec::id(&project))
-            .bind(codec::id(&group))
-            .fetch_all(pool)
-            .await?;
+pub(super) async fn facts(
+    pool: &Pool,
+    project: ProjectId,
+    group: GroupId,
+    after: Option<DeviceId>,
+    limit: usize,
+) -> Result<Vec<KnownFacts>> {
+    let after = after.map(|id| codec::id(&id).to_vec()).unwrap_or_default();
+    let rows = sqlx::query(
+        "SELECT id, name, facts FROM devices WHERE project = $1 AND group_id = $2 AND id > $3 ORDER BY id LIMIT $4",
+    )
+    .bind(codec::id(&project))
+    .bind(codec::id(&group))
+    .bind(after)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(pool)
+    .await?;
     let known = |row: &Row| {
         let facts = codec::get::<Option<&str>>(row, "facts")?;
         Ok(KnownFacts {
@@ -363,7 +403,8 @@ pub(super) async fn facts(pool: &Pool, project: ProjectId, group: GroupId) -> Re
 /// Returns the newest directive to a device, unless the device has reported its end or its rollout is over.
 pub(super) async fn open_directive(pool: &Pool, scope: Scope) -> Result<Option<Box<RawValue>>> {
     let row = sqlx::query(
-        "SELECT r.document, r.state, r.withdrawn, o.active FROM rollout_devices r \
+        "SELECT t.document, r.state, r.withdrawn, o.active FROM rollout_devices r \
+         JOIN rollout_documents t ON t.project = r.project AND t.rollout = r.rollout AND t.device = r.device \
          JOIN rollouts o ON o.project = r.project AND o.id = r.rollout \
          WHERE r.project = $1 AND r.device = $2 ORDER BY r.counter DESC LIMIT 1",
     )
@@ -378,5 +419,5 @@ pub(super) async fn open_directive(pool: &Pool, scope: Scope) -> Result<Option<B
     if ended || !(withdrawn || codec::get::<i64>(&row, "active")? == 1) {
         return Ok(None);
     }
-    codec::raw(&row, "rollout_devices", "document").map(Some)
+    codec::raw(&row, "rollout_documents", "document").map(Some)
 }

@@ -6,14 +6,14 @@ use std::sync::LazyLock;
 use iottly_protocol::DeviceId;
 use iottly_protocol::ProjectId;
 use iottly_protocol::release::UpdateState;
-use sqlx::QueryBuilder;
+use sqlx::{AssertSqlSafe, QueryBuilder};
 
 use super::codec;
 use super::db::{self, Db, Pool, Row};
 use super::rollout_devices::directive_status;
 use crate::Result;
 use iottly_core::model::{Rollout, RolloutMember};
-use iottly_core::rollout::{Alike, exceptional_states};
+use iottly_core::rollout::{Alike, Place, exceptional_states, states_at, unreported};
 
 /// Columns of a device of a rollout.
 macro_rules! columns {
@@ -27,31 +27,56 @@ macro_rules! columns {
     };
 }
 
-/// Devices of the group, in the order of ids up to the limit.
+/// Devices of the group, behind an id; a condition and the limit `$5` follow.
 const INSIDE: &str = concat!(
     columns!("1"),
     "FROM devices d LEFT JOIN rollout_devices r ON r.project = d.project AND r.device = d.id AND r.rollout = $2 \
-     WHERE d.project = $1 AND d.group_id = $3 AND d.id > $4 ORDER BY d.id LIMIT $5"
+     WHERE d.project = $1 AND d.group_id = $3 AND d.id > $4"
 );
 
-/// Devices elsewhere that were notified, up to an id.
+/// Devices elsewhere that were notified, behind an id and up to one; a condition and the limit `$6` follow.
 const ELSEWHERE: &str = concat!(
     columns!("0"),
     "FROM rollout_devices r JOIN devices d ON d.project = r.project AND d.id = r.device \
-     WHERE r.project = $1 AND r.rollout = $2 AND d.group_id <> $3 AND r.device > $4 AND r.device <= $5 \
-     ORDER BY r.device LIMIT $6"
+     WHERE r.project = $1 AND r.rollout = $2 AND d.group_id <> $3 AND r.device > $4 AND r.device <= $5"
 );
 
-/// Facts of the devices that their counts need. The rows of what was sent to them are large, so they are read from the index.
+/// Returns the condition of devices at a place; empty for all devices.
+fn at(place: Option<Place>) -> String {
+    let Some(place) = place else {
+        return String::new();
+    };
+    let mut ways = Vec::new();
+    if place == Place::Waiting {
+        ways.push("r.device IS NULL".to_owned());
+    }
+    for (withdrawn, sql) in [(false, "r.withdrawn IS NULL"), (true, "r.withdrawn IS NOT NULL")] {
+        if unreported(withdrawn) == place {
+            ways.push(format!("r.device IS NOT NULL AND r.state IS NULL AND {sql}"));
+        }
+    }
+    let states = states_at(place);
+    if !states.is_empty() {
+        let words: Vec<_> = states
+            .iter()
+            .map(|state| format!("'{}'", state.as_str()))
+            .collect();
+        ways.push(format!("r.state IN ({})", words.join(", ")));
+    }
+    format!(" AND ({})", ways.join(" OR "))
+}
+
+/// Facts of the devices that their counts need, as far as possible from indexes.
 static FACTS: LazyLock<String> = LazyLock::new(|| {
     let columns = "d.id, d.online, d.online_since, r.device AS told, r.state, r.withdrawn, r.reason, r.faults, r.changed";
     format!(
-        "SELECT {columns} FROM devices d LEFT JOIN rollout_devices r{states} \
+        "SELECT {columns} FROM devices d{grouped} LEFT JOIN rollout_devices r{states} \
          ON r.project = d.project AND r.device = d.id AND r.rollout = $2 \
          WHERE d.project = $1 AND d.group_id = $3 UNION ALL \
          SELECT {columns} FROM rollout_devices r{states} JOIN devices d ON d.project = r.project AND d.id = r.device \
          WHERE r.project = $1 AND r.rollout = $2 AND d.group_id <> $3",
-        states = db::STATES
+        states = db::STATES,
+        grouped = db::GROUPED
     )
 });
 
@@ -71,18 +96,21 @@ static COUNTS: LazyLock<String> = LazyLock::new(|| counted("CAST(0 AS BIGINT)"))
 static PARTS: LazyLock<String> =
     LazyLock::new(|| counted("CAST((row_number() OVER (ORDER BY id) - 1) / $4 AS BIGINT)"));
 
-/// Returns the first `limit` devices behind an id, by id.
+/// Returns the first `limit` devices at a place behind an id, by id.
 pub(super) async fn page(
     pool: &Pool,
     project: ProjectId,
     rollout: &Rollout,
+    place: Option<Place>,
     after: Option<DeviceId>,
     limit: usize,
 ) -> Result<Vec<RolloutMember>> {
     let after = after.map(|id| codec::id(&id).to_vec()).unwrap_or_default();
     let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let at = at(place);
     let mut tx = db::snapshot(pool).await?;
-    let rows = sqlx::query(INSIDE)
+    // The condition contains only words of this program.
+    let rows = sqlx::query(AssertSqlSafe(format!("{INSIDE}{at} ORDER BY d.id LIMIT $5")))
         .bind(codec::id(&project))
         .bind(codec::id(&rollout.id))
         .bind(codec::id(&rollout.group))
@@ -94,15 +122,17 @@ pub(super) async fn page(
     // Those behind the last one of a full page are not looked for: most that were notified are in the group.
     let last = members.last().filter(|_| members.len() >= limit);
     let until = last.map_or([0xff; 16], |last| *last.device.as_bytes());
-    let rows = sqlx::query(ELSEWHERE)
-        .bind(codec::id(&project))
-        .bind(codec::id(&rollout.id))
-        .bind(codec::id(&rollout.group))
-        .bind(&after)
-        .bind(&until[..])
-        .bind(most)
-        .fetch_all(&mut *tx)
-        .await?;
+    let rows = sqlx::query(AssertSqlSafe(format!(
+        "{ELSEWHERE}{at} ORDER BY r.device LIMIT $6"
+    )))
+    .bind(codec::id(&project))
+    .bind(codec::id(&rollout.id))
+    .bind(codec::id(&rollout.group))
+    .bind(&after)
+    .bind(&until[..])
+    .bind(most)
+    .fetch_all(&mut *tx)
+    .await?;
     for row in &rows {
         members.push(member(row)?);
     }
@@ -128,7 +158,7 @@ pub(super) async fn exceptions(
          r.failures, r.changed, r.steps, r.heard, r.faults, r.fault \
          FROM (SELECT project, rollout, device FROM rollout_devices",
     );
-    // Their large rows are read once the few are found.
+    // The rows are read once the few are found.
     query.push(db::STATES).push(" WHERE project = ");
     query.push_bind(codec::id(&project).to_vec());
     query

@@ -7,13 +7,13 @@ use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use serde_json::value::RawValue;
 
 use super::db::{self, Conn, Row};
-use super::{Backend, codec, rollout_devices, rollout_lists, rollout_upkeep};
+use super::{Backend, codec, packed_members, rollout_devices, rollout_lists, rollout_upkeep};
 use crate::{Result, RolloutStore, StoreError};
 use iottly_core::model::{
     KnownFacts, NewRollout, Policy, Rollout, RolloutCommand, RolloutId, RolloutIntent, RolloutKind,
     RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, Scope, UnixMs,
 };
-use iottly_core::rollout::{self, Alike, Steered};
+use iottly_core::rollout::{self, Alike, Place, Steered};
 
 #[async_trait]
 impl RolloutStore for Backend {
@@ -64,17 +64,18 @@ impl RolloutStore for Backend {
     }
 
     async fn rollout_members(&self, project: ProjectId, rollout: &Rollout) -> Result<Vec<RolloutMember>> {
-        rollout_lists::page(&self.readers, project, rollout, None, usize::MAX).await
+        packed_members::all(&self.readers, project, rollout).await
     }
 
     async fn rollout_page(
         &self,
         project: ProjectId,
         rollout: &Rollout,
+        place: Option<Place>,
         after: Option<DeviceId>,
         limit: usize,
     ) -> Result<Vec<RolloutMember>> {
-        rollout_lists::page(&self.readers, project, rollout, after, limit).await
+        rollout_lists::page(&self.readers, project, rollout, place, after, limit).await
     }
 
     async fn rollout_exceptions(
@@ -127,8 +128,14 @@ impl RolloutStore for Backend {
         rollout_upkeep::tidy(&mut *self.write().await?, project, limit).await
     }
 
-    async fn device_facts(&self, project: ProjectId, group: GroupId) -> Result<Vec<KnownFacts>> {
-        rollout_devices::facts(&self.readers, project, group).await
+    async fn device_facts(
+        &self,
+        project: ProjectId,
+        group: GroupId,
+        after: Option<DeviceId>,
+        limit: usize,
+    ) -> Result<Vec<KnownFacts>> {
+        rollout_devices::facts(&self.readers, project, group, after, limit).await
     }
 }
 

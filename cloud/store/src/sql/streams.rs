@@ -23,6 +23,8 @@ pub(super) struct Known {
     pub(super) state: StreamState,
     /// Newest entry about a gap in the stream.
     pub(super) gap: Option<GapEntry>,
+    /// Time of the newest message of the firmware that this transaction stores; none if it stores none.
+    pub(super) sent: Option<UnixMs>,
     /// Contents of the row and the time it was written; none for an unknown stream.
     saved: Option<(StreamState, Option<GapEntry>, UnixMs)>,
 }
@@ -31,7 +33,8 @@ impl Known {
     /// Returns true if the row has to be written.
     pub(super) fn is_to_save(&self, now: UnixMs) -> bool {
         self.saved.as_ref().is_none_or(|(state, gap, touched)| {
-            *state != self.state
+            self.sent.is_some()
+                || *state != self.state
                 || *gap != self.gap
                 || !(0..TOUCHED_MS).contains(&now.saturating_sub(*touched))
         })
@@ -50,6 +53,16 @@ pub(super) async fn upto(pool: &Pool, scope: Scope, stream: StreamId) -> Result<
     })
 }
 
+/// Returns the time of the last message of a device's firmware in its streams.
+pub(super) async fn last_sent(pool: &Pool, scope: Scope) -> Result<Option<UnixMs>> {
+    let row = sqlx::query("SELECT max(sent) AS sent FROM streams WHERE project = $1 AND device = $2")
+        .bind(codec::id(&scope.project))
+        .bind(codec::id(&scope.device))
+        .fetch_one(pool)
+        .await?;
+    codec::get(&row, "sent")
+}
+
 /// Reads the state of a stream.
 pub(super) async fn load(connection: &mut Conn, scope: Scope, stream: StreamId) -> Result<Known> {
     let row = sqlx::query(
@@ -64,6 +77,7 @@ pub(super) async fn load(connection: &mut Conn, scope: Scope, stream: StreamId) 
         return Ok(Known {
             state: StreamState::default(),
             gap: None,
+            sent: None,
             saved: None,
         });
     };
@@ -88,6 +102,7 @@ pub(super) async fn load(connection: &mut Conn, scope: Scope, stream: StreamId) 
         saved: Some((state.clone(), gap, codec::get(&row, "touched")?)),
         state,
         gap,
+        sent: None,
     })
 }
 
@@ -112,10 +127,10 @@ pub(super) async fn save(
         recent.extend_from_slice(&hash.to_le_bytes());
     }
     sqlx::query(
-        "INSERT INTO streams (project, device, stream, class, upto, sparse, recent, touched, last_gap) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (project, device, stream) DO UPDATE SET \
+        "INSERT INTO streams (project, device, stream, class, upto, sparse, recent, touched, last_gap, sent) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (project, device, stream) DO UPDATE SET \
          class = excluded.class, upto = excluded.upto, sparse = excluded.sparse, recent = excluded.recent, touched = excluded.touched, \
-         last_gap = excluded.last_gap",
+         last_gap = excluded.last_gap, sent = coalesce(excluded.sent, streams.sent)",
     )
     .bind(codec::id(&scope.project))
     .bind(codec::id(&scope.device))
@@ -126,6 +141,7 @@ pub(super) async fn save(
     .bind(recent)
     .bind(now)
     .bind(known.gap.as_ref().map(GapEntry::pack))
+    .bind(known.sent)
     .execute(&mut *connection)
     .await?;
     if known.saved.is_none() {

@@ -34,12 +34,15 @@ pub(super) const QUARANTINED: &str = " INDEXED BY devices_quarantined";
 pub(super) const ONLINE: &str = "online = 1";
 /// Index of the states of a rollout's devices: the planner would read the large rows.
 pub(super) const STATES: &str = " INDEXED BY rollout_devices_states";
+/// Index of a group's devices in the order of their key: the planner may take another one, whose order costs a search for
+/// each row.
+pub(super) const GROUPED: &str = " INDEXED BY devices_grouped";
 
 /// Condition that all devices `d` meet. With it the planner reads a project's devices in the order of their key; otherwise it
 /// may take an index of their project, and look up the row of each of its entries.
 pub(super) const IN_ORDER: &str = " AND d.id >= x''";
 
-/// Beginning and end of an expression that puts columns of all rows into one JSON text.
+/// Beginning and end of an expression that puts columns of all rows, which must be texts, into one JSON text.
 pub(super) const PACKED: (&str, &str) = ("json_group_array(json_array(", "))");
 /// Beginning of an expression that joins texts of all rows; a comma, the separator and a parenthesis end it.
 pub(super) const JOINED: &str = "group_concat(";

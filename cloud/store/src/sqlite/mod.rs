@@ -27,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 31] = [
+const STEPS: [(i64, &str, &str); 33] = [
     (
         1,
         "initial",
@@ -174,6 +174,16 @@ const STEPS: [(i64, &str, &str); 31] = [
         32,
         "groups by index",
         include_str!("../../migrations/sqlite/0032_groups_by_index.sql"),
+    ),
+    (
+        35,
+        "limits of alerts",
+        include_str!("../../migrations/sqlite/0035_alert_limits.sql"),
+    ),
+    (
+        39,
+        "rollout documents",
+        include_str!("../../migrations/sqlite/0039_rollout_documents.sql"),
     ),
 ];
 

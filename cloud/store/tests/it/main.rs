@@ -58,6 +58,11 @@ suites! {
         alerts_are_bounded_and_leave_with_their_project,
         a_planned_absence_is_kept_and_found_at_its_end,
         test_mails_are_of_the_allowance_and_the_times_of_a_cloud_are_kept;
+    alert_limits:
+        old_and_fresh_messages_in_one_commit_raise_and_clear,
+        messages_that_a_rule_was_not_applied_to_are_counted,
+        devices_leave_room_for_alerts_about_the_cloud,
+        the_last_message_is_known_however_much_the_agent_has_sent_since;
     deletion:
         a_project_is_deleted_while_everything_writes_to_it;
     jobs:

@@ -18,7 +18,7 @@ use iottly_core::model::{Absence, Change, MAX_ABSENCE_MS, UnixMs};
     request_body = AbsenceBody,
     responses((status = 200, description = "The properties of the device after the change", body = OneProps))
 )]
-pub(super) async fn plan(access: DeviceAccess, JsonBody(body): JsonBody<AbsenceBody>) -> Answer<OneProps> {
+pub(crate) async fn plan(access: DeviceAccess, JsonBody(body): JsonBody<AbsenceBody>) -> Answer<OneProps> {
     let now = clock::now();
     let planned = checked(body, now)?;
     set(access, Some(planned), now).await
@@ -31,7 +31,7 @@ pub(super) async fn plan(access: DeviceAccess, JsonBody(body): JsonBody<AbsenceB
     tag = "devices",
     responses((status = 200, description = "The properties of the device after the change", body = OneProps))
 )]
-pub(super) async fn end(access: DeviceAccess) -> Answer<OneProps> {
+pub(crate) async fn end(access: DeviceAccess) -> Answer<OneProps> {
     set(access, None, clock::now()).await
 }
 

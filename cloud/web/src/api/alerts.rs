@@ -16,8 +16,8 @@ use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_core::model::{
-    AlertFilter, AlertId, AlertRule, AlertRuleId, AlertTarget, Change, Condition, MAX_ABSENCE_MS, Scopes,
-    UnixMs,
+    AlertFilter, AlertId, AlertRule, AlertRuleId, AlertTarget, Change, Condition, MAX_ABSENCE_MS,
+    MAX_OPEN_ALERTS, Scopes, UnixMs,
 };
 
 /// Maximum number of alerts of one response.
@@ -30,6 +30,8 @@ fn invalid(text: impl Into<String>) -> ApiError {
 }
 
 /// Lists alerts, the newest raise first.
+///
+/// While `raised` has reached `max_raised`, no further alert about a device is raised.
 #[utoipa::path(
     get,
     path = "/alerts",
@@ -37,7 +39,8 @@ fn invalid(text: impl Into<String>) -> ApiError {
     params(
         ("state" = Option<String>, Query, pattern = "^(raised|cleared|all)$", description = "`raised` (default), `cleared` or `all`"),
         ("device" = Option<String>, Query, format = "uuid", description = "Id of the device"),
-        ("before" = Option<String>, Query, description = "Time before which the alerts were raised"),
+        ("rule" = Option<String>, Query, format = "uuid", description = "Id of the rule; it may be gone"),
+        ("before" = Option<String>, Query, description = "Time before which the alerts were raised, or the id of the alert behind which the list continues"),
         ("limit" = Option<u64>, Query, minimum = 1, maximum = 1000, description = "Maximum number of alerts; 100 by default"),
     ),
     responses((status = 200, description = "The alerts", body = AlertList))
@@ -50,12 +53,18 @@ pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<AlertLi
         Some("all") => None,
         Some(_) => return Err(query("state is not raised, cleared or all")),
     };
-    let device = match params.get("device") {
-        Some(id) => Some(
-            id.parse()
-                .map_err(|_| query("device is not the id of a device"))?,
-        ),
-        None => None,
+    let device = params
+        .get("device")
+        .map(|id| id.parse().map_err(|_| query("device is not the id of a device")));
+    let rule = params
+        .get("rule")
+        .map(|id| id.parse().map_err(|_| query("rule is not the id of a rule")));
+    let before = match params.get("before").map(str::parse::<AlertId>) {
+        Some(Ok(id)) => Some(place(&access, id).await?),
+        _ => {
+            let first = AlertId::from_bytes([0; 16]);
+            params.moment("before")?.map(|before| (before, first))
+        }
     };
     let limit = params.number("limit")?.unwrap_or(ALERTS);
     if limit > MAX_ALERTS {
@@ -63,19 +72,30 @@ pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<AlertLi
     }
     let filter = AlertFilter {
         raised,
-        device,
-        before: params.moment("before")?,
+        device: device.transpose()?,
+        rule: rule.transpose()?,
+        before,
     };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let (now, store) = (clock::now(), &access.services().store);
     let alerts = store.alerts(access.id(), filter, limit).await?;
     Ok(Spaced(AlertList {
+        raised: store.raised_count(access.id()).await?,
+        max_raised: MAX_OPEN_ALERTS.unsigned_abs(),
         alerts: alerts
             .into_iter()
             .map(|alert| AlertDto::new(alert, now))
             .collect(),
         status: OK,
     }))
+}
+
+/// Returns the place of an alert in the list.
+pub(crate) async fn place(access: &ProjectAccess, id: AlertId) -> Result<(UnixMs, AlertId), ApiError> {
+    let alert = access.services().store.alert(access.id(), id).await?;
+    alert
+        .map(|alert| (alert.raised, alert.id))
+        .ok_or_else(|| ApiError::missing("project has no such alert"))
 }
 
 /// Returns an alert.
@@ -219,6 +239,7 @@ pub(crate) async fn add_rule(
         mails,
         muted_until: None,
         created: now,
+        unexamined: 0,
     };
     access
         .change(Change::CreateAlertRule(Box::new(rule.clone())), now)

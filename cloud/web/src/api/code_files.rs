@@ -6,7 +6,7 @@ use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_cloud::rollout::{BuiltCode, FlashError};
 use iottly_core::code::{self, CodeFile, MANIFEST_FILE, Problem};
-use iottly_core::model::{Branch, BranchCode, Change, Draft, MAX_CODE_BYTES, SnippetEdit};
+use iottly_core::model::{Branch, BranchCode, Change, Draft, MAX_CODE_BYTES, SnippetEdit, SnippetKind};
 
 /// Maximum size of a `firmware.toml`, in bytes.
 const MAX_MANIFEST_BYTES: usize = 64 << 10;
@@ -49,6 +49,17 @@ impl OpenFile {
         self.file
             .snippet(&self.code)
             .map_or(MANIFEST_FILE, |snippet| snippet.name.as_str())
+    }
+
+    /// Returns true if the file can be deleted: a manifest, and a handler whose command is not defined any more.
+    pub(crate) fn is_deletable(&self) -> bool {
+        match self.file {
+            CodeFile::Manifest => self.code.manifest.is_some(),
+            CodeFile::Snippet(_) => self
+                .file
+                .snippet(&self.code)
+                .is_some_and(|snippet| snippet.kind == SnippetKind::Handler && snippet.name.starts_with('_')),
+        }
     }
 
     /// Returns the working copy with another text in the place of the file's.

@@ -71,11 +71,11 @@ pub(crate) async fn all_props(access: ProjectAccess, params: Params) -> Answer<A
     let invalid = |message: &str| ApiError::invalid("invalid_query", message.to_owned());
     let limit = usize::try_from(limit).ok().filter(|limit| *limit <= MAX_PAGE);
     let limit = limit.ok_or_else(|| invalid("limit is more than 1000"))?;
-    if !search.is_everything() {
-        return Err(invalid("limit is for filter only, not for the other conditions"));
-    }
     let after = params.get("after").map(device_list::place);
     let list = match filter {
+        _ if !search.is_everything() => {
+            DeviceList::searched(&access, &search, filter, after.as_ref(), limit).await?
+        }
         Some(filter) => DeviceList::filtered(&access, filter, after.as_ref(), limit).await?,
         None => DeviceList::all(&access, after.as_ref(), limit).await?,
     };

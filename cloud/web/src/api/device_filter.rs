@@ -79,6 +79,7 @@ impl DeviceFilter {
             presence: self.fields.has_presence(),
             firmware: has("firmware") || has("digest"),
             legacy: has("legacy"),
+            pair_code: false,
         };
         let devices = access.services().store.devices_with(access.id(), needs).await?;
         self.select(devices).await

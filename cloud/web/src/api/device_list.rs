@@ -7,6 +7,7 @@ use iottly_protocol::DeviceId;
 use iottly_store::DevicePlace;
 
 use super::device_filter::DeviceFilter;
+use super::device_search::DeviceSearch;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 
@@ -85,7 +86,36 @@ impl DeviceList {
         after: Option<&DevicePlace>,
         limit: usize,
     ) -> Result<Self, ApiError> {
-        let mut found = filter.unsorted(access).await?;
+        let found = filter.unsorted(access).await?;
+        Self::page(access, found, after, limit).await
+    }
+
+    /// Returns the first `limit` devices behind a place that match a search, and a filter if there is one.
+    ///
+    /// # Errors
+    /// As [`filtered`](Self::filtered).
+    pub(super) async fn searched(
+        access: &ProjectAccess,
+        search: &DeviceSearch,
+        filter: Option<DeviceFilter>,
+        after: Option<&DevicePlace>,
+        limit: usize,
+    ) -> Result<Self, ApiError> {
+        let mut found = access.services().store.devices(access.id()).await?;
+        found.retain(|device| search.matches(device));
+        if let Some(filter) = filter {
+            found = filter.select(found).await?;
+        }
+        Self::page(access, found, after, limit).await
+    }
+
+    /// Returns the first `limit` of some devices behind a place.
+    async fn page(
+        access: &ProjectAccess,
+        mut found: Vec<Device>,
+        after: Option<&DevicePlace>,
+        limit: usize,
+    ) -> Result<Self, ApiError> {
         let matching = found.len();
         if let Some(place) = after {
             found.retain(|device| (&device.name, device.scope.device) > (&place.name, place.id));

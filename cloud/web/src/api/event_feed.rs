@@ -1,5 +1,6 @@
 //! Events as a stream sends them: messages, log lines and reports of devices as they are stored.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
@@ -7,13 +8,12 @@ use std::time::Duration;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
+use iottly_protocol::DeviceId;
 use iottly_protocol::release::LeaseId;
-use iottly_protocol::{DeviceId, FirmwareMark, Level, MessageKind};
 use serde::Serialize;
-use serde_json::value::RawValue;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::dto::{LeaseReportDto, PresenceDto};
+use super::dto::{LaggedEvent, LeaseReportDto, LogEvent, MessageEvent, PresenceDto};
 use crate::error::ApiError;
 use iottly_cloud::live::{LiveEvent, LiveStream, PresenceChange, TooManyWatchers};
 use iottly_core::ingest::{Observed, ObservedRecord};
@@ -24,28 +24,6 @@ use iottly_core::model::{StoredMessage, UnixMs};
 pub(crate) const BEAT: Duration = Duration::from_secs(5);
 /// Interval at which a stream checks that its caller may still read what it sends.
 const CHECK: Duration = Duration::from_secs(15);
-
-/// Message of a device.
-#[derive(Serialize)]
-struct MessageEvent<'a> {
-    device: DeviceId,
-    at: UnixMs,
-    firmware: Option<FirmwareMark>,
-    #[serde(rename = "type")]
-    kind: MessageKind,
-    channel: Option<&'a str>,
-    payload: &'a RawValue,
-}
-
-/// Line of a device's log.
-#[derive(Serialize)]
-struct LogEvent<'a> {
-    device: DeviceId,
-    at: UnixMs,
-    firmware: Option<FirmwareMark>,
-    level: Level,
-    text: &'a str,
-}
 
 /// Answer of a device to an order, of this lease or of another.
 #[derive(Serialize)]
@@ -63,12 +41,6 @@ struct PresenceEvent {
     device: DeviceId,
     #[serde(flatten)]
     presence: PresenceDto,
-}
-
-/// Number of events that were skipped because the caller was too slow.
-#[derive(Serialize)]
-struct LaggedEvent {
-    count: u64,
 }
 
 /// Returns the response that sends a watcher's events until `end`.
@@ -143,6 +115,7 @@ fn shown(event: &LiveEvent) -> Option<Event> {
         LiveEvent::Presence(change) => Some(presence_event(change)),
         // Only watchers of pages get these.
         LiveEvent::Changed(_) => Some(Event::default().comment("changed")),
+        LiveEvent::PresenceSkipped => Some(Event::default().event("presence_lagged").data("{}")),
     }
 }
 
@@ -150,12 +123,13 @@ fn message_event(message: &StoredMessage) -> Event {
     event_of(
         "message",
         &MessageEvent {
+            id: message.id,
             device: message.scope.device,
             at: message.timestamp,
             firmware: message.firmware,
             kind: message.kind,
-            channel: message.channel.as_deref(),
-            payload: &message.payload,
+            channel: message.channel.as_deref().map(Cow::Borrowed),
+            payload: Cow::Borrowed(&message.payload),
         },
     )
 }
@@ -180,7 +154,7 @@ fn observed_event(observed: &Observed) -> Event {
                 at,
                 firmware: line.firmware,
                 level: line.level,
-                text: &line.text,
+                text: Cow::Borrowed(&line.text),
             },
         ),
         ObservedRecord::Developer(report) => event_of(

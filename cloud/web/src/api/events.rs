@@ -12,8 +12,9 @@ use iottly_cloud::live::Watch;
 
 /// Returns the messages of all devices of the project as they are stored, as server-sent events.
 ///
-/// Events: `message` (`device`, `at`, `firmware`, `type`, `channel`, `payload`), `presence` (`device`, and the fields of
-/// `presence` in the properties of a device) and `lagged` (`count`: number of events that were skipped because the caller
+/// Events: `message` (`id`, `device`, `at`, `firmware`, `type`, `channel`, `payload`), `presence` (`device`, and the fields of
+/// `presence` in the properties of a device), `presence_lagged` (changes of presence were skipped: read the devices again) and
+/// `lagged` (`count`: number of messages that were skipped because the caller
 /// read too slowly). Nothing of before the request is sent.
 #[utoipa::path(
     get,
@@ -37,7 +38,7 @@ pub(super) async fn of_project(access: ProjectAccess, State(app): State<App>) ->
 
 /// Returns the messages, log lines and reports of a device as they are stored, as server-sent events.
 ///
-/// Events: `message` (`device`, `at`, `firmware`, `type`, `channel`, `payload`), `log` (`device`, `at`, `firmware`,
+/// Events: `message` (`id`, `device`, `at`, `firmware`, `type`, `channel`, `payload`), `log` (`device`, `at`, `firmware`,
 /// `level`, `text`), `presence` (as of the project), `report` (an answer to a developer lease) and `lagged` (`count`: number of events that were skipped
 /// because the caller read too slowly). Nothing of before the request is sent.
 #[utoipa::path(

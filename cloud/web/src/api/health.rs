@@ -19,7 +19,7 @@ use iottly_core::model::SecretHash;
     responses((status = 200, description = "The process runs", body = Health))
 )]
 pub(crate) async fn healthz() -> Answer<Health> {
-    Ok(Spaced(Health { status: "ok" }))
+    Ok(Spaced(Health { status: "ok".into() }))
 }
 
 /// Reports that the cloud can serve requests: the database responds, and messages of devices are being
@@ -41,7 +41,9 @@ pub(crate) async fn readyz(State(app): State<App>) -> Answer<Health> {
     }
     // Any indexed query shows that the database responds.
     match app.services.store.token(SecretHash([0; 32])).await {
-        Ok(_) => Ok(Spaced(Health { status: "ready" })),
+        Ok(_) => Ok(Spaced(Health {
+            status: "ready".into(),
+        })),
         Err(_) => Err(ApiError::unavailable(
             "not_ready",
             "the database does not respond",

@@ -50,7 +50,7 @@ pub(super) async fn ask(
     Ok(Spaced(LoginWaits {
         device_code: secret,
         user_code: code.to_string(),
-        verification_path: PAGE,
+        verification_path: PAGE.into(),
         expires_in: seconds(VALID_MS),
         interval: seconds(POLL_MS),
         status: OK,
@@ -141,7 +141,7 @@ async fn of_person(
         round,
     };
     let about = LoginFacts {
-        kind: "person",
+        kind: "person".into(),
         name: author.name.clone(),
         machine: Some(login.machine.clone()),
         project,
@@ -171,7 +171,7 @@ async fn of_token(
     let now = clock::now();
     let minted = mint_token(principal.project, &request.machine, scopes, Some(expires), now)?;
     let about = LoginFacts {
-        kind: "token",
+        kind: "token".into(),
         name: request.machine.clone(),
         machine: None,
         project: Some(principal.project),
@@ -211,7 +211,7 @@ pub(super) async fn show(access: Access) -> Answer<LoginShown> {
     let expires = access.expires().map(Into::into);
     let about = match access.requester {
         Requester::Principal(principal) => LoginFacts {
-            kind: "token",
+            kind: "token".into(),
             name: principal.name,
             machine: None,
             project: Some(principal.project),
@@ -221,7 +221,7 @@ pub(super) async fn show(access: Access) -> Answer<LoginShown> {
         Requester::Person(person) => {
             let login = person.machine.as_ref();
             LoginFacts {
-                kind: "person",
+                kind: "person".into(),
                 name: person.name,
                 machine: login.map(|login| login.machine.clone()),
                 project: login.and_then(|login| login.project),

@@ -1,7 +1,7 @@
 //! REST API under `/v1.0`. Handlers extract parameters, call a service and form the response; authorisation
 //! is part of extracting.
 
-mod absence;
+pub(crate) mod absence;
 pub(crate) mod alert_mails;
 pub(crate) mod alerts;
 mod audit;
@@ -49,7 +49,7 @@ pub(crate) mod projects;
 pub(crate) mod query;
 pub(crate) mod release_keys;
 mod releases;
-mod rollouts;
+pub(crate) mod rollouts;
 pub(crate) mod series;
 pub(crate) mod spaced;
 pub(crate) mod timeline;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use iottly_protocol::release::{developer_role, directive_role};
 use iottly_protocol::tuf::{RoleKeys, Root};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Answer;
@@ -17,37 +17,37 @@ use crate::error::ApiError;
 const RELEASES: &str = "targets";
 
 /// Public key with what it signs.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = ReleaseKey)]
-pub(crate) struct KeyDto {
+pub struct KeyDto {
     /// Id of the key, in hex.
-    pub(crate) key: String,
+    pub key: String,
     /// Signature scheme, such as `ed25519`.
-    pub(crate) scheme: String,
+    pub scheme: String,
     /// Roles that the key signs for: `root`, `targets` (releases), `snapshot`, `timestamp`, `directive` (orders to install) or
     /// `developer` (orders of developer leases).
-    pub(crate) roles: Vec<String>,
+    pub roles: Vec<String>,
 }
 
 /// Root of a project's releases.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = ReleaseRoot)]
-pub(crate) struct RootDto {
+pub struct RootDto {
     /// Version of the root.
-    pub(crate) version: u64,
+    pub version: u64,
     /// First moment at which the root is not valid any more.
-    pub(crate) expires: String,
+    pub expires: String,
     /// Keys, by id.
-    pub(crate) keys: Vec<KeyDto>,
+    pub keys: Vec<KeyDto>,
 }
 
 /// Root and keys of a project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct KeyList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct KeyList {
     /// The root, and the keys that it names.
-    root: RootDto,
+    pub root: RootDto,
     /// HTTP status: always 200.
-    status: u16,
+    pub status: u16,
 }
 
 impl RootDto {

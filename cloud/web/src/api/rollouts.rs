@@ -4,7 +4,7 @@ use axum::extract::Path;
 use iottly_protocol::GroupId;
 
 use super::body::{JsonBody, MaybeJson};
-use super::dto::{Done, Flash, FlashDto, OK, OnePolicy, OneRollout, RolloutDevices, RolloutList};
+use super::dto::{Done, Flash, FlashDto, OK, OnePolicy, OneRollout, RollBack, RolloutDevices, RolloutList};
 use super::query::Params;
 use super::spaced::Spaced;
 use super::{Answer, group_members};
@@ -13,10 +13,17 @@ use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_core::model::Policy;
 use iottly_core::model::{Change, Group, Rollout, RolloutCommand};
+use iottly_core::rollout::{Alike, Place, Places};
 
 /// Default and largest number of rollouts in a response.
 const DEFAULT_ROLLOUTS: usize = 20;
 const MAX_ROLLOUTS: usize = 100;
+/// Largest number of parts in a response.
+pub(crate) const MAX_PARTS: usize = 100;
+/// Default number of exceptions in a response.
+const EXCEPTIONS: usize = 100;
+/// Smallest number of devices of a part: most of them may have left the group.
+const PART: u64 = 4;
 
 /// Lists the project's rollouts, newest first.
 #[utoipa::path(
@@ -57,6 +64,7 @@ pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<Rollout
     params(
         ("seen" = Option<String>, Query, pattern = "^[0-9a-f]{16}$", description = "`mark` of an earlier response: waits until the mark is another one"),
         ("wait" = Option<String>, Query, pattern = "^[0-9]{1,6}(s|ms)?$", description = "Maximum time to wait, such as 5s or 500ms; 25 s at most"),
+        ("parts" = Option<u64>, Query, minimum = 1, description = "Number of parts of about the same size for `parts` of the response, 100 at most; none by default"),
     ),
     responses((status = 200, description = "The rollout", body = OneRollout))
 )]
@@ -68,18 +76,44 @@ pub(super) async fn show(
     let unknown = || ApiError::missing("rollout is unknown in this project");
     let id = id.parse().map_err(|_| unknown())?;
     let patience = params.patience("wait")?.unwrap_or_default();
+    let parts = params.count("parts", 0, MAX_PARTS)?;
     let watched = access
         .services()
         .rollouts
         .progress(access.id(), id, params.get("seen"), patience)
         .await?
         .ok_or_else(unknown)?;
+    let parts = match parts {
+        0 => Vec::new(),
+        parts => parts_of(&access, &watched.rollout, parts as u64).await?,
+    };
     Ok(Spaced(OneRollout {
         rollout: watched.rollout.into(),
         counts: watched.places.into(),
+        exceptions: watched.exceptions,
+        parts: parts
+            .chunk_by(|one, other| one.part == other.part)
+            .map(|part| Places::of(part).into())
+            .collect(),
         mark: watched.mark,
         status: OK,
     }))
+}
+
+/// Returns the devices of a rollout counted in about as many parts, in the order of ids. Devices that were notified and are in
+/// another group now are in further parts.
+///
+/// # Errors
+/// If the store fails.
+pub(crate) async fn parts_of(
+    access: &ProjectAccess,
+    rollout: &Rollout,
+    parts: u64,
+) -> Result<Vec<Alike>, ApiError> {
+    let (store, project) = (&access.services().store, access.id());
+    let size = store.group_size(project, rollout.group).await?;
+    let part = size.div_ceil(parts.max(1)).max(PART);
+    Ok(store.rollout_counts(project, rollout, Some(part)).await?)
 }
 
 /// Cancels a rollout, even if its deployment group was deleted.
@@ -110,6 +144,8 @@ pub(super) async fn end(access: ProjectAccess, Path((_, id)): Path<(String, Stri
     params(
         ("limit" = Option<u64>, Query, minimum = 1, description = "Maximum number of devices, 1,000 at most; without it, all of them"),
         ("after" = Option<String>, Query, format = "uuid", description = "Value of `next` of the page before"),
+        ("place" = Option<String>, Query, description = "Only devices at this place, a name of `counts` of the rollout"),
+        ("exceptions" = Option<bool>, Query, description = "Only devices that have not gone as planned or have reported a reason: the first `limit` of them, 100 by default"),
     ),
     responses((status = 200, description = "The devices with their progress", body = RolloutDevices))
 )]
@@ -120,9 +156,21 @@ pub(super) async fn devices(
 ) -> Answer<RolloutDevices> {
     let rollout = find(&access, &id).await?;
     let (limit, after) = (group_members::page_size(&params)?, group_members::place(&params)?);
-    let wanted = limit.map_or(usize::MAX, |limit| limit + 1);
+    let place = params.get("place").map(place_named).transpose()?;
     let store = &access.services().store;
-    let mut members = store.rollout_page(access.id(), &rollout, after, wanted).await?;
+    if params.flag("exceptions")? {
+        let limit = limit.unwrap_or(EXCEPTIONS);
+        let found = store.rollout_exceptions(access.id(), &rollout, limit).await?;
+        return Ok(Spaced(RolloutDevices {
+            devices: found.into_iter().map(Into::into).collect(),
+            next: None,
+            status: OK,
+        }));
+    }
+    let wanted = limit.map_or(usize::MAX, |limit| limit + 1);
+    let mut members = store
+        .rollout_page(access.id(), &rollout, place, after, wanted)
+        .await?;
     let mut next = None;
     if let Some(limit) = limit.filter(|limit| members.len() > *limit) {
         members.truncate(limit);
@@ -133,6 +181,17 @@ pub(super) async fn devices(
         next,
         status: OK,
     }))
+}
+
+/// Returns the place with a name.
+///
+/// # Errors
+/// If there is no such place.
+pub(crate) fn place_named(name: &str) -> Result<Place, ApiError> {
+    Place::named(name).ok_or_else(|| {
+        let names: Vec<_> = Place::ALL.iter().map(|place| place.as_str()).collect();
+        ApiError::invalid("invalid_query", format!("place is none of {}", names.join(", ")))
+    })
 }
 
 /// Deploys a group's branch: builds it, signs a release, and rolls it out to the group's devices.
@@ -164,17 +223,19 @@ pub(super) async fn flash(
     post,
     path = "/deploymentgroups/{group}/rollback",
     tag = "deployment groups",
+    request_body = RollBack,
     responses((status = 200, description = "The release, the rollout that was started, and what the devices would do with the release", body = FlashDto))
 )]
 pub(super) async fn rollback(
     access: ProjectAccess,
     Path((_, id)): Path<(String, String)>,
+    MaybeJson(body): MaybeJson<RollBack>,
 ) -> Answer<FlashDto> {
     let group = group(&access, &id).await?;
     let flashed = access
         .services()
         .rollouts
-        .roll_back(access.principal(), &group)
+        .roll_back(access.principal(), &group, body.dry_run)
         .await?;
     Ok(Spaced(flashed.into()))
 }

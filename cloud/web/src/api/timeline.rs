@@ -8,7 +8,7 @@ use super::spaced::Spaced;
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
-use iottly_core::model::{AlertFilter, Scopes, UnixMs};
+use iottly_core::model::{AlertFilter, AlertId, Scopes, UnixMs};
 use iottly_core::series::Range;
 use iottly_core::timeline::{
     Event, Source, Span, Update, of_alert, of_change, of_command, of_message, of_settings, of_update, page,
@@ -111,9 +111,9 @@ pub(crate) async fn read(access: &DeviceAccess, range: Range, limit: usize) -> R
     let commands = store.commands(scope, &query).await?;
     let changes = store.device_changes(scope, range, most).await?;
     let filter = AlertFilter {
-        raised: None,
         device: Some(scope.device),
-        before: Some(range.to),
+        before: Some((range.to, AlertId::from_bytes([0; 16]))),
+        ..AlertFilter::default()
     };
     let alerts = store.alerts(scope.project, filter, most).await?;
     let updates = store.device_updates(scope, UPDATES).await?;

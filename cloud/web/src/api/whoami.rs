@@ -20,7 +20,8 @@ pub(super) async fn whoami(access: ProjectAccess) -> Answer<WhoAmI> {
         kind: match principal.actor {
             Actor::User(_) => "person",
             Actor::Token(_) | Actor::Cloud => "token",
-        },
+        }
+        .into(),
         name: principal.name.clone(),
         project: project.id,
         project_name: project.name,

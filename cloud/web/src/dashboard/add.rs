@@ -7,9 +7,10 @@ use iottly_core::model::Scopes;
 use maud::{Markup, html};
 
 use super::forms::Fields;
+use super::kit::csv::csv_link;
 use super::kit::empty::empty;
 use super::kit::notice::{Tone, notice};
-use super::kit::script::{script, snippet};
+use super::kit::script::{script, script_for, snippet};
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::visitor::Visitor;
@@ -49,6 +50,7 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
             (snippet("iottly demo"))
         }
         (script("iottly device enroll --name porch", ("POST", "/device", Some(r#"{"name":"porch"}"#))))
+        (scripts())
     };
     screen(visitor, "Add devices", content).await
 }
@@ -58,7 +60,7 @@ async fn screen(visitor: &Visitor, title: &str, content: Markup) -> Result<Respo
         section: Section::Devices,
         title,
         crumbs: &[("Devices", format!("{}/devices", visitor.base()))],
-        events: Some(format!("{}/events?quiet=1", visitor.base())),
+        events: Some(format!("{}/events?messages=none&quiet=1", visitor.base())),
         scripts: &[],
         content,
     };
@@ -96,6 +98,14 @@ fn waiting_table(boards: &[ShownBoard], base: &str) -> Markup {
     }
 }
 
+/// Returns the boxes with the choice about a board that waits.
+fn scripts() -> Markup {
+    html! {
+        (script_for("approve a board", "iottly device approve CODE", ("POST", "/waiting/$CODE", Some("{}"))))
+        (script_for("reject a board", "iottly device reject CODE", ("DELETE", "/waiting/$CODE", None)))
+    }
+}
+
 /// Lists the boards that wait for approval, and copies of devices that wait for a choice.
 pub(super) async fn waiting(visitor: Visitor) -> Response {
     let shown = async {
@@ -110,10 +120,14 @@ pub(super) async fn waiting(visitor: Visitor) -> Response {
                         a.button href={ (base) "/devices/add" } { "Add devices" }
                     })) }
                 }
-                @if !boards.is_empty() { section.card data-flush { (waiting_table(&boards, &base)) } }
+                @if !boards.is_empty() { section.card data-flush aria-labelledby="boards" {
+                    div.card-head { h2 #boards { "Boards" } (csv_link(&format!("{base}/csv/waiting"), "waiting.csv")) }
+                    (waiting_table(&boards, &base))
+                } }
                 (copies::panel(&copies, &base))
             }
             (script("iottly device waiting", ("GET", "/waiting", None)))
+            (scripts())
         };
         screen(&visitor, "Waiting", content).await
     };

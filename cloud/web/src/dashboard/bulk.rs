@@ -2,8 +2,7 @@
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
-use iottly_core::model::{Definition, Device, Direction, Group, JobTask, Scopes, UnixMs};
-use iottly_filter::date;
+use iottly_core::model::{Definition, Device, Direction, Group, JobTask, Scopes};
 use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
@@ -166,14 +165,10 @@ fn body(kind: &str, fields: &Fields) -> Result<JobBody, ApiError> {
         values: given("values").map(values).transpose()?,
         add: tags("add"),
         remove: tags("remove"),
-        from: given("from").map(moment).transpose()?,
-        to: given("to").map(moment).transpose()?,
+        from: fields.moment("from")?,
+        to: fields.moment("to")?,
         ..JobBody::default()
     })
-}
-
-fn moment(text: &str) -> Result<UnixMs, ApiError> {
-    date::parse(text).map_err(|_| invalid(format!("{text:?} is not a time such as 2026-11-26T14:30")))
 }
 
 /// Returns the job as the API takes it; what the form asks for has an example.
@@ -211,7 +206,7 @@ fn line(kind: &str, filter: Option<&str>, example: &str, group: Option<&Group>) 
         }
         ("tag", _) => format!("iottly device tag {devices} --add field"),
         ("command", _) => format!("iottly device command echo content='hi there!' {devices}"),
-        ("delete", _) => format!("iottly device rm {devices}"),
+        ("delete", _) => format!("iottly device rm {devices} --yes"),
         (_, Some(filter)) => format!(
             "iottly export --job --devices {} --file messages.jsonl.gz",
             quoted(filter)

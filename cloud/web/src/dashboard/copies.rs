@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 
 use super::forms::Fields;
+use super::kit::csv::csv_link;
 use super::layout::failure;
 use super::visitor::Visitor;
 use crate::api::copies::CopyDto;
@@ -17,7 +18,7 @@ pub(super) fn panel(copies: &[CopyDto], base: &str) -> Markup {
     html! {
         @if !copies.is_empty() {
             section.card data-flush aria-labelledby="copies" {
-                div.card-head { h2 #copies { "Several boards log in as one device" } }
+                div.card-head { h2 #copies { "Several boards log in as one device" } (csv_link(&format!("{base}/csv/copies"), "copies.csv")) }
                 p.lede.empty role="alert" {
                     "Nothing is delivered to them and nothing of them is stored until you keep one; their messages wait on the boards."
                 }

@@ -10,10 +10,10 @@ use serde_json::{Map, Value, json};
 
 use super::forms::Fields;
 use super::kit::csv::csv_link;
-use super::kit::empty::empty;
+use super::kit::empty::{empty, part, shown};
 use super::kit::icons::{Icon, icon};
 use super::kit::notice::{Tone, notice};
-use super::kit::script::script;
+use super::kit::script::{script, script_for};
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::text;
@@ -32,17 +32,18 @@ pub(super) async fn list(visitor: Visitor) -> Response {
 }
 
 async fn list_page(visitor: &Visitor) -> Result<Response, ApiError> {
-    let definitions = visitor.project.definitions().await?;
+    let definitions = part(visitor.project.definitions().await)?;
+    let count = definitions.as_ref().ok().map(Vec::len);
     let own = format!("{}/definitions", visitor.base());
     let may = visitor.may(Scopes::WRITE);
     let content = html! {
         div.head {
-            div { h1 { "Definitions " span.count { (definitions.len()) } }
+            div { h1 { "Definitions " @if let Some(count) = count { span.count { (count) } } }
                 p.lede { "A definition names a command or an event and its options. Forms and checks of commands are made of it." } }
             div.actions { (csv_link(&format!("{}/csv/definitions", visitor.base()), "definitions.csv")) @if may { a.button data-kind="main" href={ (own) "/new" } { (icon(Icon::Add)) "Define a message" } } }
         }
         section.card data-flush {
-            @if definitions.is_empty() {
+            (shown(&definitions, "The definitions could not be read", |definitions| html! { @if definitions.is_empty() {
                 (empty("No definitions yet", "Define a command such as echo, with its options, and send it from a device's page.", &html! {
                     @if may { a.button href={ (own) "/new" } { "Define a message" } } @else { p { "A person with the right to write can add one." } }
                 }))
@@ -50,14 +51,14 @@ async fn list_page(visitor: &Visitor) -> Result<Response, ApiError> {
                 table.table data-rows="link" {
                     caption.sr { "Definitions, sorted by type" }
                     thead { tr { th { "Type" } th { "Direction" } th.p2 { "Description" } th { "Format" } } }
-                    tbody { @for definition in &definitions { tr {
+                    tbody { @for definition in definitions { tr {
                         td { a.row-link href={ (own) "/" (text::escaped(&definition.cmd_type)) } { (definition.cmd_type) } }
                         td { span.tag { (direction(definition.direction)) } }
                         td.p2.break { (definition.description) }
                         td { code.break { (format(definition)) } }
                     } } }
                 }
-            }
+            } }))
         }
         (script("iottly definition list", ("GET", "/messagedefinitions", None)))
     };
@@ -168,7 +169,15 @@ async fn form_page(
                 }
             } @else { p.soft { "This login may read only." } }
         }
-        (script("iottly definition set definition.json", ("POST", "/messagedefinitions", Some(&example(definition)))))
+        @match saved {
+            None => (script("iottly definition set definition.json", ("POST", "/messagedefinitions", Some(&example(definition))))),
+            Some(saved) => {
+                @let path = format!("/messagedefinitions/{}", text::escaped(saved));
+                (script_for("show", &format!("iottly definition show {saved}"), ("GET", &path, None)))
+                (script_for("change", "iottly definition set definition.json", ("PUT", &path, Some(&example(definition)))))
+                (script_for("delete", &format!("iottly definition rm {saved}"), ("DELETE", &path, None)))
+            }
+        }
     };
     let crumbs = [("Definitions", own)];
     let page = screen(title, &crumbs, content).respond(visitor).await?;

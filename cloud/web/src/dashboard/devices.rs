@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::kit::csv::csv_link;
-use super::kit::empty::{empty, nothing_matches};
+use super::kit::empty::{broken, empty, nothing_matches};
 use super::kit::filter::{Chip, FilterBox, chips, filter_box};
 use super::kit::icons::{Icon, icon};
 use super::kit::presence::shown;
@@ -107,15 +107,21 @@ fn csv_row(table: &mut Csv, device: &Device, groups: &[Group], presence: &Presen
 async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
     let (access, base, now) = (&visitor.project, visitor.base(), clock::now());
     let text = asked.filter.as_deref().unwrap_or_default().trim();
-    let (groups, presence) = (access.groups().await?, &access.services().presence);
-    let counts = presence.counts(access.id()).await?;
+    let presence = &access.services().presence;
+    // Parts that cannot be read leave the others.
+    let groups = access.groups().await.unwrap_or_default();
+    let counts = presence.counts(access.id()).await.map_err(ApiError::from);
+    let copies = copies::of(access).await;
     let after = asked.after.as_deref().map(device_list::place);
     let (page, json, problem) = match rows(access, text, after.as_ref()).await {
         Ok((page, json)) => (Some(page), json, None),
-        Err(error) if error.status().is_client_error() => (None, None, Some(error)),
-        Err(error) => return Err(error),
+        Err(error) => (None, None, Some(error)),
     };
-    let total = counts.total;
+    let (problem, failed) = match problem {
+        Some(error) if error.status().is_server_error() => (None, Some(error)),
+        problem => (problem, None),
+    };
+    let total = counts.as_ref().map_or(0, |counts| counts.total);
     let matching = page.as_ref().map_or(0, |page| page.matching.unwrap_or(total));
     let rows = page.as_ref().map_or(&[][..], |page| page.devices.as_slice());
     let listed: Vec<String> = rows
@@ -123,16 +129,20 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         .map(|device| device.scope.device.to_string())
         .collect();
     let list = format!("{base}/devices");
-    let found = html! { b { (matching) " of " (total) " devices" } };
+    let found =
+        html! { @if failed.is_none() && counts.is_ok() { b { (matching) " of " (total) " devices" } } };
     let content = html! {
         div.head {
-            div { h1 { "Devices " span.count { (total) } } }
+            div { h1 { "Devices " @if counts.is_ok() { span.count { (total) } } } }
             div.actions {
                 (csv_link(&format!("{list}?format=csv&filter={}", text::escaped(text)), "devices.csv"))
                 a.button data-kind="main" href={ (list) "/add" } { (icon(Icon::Add)) "Add devices" }
             }
         }
-        (copies::panel(&copies::of(access).await?, &base))
+        @match &copies {
+            Ok(copies) => (copies::panel(copies, &base)),
+            Err(error) => section.card data-flush { (broken("Boards with the same keys could not be read", error.message())) },
+        }
         (filter_box(&FilterBox {
             action: &list,
             text,
@@ -142,9 +152,11 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             problem: problem.as_ref().map(ApiError::message),
             examples: DEVICES.suggestions("").collect(),
         }))
-        (chips(&list, text, &offered(&counts, access.services().enroll_offer.get().is_some())))
+        @if let Ok(counts) = &counts { (chips(&list, text, &offered(counts, access.services().enroll_offer.get().is_some()))) }
         form.card data-flush method="post" action={ (list) "/move" } {
-            @if total == 0 {
+            @if let Some(error) = &failed {
+                (broken("The devices could not be read", error.message()))
+            } @else if counts.is_ok() && total == 0 {
                 (empty("No devices yet", "A device sends messages and runs your code. Install the agent on a board, or start simulated devices.",
                     &html! { a.button data-kind="main" href={ (list) "/add" } { "Add devices" } }))
             } @else if rows.is_empty() {
@@ -161,7 +173,10 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         section: Section::Devices,
         title: "Devices",
         crumbs: &[],
-        events: Some(format!("{base}/events?devices={}", listed.join(","))),
+        events: Some(format!(
+            "{base}/events?messages=none&devices={}",
+            listed.join(",")
+        )),
         scripts: &["presence.js", "selection.js"],
         content,
     };

@@ -1,7 +1,7 @@
 //! The page on which a person approves a board by the code on the board's screen. Works without JavaScript.
 
 use axum::extract::{Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_cloud::enrolment::{EnrolmentError, Placement, ShownBoard};
 use iottly_protocol::GroupId;
@@ -80,7 +80,8 @@ pub(super) async fn decide(visitor: Visitor, fields: Fields) -> Response {
     let decided = async {
         let (enrolment, by) = (&visitor.project.services().enrolment, visitor.project.principal());
         let Ok(code) = fields.get("code").unwrap_or_default().parse::<ShortCode>() else {
-            return page(&visitor, form(&visitor, Some(MALFORMED), None)).await;
+            let page = page(&visitor, form(&visitor, Some(MALFORMED), None)).await?;
+            return Ok((StatusCode::BAD_REQUEST, page).into_response());
         };
         let base = visitor.base();
         let decided = if fields.get("do") == Some("reject") {

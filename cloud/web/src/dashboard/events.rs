@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use axum::extract::{Query, State};
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
+use super::each_second::Second;
 use super::text;
 use super::visitor::{Refusal, Visitor};
 use crate::app::WebServices;
@@ -27,12 +27,11 @@ use crate::api::dto::{JobDto, PresenceDto};
 use crate::api::event_feed::{BEAT, beat};
 use crate::api::jobs::{self, Follower};
 use crate::error::ApiError;
-use crate::numbers::Numbers;
 use crate::sessions::{Holder, Login, Session};
 use iottly_cloud::clock;
 use iottly_cloud::live::{LiveEvent, LiveStream, Parts, TooManyWatchers, Watch};
 use iottly_core::history;
-use iottly_core::model::{Cursor, Device, JobId, MessageId, NO_DEVICE, Scope, StoredMessage, UnixMs};
+use iottly_core::model::{Cursor, Device, JobId, MessageId, NO_DEVICE, Scope, StoredMessage};
 use iottly_core::presence::View;
 use iottly_core::short_form::MESSAGES;
 use iottly_store::{HistoryStore, ScanBounds};
@@ -40,7 +39,7 @@ use iottly_store::{HistoryStore, ScanBounds};
 /// Maximum number of missed messages that are replayed after a reconnect; older ones are counted as skipped.
 const REPLAY: usize = 200;
 /// Maximum number of devices whose presence is sent when a page connects: as many as a page lists.
-const MAX_DEVICES: usize = 100;
+pub(super) const MAX_DEVICES: usize = 100;
 /// Maximum number of jobs that a page follows.
 const MAX_JOBS: usize = 20;
 /// Pause between two writes of live events to a page: what is stored meanwhile goes out together.
@@ -60,6 +59,9 @@ pub(super) struct Wanted {
     device: Option<String>,
     /// Ids of devices that the page shows, separated by commas: their presence is sent at once.
     devices: Option<String>,
+    /// `none` for a page that shows no messages: it gets presence alone. `shown` for a page that shows those of `devices`
+    /// and nothing else.
+    messages: Option<String>,
     /// Ids of jobs that the page follows, separated by commas. Such a page gets no messages.
     jobs: Option<String>,
     /// Given if the page follows jobs that start later as well.
@@ -111,10 +113,17 @@ async fn open(
     let place =
         place.ok_or_else(|| ApiError::too_many("too_many_streams", "this login has too many open pages"))?;
     let mut ready = VecDeque::new();
+    if !matches!(wanted.messages.as_deref(), None | Some("none" | "shown")) {
+        return Err(ApiError::invalid(
+            "invalid_query",
+            "messages is neither none nor shown",
+        ));
+    }
     let device = match wanted.device {
         Some(id) => Some(visitor.device(&id).await?),
         None => None,
     };
+    let mut shown: Vec<DeviceId> = device.iter().map(|access| access.scope().device).collect();
     for id in wanted
         .devices
         .iter()
@@ -123,11 +132,11 @@ async fn open(
     {
         // A device may have been deleted since the page was made.
         if let Ok(access) = visitor.device(id).await {
-            ready.push_back(known(&app.services, access.device()));
+            shown.push(access.scope().device);
         }
     }
     let scope = device.as_ref().map(|access| access.scope());
-    // Watching starts before the replay is read, so that no message is missed between the two.
+    // Watching starts before presence and replay are read, so that nothing is missed between the two.
     let jobs = wanted.jobs.map(|ids| {
         let follower = Follower::new(store.clone(), project, job_ids(&ids));
         match wanted.later {
@@ -139,17 +148,20 @@ async fn open(
         Some(_) => Some(NO_DEVICE),
         None => scope.map(|scope| scope.device),
     };
-    let live = app.services.live.watch_for_page(Watch {
-        project,
-        device: device_watched,
-    });
-    let live = live.map_err(|error| match error {
+    let hub = &app.services.live;
+    let presence_alone = wanted.messages.as_deref() == Some("none");
+    let live = match (device_watched, wanted.messages.as_deref()) {
+        (None, Some("none")) => hub.watch_presence(project),
+        (None, Some(_)) => hub.watch_some(project, &shown),
+        (device, _) => hub.watch(Watch { project, device }),
+    };
+    let live = live.map(LiveStream::for_page).map_err(|error| match error {
         TooManyWatchers::Project => ApiError::too_many("too_many_streams", error.to_string()),
         TooManyWatchers::All => ApiError::unavailable("too_many_streams", error.to_string()),
     })?;
+    ready.extend(presences(&app.services, project, &shown).await?);
     let mut newest = None;
-    if let Some(access) = &device {
-        ready.push_back(known(&app.services, access.device()));
+    if device.is_some() {
         newest = after.as_deref().and_then(parse_event_id);
     }
     match (&device, newest) {
@@ -157,6 +169,7 @@ async fn open(
             newest = Some(replay(store.as_ref(), access.scope(), after, &mut ready).await?);
         }
         // A page that connects again, and whose missed messages are not known: histories are read device by device.
+        _ if presence_alone => {}
         _ if after.is_some_and(|after| !after.is_empty()) => {
             ready.push_back(event_of("skipped", &json!({ "count": null })))
         }
@@ -180,6 +193,7 @@ async fn open(
         changed: Parts::default(),
         told: None,
         second,
+        shown: (project, shown),
         services: app.services.clone(),
         not_before: Instant::now(),
         _place: place,
@@ -243,6 +257,8 @@ struct Feed {
     /// Time at which the page was told of changed parts.
     told: Option<Instant>,
     second: Second,
+    /// Devices whose presence the page shows, with their project.
+    shown: (ProjectId, Vec<DeviceId>),
     services: WebServices,
     /// Time before which no further live events are taken.
     not_before: Instant,
@@ -295,9 +311,9 @@ impl Feed {
     async fn beat(&mut self) {
         self.ready.push_back(beat());
         if let Some(scope) = self.second.device
-            && let Ok(Some(device)) = self.services.store.device(scope).await
+            && let Ok(known) = presences(&self.services, scope.project, &[scope.device]).await
         {
-            self.ready.push_back(known(&self.services, &device));
+            self.ready.extend(known);
         }
     }
 
@@ -332,6 +348,7 @@ impl Feed {
                 self.tell();
             }
             LiveEvent::Presence(_) | LiveEvent::Message(_) if self.is_quiet => {}
+            LiveEvent::PresenceSkipped => self.all_presences().await,
             LiveEvent::Presence(change) => {
                 self.ready
                     .push_back(presence(change.scope.device, change.online, change.view.clone()))
@@ -359,6 +376,17 @@ impl Feed {
         Some(())
     }
 
+    /// Queues the presence of all devices that the page shows.
+    async fn all_presences(&mut self) {
+        let (project, devices) = &self.shown;
+        match presences(&self.services, *project, devices).await {
+            Ok(events) => self.ready.extend(events),
+            Err(error) => {
+                tracing::warn!(%error, "failed to read the devices of a page; it shows their former presence until they change or it is loaded again");
+            }
+        }
+    }
+
     /// Returns true if a message matches the filter. One that cannot be decided within its steps is not shown.
     fn wants(&self, message: &StoredMessage) -> bool {
         let Some(filter) = &self.filter else { return true };
@@ -366,45 +394,6 @@ impl Feed {
         filter
             .matches(&history::document(message), &mut budget)
             .unwrap_or(false)
-    }
-}
-
-/// What is looked at each second for a page.
-struct Second {
-    project: ProjectId,
-    /// Numbers that the page was told; none if it shows no numbers.
-    counts: Option<Option<Numbers>>,
-    /// Address of the visitor, if the page waits for a new device.
-    viewer: Option<IpAddr>,
-    /// Time of the refusal near the visitor that the page was told of.
-    near: Option<UnixMs>,
-    /// Device of the page.
-    device: Option<Scope>,
-}
-
-impl Second {
-    /// Returns the events that are due.
-    async fn look(&mut self, services: &WebServices) -> Vec<Event> {
-        let mut events = Vec::new();
-        if let Some(told) = &mut self.counts {
-            match services.numbers.of(services, self.project).await {
-                Ok(numbers) if *told != Some(numbers) => {
-                    *told = Some(numbers);
-                    events.push(event_of("counts", &json!(numbers)));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "failed to read the numbers of a project; its pages keep the ones before");
-                }
-            }
-        }
-        let near = self.viewer.and_then(|viewer| services.refusals.near(viewer));
-        let near = near.map(|refused| refused.at);
-        if near != self.near {
-            self.near = near;
-            events.push(event_of("changed", &json!({ "parts": ["refusal"] })));
-        }
-        events
     }
 }
 
@@ -490,9 +479,16 @@ struct PresenceNow {
     presence: PresenceDto,
 }
 
-/// Returns the event about the presence of a device as it is now.
-fn known(services: &WebServices, device: &Device) -> Event {
-    presence(device.scope.device, device.online, services.presence.view(device))
+/// Returns the events about the presence of devices as they are now.
+async fn presences(
+    services: &WebServices,
+    project: ProjectId,
+    devices: &[DeviceId],
+) -> iottly_store::Result<Vec<Event>> {
+    let devices = services.store.devices_with_ids(project, devices).await?;
+    let event =
+        |device: &Device| presence(device.scope.device, device.online, services.presence.view(device));
+    Ok(devices.iter().map(event).collect())
 }
 
 fn presence(device: DeviceId, online: bool, view: View) -> Event {
@@ -504,7 +500,7 @@ fn presence(device: DeviceId, online: bool, view: View) -> Event {
     event_of("presence", &json!(now))
 }
 
-fn event_of(name: &str, data: &Value) -> Event {
+pub(super) fn event_of(name: &str, data: &Value) -> Event {
     // JSON text has no line breaks, so a device's message cannot end the event early.
     Event::default().event(name).data(data.to_string())
 }

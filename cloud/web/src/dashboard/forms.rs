@@ -2,9 +2,11 @@
 
 use axum::extract::{Form, FromRequest, Request};
 use axum::response::Response;
+use iottly_core::model::UnixMs;
 use iottly_protocol::Secret;
 
 use super::layout;
+use super::text::moment;
 use crate::app::App;
 use crate::error::ApiError;
 
@@ -62,6 +64,23 @@ impl Fields {
             .map(|(_, value)| value.as_str())
     }
 
+    /// Returns the time in a field; none if it is empty or missing.
+    ///
+    /// # Errors
+    /// If the text is not a time as browsers send it, or as the API takes it.
+    pub(super) fn moment(&self, name: &str) -> Result<Option<UnixMs>, ApiError> {
+        let text = self.get(name).map(str::trim).filter(|text| !text.is_empty());
+        text.map(|text| {
+            moment(text).map_err(|_| {
+                ApiError::invalid(
+                    "invalid_form",
+                    format!("{name}: {text:?} is not a time such as 2026-11-26T14:30"),
+                )
+            })
+        })
+        .transpose()
+    }
+
     /// Returns the password in a field; an empty one if the field is missing.
     pub(super) fn secret(&self, name: &str) -> Secret {
         Secret::new(self.get(name).unwrap_or_default())
@@ -73,5 +92,27 @@ impl Fields {
             .iter()
             .filter(move |(key, _)| key == name)
             .map(|(_, value)| value.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_browsers_send_them() {
+        let read = |text: &str| {
+            let fields = Fields(vec![("at".to_owned(), text.to_owned())]);
+            fields.moment("at").map_err(|error| error.message().to_owned())
+        };
+        let noon = Ok(Some(43_200_000));
+        assert_eq!(read("1970-01-01T12:00"), noon);
+        assert_eq!(read("1970-01-01T12:00:00"), noon);
+        assert_eq!(read(" 1970-01-01T12:00:00.000Z "), noon);
+        assert_eq!(read(""), Ok(None));
+        assert_eq!(Fields(Vec::new()).moment("at").ok(), Some(None));
+        for bad in ["soon", "1970-01-01", "1970-01-01T24:00"] {
+            assert!(read(bad).is_err_and(|reason| reason.starts_with("at: ")), "{bad}");
+        }
     }
 }

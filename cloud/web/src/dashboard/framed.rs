@@ -6,7 +6,7 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::kit::empty::broken;
+use super::kit::empty::whole;
 use super::layout::Failed;
 use super::shell::{Screen, section_of};
 use super::visitor::Visitor;
@@ -35,7 +35,7 @@ pub(super) async fn framed(State(app): State<App>, request: Request, next: Next)
         crumbs: &[],
         events: None,
         scripts: &[],
-        content: broken("That did not work", &failed.message),
+        content: whole("That did not work", &failed.message),
     };
     match screen.respond(&visitor).await {
         Ok(page) => (response.status(), page).into_response(),

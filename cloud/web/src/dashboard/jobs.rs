@@ -10,6 +10,7 @@ use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 use serde::Deserialize;
 
+use super::kit::csv::csv_link;
 use super::kit::empty::{broken, empty, nothing_matches};
 use super::kit::filter::{Chip, chips};
 use super::kit::icons::{Icon, icon};
@@ -83,7 +84,7 @@ async fn page(visitor: &Visitor, filter: &str) -> Result<Response, ApiError> {
         div.head { div {
             h1 { "Jobs " span.count data-count="All" { (jobs.len()) } }
             p.lede { "A job continues when this page is closed, and after a restart of the cloud." }
-        } }
+        } div.actions { (csv_link(&format!("{base}/csv/jobs"), "jobs.csv")) } }
         (chips(&own, filter, &counts))
         section.card data-flush aria-label="Jobs" data-later=[later] {
             @if let Err(reason) = &read { (broken("The jobs could not be read", reason)) }
@@ -198,7 +199,7 @@ async fn one(visitor: &Visitor, id: &str) -> Result<Response, ApiError> {
             }
         }
         section.card data-flush aria-labelledby="failures" {
-            div.card-head { h2 #failures { "Devices that failed" } }
+            div.card-head { h2 #failures { "Devices that failed" } (csv_link(&format!("{base}/csv/failures?job={}", job.id), "failures.csv")) }
             @match &failures {
                 Err(reason) => (broken("The failures could not be read", reason)),
                 Ok(failures) if failures.is_empty() => (empty("None", "A device that fails is listed here with the reason; the others are not affected.", &html! {})),

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 
 use super::layout::failure;
 use super::shell::{Screen, Section};
+use super::shortcuts::switch;
 use super::visitor::Visitor;
 
 /// Keys, one after the other, and what they do.
@@ -54,7 +55,7 @@ fn list() -> Markup {
                 } } } }
             }
         }
-        p.soft.small { "Single letters work outside of fields. All of it is also a link or a button." }
+        p.soft.small { "Single letters work outside of fields, and can be switched off on the page of the shortcuts. All of it is also a link or a button." }
     }
 }
 
@@ -72,8 +73,8 @@ pub(super) fn dialog() -> Markup {
 /// Shows the list as a page.
 pub(super) async fn show(visitor: Visitor) -> Response {
     let content = html! {
-        div.head { div { h1 { "Keyboard shortcuts" } p.lede { "The key ? shows this list on every page." } } }
-        section.card.stack { (list()) }
+        div.head { div { h1 { "Keyboard shortcuts" } p.lede { @if visitor.no_shortcuts { "They are off in this browser." } @else { "The key ? shows this list on every page." } } } }
+        section.card.stack { (switch(visitor.no_shortcuts, visitor.project.id())) (list()) }
     };
     let screen = Screen {
         section: Section::Overview,

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::kit::csv::csv_link;
-use super::kit::empty::empty;
+use super::kit::empty::{broken, empty, part};
 use super::kit::icons::{Icon, icon};
 use super::kit::script::script;
 use super::layout::failure;
@@ -48,9 +48,11 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
     let level = asked.level.as_deref().unwrap_or_default();
     let search = asked.search.as_deref().unwrap_or_default().trim();
     let (lines, problem) = match log_query(Some(level), Some(search), asked.until, LINES) {
-        Ok(query) => (project_logs(&visitor.project, &query).await?, None),
-        Err(error) => (Vec::new(), Some(error)),
+        Ok(query) => (part(project_logs(&visitor.project, &query).await)?, None),
+        Err(error) => (Ok(Vec::new()), Some(error)),
     };
+    let read = lines;
+    let lines = read.as_deref().unwrap_or_default();
     let status = problem.as_ref().map_or(StatusCode::OK, ApiError::status);
     let with = |level: &str| format!("{own}?level={level}&search={}", text::escaped(search));
     let older = lines.last().filter(|_| lines.len() == LINES).map(|last| {
@@ -72,19 +74,21 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             }
             p.filter-note { @match &problem {
                 Some(problem) => span.field-problem role="alert" { (problem.message()) },
-                None => span { b { (lines.len()) " lines" } @if !search.is_empty() { " of the newest 50,000" } },
+                None => @if read.is_ok() { span { b { (lines.len()) " lines" } @if !search.is_empty() { " of the newest 50,000" } } },
             } }
         }
         nav.seg aria-label="Level" { @for (value, name) in LEVELS { a href=(with(value)) aria-current=[(value == level).then_some("true")] { (name) } } }
         section.card data-flush {
-            @if lines.is_empty() {
+            @if let Err(error) = &read {
+                (broken("The lines could not be read", error.message()))
+            } @else if lines.is_empty() {
                 @if search.is_empty() && level.is_empty() {
                     (empty("No log lines yet", "Lines that firmware logs appear here, with their level.", &html! {}))
                 } @else {
                     (empty("No line matches", "No line of this level has the text.", &html! { a.button href=(own) { "Show all lines" } }))
                 }
             } @else {
-                ol.stream data-with="device" { @for line in &lines { (row(line, &base)) } }
+                ol.stream data-with="device" { @for line in lines { (row(line, &base)) } }
             }
             div.card-foot { span { "Newest first, times in UTC" } @if let Some(older) = &older { a.button data-size="s" href=(older) { "Older lines" } } }
         }

@@ -1,7 +1,7 @@
 //! The page on which a person lets a machine act for them, by the code on the machine's terminal. Works without JavaScript.
 
 use axum::extract::{Query, State};
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_protocol::ProjectId;
 use iottly_protocol::enroll::ShortCode;
@@ -109,7 +109,8 @@ pub(super) fn after_login(headers: &HeaderMap, https: bool) -> Option<Response> 
 /// Approves or rejects the request of the form.
 pub(super) async fn decide(visitor: SignedIn, State(app): State<App>, fields: Fields) -> Response {
     let Ok(code) = fields.get("code").unwrap_or_default().parse::<ShortCode>() else {
-        return page(&visitor, form(Some(MALFORMED), None));
+        let page = page(&visitor, form(Some(MALFORMED), None));
+        return (StatusCode::BAD_REQUEST, page).into_response();
     };
     let (machines, by) = (&app.services.machines, actor(&visitor));
     let done = if fields.get("do") == Some("reject") {

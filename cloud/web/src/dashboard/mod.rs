@@ -17,6 +17,7 @@ mod crashes;
 mod definitions;
 mod device;
 mod devices;
+mod each_second;
 mod enroll;
 mod events;
 mod forms;
@@ -37,8 +38,10 @@ mod plots;
 mod portal;
 mod provider;
 mod releases;
+mod revisions;
 mod shell;
 mod short_code;
+mod shortcuts;
 mod strayed;
 mod stream;
 mod tables;
@@ -91,6 +94,7 @@ pub(crate) fn pages(app: &App) -> Router<App> {
         .route("/project", post(person::choose_project))
         .route("/projects", post(person::create_project))
         .route("/theme", post(theme::choose))
+        .route("/shortcuts", post(shortcuts::choose))
         .route("/members/{organization}", get(members::show))
         .route("/members/{organization}/csv", get(members::csv))
         .route("/members/{organization}/audit", get(audit::of_organization))
@@ -177,17 +181,19 @@ fn build_screens() -> Router<App> {
         .route("/policy", post(groups::set_policy))
         .route("/flash", get(groups::ask))
         .route("/flashfw", post(groups::flash))
-        .route("/pause", post(groups::pause))
-        .route("/resume", post(groups::resume))
+        .route("/pause", get(groups::ask_pause).post(groups::pause))
+        .route("/resume", get(groups::ask_resume).post(groups::resume))
         .route("/cancel", get(groups::ask_cancel).post(groups::cancel))
         .route("/rollback", get(groups::ask_roll_back).post(groups::roll_back))
         .route("/delete", get(groups::ask_delete).post(groups::delete))
-        .route("/rollouts/{rollout}", get(groups::of_rollout));
+        .route("/rollouts/{rollout}", get(groups::of_rollout))
+        .route("/rollouts/{rollout}/devices", get(groups::devices_of_rollout));
     let file = Router::new()
         .route("/", get(code::show).post(code::save))
         .route("/check", post(code::check))
         .route("/revision", post(code::revision))
         .route("/run", post(code::run))
+        .route("/delete", get(code::ask_delete).post(code::delete))
         .route("/discard", post(code::discard));
     Router::new()
         .route("/code", get(code::home).post(code::create_branch))

@@ -8,7 +8,8 @@ use iottly_store::GroupCounts;
 use maud::{Markup, html};
 
 use super::kit::age::ago;
-use super::kit::empty::empty;
+use super::kit::csv::csv_link;
+use super::kit::empty::{broken, empty};
 use super::kit::figure::{Figure, figures};
 use super::layout::failure;
 use super::shell::{Screen, Section, is_failing};
@@ -16,6 +17,7 @@ use super::visitor::{Refusal, Visitor};
 use super::{copies, enroll, login, machine, person, text};
 use crate::api::copies::CopyDto;
 use crate::app::App;
+use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::enrolment::ShownBoard;
 use iottly_cloud::{PresenceCounts, clock};
@@ -46,65 +48,91 @@ pub(super) async fn show(visitor: Visitor, State(app): State<App>) -> Response {
     shown.unwrap_or_else(|error| failure(&error))
 }
 
-/// Facts of a project that the overview shows.
+/// Facts of a project that the overview shows. Those that cannot be read leave the others.
 struct Facts {
-    groups: Vec<Group>,
-    counts: PresenceCounts,
+    groups: Result<Vec<Group>, ApiError>,
+    counts: Result<PresenceCounts, ApiError>,
     /// Numbers of the groups' devices.
-    members: Vec<GroupCounts>,
+    members: Result<Vec<GroupCounts>, ApiError>,
     /// Devices whose firmware failed too often, as many as are listed.
-    failed: Vec<Device>,
-    webhooks: Vec<WebhookState>,
+    failed: Result<Vec<Device>, ApiError>,
+    webhooks: Result<Vec<WebhookState>, ApiError>,
     boards: Vec<ShownBoard>,
-    copies: Vec<CopyDto>,
+    copies: Result<Vec<CopyDto>, ApiError>,
     /// Number of raised alerts.
-    raised: usize,
+    raised: Result<usize, ApiError>,
     now: UnixMs,
 }
 
+impl Facts {
+    async fn of(access: &ProjectAccess) -> Self {
+        let (services, project) = (access.services(), access.id());
+        let store = &services.store;
+        let raised = store
+            .attention(project)
+            .await
+            .map(|attention| attention.raised_alerts);
+        Self {
+            groups: access.groups().await,
+            counts: services.presence.counts(project).await.map_err(ApiError::from),
+            members: store.group_counts(project).await.map_err(ApiError::from),
+            failed: store
+                .quarantined_devices(project, MAX_NEEDS)
+                .await
+                .map_err(ApiError::from),
+            webhooks: store.webhooks(project).await.map_err(ApiError::from),
+            boards: services.enrolment.waiting(project),
+            copies: copies::of(access).await,
+            raised: raised.map_err(ApiError::from),
+            now: clock::now(),
+        }
+    }
+
+    fn groups(&self) -> &[Group] {
+        self.groups.as_deref().unwrap_or_default()
+    }
+
+    /// Returns the reason for which a part of what needs a person is not known.
+    fn unknown(&self) -> Option<&ApiError> {
+        let lists = [
+            self.groups.as_ref().err(),
+            self.failed.as_ref().err(),
+            self.webhooks.as_ref().err(),
+            self.raised.as_ref().err(),
+        ];
+        lists.into_iter().flatten().next()
+    }
+}
+
 async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
-    let access = &visitor.project;
-    let facts = Facts {
-        groups: access.groups().await?,
-        counts: access.services().presence.counts(access.id()).await?,
-        members: access.services().store.group_counts(access.id()).await?,
-        failed: access
-            .services()
-            .store
-            .quarantined_devices(access.id(), MAX_NEEDS)
-            .await?,
-        webhooks: access.services().store.webhooks(access.id()).await?,
-        boards: access.services().enrolment.waiting(access.id()),
-        copies: copies::of(access).await?,
-        raised: access
-            .services()
-            .store
-            .attention(access.id())
-            .await?
-            .raised_alerts,
-        now: clock::now(),
-    };
+    let facts = Facts::of(&visitor.project).await;
     let base = visitor.base();
     let content = html! {
         div.head {
             div {
                 h1 { "Overview" }
-                p.lede { (text::counted(facts.counts.total, "device")) " in " (text::counted(facts.groups.len(), "group")) ". All times are UTC." }
+                p.lede {
+                    @if let (Ok(counts), Ok(groups)) = (&facts.counts, &facts.groups) { (text::counted(counts.total, "device")) " in " (text::counted(groups.len(), "group")) ". " }
+                    "All times are UTC."
+                }
             }
             div.actions { a.button href={ (base) "/devices/add" } { "Add a device" } }
         }
         (numbers(&facts, &base))
         live-part #attention data-on="alert webhook waiting group crash" data-least="5" {
-            (copies::panel(&facts.copies, &base))
-            (needs(&facts, &base))
-            (groups(&facts, &base))
+        @match &facts.copies {
+            Ok(copies) => (copies::panel(copies, &base)),
+            Err(error) => section.card data-flush { (broken("Boards with the same keys could not be read", error.message())) },
+        }
+        (needs(&facts, &base))
+        (groups(&facts, &base))
         }
     };
     let screen = Screen {
         section: Section::Overview,
         title: "Overview",
         crumbs: &[],
-        events: Some(format!("{base}/events?quiet=1&counts=1")),
+        events: Some(format!("{base}/events?messages=none&quiet=1&counts=1")),
         scripts: &["numbers.js"],
         content,
     };
@@ -112,34 +140,59 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
 }
 
 fn numbers(facts: &Facts, base: &str) -> Markup {
-    // Silent devices are connected.
-    let online = facts.counts.online + facts.counts.silent;
-    let running: Vec<_> = facts.groups.iter().filter(|group| is_running(group)).collect();
-    let failing = facts
-        .webhooks
-        .iter()
-        .filter(|webhook| is_failing(webhook))
-        .count();
-    let waiting: u64 = facts.webhooks.iter().map(|webhook| webhook.queue.waiting).sum();
+    let (online, total, offline) = match &facts.counts {
+        // Silent devices are connected.
+        Ok(counts) => {
+            let online = counts.online + counts.silent;
+            (
+                online.to_string(),
+                html! { "of " span data-live="total" { (counts.total) } },
+                html! {
+                    span data-live="silent" { (counts.silent) } " of them silent, "
+                    span data-live="offline" { (counts.offline) } " offline, "
+                    span data-live="absent" { (counts.absent) } " absent as planned"
+                },
+            )
+        }
+        Err(_) => unread(),
+    };
+    let (running, _, names) = match &facts.groups {
+        Ok(groups) => {
+            let running: Vec<_> = groups.iter().filter(|group| is_running(group)).collect();
+            let names = html! { @for group in running.iter().take(3) { span.break { (group.name) " " } } };
+            (running.len().to_string(), html! {}, names)
+        }
+        Err(_) => unread(),
+    };
+    let known = facts.webhooks.as_deref().unwrap_or_default();
+    let is_any_failing = known.iter().any(is_failing);
+    let (failing, webhooks, waiting) = match &facts.webhooks {
+        Ok(webhooks) => {
+            let failing = webhooks.iter().filter(|webhook| is_failing(webhook)).count();
+            let waiting: u64 = webhooks.iter().map(|webhook| webhook.queue.waiting).sum();
+            (
+                failing.to_string(),
+                html! { "of " (webhooks.len()) },
+                html! { (waiting) " deliveries wait" },
+            )
+        }
+        Err(_) => unread(),
+    };
     figures(&[
         Figure {
             name: "Online",
-            value: online.to_string(),
-            unit: html! { "of " span data-live="total" { (facts.counts.total) } },
-            aside: html! {
-                span data-live="silent" { (facts.counts.silent) } " of them silent, "
-                span data-live="offline" { (facts.counts.offline) } " offline, "
-                span data-live="absent" { (facts.counts.absent) } " absent as planned"
-            },
+            value: online,
+            unit: total,
+            aside: offline,
             href: Some(format!("{base}/devices?filter=presence:online,silent")),
             tone: None,
             live: Some("online"),
         },
         Figure {
             name: "Rollouts running",
-            value: running.len().to_string(),
+            value: running,
             unit: html! {},
-            aside: html! { @for group in running.iter().take(3) { span.break { (group.name) " " } } },
+            aside: names,
             href: Some(format!("{base}/groups")),
             tone: None,
             live: Some("rollouts"),
@@ -155,14 +208,19 @@ fn numbers(facts: &Facts, base: &str) -> Markup {
         },
         Figure {
             name: "Webhooks failing",
-            value: failing.to_string(),
-            unit: html! { "of " (facts.webhooks.len()) },
-            aside: html! { (waiting) " deliveries wait" },
+            value: failing,
+            unit: webhooks,
+            aside: waiting,
             href: Some(format!("{base}/webhooks")),
-            tone: (failing > 0).then_some("warn"),
+            tone: is_any_failing.then_some("warn"),
             live: Some("failing"),
         },
     ])
+}
+
+/// Returns value, unit and aside of a number that could not be read.
+fn unread() -> (String, Markup, Markup) {
+    ("–".to_owned(), html! {}, html! { "could not be read" })
 }
 
 fn is_running(group: &Group) -> bool {
@@ -184,8 +242,10 @@ fn needs(facts: &Facts, base: &str) -> Markup {
     html! {
         section.card data-flush aria-labelledby="needs" {
             div.card-head { h2 #needs { "Needs you" } span.soft.small { "Worst first" } }
+            @if let Some(error) = facts.unknown() { (broken("Not all of this could be read", error.message())) }
             @if rows.is_empty() {
-                @if facts.counts.total == 0 {
+                @if facts.unknown().is_some() {
+                } @else if facts.counts.as_ref().is_ok_and(|counts| counts.total == 0) {
                     (empty("No devices yet", "A device sends messages and runs your code. Install the agent on a board, or start simulated devices.",
                         &html! { a.button data-kind="main" href={ (base) "/devices/add" } { "Add a device" } }))
                 } @else {
@@ -208,11 +268,12 @@ fn needs(facts: &Facts, base: &str) -> Markup {
 
 fn needed(facts: &Facts, base: &str) -> Vec<Need> {
     let mut rows = Vec::new();
-    if facts.raised > 0 {
+    let raised = *facts.raised.as_ref().unwrap_or(&0);
+    if raised > 0 {
         rows.push(Need {
             tone: "bad",
             word: "raised",
-            heading: match facts.raised {
+            heading: match raised {
                 1 => "1 alert is raised".to_owned(),
                 raised => format!("{raised} alerts are raised"),
             },
@@ -221,7 +282,7 @@ fn needed(facts: &Facts, base: &str) -> Vec<Need> {
             link: ("Open the alerts", format!("{base}/alerts")),
         });
     }
-    for group in &facts.groups {
+    for group in facts.groups() {
         if group.status == Some(RolloutStatus::Halted) {
             rows.push(Need {
                 tone: "bad",
@@ -233,7 +294,7 @@ fn needed(facts: &Facts, base: &str) -> Vec<Need> {
             });
         }
     }
-    for device in &facts.failed {
+    for device in facts.failed.iter().flatten() {
         let report = device.firmware.as_ref();
         if let Some(report) = report
             && report.state == iottly_protocol::FirmwareState::Quarantined
@@ -252,7 +313,12 @@ fn needed(facts: &Facts, base: &str) -> Vec<Need> {
             });
         }
     }
-    for webhook in facts.webhooks.iter().filter(|webhook| is_failing(webhook)) {
+    for webhook in facts
+        .webhooks
+        .iter()
+        .flatten()
+        .filter(|webhook| is_failing(webhook))
+    {
         rows.push(Need {
             tone: "warn",
             word: "failing",
@@ -297,19 +363,25 @@ fn name_of(webhook: &WebhookState) -> &str {
 fn groups(facts: &Facts, base: &str) -> Markup {
     html! {
         section.card data-flush aria-labelledby="groups" {
-            div.card-head { h2 #groups { "Groups" } }
+            div.card-head { h2 #groups { "Groups" } (csv_link(&format!("{base}/csv/groups"), "groups.csv")) }
+            @match &facts.groups {
+                Err(error) => (broken("The groups could not be read", error.message())),
+                Ok(groups) => {
             table.table data-rows="link" {
                 thead { tr { th { "Group" } th.num { "Devices" } th.num { "Online" } th { "Revision" } th.p2 { "Rollout" } } }
-                tbody { @for group in &facts.groups {
-                    @let members = facts.members.iter().find(|counts| counts.group == group.id);
+                tbody { @for group in groups {
+                    @let counts = facts.members.as_ref().map(|members| members.iter().find(|counts| counts.group == group.id));
+                    @let number = |of: fn(&GroupCounts) -> usize| counts.as_ref().map_or("–".to_owned(), |counts| counts.map_or(0, of).to_string());
                     tr {
                         td { a.row-link href={ (base) "/groups/" (group.id) } { (group.name) } }
-                        td.num { (members.map_or(0, |counts| counts.total)) }
-                        td.num { (members.map_or(0, |counts| counts.online)) }
+                        td.num { (number(|counts| counts.total)) }
+                        td.num { (number(|counts| counts.online)) }
                         td { code { (group.current_revision.as_deref().map_or("none", |revision| revision.get(..8).unwrap_or(revision))) } }
                         td.p2 { @match group.status { Some(status) => span.tag { (status.as_str()) }, None => span.soft { "none yet" } } }
                     }
                 } }
+            }
+                }
             }
         }
     }

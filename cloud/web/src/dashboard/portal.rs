@@ -12,7 +12,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::forms::Fields;
-use super::kit::empty::empty;
+use super::kit::empty::{broken, empty};
 use super::kit::icons;
 use super::kit::notice::{Tone, notice};
 use super::layout::{IntoHtml, document, failure, security_headers};
@@ -221,12 +221,16 @@ async fn show(
         let store = &app.services.store;
         let attempts = store
             .webhook_attempts(opened.portal.key, asked.before, ATTEMPTS)
-            .await?;
+            .await
+            .map_err(ApiError::from);
         let replayed = asked.replayed.filter(|id| id.parse::<MessageId>().is_ok());
         let content = html! {
             (head(&opened))
             @if let Some(message) = replayed { (notice(Tone::Good, &html! { "Message " code { (message) } " is sent again; its next attempt appears below." })) }
-            (list(&attempts, &opened))
+            @match &attempts {
+                Ok(attempts) => (list(attempts, &opened)),
+                Err(error) => section.card data-flush { (broken("The deliveries could not be read", error.message())) },
+            }
         };
         Ok::<_, ApiError>(page("Deliveries", Theme::of(&headers), &content).into_response_html())
     };

@@ -37,29 +37,38 @@ pub(super) async fn show(visitor: Visitor, Query(wanted): Query<Wanted>) -> Resp
 
 async fn page(visitor: &Visitor, wanted: Wanted) -> Result<Response, ApiError> {
     let (access, store) = (&visitor.project, &visitor.project.services().store);
-    let mut releases = store.releases(access.id(), wanted.before, PAGE + 1).await?;
+    // Parts that cannot be read leave the others.
+    let read = store.releases(access.id(), wanted.before, PAGE + 1).await;
+    let read = read.map_err(ApiError::from);
+    let mut releases = read.as_ref().cloned().unwrap_or_default();
     let more = releases.len() > PAGE;
     releases.truncate(PAGE);
     let digests: Vec<&str> = releases.iter().map(|release| release.sha256.as_str()).collect();
-    let running = store.digest_counts(access.id(), &digests).await?;
-    let groups = access.groups().await?;
-    let branches = store.branches(access.id()).await?;
+    let running = store
+        .digest_counts(access.id(), &digests)
+        .await
+        .unwrap_or_default();
+    let groups = access.groups().await.unwrap_or_default();
+    let branches = store.branches(access.id()).await.unwrap_or_default();
     let named = wanted.branch.as_deref().unwrap_or(MAIN_BRANCH);
     let branch = branches
         .iter()
         .find(|branch| branch.name == named)
         .or(branches.first());
     let revisions = match branch {
-        Some(branch) => store.revisions(access.id(), &branch.name, None, PAGE).await?,
-        None => Vec::new(),
+        Some(branch) => store.revisions(access.id(), &branch.name, None, PAGE).await,
+        None => Ok(Vec::new()),
     };
+    let revisions = revisions.map_err(ApiError::from);
     let keys = crate::api::release_keys::of(access).await;
     let base = visitor.base();
     let content = html! {
         div.head { div { h1 { "Releases and keys" } p.lede { "A release is a revision that was built and signed. Devices run nothing that these keys have not signed." } } }
         section.card data-flush aria-labelledby="releases" {
             div.card-head { h2 #releases { "Releases" } (csv_link(&format!("{base}/csv/releases"), "releases.csv")) @if wanted.before.is_some() { a.small href={ (base) "/releases" } { "Newest" } } }
-            @if releases.is_empty() {
+            @if let Err(error) = &read {
+                (broken("The releases could not be read", error.message()))
+            } @else if releases.is_empty() {
                 (empty("No release yet", "Flashing a deployment group builds and signs one.", &html! { a.button href={ (base) "/groups" } { "Deployment groups" } }))
             } @else {
                 table.table {
@@ -70,9 +79,12 @@ async fn page(visitor: &Visitor, wanted: Wanted) -> Result<Response, ApiError> {
             }
         }
         (script_for("list releases", "iottly code releases", ("GET", "/releases", None)))
-        (revisions_of(visitor, branch.map(|branch| branch.name.as_str()), &revisions, branches.iter().map(|branch| branch.name.as_str())))
+        @match &revisions {
+            Ok(revisions) => (revisions_of(visitor, branch.map(|branch| branch.name.as_str()), revisions, branches.iter().map(|branch| branch.name.as_str()))),
+            Err(error) => section.card data-flush { (broken("The revisions could not be read", error.message())) },
+        }
         (match &keys {
-            Ok(root) => signing(root),
+            Ok(root) => signing(root, &base),
             Err(error) => html! { section.card data-flush { (broken("The keys could not be read", error.message())) } },
         })
     };
@@ -176,10 +188,10 @@ fn revisions_of<'a>(
     }
 }
 
-fn signing(root: &RootDto) -> Markup {
+fn signing(root: &RootDto, base: &str) -> Markup {
     html! {
         section.card data-flush aria-labelledby="keys" {
-            div.card-head { h2 #keys { "Keys" } span.soft.small { "root version " (root.version) ", valid until " (root.expires) } }
+            div.card-head { h2 #keys { "Keys" } (csv_link(&format!("{base}/csv/keys"), "keys.csv")) span.soft.small { "root version " (root.version) ", valid until " (root.expires) } }
             table.table {
                 thead { tr { th { "Key" } th { "Signs" } th.p2 { "Kind" } } }
                 tbody { @for key in &root.keys { (key_row(key)) } }

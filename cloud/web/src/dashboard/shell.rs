@@ -13,7 +13,7 @@ use crate::sessions::Holder;
 use iottly_cloud::clock;
 
 /// Scripts of every screen.
-const SCRIPTS: [&str; 5] = ["events.js", "parts.js", "ages.js", "keys.js", "copy.js"];
+const SCRIPTS: [&str; 5] = ["parts.js", "ages.js", "events.js", "keys.js", "copy.js"];
 
 /// Section of the side bar that a screen belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,14 +166,14 @@ impl Screen<'_> {
         let (bar, base) = (Bar::of(visitor).await?, visitor.base());
         let scripts: Vec<&str> = SCRIPTS.into_iter().chain(self.scripts.iter().copied()).collect();
         let title = format!("{} · {}", self.title, bar.project.name);
-        let body = self.body(&bar, &base);
+        let body = self.body(&bar, &base, visitor.no_shortcuts);
         Ok(document(&title, visitor.theme, &scripts, None, &body).into_response_html())
     }
 
-    fn body(&self, bar: &Bar, base: &str) -> Markup {
+    fn body(&self, bar: &Bar, base: &str, no_shortcuts: bool) -> Markup {
         let live = self.events.is_some();
         html! {
-            body data-events=[self.events.as_deref()] data-base=(base) data-now=(clock::now()) {
+            body data-events=[self.events.as_deref()] data-base=(base) data-now=(clock::now()) data-shortcuts=[no_shortcuts.then_some("off")] {
                 a.skip href="#main" { "Skip to content" }
                 div.shell {
                     header.bar {

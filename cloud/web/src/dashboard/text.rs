@@ -73,6 +73,14 @@ pub(super) fn payload(json: &str) -> String {
     }
 }
 
+/// Reads the value of a field for a date with a time, in UTC; browsers leave the seconds out.
+///
+/// # Errors
+/// When the text is no such time.
+pub(super) fn moment(text: &str) -> Result<UnixMs, &'static str> {
+    date::parse(text).or_else(|reason| date::parse(&format!("{text}:00")).map_err(|_| reason))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +95,13 @@ mod tests {
         assert_eq!(ago(0, 3_600_000), "1 h");
         assert_eq!(ago(5, 0), "0 s");
         assert_eq!(escaped("a&b=ü"), "a%26b%3D%C3%BC");
+    }
+
+    #[test]
+    fn a_time_is_read_as_browsers_send_it() {
+        assert_eq!(moment("2026-11-26T14:30"), Ok(1_795_703_400_000));
+        assert_eq!(moment("2026-11-26T14:30:00"), moment("2026-11-26T14:30"));
+        assert!(moment("2026-11-26").is_err() && moment("yesterday").is_err());
     }
 
     #[test]

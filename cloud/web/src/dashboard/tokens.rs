@@ -11,7 +11,7 @@ use super::kit::csv::csv_link;
 use super::kit::empty::empty;
 use super::kit::notice::{Tone, notice};
 use super::kit::question::{Question, question};
-use super::kit::script::{script, snippet};
+use super::kit::script::{script, script_for, snippet};
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::text;
@@ -66,6 +66,7 @@ async fn page(
             }
             (form(visitor, &own))
         }
+        (script_for("revoke", "iottly token revoke ID", ("DELETE", "/tokens/$ID", None)))
         (script("iottly token create --name ci --scope read", ("POST", "/tokens", Some(r#"{"name":"ci","scopes":["read"]}"#))))
     };
     screen("Tokens", &[], content).respond(visitor).await

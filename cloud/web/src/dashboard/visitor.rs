@@ -5,7 +5,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 
 use super::theme::Theme;
-use super::{layout, person};
+use super::{layout, person, shortcuts};
 use crate::app::App;
 use crate::auth::{
     DeviceAccess, ProjectAccess, logged_in, needed, principal_of, same_origin, trace_project, within_rate,
@@ -22,6 +22,8 @@ pub(super) struct Visitor {
     pub(super) session: Session,
     pub(super) project: ProjectAccess,
     pub(super) theme: Option<Theme>,
+    /// True if the visitor has switched the shortcuts of single keys off.
+    pub(super) no_shortcuts: bool,
 }
 
 impl Visitor {
@@ -116,6 +118,7 @@ impl FromRequestParts<App> for Visitor {
             session,
             project,
             theme: Theme::of(&parts.headers),
+            no_shortcuts: shortcuts::are_off(&parts.headers),
         })
     }
 }

@@ -22,6 +22,11 @@ const TWINS: &[(&str, &str, &str)] = &[
         "delete",
         "/branches/{branch}/drafts/{file}",
     ),
+    (
+        "/code/main/firmware.toml/delete",
+        "delete",
+        "/branches/{branch}/manifest",
+    ),
     ("/code/main/restore", "post", "/branches/{branch}/restore"),
     ("/code", "post", "/branches"),
     ("/leases/{lease}/end", "delete", "/leases/{lease}"),
@@ -419,10 +424,11 @@ async fn groups_have_their_forms_and_their_states() {
         wider.contains("asks for more") && wider.contains("gpio:led"),
         "{wider}"
     );
-    for question in ["rollback", "cancel", "delete"] {
+    for question in ["rollback", "cancel", "delete", "pause", "resume"] {
         let page = get(&cloud, &format!("{path}/{question}"), &cookie).await.text;
+        // Nothing was rolled out yet, so there is nothing to resume.
         assert!(
-            page.contains("0 devices") && page.contains("Back, change nothing"),
+            question == "resume" || page.contains("0 devices") && page.contains("Back, change nothing"),
             "{page}"
         );
         assert_eq!(

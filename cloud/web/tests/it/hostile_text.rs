@@ -263,7 +263,7 @@ async fn whatever_a_device_says(database_url: Option<String>) {
         store.logs(device.scope, 1000).await.expect("logs are read");
     }
     store
-        .device_facts(setup.hostile.project, GroupId::from_bytes([1; 16]))
+        .device_facts(setup.hostile.project, GroupId::from_bytes([1; 16]), None, 100)
         .await
         .expect("facts are read");
     setup.cloud.shutdown().await;

@@ -9,6 +9,7 @@ mod support;
 mod two_tenants;
 
 mod addresses;
+mod alert_load;
 mod alerts;
 mod api;
 mod approval;
@@ -56,4 +57,5 @@ mod service;
 mod sign_in;
 mod tables;
 mod timeline;
+mod twins;
 mod webhooks;

@@ -75,7 +75,7 @@ async fn crowd(cloud: &TestCloud) -> RolloutId {
 async fn pages_of_a_project_with_many_devices_are_small() {
     let cloud = start().await;
     let ids = furnish(&cloud, &cloud.tenant).await;
-    crowd(&cloud).await;
+    let rollout = crowd(&cloud).await;
     let cookie = cloud.login(&cloud.tenant.token).await;
     let paths: BTreeSet<String> = PAGES
         .iter()
@@ -113,6 +113,21 @@ async fn pages_of_a_project_with_many_devices_are_small() {
         (90..=110).contains(&cells),
         "{cells} cells with those of the legend"
     );
+    let devices = format!("{base}/groups/{group}/rollouts/{rollout}/devices?place=waiting");
+    assert!(
+        of_group.contains(&devices),
+        "each figure leads to its devices: {of_group}"
+    );
+    let first = page(devices.clone()).await;
+    assert_eq!(first.matches(">waiting</td>").count(), 100, "{first}");
+    let next = first
+        .split("&amp;after=")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let second = page(format!("{devices}&after={}", next.expect("a next page"))).await;
+    assert_eq!(second.matches(">waiting</td>").count(), 100, "{second}");
+    let none = page(devices.replace("waiting", "committed")).await;
+    assert!(none.contains("No device is here"), "{none}");
     let groups = page(format!("{base}/groups")).await;
     assert!(groups.contains(&format!("{all} devices")), "{groups}");
     let csv = page(format!("{base}/devices?format=csv")).await;

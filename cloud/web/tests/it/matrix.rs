@@ -172,6 +172,7 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         mails: vec![format!("{SECRET}@example.org")],
         muted_until: Some(i64::MAX),
         created: 1,
+        unexamined: 0,
     };
     let hook = webhook(cloud, scope);
     let hook_id = hook.key.hook;

@@ -111,6 +111,35 @@ async fn a_canary_that_fails_halts_and_a_resume_tells_it_again() {
         "rolled_back"
     );
 
+    let one = format!(
+        "/v1.0/project/<project id>/rollouts/{}",
+        rollout["rollout"]["id"].as_str().expect("an id")
+    );
+    let listed = async |query: &str| {
+        let answer = cloud.get(&format!("{one}/devices?{query}")).await.ok();
+        answer["devices"].as_array().expect("devices").len()
+    };
+    assert_eq!(listed("place=rolled_back").await, 1);
+    assert_eq!(listed("place=committed").await, 0);
+    assert_eq!(listed("exceptions=true").await, 1);
+    cloud
+        .get(&format!("{one}/devices?place=nowhere"))
+        .await
+        .error(400);
+    let counted = cloud.get(&format!("{one}?parts=7")).await.ok();
+    assert_eq!(counted["exceptions"], 1);
+    let parts = counted["parts"].as_array().expect("parts");
+    let bad: u64 = parts.iter().filter_map(|part| part["rolled_back"].as_u64()).sum();
+    assert_eq!(bad, 1, "{counted}");
+
+    let cookie = cloud.login(&cloud.tenant.token).await;
+    let question = format!("/p/<project id>/groups/{group}/resume");
+    let question = cloud.request("GET", &question, &[&cookie], b"").await.text;
+    assert!(
+        question.contains("It halted: ") && question.contains("Resume, 1 device next"),
+        "{question}"
+    );
+
     act(&cloud, &group, "resume", "").await.ok();
     let second = board.directive(&cloud).await;
     assert!(second.counter > first.counter && second.force_retry, "{second:?}");
@@ -152,6 +181,13 @@ async fn pause_keeps_the_rest_waiting_cancel_withdraws_and_rollback_brings_the_o
     board.tell(&again, "committed", None).await;
     until(&cloud, &group, "deployed").await;
     assert_eq!(shown(&cloud, &group).await.1, "2");
+    let ahead = act(&cloud, &group, "rollback", r#"{"dry_run": true}"#).await.ok();
+    assert_eq!(
+        (&ahead["release"]["revision"], &ahead["rollout"]),
+        (&json!(1), &json!(null)),
+        "{ahead}"
+    );
+    assert_eq!(shown(&cloud, &group).await.0, "deployed", "nothing was sent");
     act(&cloud, &group, "rollback", "").await.ok();
     let back = board.directive(&cloud).await;
     assert_eq!(back.sha256, one.sha256, "what ran before");

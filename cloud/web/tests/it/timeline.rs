@@ -61,6 +61,7 @@ async fn hour(cloud: &TestCloud) -> i64 {
         mails: Vec::new(),
         muted_until: None,
         created: 1,
+        unexamined: 0,
     };
     let raise = Effect::Raise {
         rule: rule.id,

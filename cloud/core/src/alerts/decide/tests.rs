@@ -3,7 +3,7 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 
 use super::*;
-use crate::alerts::{RuleSet, Span};
+use crate::alerts::{Observations, RuleSet, Span};
 use crate::model::{MessageId, Scope, StoredMessage};
 
 const PROJECT: ProjectId = ProjectId::from_bytes([1; 12]);
@@ -21,6 +21,7 @@ fn rule(n: u8, condition: Condition, target: AlertTarget) -> AlertRule {
         mails: Vec::new(),
         muted_until: None,
         created: 0,
+        unexamined: 0,
     }
 }
 
@@ -221,19 +222,76 @@ fn message(kind: MessageKind, payload: &serde_json::Value, origin: bool) -> Stor
 
 /// Numbers of the rules that a message raises, and of those that it clears.
 fn told(rules: &[AlertRule], message: &StoredMessage) -> (Vec<u8>, Vec<u8>) {
-    let set = RuleSet::new(rules);
-    let mut steps = RuleSet::budget();
-    let (raised, cleared): (Vec<_>, Vec<_>) = set
-        .occurrences(message, &mut steps)
-        .into_iter()
-        .partition(|occurrence| occurrence.detail.is_some());
-    let numbers = |found: Vec<crate::alerts::Occurrence>| {
-        found
-            .iter()
-            .map(|occurrence| occurrence.rule.as_bytes()[0])
-            .collect()
+    let effects = observed(rules, &[message], &mut RuleSet::budget()).effects();
+    let number = |effect: &Effect| {
+        let (Effect::Raise { rule, .. } | Effect::Clear { rule, .. }) = effect;
+        rule.as_bytes()[0]
     };
-    (numbers(raised), numbers(cleared))
+    let (raised, cleared): (Vec<_>, Vec<_>) = effects
+        .iter()
+        .partition(|effect| matches!(effect, Effect::Raise { .. }));
+    (
+        raised.into_iter().map(number).collect(),
+        cleared.into_iter().map(number).collect(),
+    )
+}
+
+fn observed(rules: &[AlertRule], messages: &[&StoredMessage], steps: &mut u64) -> Observations {
+    let (set, mut observations) = (RuleSet::new(rules), Observations::default());
+    for message in messages {
+        set.observe(message, steps, &mut observations);
+    }
+    observations
+}
+
+#[test]
+fn a_raise_and_a_clear_of_one_transaction_are_both_carried_out() {
+    let condition = Condition::QueueAge(MINUTE / 2);
+    let rules = [rule(1, condition, AlertTarget::Project)];
+    let old = message(MessageKind::UserDefined, &json!(1), true);
+    let fresh = StoredMessage {
+        device_timestamp: old.timestamp,
+        ..old.clone()
+    };
+    let effects = |messages: &[&StoredMessage]| {
+        let effects = observed(&rules, messages, &mut RuleSet::budget()).effects();
+        effects
+            .iter()
+            .map(|effect| matches!(effect, Effect::Raise { .. }))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(effects(&[&old, &old, &fresh, &fresh]), [true, false]);
+    assert_eq!(effects(&[&fresh, &old]), [true]);
+    assert_eq!(effects(&[&old, &fresh, &old]), [true]);
+    assert_eq!(effects(&[&fresh]), [false]);
+    let mut quiet = observed(&rules, &[&fresh], &mut RuleSet::budget());
+    quiet.retain(|_, _, seen| seen.matters(false));
+    assert!(quiet.is_empty(), "nothing to clear");
+}
+
+#[test]
+fn clears_make_room_and_devices_keep_no_other_alert_away() {
+    let raise = |subject| Effect::Raise {
+        rule: AlertRuleId::from_bytes([1; 16]),
+        subject,
+        detail: String::new(),
+    };
+    let clear = Effect::Clear {
+        rule: AlertRuleId::from_bytes([1; 16]),
+        subject: AlertSubject::Device(DEVICE),
+    };
+    let most = usize::try_from(MAX_OPEN_ALERTS).expect("small");
+    let mut effects: Vec<_> = (0..most + 5)
+        .map(|_| raise(AlertSubject::Device(DEVICE)))
+        .collect();
+    effects.extend([raise(AlertSubject::Project), clear.clone()]);
+    let (ordered, refused) = in_order(effects.clone(), 11);
+    assert_eq!(ordered[0], clear);
+    assert_eq!(ordered[1], raise(AlertSubject::Project));
+    assert_eq!((ordered.len(), refused), (most - 9, 16));
+    let (ordered, refused) = in_order(effects, most + 1);
+    assert_eq!(ordered, [clear, raise(AlertSubject::Project)]);
+    assert_eq!(refused, most + 5);
 }
 
 #[test]
@@ -298,11 +356,16 @@ fn filters_that_take_too_long_are_stopped() {
         filter: r#"{"payload.a":1}"#.into(),
         clear: None,
     };
-    let set = RuleSet::new(&[rule(1, condition, AlertTarget::Project)]);
-    let mut steps = 5;
+    let rules = [rule(1, condition, AlertTarget::Project)];
     let long = message(MessageKind::UserDefined, &json!({"a": "x".repeat(100)}), true);
-    assert!(set.occurrences(&long, &mut steps).is_empty());
-    assert_eq!(steps, 5);
+    // No step for the document; too few for the filter; enough.
+    for (mut steps, unexamined, left) in [(5, 2, 5), (110, 2, 0), (300, 0, 84)] {
+        let seen = observed(&rules, &[&long, &long], &mut steps);
+        let counted = seen.unexamined().values().sum::<u64>();
+        assert_eq!(counted, unexamined, "{steps}");
+        assert!(seen.effects().is_empty());
+        assert!(left == 5 || steps <= left, "{steps}");
+    }
 }
 
 #[test]

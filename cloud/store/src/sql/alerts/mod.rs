@@ -69,6 +69,12 @@ impl AlertStore for Backend {
         rows.iter().map(raised).collect()
     }
 
+    async fn raised_count(&self, project: ProjectId) -> Result<u64> {
+        let query = sqlx::query("SELECT count(*) AS n FROM alerts WHERE project = $1 AND cleared IS NULL");
+        let row = query.bind(codec::id(&project)).fetch_one(&self.readers).await?;
+        Ok(codec::get::<i64>(&row, "n")?.unsigned_abs())
+    }
+
     async fn alerts(&self, project: ProjectId, filter: AlertFilter, limit: usize) -> Result<Vec<Alert>> {
         let mut query = QueryBuilder::<Db>::new(ALERT);
         query.push_bind(codec::id(&project).to_vec());
@@ -81,9 +87,14 @@ impl AlertStore for Backend {
             query.push(" AND subject_kind = 2 AND subject = ");
             query.push_bind(codec::id(&device).to_vec());
         }
-        if let Some(before) = filter.before {
-            query.push(" AND raised < ");
-            query.push_bind(before);
+        if let Some(rule) = filter.rule {
+            query.push(" AND rule = ");
+            query.push_bind(codec::id(&rule).to_vec());
+        }
+        if let Some((raised, id)) = filter.before {
+            query.push(" AND (raised, id) < (");
+            query.push_bind(raised).push(", ");
+            query.push_bind(codec::id(&id).to_vec()).push(")");
         }
         query.push(" ORDER BY raised DESC, id DESC LIMIT ");
         query.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
@@ -140,13 +151,7 @@ impl AlertStore for Backend {
         usage::lock(&mut tx, project).await?;
         let mut rooms = Rooms::of(&mut tx, [project].into(), now).await?;
         let rules = rules::within(&mut tx, project).await?;
-        let mut raising = raise::Raising {
-            ids: &self.ids,
-            rooms: &mut rooms,
-            rules: &rules,
-            project,
-            now,
-        };
+        let mut raising = raise::Raising::new(&self.ids, &mut rooms, &rules, project, now);
         let mut entries = Vec::new();
         for effect in effects {
             entries.extend(raising.apply(&mut tx, effect).await?);

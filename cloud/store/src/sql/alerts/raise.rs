@@ -1,5 +1,7 @@
 //! Raises and clears alerts, with the entry in the history and the mails about it, in the caller's transaction.
 
+use std::time::Instant;
+
 use iottly_protocol::ProjectId;
 use serde_json::json;
 use serde_json::value::to_raw_value;
@@ -9,23 +11,45 @@ use super::super::usage::Rooms;
 use super::super::{codec, messages};
 use super::{alert, mails, stored};
 use crate::Result;
-use iottly_core::MessageIds;
 use iottly_core::alerts::Effect;
 use iottly_core::model::{
-    Alert, AlertId, AlertRule, AlertRuleId, AlertSubject, MAX_KEPT_ALERTS, MAX_OPEN_ALERTS, NO_DEVICE, Scope,
-    StoredMessage, UnixMs,
+    Alert, AlertId, AlertRule, AlertRuleId, AlertSubject, MAX_KEPT_ALERTS, NO_DEVICE, Scope, StoredMessage,
+    UnixMs,
 };
+use iottly_core::{MessageIds, RateLimitedLog};
+
+/// Limits the log rate: a condition that holds is looked at again and again.
+static REFUSED: RateLimitedLog = RateLimitedLog::of_a_minute();
 
 /// Inputs of a raise beside the transaction.
 pub(super) struct Raising<'a> {
-    pub(super) ids: &'a MessageIds,
-    pub(super) rooms: &'a mut Rooms,
-    pub(super) rules: &'a [AlertRule],
-    pub(super) project: ProjectId,
-    pub(super) now: UnixMs,
+    ids: &'a MessageIds,
+    rooms: &'a mut Rooms,
+    rules: &'a [AlertRule],
+    project: ProjectId,
+    now: UnixMs,
+    /// Number of raised alerts of the project; none before it is needed.
+    open: Option<i64>,
 }
 
-impl Raising<'_> {
+impl<'a> Raising<'a> {
+    pub(super) fn new(
+        ids: &'a MessageIds,
+        rooms: &'a mut Rooms,
+        rules: &'a [AlertRule],
+        project: ProjectId,
+        now: UnixMs,
+    ) -> Self {
+        Self {
+            ids,
+            rooms,
+            rules,
+            project,
+            now,
+            open: None,
+        }
+    }
+
     /// Carries an effect out; returns the entry about it, which the caller inserts.
     pub(super) async fn apply(&mut self, tx: &mut Conn, effect: Effect) -> Result<Option<StoredMessage>> {
         match effect {
@@ -66,16 +90,12 @@ impl Raising<'_> {
         if seen.rows_affected() > 0 {
             return Ok(None);
         }
-        let row = sqlx::query(
-            "SELECT count(*) AS n, (SELECT count(*) FROM projects WHERE id = $1) AS known FROM alerts \
-             WHERE project = $1 AND cleared IS NULL",
-        )
-        .bind(codec::id(&self.project))
-        .fetch_one(&mut *tx)
-        .await?;
-        // The project may have been deleted since its rules were read.
-        let is_gone = codec::get::<i64>(&row, "known")? == 0;
-        if is_gone || codec::get::<i64>(&row, "n")? >= MAX_OPEN_ALERTS {
+        let open = self.open(tx).await?;
+        if open.is_none_or(|open| open >= subject.max_open()) {
+            if let Some(more) = open.and_then(|_| REFUSED.ask(Instant::now())) {
+                tracing::warn!(project.id = %self.project, rule.id = %rule, lines.left_out = more,
+                    "a project has its maximum of raised alerts; others are not raised until some of them clear");
+            }
             return Ok(None);
         }
         let raised = Alert {
@@ -106,10 +126,31 @@ impl Raising<'_> {
         .bind(self.now)
         .execute(&mut *tx)
         .await?;
-        if done.rows_affected() == 0 || known.is_mute(self.now) {
+        if done.rows_affected() == 0 {
+            return Ok(None);
+        }
+        self.open = open.map(|open| open + 1);
+        if known.is_mute(self.now) {
             return Ok(None);
         }
         self.notify(tx, &raised, Some(&known), false).await
+    }
+
+    /// Returns the number of raised alerts of the project, which is read once; none if the project is gone.
+    async fn open(&mut self, tx: &mut Conn) -> Result<Option<i64>> {
+        if self.open.is_none() {
+            let row = sqlx::query(
+                "SELECT count(*) AS n, (SELECT count(*) FROM projects WHERE id = $1) AS known FROM alerts \
+                 WHERE project = $1 AND cleared IS NULL",
+            )
+            .bind(codec::id(&self.project))
+            .fetch_one(tx)
+            .await?;
+            // The project may have been deleted since its rules were read.
+            let is_known = codec::get::<i64>(&row, "known")? > 0;
+            self.open = is_known.then_some(codec::get(&row, "n")?);
+        }
+        Ok(self.open)
     }
 
     async fn clear(
@@ -130,6 +171,7 @@ impl Raising<'_> {
         .fetch_optional(&mut *tx)
         .await?;
         let Some(row) = row else { return Ok(None) };
+        self.open = self.open.map(|open| open - 1);
         let cleared = alert(&row)?;
         let known = self.rule(rule).cloned();
         let mute = cleared.muted_until.is_some_and(|until| self.now < until)

@@ -8,7 +8,7 @@ use crate::{Result, StoreError};
 use iottly_core::model::{AlertId, AlertRule, AlertRuleId, AlertTarget, Condition, MAX_ALERT_RULES, UnixMs};
 
 const RULES: &str = "SELECT project, id, name, condition, after_ms, filter, clear_filter, target_kind, target, mails, muted_until, \
-                     created FROM alert_rules WHERE project = $1 ORDER BY name, id";
+                     created, unexamined FROM alert_rules WHERE project = $1 ORDER BY name, id";
 
 pub(super) async fn all(pool: &Pool, project: ProjectId) -> Result<Vec<AlertRule>> {
     let rows = sqlx::query(RULES)
@@ -47,6 +47,7 @@ fn rule(row: &Row) -> Result<AlertRule> {
         mails: codec::json(codec::get(row, "mails")?, "alert_rules", "mails")?,
         muted_until: codec::get(row, "muted_until")?,
         created: codec::get(row, "created")?,
+        unexamined: codec::get::<i64>(row, "unexamined")?.unsigned_abs(),
     })
 }
 
@@ -125,6 +126,22 @@ pub(in super::super) async fn delete(
         .await?;
     changed(tx, project).await?;
     Ok(1)
+}
+
+/// Counts messages that a rule was not applied to. The compiled rules stay valid.
+pub(super) async fn count_unexamined(
+    tx: &mut Conn,
+    project: ProjectId,
+    id: AlertRuleId,
+    count: u64,
+) -> Result<()> {
+    sqlx::query("UPDATE alert_rules SET unexamined = unexamined + $3 WHERE project = $1 AND id = $2")
+        .bind(codec::id(&project))
+        .bind(codec::id(&id))
+        .bind(codec::signed(count))
+        .execute(tx)
+        .await?;
+    Ok(())
 }
 
 /// Mutes a rule.

@@ -15,7 +15,12 @@ use serde_json::value::to_raw_value;
 
 use super::{Setup, principal};
 
-async fn rule(setup: &Setup, name: &str, condition: Condition, target: AlertTarget) -> AlertRuleId {
+pub(super) async fn rule(
+    setup: &Setup,
+    name: &str,
+    condition: Condition,
+    target: AlertTarget,
+) -> AlertRuleId {
     let rule = AlertRule {
         id: AlertRuleId::random(),
         project: setup.scope.project,
@@ -25,6 +30,7 @@ async fn rule(setup: &Setup, name: &str, condition: Condition, target: AlertTarg
         mails: vec!["a@example.org".into(), "b@example.org".into()],
         muted_until: None,
         created: 1,
+        unexamined: 0,
     };
     let id = rule.id;
     change(setup, Change::CreateAlertRule(Box::new(rule)), 1)
@@ -40,16 +46,21 @@ async fn change(setup: &Setup, change: Change, now: UnixMs) -> iottly_store::Res
 }
 
 /// Stores messages of the firmware; `first` is the number of the first.
-async fn send(setup: &Setup, first: u64, payloads: &[serde_json::Value], now: UnixMs) -> usize {
-    let records = payloads.iter().map(|payload| {
-        Ok(Entry::Message {
-            kind: MessageKind::UserDefined,
-            at: 7,
-            channel: None,
-            payload: to_raw_value(payload).expect("json"),
-            firmware: None,
-        })
-    });
+pub(super) async fn send(setup: &Setup, first: u64, payloads: &[serde_json::Value], now: UnixMs) -> usize {
+    let messages: Vec<_> = payloads.iter().map(|payload| (7, payload.clone())).collect();
+    send_made_at(setup, first, &messages, now).await
+}
+
+/// Does the same with the time at which each was made.
+pub(super) async fn send_made_at(
+    setup: &Setup,
+    first: u64,
+    messages: &[(i64, serde_json::Value)],
+    now: UnixMs,
+) -> usize {
+    let records = messages
+        .iter()
+        .map(|(at, payload)| Ok(record(MessageKind::UserDefined, *at, payload)));
     let upload = Upload {
         scope: setup.scope,
         stream: StreamId::from_bytes([1; 16]),
@@ -67,7 +78,17 @@ async fn send(setup: &Setup, first: u64, payloads: &[serde_json::Value], now: Un
     outcomes[0].stored.len()
 }
 
-async fn states(store: &dyn Store, scope: Scope) -> Vec<(bool, AlertSubject)> {
+pub(super) fn record(kind: MessageKind, at: i64, payload: &serde_json::Value) -> Entry {
+    Entry::Message {
+        kind,
+        at,
+        channel: None,
+        payload: to_raw_value(payload).expect("json"),
+        firmware: None,
+    }
+}
+
+pub(super) async fn states(store: &dyn Store, scope: Scope) -> Vec<(bool, AlertSubject)> {
     let alerts = store
         .alerts(scope.project, AlertFilter::default(), 100)
         .await
@@ -78,7 +99,7 @@ async fn states(store: &dyn Store, scope: Scope) -> Vec<(bool, AlertSubject)> {
         .collect()
 }
 
-fn hot() -> Condition {
+pub(super) fn hot() -> Condition {
     Condition::Value {
         filter: r#"{"payload.temp":{"$gt":30}}"#.into(),
         clear: Some(r#"{"payload.temp":{"$lt":25}}"#.into()),

@@ -196,6 +196,7 @@ pub(crate) async fn a_project_is_deleted_while_everything_writes_to_it(setup: Se
             mails: vec!["a@example.org".into(), "b@example.org".into()],
             muted_until: None,
             created: 1,
+            unexamined: 0,
         });
         let ids = [rules[0].id, rules[1].id];
         let store = &setup.store;

@@ -134,12 +134,19 @@ pub(crate) async fn filters_get_what_they_need(setup: Setup) {
         .vandalise(
             r#"UPDATE devices SET firmware = '{"state":"running","digest":"5d","at_ms":1}', tags = '["x","\"y"]', mac = 'b8:27',
             agent_version = '1.4.0', online = true, online_since = 7, proof_packet = 'ping', proof_at = 9, absent_from = 1,
-            absent_until = 99, absent_reason = 'a "reason"' WHERE name = 'a'"#,
+            absent_until = 99, absent_reason = 'a "reason"' WHERE name = 'a';
+            INSERT INTO licences (project, code, device, created, expires, paired)
+            SELECT project, 'used', id, 1, 2, 1 FROM devices WHERE name = 'a'"#,
         )
         .await;
     let all = setup.store.devices(setup.scope.project).await.expect("reads");
     assert!(all.iter().any(|device| device.proof.is_some()), "{all:?}");
-    for bits in 0..32_u8 {
+    assert!(all.iter().any(|device| device.pair_code.is_some()), "{all:?}");
+    for listed in &all {
+        let one = setup.store.device(listed.scope).await.expect("reads");
+        assert_eq!(one.as_ref(), Some(listed), "read as one row");
+    }
+    for bits in 0..64_u8 {
         let is = |bit: u8| bits & (1 << bit) != 0;
         let needs = DeviceNeeds {
             board: is(0),
@@ -147,6 +154,7 @@ pub(crate) async fn filters_get_what_they_need(setup: Setup) {
             presence: is(2),
             firmware: is(3),
             legacy: is(4),
+            pair_code: is(5),
         };
         let mut found = setup
             .store
@@ -160,6 +168,7 @@ pub(crate) async fn filters_get_what_they_need(setup: Setup) {
             device.firmware.take_if(|_| !needs.firmware);
             device.mac_address.take_if(|_| !needs.board);
             device.agent_version.take_if(|_| !needs.board);
+            device.pair_code.take_if(|_| !needs.pair_code);
             if !needs.tags {
                 device.tags.clear();
             }

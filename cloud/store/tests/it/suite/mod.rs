@@ -14,6 +14,7 @@ use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::cluster;
 
+pub(crate) mod alert_limits;
 pub(crate) mod alerts;
 pub(crate) mod approval;
 pub(crate) mod audit;

@@ -2,8 +2,8 @@
 
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{
-    Change, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutId, RolloutKind, RolloutMember,
-    RolloutStatus, RolloutStep, Scope, SecretHash, StoredRelease, UnixMs,
+    Change, DirectiveStatus, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutId, RolloutKind,
+    RolloutMember, RolloutStatus, RolloutStep, Scope, SecretHash, StoredRelease, UnixMs,
 };
 use iottly_core::model::{Policy, RolloutIntent, RolloutProgress};
 use iottly_core::rollout::{BY_OWNER, Place, Places, abandon, place, steer};
@@ -171,7 +171,7 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
     assert_eq!(document().await.as_deref(), Some(r#"{"b":1.0}"#), "byte for byte");
     let member = async || {
         store
-            .rollout_members(project, &shown(one).await)
+            .rollout_page(project, &shown(one).await, None, None, 100)
             .await
             .expect("reads")
             .remove(0)
@@ -304,6 +304,20 @@ pub(crate) async fn a_rollout_goes_its_way(setup: Setup) {
         [2]
     );
     assert!(store.active_rollouts().await.expect("reads").is_empty());
+    // The signed documents are deleted with the rows of their devices.
+    let documents = "INSERT INTO counted SELECT count(*) FROM rollout_documents;";
+    setup
+        .vandalise(&format!(
+            "CREATE TABLE counted (n BIGINT CHECK (n > 0)); {documents}"
+        ))
+        .await;
+    change(Change::DeleteDevice(scope.device)).await.expect("deletes");
+    while store.erase_step(NOW, 100).await.expect("erases") {}
+    setup
+        .vandalise(&format!(
+            "DROP TABLE counted; CREATE TABLE counted (n BIGINT CHECK (n = 0)); {documents} DROP TABLE counted"
+        ))
+        .await;
     change(Change::DeleteProject)
         .await
         .expect("everything of it can be deleted");
@@ -331,7 +345,7 @@ pub(crate) async fn facts_and_counters_are_the_devices_own(setup: Setup) {
     };
     let known = async || {
         store
-            .device_facts(scope.project, GroupId::from_bytes(GROUP))
+            .device_facts(scope.project, GroupId::from_bytes(GROUP), None, 100)
             .await
             .expect("reads")
             .remove(0)
@@ -445,6 +459,30 @@ pub(crate) async fn an_operators_command_does_what_the_rule_says(setup: Setup) {
     }
 }
 
+/// Returns a device with what decides on it.
+fn deciding(member: &RolloutMember) -> RolloutMember {
+    let rejected = Some(UpdateState::Ended(Ending::Rejected));
+    let directive = member.directive.clone().map(|sent| DirectiveStatus {
+        id: String::new(),
+        sent: 0,
+        detail: None,
+        changed: 0,
+        faults: 0,
+        fault: None,
+        steps: if sent.state == rejected {
+            sent.steps
+        } else {
+            Vec::new()
+        },
+        ..sent
+    });
+    RolloutMember {
+        name: String::new(),
+        directive,
+        ..member.clone()
+    }
+}
+
 /// Pages, exceptions and counts agree with the list of all devices of a rollout.
 pub(crate) async fn devices_of_a_rollout_are_paged_and_counted(setup: Setup) {
     let (store, project) = (setup.store.as_ref(), setup.scope.project);
@@ -486,9 +524,9 @@ pub(crate) async fn devices_of_a_rollout_are_paged_and_counted(setup: Setup) {
             continue;
         };
         known += &format!(
-            "INSERT INTO rollout_devices (project, rollout, device, directive, counter, document, told, withdrawn, state, reason, \
-             failures, changed, steps, faults) SELECT d.project, o.id, d.id, 'd-{number}', {number}, '{{}}', 1, {withdrawn}, {state}, \
-             {reason}, 0, 100 + {number}, '', 2 FROM devices d JOIN rollouts o ON o.project = d.project WHERE d.name = 'n{number}'; "
+            "INSERT INTO rollout_devices (project, rollout, device, directive, counter, told, withdrawn, state, reason, \
+             failures, changed, steps, faults) SELECT d.project, o.id, d.id, 'd-{number}', {number}, 1, {withdrawn}, {state}, \
+             {reason}, 0, 100 + {number}, 'offered@7 rejected@9 ', 2 FROM devices d JOIN rollouts o ON o.project = d.project WHERE d.name = 'n{number}'; "
         );
     }
     let by = principal(setup.scope);
@@ -505,12 +543,18 @@ pub(crate) async fn devices_of_a_rollout_are_paged_and_counted(setup: Setup) {
     assert_eq!(all.len(), 1 + 24 - 1, "{all:?}");
     assert!(all.is_sorted_by_key(|member| member.device));
     assert!(all.iter().any(|member| !member.in_group));
+    let packed = all;
+    let all = store
+        .rollout_page(project, &shown, None, None, 100)
+        .await
+        .expect("reads");
+    assert_eq!(packed, all.iter().map(deciding).collect::<Vec<_>>());
     for size in [1, 2, 7, 100] {
         let mut seen: Vec<RolloutMember> = Vec::new();
         loop {
             let after = seen.last().map(|member| member.device);
             let page = store
-                .rollout_page(project, &shown, after, size)
+                .rollout_page(project, &shown, None, after, size)
                 .await
                 .expect("reads");
             assert!(page.len() <= size);
@@ -520,6 +564,21 @@ pub(crate) async fn devices_of_a_rollout_are_paged_and_counted(setup: Setup) {
             seen.extend(page);
         }
         assert_eq!(seen, all, "pages of {size}");
+    }
+
+    for at in Place::ALL {
+        let expected: Vec<_> = all.iter().filter(|member| place(member) == at).cloned().collect();
+        let found = store
+            .rollout_page(project, &shown, Some(at), None, 100)
+            .await
+            .expect("reads");
+        assert_eq!(found, expected, "{at:?}");
+        assert!(!expected.is_empty(), "{at:?}");
+        let rest = store
+            .rollout_page(project, &shown, Some(at), Some(found[0].device), 1)
+            .await
+            .expect("reads");
+        assert_eq!(rest, expected[1..expected.len().min(2)], "{at:?}");
     }
 
     let is_exception = |member: &RolloutMember| {
@@ -577,7 +636,7 @@ pub(crate) async fn devices_of_a_rollout_are_paged_and_counted(setup: Setup) {
     let other = stranger();
     assert!(
         store
-            .rollout_page(other, &shown, None, 9)
+            .rollout_page(other, &shown, None, None, 9)
             .await
             .expect("reads")
             .is_empty()

@@ -188,7 +188,7 @@ impl<'a> Desk<'a> {
         let members = self
             .setup
             .store
-            .rollout_members(self.setup.scope.project, &self.rollout().await)
+            .rollout_page(self.setup.scope.project, &self.rollout().await, None, None, 1000)
             .await
             .expect("reads");
         let directive = members
@@ -514,7 +514,7 @@ pub(crate) async fn failures_of_a_trial_are_counted_and_others_are_not(setup: Se
     let faults = async |desk: &Desk<'_>| {
         let members = setup
             .store
-            .rollout_members(setup.scope.project, &desk.rollout().await)
+            .rollout_page(setup.scope.project, &desk.rollout().await, None, None, 1000)
             .await
             .expect("reads");
         let directive = members

@@ -44,6 +44,9 @@ pub struct AlertRuleDto {
     pub muted_until: Option<Date>,
     /// Creation time.
     pub created: Date,
+    /// Number of messages that the filter was not applied to, because the filters of the project's rules took too many steps.
+    #[serde(default)]
+    pub unexamined: u64,
 }
 
 impl AlertRuleDto {
@@ -71,6 +74,7 @@ impl AlertRuleDto {
             mails: rule.mails,
             muted_until: rule.muted_until.filter(|until| now < *until).map(Into::into),
             created: rule.created.into(),
+            unexamined: rule.unexamined,
         }
     }
 }
@@ -201,6 +205,10 @@ impl AlertDto {
 pub(crate) struct AlertList {
     /// Alerts, the newest raise first.
     pub(crate) alerts: Vec<AlertDto>,
+    /// Number of all raised alerts of the project.
+    pub(crate) raised: u64,
+    /// Number of raised alerts from which on no other one about a device is raised.
+    pub(crate) max_raised: u64,
     /// HTTP status: always 200.
     pub(crate) status: u16,
 }

@@ -1,5 +1,7 @@
 //! JSON types for the view of a virtual board.
 
+use std::borrow::Cow;
+
 use iottly_cloud::boards::Seen;
 use iottly_protocol::board::{
     BoardInput, BoardPin, BoardPwm, BoardSensor, BoardState, PinDirection, PinFitting,
@@ -13,82 +15,82 @@ use super::{Date, OK};
 pub(crate) const PRESS_MS: u64 = 200;
 
 /// Board of a device, as a person beside it would see it.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = Board)]
-pub(crate) struct BoardDto {
+pub struct BoardDto {
     /// HTTP status: always 200.
-    status: u16,
+    pub status: u16,
     /// `live`, `waiting` (asked, no answer yet), `silent` (connected, no answer), `away` (not connected to this cloud),
     /// `hidden` (the device shows no board) or `unknown` (not connected since the cloud started, so not known yet).
     #[schema(value_type = String)]
-    state: &'static str,
+    pub state: Cow<'static, str>,
     /// Explanation of the state, for people.
     #[schema(value_type = String)]
-    reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// Time at which the newest parts arrived; null before the first.
-    at: Option<Date>,
+    pub at: Option<Date>,
     /// Parts of the board; null before the first answer.
-    board: Option<PartsDto>,
+    pub board: Option<PartsDto>,
 }
 
 /// Parts of a board.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = BoardParts)]
-struct PartsDto {
+pub struct PartsDto {
     /// Names of the header's pins, by position from 1 on.
-    header: Vec<String>,
+    pub header: Vec<String>,
     /// Pins.
-    pins: Vec<PinDto>,
+    pub pins: Vec<PinDto>,
     /// PWM outputs.
-    pwm: Vec<PwmDto>,
+    pub pwm: Vec<PwmDto>,
     /// Values in the world around the board.
-    sensors: Vec<SensorDto>,
+    pub sensors: Vec<SensorDto>,
 }
 
 /// Pin of a board.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = BoardPin)]
-struct PinDto {
+pub struct PinDto {
     /// Label, as firmware uses it.
-    label: String,
+    pub label: String,
     /// Thing that is wired to the pin: `led`, `button`, `load` or `nothing`.
     #[schema(value_type = String)]
-    fitting: &'static str,
+    pub fitting: Cow<'static, str>,
     /// Use that the firmware makes of the pin: `input`, `output` or `free`.
     #[schema(value_type = String)]
-    direction: &'static str,
+    pub direction: Cow<'static, str>,
     /// True if the level is high.
-    high: bool,
+    pub high: bool,
 }
 
 /// PWM output of a board.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = BoardPwm)]
-struct PwmDto {
+pub struct PwmDto {
     /// Label, as firmware uses it.
-    label: String,
+    pub label: String,
     /// Periods per second; 0 before the firmware opened the output.
-    hertz: u32,
+    pub hertz: u32,
     /// Active share, from 0 to 1.
-    duty: f64,
+    pub duty: f64,
 }
 
 /// Value that a sensor of a board measures.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = BoardSensor)]
-struct SensorDto {
+pub struct SensorDto {
     /// Name, for inputs.
-    name: String,
+    pub name: String,
     /// Part that measures it.
-    part: String,
+    pub part: String,
     /// Unit for people.
-    unit: String,
+    pub unit: String,
     /// Value now.
-    value: f64,
+    pub value: f64,
     /// Least value that can be set.
-    min: f64,
+    pub min: f64,
     /// Greatest value that can be set.
-    max: f64,
+    pub max: f64,
 }
 
 /// Inputs to a virtual board.
@@ -144,8 +146,8 @@ impl From<&Seen> for BoardDto {
     fn from(seen: &Seen) -> Self {
         Self {
             status: OK,
-            state: seen.standing.as_str(),
-            reason: seen.standing.text(),
+            state: seen.standing.as_str().into(),
+            reason: seen.standing.text().into(),
             at: seen.at.map(Into::into),
             board: seen.state.as_deref().map(Into::into),
         }
@@ -172,12 +174,14 @@ impl From<&BoardPin> for PinDto {
                 PinFitting::Button => "button",
                 PinFitting::Load => "load",
                 PinFitting::Nothing => "nothing",
-            },
+            }
+            .into(),
             direction: match pin.direction {
                 PinDirection::Input => "input",
                 PinDirection::Output => "output",
                 PinDirection::Free => "free",
-            },
+            }
+            .into(),
             high: pin.high,
         }
     }

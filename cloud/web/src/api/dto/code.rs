@@ -1,5 +1,7 @@
 //! JSON types for branches and code.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -8,16 +10,16 @@ use iottly_core::code::{self, Difference, ManifestDiff, SnippetDiff};
 use iottly_core::model::{Branch, BranchCode, Revision, Snippet, SnippetId, SnippetKind};
 
 /// Branch of firmware code.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct BranchDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct BranchDto {
     /// Name of the branch, unique in the project.
-    name: String,
+    pub name: String,
     /// Creation time.
-    created: Date,
+    pub created: Date,
     /// Time of the last change of the working copy.
-    changed: Date,
+    pub changed: Date,
     /// Number of the newest revision; 0 before the first.
-    current_revision: u64,
+    pub current_revision: u64,
 }
 
 impl From<Branch> for BranchDto {
@@ -33,23 +35,23 @@ impl From<Branch> for BranchDto {
 }
 
 /// Saved version of a branch.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct RevisionDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct RevisionDto {
     /// Number of the revision in its branch, from 1.
-    revision: u64,
+    pub revision: u64,
     /// Name of the branch.
-    branch: String,
+    pub branch: String,
     /// Message of the author: 2,048 bytes at most.
-    message: String,
+    pub message: String,
     /// Name of the token that saved the revision.
-    author: String,
+    pub author: String,
     /// Creation time.
-    created: Date,
+    pub created: Date,
     /// Digest in hex: BLAKE3 of the code, or SHA-256 of the component.
-    digest: String,
+    pub digest: String,
     /// SHA-256 of the component that was uploaded instead of code.
     #[serde(skip_serializing_if = "Option::is_none")]
-    component: Option<String>,
+    pub component: Option<String>,
 }
 
 impl From<Revision> for RevisionDto {
@@ -67,51 +69,51 @@ impl From<Revision> for RevisionDto {
 }
 
 /// Code of a branch: its sections in the order in which the firmware is assembled, and the snippets in them.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Code {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Code {
     /// Sections, in the order in which the firmware is assembled.
-    codesections: Vec<Section>,
+    pub codesections: Vec<Section>,
     /// Snippets of all sections.
-    snippets: Vec<SnippetDto>,
+    pub snippets: Vec<SnippetDto>,
     /// Text of the `firmware.toml`, if there is one: what the code uses of a board, and the sizes that it needs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    manifest: Option<String>,
+    pub manifest: Option<String>,
     /// Version of the `firmware.toml`, by which an edit names what it is based on; that of an empty one without it.
-    manifest_version: String,
+    pub manifest_version: String,
 }
 
 /// Section of the code.
-#[derive(Debug, Serialize, ToSchema)]
-struct Section {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Section {
     /// `init_sections`, `loop_section` or `command_handlers`.
     #[schema(value_type = String)]
-    name: &'static str,
+    pub name: Cow<'static, str>,
     /// Ids of the snippets in the section, in their order.
     #[schema(value_type = Vec<String>)]
-    snippets: Vec<SnippetId>,
+    pub snippets: Vec<SnippetId>,
 }
 
 /// Piece of code.
-#[derive(Debug, Serialize, ToSchema)]
-struct SnippetDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SnippetDto {
     /// Id of the snippet; stays the same through renames and revisions.
     #[schema(value_type = String, format = "uuid")]
-    snippetid: SnippetId,
+    pub snippetid: SnippetId,
     /// Section of the snippet: `init_sections`, `loop_section` or `command_handlers`.
     #[schema(value_type = String)]
-    category: &'static str,
+    pub category: Cow<'static, str>,
     /// `global`, `init`, `loop` or `handler`.
     #[schema(value_type = String)]
-    kind: SnippetKind,
+    pub kind: SnippetKind,
     /// `global`, `init`, `loop`, or the type of the command that the handler is for; starts with `_` if the
     /// command is gone or changed.
-    name: String,
+    pub name: String,
     /// Description for people: 2,048 bytes at most.
-    description: String,
+    pub description: String,
     /// The code: 196,608 bytes at most.
-    code: String,
+    pub code: String,
     /// Version of the code, by which an edit names what it is based on.
-    version: String,
+    pub version: String,
 }
 
 impl Code {
@@ -122,7 +124,7 @@ impl Code {
         } = code;
         snippets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
         let section = |name: &'static str| Section {
-            name,
+            name: name.into(),
             snippets: snippets
                 .iter()
                 .filter(|snippet| snippet.kind.category() == name)
@@ -144,7 +146,7 @@ impl From<Snippet> for SnippetDto {
     fn from(snippet: Snippet) -> Self {
         Self {
             snippetid: snippet.id,
-            category: snippet.kind.category(),
+            category: snippet.kind.category().into(),
             kind: snippet.kind,
             name: snippet.name,
             description: snippet.description,
@@ -200,28 +202,28 @@ impl From<ManifestDiff> for ManifestDiffDto {
 }
 
 /// Branches of a project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct BranchList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct BranchList {
     /// Branches, by name.
-    pub(crate) branches: Vec<BranchDto>,
+    pub branches: Vec<BranchDto>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Branch with the code of its working copy.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct OneBranch {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct OneBranch {
     /// The branch.
-    pub(crate) branch: BranchDto,
+    pub branch: BranchDto,
     /// Code of the working copy.
     #[serde(flatten)]
-    pub(crate) code: Code,
+    pub code: Code,
     /// Digest of the working copy, for `If-Match`.
-    pub(crate) digest: String,
+    pub digest: String,
     /// True if the working copy differs from the newest revision.
-    pub(crate) unsaved: bool,
+    pub unsaved: bool,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Branch to create.
@@ -274,15 +276,15 @@ pub(crate) struct ManifestEdit {
 }
 
 /// Page of the revisions of a branch.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct RevisionList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct RevisionList {
     /// Revisions, newest first.
-    pub(crate) revisions: Vec<RevisionDto>,
+    pub revisions: Vec<RevisionDto>,
     /// Cursor of the next page, if there is one: `before=<next>`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next: Option<u64>,
+    pub next: Option<u64>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Revision with its code.
@@ -307,14 +309,14 @@ pub(crate) struct NewVersion {
 }
 
 /// Saved revision.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct SavedVersion {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct SavedVersion {
     /// The revision.
-    pub(crate) revision: RevisionDto,
+    pub revision: RevisionDto,
     /// False when the newest revision already has this content.
-    pub(crate) created: bool,
+    pub created: bool,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Revision to restore.

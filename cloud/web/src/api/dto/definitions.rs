@@ -1,23 +1,23 @@
 //! JSON types for message definitions.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 /// Message definitions of a project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct DefinitionList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct DefinitionList {
     /// Definitions, by type; each is `{"<type>": {"<key>": {"type": …}}, "metadata": {…}}`.
-    pub(crate) messagedefinitions: Vec<Value>,
+    pub messagedefinitions: Vec<Value>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Message definition.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct OneDefinition {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct OneDefinition {
     /// The definition: `{"<type>": {"<key>": {"type": …}}, "metadata": {…}}`.
-    pub(crate) messagedefinition: Value,
+    pub messagedefinition: Value,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }

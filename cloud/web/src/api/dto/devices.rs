@@ -10,23 +10,23 @@ use super::{Date, LogDto, OK, Props};
 use iottly_core::model::SettingsState;
 
 /// Devices with their properties.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct AllProps {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct AllProps {
     /// Number of devices in the response.
-    pub(crate) count: usize,
+    pub count: usize,
     /// Always null: a response is complete or an error.
     #[schema(value_type = Option<String>)]
-    pub(crate) errors: Option<()>,
+    pub errors: Option<()>,
     /// Devices, by name.
-    pub(crate) devices: Vec<Props>,
+    pub devices: Vec<Props>,
     /// Number of devices on all pages; only with `limit`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) matching: Option<usize>,
+    pub matching: Option<usize>,
     /// Value of `after` for the next page; only with `limit`, and not on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next: Option<String>,
+    pub next: Option<String>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Properties of a device.
@@ -102,47 +102,47 @@ pub struct DeletedDevice {
 }
 
 /// Lines of a device's log.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct LogList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct LogList {
     /// Lines, newest first.
-    pub(crate) logs: Vec<LogDto>,
+    pub logs: Vec<LogDto>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Settings of a device.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = ConfigDto)]
-pub(crate) struct SettingsDto {
+pub struct SettingsDto {
     /// Desired settings; null if none were ever set.
-    desired: Option<Desired>,
+    pub desired: Option<Desired>,
     /// Applied settings; null until the device has applied any.
-    reported: Option<Reported>,
+    pub reported: Option<Reported>,
     /// True if the device has applied the desired settings.
-    in_sync: bool,
+    pub in_sync: bool,
     /// HTTP status: always 200.
-    status: u16,
+    pub status: u16,
 }
 
 /// Settings that a device should apply.
-#[derive(Serialize, ToSchema)]
-struct Desired {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct Desired {
     /// Version of the settings; each change increases it.
-    version: u64,
+    pub version: u64,
     /// Values by their keys.
     #[schema(value_type = Value)]
-    values: Box<RawValue>,
+    pub values: Box<RawValue>,
     /// Time of the last change.
-    changed: Date,
+    pub changed: Date,
 }
 
 /// Settings that a device has applied.
-#[derive(Serialize, ToSchema)]
-struct Reported {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct Reported {
     /// Version of the applied settings.
-    version: u64,
+    pub version: u64,
     /// Time of the report.
-    at: Date,
+    pub at: Date,
 }
 
 impl From<SettingsState> for SettingsDto {

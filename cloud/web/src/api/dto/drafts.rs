@@ -9,20 +9,20 @@ use iottly_core::code::{self, CodeFile, MANIFEST_FILE, Problem};
 use iottly_core::model::{BranchCode, Draft};
 
 /// Draft of a file, without its text.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct DraftSummary {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct DraftSummary {
     /// Name of the file: of a snippet, or `firmware.toml`.
-    name: String,
+    pub name: String,
     /// Key of the file: id of a snippet, or `firmware.toml`.
-    file: String,
+    pub file: String,
     /// Version of the text that the draft is based on.
-    base: String,
+    pub base: String,
     /// True if the working copy has another version by now.
-    stale: bool,
+    pub stale: bool,
     /// Size of the draft, in bytes.
-    bytes: u64,
+    pub bytes: u64,
     /// Time of the last change.
-    changed: Date,
+    pub changed: Date,
 }
 
 impl DraftSummary {
@@ -66,12 +66,12 @@ impl DraftDto {
 }
 
 /// Drafts of the caller on a branch.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct DraftList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct DraftList {
     /// The drafts.
-    pub(crate) drafts: Vec<DraftSummary>,
+    pub drafts: Vec<DraftSummary>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Draft of the caller.
@@ -104,36 +104,36 @@ pub(crate) struct CheckOf {
 }
 
 /// Outcome of a check.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct CheckAnswer {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct CheckAnswer {
     /// Problems of the code; a build ends at the first.
-    pub(crate) problems: Vec<ProblemDto>,
+    pub problems: Vec<ProblemDto>,
     /// SHA-256 of the component in hex; left out if there are problems.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) sha256: Option<String>,
+    pub sha256: Option<String>,
     /// Size of the component, in bytes; left out if there are problems.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) size: Option<u64>,
+    pub size: Option<u64>,
     /// Capabilities that the code can use, sorted.
-    pub(crate) capabilities: Vec<String>,
+    pub capabilities: Vec<String>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Problem of code.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ProblemDto {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct ProblemDto {
     /// Name of the snippet, or `firmware.toml`; left out if the problem is in no single file.
     #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<String>,
+    pub file: Option<String>,
     /// Line in the file, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<u32>,
+    pub line: Option<u32>,
     /// Column in the line, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<u32>,
+    pub column: Option<u32>,
     /// Description of the problem.
-    message: String,
+    pub message: String,
 }
 
 impl From<Problem> for ProblemDto {

@@ -299,33 +299,33 @@ pub(crate) struct NewEnrolmentKeyBody {
 }
 
 /// Enrolment key without its text.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = EnrolmentKey)]
-pub(crate) struct EnrolmentKeyDto {
+pub struct EnrolmentKeyDto {
     /// Id of the key.
     #[schema(value_type = String, format = "uuid")]
-    id: EnrolmentKeyId,
+    pub id: EnrolmentKeyId,
     /// Name of the key.
-    name: String,
+    pub name: String,
     /// First characters of the key's text, by which people distinguish keys.
-    prefix: String,
+    pub prefix: String,
     /// Creation time.
-    created: Date,
+    pub created: Date,
     /// Time at which the key expires; null for never.
-    expires: Option<Date>,
+    pub expires: Option<Date>,
     /// Number of devices that were created with the key.
-    uses: u64,
+    pub uses: u64,
     /// Maximum number of devices.
-    max_uses: u64,
+    pub max_uses: u64,
     /// Id of the deployment group of the devices; null for `_orphaned`.
     #[schema(value_type = Option<String>, format = "uuid")]
-    deployment_group: Option<GroupId>,
+    pub deployment_group: Option<GroupId>,
     /// Tags of the devices.
-    tags: Vec<String>,
+    pub tags: Vec<String>,
     /// Hours without a connection after which a device of the key is deleted; null for never.
-    ephemeral_hours: Option<i64>,
+    pub ephemeral_hours: Option<i64>,
     /// True if a person has to approve each board.
-    waiting: bool,
+    pub waiting: bool,
 }
 
 /// Milliseconds of an hour.
@@ -350,27 +350,27 @@ impl From<EnrolmentKey> for EnrolmentKeyDto {
 }
 
 /// Enrolment keys of a project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct EnrolmentKeyList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct EnrolmentKeyList {
     /// Keys, without their texts, oldest first.
-    pub(crate) enrolment_keys: Vec<EnrolmentKeyDto>,
+    pub enrolment_keys: Vec<EnrolmentKeyDto>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// New enrolment key with its text.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct CreatedEnrolmentKey {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct CreatedEnrolmentKey {
     /// Text of the key: 32 hex digits; shown only here.
     #[schema(value_type = String)]
-    pub(crate) enrolment_key: Secret,
+    pub enrolment_key: Secret,
     /// Address, key and fingerprint in one string, for `iottly-agent enroll`; left out if the cloud has no TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    pub(crate) url: Option<Secret>,
+    pub url: Option<Secret>,
     /// The key.
     #[serde(flatten)]
-    pub(crate) about: EnrolmentKeyDto,
+    pub about: EnrolmentKeyDto,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }

@@ -1,5 +1,7 @@
 //! JSON types for developer leases.
 
+use std::borrow::Cow;
+
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::{DeveloperReport, LeaseId};
 use serde::{Deserialize, Serialize};
@@ -39,85 +41,85 @@ const fn longest() -> u32 {
 }
 
 /// Developer lease: permission to run scripts that are not released on some devices for some hours.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LeaseDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LeaseDto {
     /// Id of the lease.
     #[schema(value_type = String, format = "uuid")]
-    id: LeaseId,
+    pub id: LeaseId,
     /// `open`, `revoked` or `expired`.
     #[schema(value_type = String)]
-    state: &'static str,
+    pub state: Cow<'static, str>,
     /// Devices of the lease.
-    devices: Vec<LeaseDeviceDto>,
+    pub devices: Vec<LeaseDeviceDto>,
     /// Approved capabilities.
-    approved: Vec<String>,
+    pub approved: Vec<String>,
     /// Name of the token that opened the lease.
-    author: String,
+    pub author: String,
     /// Time at which the lease was opened.
-    created: Date,
+    pub created: Date,
     /// Time at which the devices return to their releases.
-    expires: Date,
+    pub expires: Date,
     /// Time at which the lease ended; left out while it is open.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ended: Option<Date>,
+    pub ended: Option<Date>,
     /// Newest order to the devices; left out before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    order: Option<LeaseOrderDto>,
+    pub order: Option<LeaseOrderDto>,
 }
 
 /// Order to the devices of a lease.
-#[derive(Debug, Serialize, ToSchema)]
-struct LeaseOrderDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LeaseOrderDto {
     /// Id of the order. A device that connects later is sent the same script under another id: compare `sha256`.
-    id: String,
+    pub id: String,
     /// SHA-256 of the script, in hex; empty if the order ends the lease.
-    sha256: String,
+    pub sha256: String,
     /// Size of the script, in bytes.
-    size: u64,
+    pub size: u64,
     /// Time at which the order was signed.
-    sent: Date,
+    pub sent: Date,
 }
 
 /// Device of a lease, with its last report about the orders of the lease.
-#[derive(Debug, Serialize, ToSchema)]
-struct LeaseDeviceDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LeaseDeviceDto {
     /// Id of the device.
     #[schema(value_type = String, format = "uuid")]
-    device: DeviceId,
+    pub device: DeviceId,
     /// Last report; left out before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    report: Option<LeaseReportDto>,
+    pub report: Option<LeaseReportDto>,
 }
 
 /// Report of a device about an order of a lease.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LeaseReportDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LeaseReportDto {
     /// Id of the order.
-    order: String,
+    pub order: String,
     /// SHA-256 of the script, in hex; of the release that runs again after the end. Empty if there is none.
-    sha256: String,
+    pub sha256: String,
     /// `running`, `failed`, `refused` or `ended`.
     #[schema(value_type = String)]
-    state: &'static str,
+    pub state: Cow<'static, str>,
     /// Code of the reason for a failure or a refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    reason: Option<&'static str>,
+    pub reason: Option<Cow<'static, str>>,
     /// Details for people.
     #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
+    pub detail: Option<String>,
     /// File of an error, or the section.
     #[serde(skip_serializing_if = "Option::is_none")]
-    file: Option<String>,
+    pub file: Option<String>,
     /// Line of an error, from 1; 0 if it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<u32>,
+    pub line: Option<u32>,
     /// Column of an error, from 1; 0 if it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    column: Option<u32>,
+    pub column: Option<u32>,
     /// Time from the order's arrival to the end of the script's first call, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
-    ms: Option<u64>,
+    pub ms: Option<u64>,
 }
 
 impl From<DeveloperReport> for LeaseReportDto {
@@ -129,8 +131,8 @@ impl From<DeveloperReport> for LeaseReportDto {
         Self {
             order: report.order,
             sha256: report.sha256,
-            state: report.state.as_str(),
-            reason: report.reason.map(|reason| reason.as_str()),
+            state: report.state.as_str().into(),
+            reason: report.reason.map(|reason| reason.as_str().into()),
             detail: report.detail,
             file,
             line,
@@ -170,7 +172,7 @@ impl From<Lease> for LeaseDto {
         };
         Self {
             id: lease.id,
-            state,
+            state: state.into(),
             devices: lease.devices.into_iter().map(Into::into).collect(),
             approved: lease.approved,
             author: lease.author,
@@ -183,28 +185,28 @@ impl From<Lease> for LeaseDto {
 }
 
 /// Developer lease.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct OneLease {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct OneLease {
     /// The lease.
-    pub(crate) lease: LeaseDto,
+    pub lease: LeaseDto,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Developer leases.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LeaseList {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LeaseList {
     /// The leases, newest first.
-    pub(crate) leases: Vec<LeaseDto>,
+    pub leases: Vec<LeaseDto>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Result of adding the key for developer orders.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LeaseKey {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LeaseKey {
     /// True if the key was added; false if the trusted root of the project named one already.
-    pub(crate) added: bool,
+    pub added: bool,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }

@@ -1,5 +1,7 @@
 //! JSON types of machine logins.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -16,21 +18,21 @@ pub(crate) struct LoginAsked {
 }
 
 /// Request that waits for a person.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct LoginWaits {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct LoginWaits {
     /// Secret with which the machine asks for its token.
     #[schema(value_type = String)]
-    pub(crate) device_code: Secret,
+    pub device_code: Secret,
     /// Code for the person, such as `7K3M-9PQX`.
-    pub(crate) user_code: String,
+    pub user_code: String,
     /// Path of the page on which a person decides, below the address of the cloud.
-    pub(crate) verification_path: &'static str,
+    pub verification_path: Cow<'static, str>,
     /// Time until the codes expire, in seconds.
-    pub(crate) expires_in: u32,
+    pub expires_in: u32,
     /// Interval in which the machine asks for its token, in seconds.
-    pub(crate) interval: u32,
+    pub interval: u32,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Machine that asks for its token.
@@ -43,44 +45,44 @@ pub(crate) struct LoginPoll {
 }
 
 /// Token of a machine whose request a person has approved.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct LoginToken {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct LoginToken {
     /// Text of the token, which is not shown again.
     #[schema(value_type = String)]
-    pub(crate) token: Secret,
+    pub token: Secret,
     /// The login.
     #[serde(flatten)]
-    pub(crate) about: LoginFacts,
+    pub about: LoginFacts,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Caller of the API.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct LoginShown {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct LoginShown {
     /// The login.
     #[serde(flatten)]
-    pub(crate) about: LoginFacts,
+    pub about: LoginFacts,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Login of a person or a token, and its limits.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct LoginFacts {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct LoginFacts {
     /// `token` or `person`.
     #[schema(value_type = String)]
-    pub(crate) kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Name of the token or person.
-    pub(crate) name: String,
+    pub name: String,
     /// Name of the machine; null for a token, and for a login of the dashboard.
-    pub(crate) machine: Option<String>,
+    pub machine: Option<String>,
     /// Id of the only project that the login reaches; null for all projects of the person.
     #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{24}$")]
-    pub(crate) project: Option<ProjectId>,
+    pub project: Option<ProjectId>,
     /// Maximum permissions in each project; those of a person are also limited by the person's role.
     #[schema(value_type = Vec<String>)]
-    pub(crate) scopes: Scopes,
+    pub scopes: Scopes,
     /// Time at which the login expires; null if it does not.
-    pub(crate) expires: Option<Date>,
+    pub expires: Option<Date>,
 }

@@ -1,8 +1,8 @@
 //! JSON types for histories.
 
 use iottly_protocol::{DeviceId, FirmwareMark, MessageKind, ProjectId};
-use serde::Serialize;
 use serde::ser::SerializeSeq;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -21,6 +21,15 @@ pub(crate) struct Messages {
     pub(crate) next: Option<String>,
     /// HTTP status: always 200.
     pub(crate) status: u16,
+}
+
+/// Page of a history as a program reads it: what `Messages` writes from stored entries.
+#[derive(Debug, Deserialize)]
+pub struct HistoryPage {
+    /// Entries, newest first.
+    pub messages: Vec<MessageDto<'static>>,
+    /// Cursor of the next page, if there is one.
+    pub next: Option<String>,
 }
 
 /// Entries of a history, in the documented form.

@@ -26,6 +26,7 @@ mod definitions;
 mod devices;
 mod drafts;
 mod enrolment;
+mod events;
 mod filters;
 mod groups;
 mod jobs;
@@ -47,31 +48,32 @@ mod waiting;
 mod webhooks;
 
 pub use alerts::*;
-pub(crate) use board::*;
-pub(crate) use code::*;
+pub use board::*;
+pub use code::*;
 pub use commands::*;
 pub use copies::*;
-pub(crate) use crashes::*;
-pub(crate) use definitions::*;
+pub use crashes::*;
+pub use definitions::*;
 pub use devices::*;
-pub(crate) use drafts::*;
-pub(super) use enrolment::*;
+pub use drafts::*;
+pub use enrolment::*;
+pub use events::*;
 pub(crate) use filters::*;
 pub use groups::*;
 pub use jobs::*;
-pub(crate) use leases::*;
-pub(super) use machine_login::*;
+pub use leases::*;
+pub use machine_login::*;
 pub use mails::*;
-pub(crate) use messages::*;
+pub use messages::*;
 pub(crate) use people::*;
-pub(crate) use plots::*;
+pub use plots::*;
 pub use portals::*;
 pub use presence::*;
 pub use projects::*;
 pub use refusals::*;
 pub use rollouts::*;
-pub(super) use series::*;
-pub(crate) use timeline::*;
+pub use series::*;
+pub use timeline::*;
 pub use tokens::*;
 pub use waiting::*;
 pub use webhooks::*;
@@ -116,57 +118,62 @@ impl From<UnixMs> for Date {
 }
 
 /// ObjectId as legacy extended JSON.
-#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
-struct Oid {
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+pub struct Oid {
     /// 24 lower-case hex digits.
-    #[serde(rename = "$oid", serialize_with = "as_text")]
+    #[serde(rename = "$oid", serialize_with = "as_text", deserialize_with = "of_text")]
     #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
-    id: MessageId,
+    pub id: MessageId,
 }
 
 fn as_text<S: serde::Serializer>(id: &MessageId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
 }
 
+fn of_text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<MessageId, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(serde::de::Error::custom)
+}
+
 /// Entry of a history.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct MessageDto<'a> {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct MessageDto<'a> {
     /// Id of the entry. Ids ascend in the order of storing.
     #[serde(rename = "_id")]
-    id: Oid,
+    pub id: Oid,
     /// Device of the entry.
     #[schema(value_type = String, format = "uuid")]
-    from: DeviceId,
+    pub from: DeviceId,
     /// Project of the device: 24 lower-case hex digits.
     #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
-    to: ProjectId,
+    pub to: ProjectId,
     /// Time at which the cloud received the entry.
-    timestamp: Date,
+    pub timestamp: Date,
     /// Time at which the device made the entry, by its own clock.
-    devicetimestamp: Date,
+    pub devicetimestamp: Date,
     /// `userdefined` for messages of the firmware, `iottlyagent` for those of the platform.
     #[serde(rename = "type")]
     #[schema(value_type = String)]
-    kind: MessageKind,
+    pub kind: MessageKind,
     /// Payload as the device sent it: any JSON value.
     #[schema(value_type = Value)]
-    payload: &'a RawValue,
+    pub payload: Cow<'a, RawValue>,
     /// Channel that the firmware chose; left out without one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    channel: Option<&'a str>,
+    pub channel: Option<Cow<'a, str>>,
     /// Beginning of the SHA-256 of the script that made the entry under a developer lease; left out for the committed
     /// release.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{12}$")]
-    firmware: Option<FirmwareMark>,
+    pub firmware: Option<FirmwareMark>,
     /// Stream of the device that the entry was sent in; left out if the cloud made the entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
-    stream: Option<StreamId>,
+    pub stream: Option<StreamId>,
     /// Number of the entry in its stream, from 1; left out if the cloud made the entry.
     #[serde(skip_serializing_if = "Option::is_none")]
-    seq: Option<u64>,
+    pub seq: Option<u64>,
 }
 
 impl<'a> From<&'a StoredMessage> for MessageDto<'a> {
@@ -178,8 +185,8 @@ impl<'a> From<&'a StoredMessage> for MessageDto<'a> {
             timestamp: message.timestamp.into(),
             devicetimestamp: message.device_timestamp.into(),
             kind: message.kind,
-            payload: &message.payload,
-            channel: message.channel.as_deref(),
+            payload: Cow::Borrowed(&message.payload),
+            channel: message.channel.as_deref().map(Cow::Borrowed),
             firmware: message.firmware,
             stream: message.origin.map(|(stream, _)| stream),
             seq: message.origin.map(|(_, seq)| seq),
@@ -384,29 +391,29 @@ impl From<CommandRecord> for CommandEntry {
 }
 
 /// Line of a device's log.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct LogDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LogDto {
     /// `trace`, `debug`, `info`, `warn` or `error`.
     #[schema(value_type = String)]
-    pub(crate) level: Level,
+    pub level: Level,
     /// Text of the line.
-    pub(crate) text: String,
+    pub text: String,
     /// Time at which the device wrote the line, by its own clock.
-    pub(crate) devicetimestamp: Date,
+    pub devicetimestamp: Date,
 }
 
 /// Line of a firmware log with its device.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = DeviceLogLine)]
-pub(crate) struct DeviceLogDto {
+pub struct DeviceLogDto {
     /// Id of the device.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) device: DeviceId,
+    pub device: DeviceId,
     /// Name of the device.
-    pub(crate) name: String,
+    pub name: String,
     /// The line.
     #[serde(flatten)]
-    pub(crate) line: LogDto,
+    pub line: LogDto,
 }
 
 impl DeviceLogDto {
@@ -420,12 +427,12 @@ impl DeviceLogDto {
 }
 
 /// Lines of the firmware logs of a project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ProjectLogs {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct ProjectLogs {
     /// Lines, newest first.
-    pub(crate) logs: Vec<DeviceLogDto>,
+    pub logs: Vec<DeviceLogDto>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 impl From<StoredLog> for LogDto {

@@ -7,20 +7,20 @@ use super::Date;
 use iottly_core::model::{PlotSettings, SavedPlot, SavedPlotId};
 
 /// Plot that is kept under a name.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = SavedPlot)]
-pub(crate) struct SavedPlotDto {
+pub struct SavedPlotDto {
     /// Id of the plot.
     #[schema(value_type = String, format = "uuid")]
-    pub(crate) id: SavedPlotId,
+    pub id: SavedPlotId,
     /// Name, unique within the project.
-    pub(crate) name: String,
+    pub name: String,
     /// Settings of the plot.
-    pub(crate) plot: PlotSettings,
+    pub plot: PlotSettings,
     /// Name of the token or person that saved it.
-    pub(crate) author: String,
+    pub author: String,
     /// Creation time.
-    pub(crate) created: Date,
+    pub created: Date,
 }
 
 impl From<SavedPlot> for SavedPlotDto {
@@ -36,21 +36,21 @@ impl From<SavedPlot> for SavedPlotDto {
 }
 
 /// Saved plots of a project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct PlotList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct PlotList {
     /// Plots, by name.
-    pub(crate) plots: Vec<SavedPlotDto>,
+    pub plots: Vec<SavedPlotDto>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Saved plot.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct OnePlot {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct OnePlot {
     /// The plot.
-    pub(crate) plot: SavedPlotDto,
+    pub plot: SavedPlotDto,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Plot to save.

@@ -1,5 +1,6 @@
 //! JSON types for projects, their limits, the audit log, health and errors.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use iottly_protocol::{ProjectId, Secret};
@@ -35,39 +36,39 @@ impl From<Project> for ProjectDto {
 }
 
 /// Projects that the caller's token reaches.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ProjectList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct ProjectList {
     /// Projects.
-    pub(crate) projects: Vec<ProjectDto>,
+    pub projects: Vec<ProjectDto>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Project with its retention.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct OneProject {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct OneProject {
     /// The project.
     #[serde(flatten)]
-    pub(crate) project: ProjectDto,
+    pub project: ProjectDto,
     /// Size of the messages that are kept, in bytes; null for no limit.
-    pub(crate) retention_bytes: Option<u64>,
+    pub retention_bytes: Option<u64>,
     /// True if everyone may read the releases under `/repo/`; otherwise the project's devices, tokens and members may.
-    pub(crate) public_releases: bool,
+    pub public_releases: bool,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// New project with its first token.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct CreatedProject {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct CreatedProject {
     /// The project.
     #[serde(flatten)]
-    pub(crate) project: ProjectDto,
+    pub project: ProjectDto,
     /// Token with all scopes in the new project; shown only here.
     #[schema(value_type = String)]
-    pub(crate) token: Secret,
+    pub token: Secret,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Project to create.
@@ -189,11 +190,11 @@ pub(crate) struct Pong {
 }
 
 /// State of the cloud.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct Health {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct Health {
     /// `ok` if the process runs, `ready` if it can serve requests.
     #[schema(value_type = String)]
-    pub(crate) status: &'static str,
+    pub status: Cow<'static, str>,
 }
 
 /// Limits of a project; null for no limit.

@@ -26,7 +26,7 @@ pub struct ReleaseDto {
     /// Number of the revision in the branch.
     pub revision: u64,
     /// SHA-256 of the component, in hex.
-    sha256: String,
+    pub sha256: String,
     /// Size of the component, in bytes.
     pub size: u64,
     /// Capabilities that the release requests of a board, sorted.
@@ -242,15 +242,15 @@ impl From<RolloutMember> for RolloutDeviceDto {
 }
 
 /// Page of the releases of a project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct ReleaseList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct ReleaseList {
     /// Releases, newest first.
-    pub(crate) releases: Vec<ReleaseDto>,
+    pub releases: Vec<ReleaseDto>,
     /// Cursor of the next page, if there is one: `before=<next>`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next: Option<u64>,
+    pub next: Option<u64>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Release.
@@ -263,12 +263,12 @@ pub(crate) struct OneRelease {
 }
 
 /// Rollouts of a project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct RolloutList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct RolloutList {
     /// Rollouts, newest first.
-    pub(crate) rollouts: Vec<RolloutDto>,
+    pub rollouts: Vec<RolloutDto>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Rollout.
@@ -278,6 +278,12 @@ pub struct OneRollout {
     pub rollout: RolloutDto,
     /// Numbers of its devices, by how far they are.
     pub counts: CountsDto,
+    /// Number of its devices that have not gone as planned, or have reported a reason.
+    #[serde(default)]
+    pub exceptions: u64,
+    /// Numbers of devices in parts of about the same size, in the order of ids; only with `parts`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<CountsDto>,
     /// Mark of the progress of the rollout and its devices, for `seen`.
     pub mark: String,
     /// HTTP status: always 200.
@@ -304,6 +310,14 @@ pub(crate) struct OnePolicy {
     pub(crate) policy: Policy,
     /// HTTP status: always 200.
     pub(crate) status: u16,
+}
+
+/// Options of a way back; all can be left out.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RollBack {
+    /// Returns what would happen, without deploying.
+    pub(crate) dry_run: bool,
 }
 
 /// Options of a deployment; all can be left out.

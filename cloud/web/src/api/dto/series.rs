@@ -1,6 +1,8 @@
 //! Series and plots.
 
-use serde::Serialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Date, OK};
@@ -10,40 +12,40 @@ use iottly_core::series::Aggregate;
 use iottly_store::SeriesList;
 
 /// Series of a project.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in super::super) struct SeriesDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SeriesDto {
     /// Paths of numbers in messages, sorted.
-    series: Vec<PathDto>,
+    pub series: Vec<PathDto>,
     /// Numbers that became no points.
-    skipped: SkippedDto,
+    pub skipped: SkippedDto,
     /// Number of devices whose older messages are still to be rolled up.
-    filling: u64,
+    pub filling: u64,
     /// HTTP status: always 200.
-    status: u16,
+    pub status: u16,
 }
 
 /// Path of numbers in messages.
-#[derive(Debug, Serialize, ToSchema)]
-struct PathDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct PathDto {
     /// Keys that lead to the number, joined with `.`.
-    path: String,
+    pub path: String,
     /// Start of the newest hour with a value.
-    seen: Date,
+    pub seen: Date,
 }
 
 /// Numbers that became no points, by reason.
-#[derive(Debug, Serialize, ToSchema)]
-struct SkippedDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SkippedDto {
     /// Objects and arrays that are nested too deeply.
-    deep: u64,
+    pub deep: u64,
     /// Numbers whose path is too long, empty, or has control characters in it.
-    named: u64,
+    pub named: u64,
     /// Numbers above the maximum of a message.
-    many: u64,
+    pub many: u64,
     /// Numbers of too great a magnitude.
-    great: u64,
+    pub great: u64,
     /// Numbers of paths above the maximum of the project.
-    paths: u64,
+    pub paths: u64,
 }
 
 impl From<SeriesList> for SeriesDto {
@@ -68,68 +70,68 @@ impl From<SeriesList> for SeriesDto {
 }
 
 /// Points of a plot.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in super::super) struct PointsDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct PointsDto {
     /// Path of the series.
-    path: String,
+    pub path: String,
     /// Value of a point: `avg`, `min`, `max`, `sum`, `count` or `p95`.
-    agg: &'static str,
+    pub agg: Cow<'static, str>,
     /// Division into lines: `none`, `device` or `group`.
-    by: &'static str,
+    pub by: Cow<'static, str>,
     /// Source of the points: `raw`, `minute` or `hour`.
-    resolution: &'static str,
+    pub resolution: Cow<'static, str>,
     /// Length of a step, in milliseconds.
-    step_ms: i64,
+    pub step_ms: i64,
     /// Beginning, included.
-    from: Date,
+    pub from: Date,
     /// End, excluded.
-    to: Date,
+    pub to: Date,
     /// Number of devices.
-    devices: usize,
+    pub devices: usize,
     /// Lines, one for all devices or one for each device or group that has values.
-    lines: Vec<LineDto>,
+    pub lines: Vec<LineDto>,
     /// HTTP status: always 200.
-    status: u16,
+    pub status: u16,
 }
 
 /// Line of a plot.
-#[derive(Debug, Serialize, ToSchema)]
-struct LineDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct LineDto {
     /// Id of the device or group; absent for the line of all.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    id: Option<String>,
+    pub id: Option<String>,
     /// Name of the device or group.
-    name: String,
+    pub name: String,
     /// Number of values.
-    count: u64,
+    pub count: u64,
     /// Average of all values.
-    avg: f64,
+    pub avg: f64,
     /// Lowest value.
-    min: f64,
+    pub min: f64,
     /// Highest value.
-    max: f64,
+    pub max: f64,
     /// Number of messages that are missing in the histories of the line's devices.
-    missing: u64,
+    pub missing: u64,
     /// Points, in the order of time. A point without a value is a pause in the line.
-    points: Vec<PointDto>,
+    pub points: Vec<PointDto>,
 }
 
 /// Point of a line.
-#[derive(Debug, Serialize, ToSchema)]
-struct PointDto {
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct PointDto {
     /// Start of the step, in Unix milliseconds.
-    at: i64,
+    pub at: i64,
     /// Value; null for a pause.
-    value: Option<f64>,
+    pub value: Option<f64>,
     /// Lowest value of the step; null for a pause.
-    min: Option<f64>,
+    pub min: Option<f64>,
     /// Highest value of the step; null for a pause.
-    max: Option<f64>,
+    pub max: Option<f64>,
     /// Number of messages that are missing here.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     #[schema(value_type = Option<u64>)]
-    missing: u64,
+    pub missing: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -141,9 +143,9 @@ impl PointsDto {
     pub(in super::super) fn of(asked: &Asked, plot: &Plot, names: &Named) -> Self {
         Self {
             path: asked.request.path.clone(),
-            agg: asked.request.aggregate.as_str(),
-            by: asked.request.split.as_str(),
-            resolution: plot.plan.resolution.as_str(),
+            agg: asked.request.aggregate.as_str().into(),
+            by: asked.request.split.as_str().into(),
+            resolution: plot.plan.resolution.as_str().into(),
             step_ms: plot.plan.step_ms,
             from: asked.request.range.from.into(),
             to: asked.request.range.to.into(),

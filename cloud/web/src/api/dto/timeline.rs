@@ -1,7 +1,9 @@
 //! JSON types of the timeline of a device.
 
+use std::borrow::Cow;
+
 use iottly_protocol::{CommandId, GroupId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{Date, OK};
@@ -10,97 +12,97 @@ use iottly_core::model::{AlertId, RolloutId, UnixMs};
 use iottly_core::timeline::{Event, Place};
 
 /// Timeline of a device.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = Timeline)]
-pub(crate) struct TimelineDto {
+pub struct TimelineDto {
     /// Beginning of the time in which this page has all events, included.
-    from: Date,
+    pub from: Date,
     /// End, excluded.
-    to: Date,
+    pub to: Date,
     /// Times for which the device was online or offline, oldest first; without those for which it is not known.
-    presence: Vec<PresenceSpanDto>,
+    pub presence: Vec<PresenceSpanDto>,
     /// Times for which the device ran a release, oldest first; without those of which nothing is stored.
-    releases: Vec<ReleaseSpanDto>,
+    pub releases: Vec<ReleaseSpanDto>,
     /// Events, newest first.
-    events: Vec<TimelineEventDto>,
+    pub events: Vec<TimelineEventDto>,
     /// Parameter `to` of the page before this one, in Unix milliseconds; null if there is none.
-    next: Option<UnixMs>,
+    pub next: Option<UnixMs>,
     /// HTTP status: always 200.
-    status: u16,
+    pub status: u16,
 }
 
 /// Time for which the device was online or offline.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = PresenceSpan)]
-struct PresenceSpanDto {
+pub struct PresenceSpanDto {
     /// Beginning, included.
-    from: Date,
+    pub from: Date,
     /// End, excluded.
-    to: Date,
+    pub to: Date,
     /// `online` or `offline`.
     #[schema(value_type = String)]
-    state: &'static str,
+    pub state: Cow<'static, str>,
 }
 
 /// Time for which the device ran a release.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = ReleaseSpan)]
-struct ReleaseSpanDto {
+pub struct ReleaseSpanDto {
     /// Beginning, included.
-    from: Date,
+    pub from: Date,
     /// End, excluded.
-    to: Date,
+    pub to: Date,
     /// Number of the release.
-    release: u64,
+    pub release: u64,
     /// Name for people: number, branch and revision.
-    name: String,
+    pub name: String,
 }
 
 /// Event of a timeline.
-#[derive(Serialize, ToSchema)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[schema(as = TimelineEvent)]
-struct TimelineEventDto {
+pub struct TimelineEventDto {
     /// Time of the event, or of its beginning.
-    at: Date,
+    pub at: Date,
     /// End of an event that lasted; null for a moment, and while it lasts.
-    until: Option<Date>,
+    pub until: Option<Date>,
     /// True while the event has no end yet.
-    lasts: bool,
+    pub lasts: bool,
     /// `presence`, `release`, `settings`, `commands`, `gaps`, `failures` or `alerts`.
     #[schema(value_type = String)]
-    lane: &'static str,
+    pub lane: Cow<'static, str>,
     /// `good`, `plain`, `warn` or `bad`.
     #[schema(value_type = String)]
-    tone: &'static str,
+    pub tone: Cow<'static, str>,
     /// Sentence that tells the event.
-    title: String,
+    pub title: String,
     /// Further facts; empty if there are none.
-    detail: String,
+    pub detail: String,
     /// Name of the token or person that caused it, for requests with the scope `admin`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    author: Option<String>,
+    pub author: Option<String>,
     /// Id of the entry of the history, for events that are one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
+    pub message: Option<String>,
     /// Id of the command, for events of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
-    command: Option<CommandId>,
+    pub command: Option<CommandId>,
     /// Id of the alert, for events of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
-    alert: Option<AlertId>,
+    pub alert: Option<AlertId>,
     /// Id of the rollout, for events of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
-    rollout: Option<RolloutId>,
+    pub rollout: Option<RolloutId>,
     /// Id of the rollout's deployment group.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid")]
-    deployment_group: Option<GroupId>,
+    pub deployment_group: Option<GroupId>,
     /// Number of the entry of the audit log, for events that are one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    change: Option<u64>,
+    pub change: Option<u64>,
 }
 
 impl TimelineDto {
@@ -108,7 +110,7 @@ impl TimelineDto {
         let presence = timeline.presence.into_iter().map(|span| PresenceSpanDto {
             from: span.from.into(),
             to: span.to.into(),
-            state: if span.state { "online" } else { "offline" },
+            state: if span.state { "online" } else { "offline" }.into(),
         });
         let releases = timeline.releases.into_iter().map(|span| ReleaseSpanDto {
             from: span.from.into(),
@@ -134,8 +136,8 @@ impl From<Event> for TimelineEventDto {
             at: event.at.into(),
             until: event.until.map(Into::into),
             lasts: event.lasts,
-            lane: event.lane.as_str(),
-            tone: event.tone.as_str(),
+            lane: event.lane.as_str().into(),
+            tone: event.tone.as_str().into(),
             title: event.title,
             detail: event.detail,
             author: event.author,

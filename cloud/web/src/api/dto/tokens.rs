@@ -1,5 +1,7 @@
 //! JSON types for tokens.
 
+use std::borrow::Cow;
+
 use iottly_protocol::{GroupId, ProjectId, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -87,26 +89,26 @@ pub(crate) struct NewToken {
 }
 
 /// Caller of the API, and what it may do in the project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct WhoAmI {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct WhoAmI {
     /// `token` or `person`.
     #[schema(value_type = String)]
-    pub(crate) kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Name of the token or person.
-    pub(crate) name: String,
+    pub name: String,
     /// Id of the project.
     #[schema(value_type = String, pattern = "^[0-9a-f]{24}$")]
-    pub(crate) project: ProjectId,
+    pub project: ProjectId,
     /// Name of the project.
-    pub(crate) project_name: String,
+    pub project_name: String,
     /// Permissions.
     #[schema(value_type = Vec<String>)]
-    pub(crate) scopes: Scopes,
+    pub scopes: Scopes,
     /// Id of the deployment group that the caller is bound to; null for all devices of the project.
     #[schema(value_type = Option<String>, format = "uuid")]
-    pub(crate) deployment_group: Option<GroupId>,
+    pub deployment_group: Option<GroupId>,
     /// Time at which the token expires; null if it does not.
-    pub(crate) expires: Option<Date>,
+    pub expires: Option<Date>,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }

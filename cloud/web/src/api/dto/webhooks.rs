@@ -1,7 +1,6 @@
 //! JSON types for webhooks.
 
 use std::borrow::Cow;
-
 use std::collections::BTreeMap;
 
 use iottly_protocol::{DeviceId, Secret};

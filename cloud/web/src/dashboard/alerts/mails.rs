@@ -3,6 +3,7 @@
 use iottly_core::model::UnixMs;
 use maud::{Markup, html};
 
+use super::super::kit::csv::csv_link;
 use super::super::kit::empty::empty;
 use super::super::text;
 use crate::api::dto::{MailDto, MailList};
@@ -19,6 +20,7 @@ pub(super) fn card(list: &MailList, own: &str, now: UnixMs, may: bool) -> Markup
         section.card data-flush aria-labelledby="mails-title" {
             div.card-head {
                 h2 #mails-title { "Mails" }
+                (csv_link(&format!("{}/csv/mails", own.trim_end_matches("/alerts")), "mails.csv"))
                 @if may && list.allowed.is_some() {
                     form.actions method="post" action={ (own) "/mails" } {
                         label.sr for="to" { "Address of the test mail" }

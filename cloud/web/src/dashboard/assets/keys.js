@@ -46,8 +46,10 @@ const ACTIONS = {
   p: () => document.querySelector("[data-pause]")?.click(),
 };
 
+const areOff = document.body.dataset.shortcuts === "off";
+
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || list?.open) return;
+  if (areOff || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || list?.open) return;
   if (Date.now() - goes < 1500 && PLACES[event.key]) {
     goes = 0;
     event.preventDefault();

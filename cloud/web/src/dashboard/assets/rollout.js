@@ -1,9 +1,15 @@
 // <rollout-progress>: follows a rollout until it ends. The cloud answers as soon as something has changed; then counts, bar,
-// cells and the table of devices that did not go as planned are brought up to date. A device that runs the new release is
-// named with its digest, and what it sends follows.
+// cells and the table of devices that did not go as planned are brought up to date, the cells of many devices and the table
+// at most every few seconds. A device that runs the new release is named with its digest, and what it sends follows.
 const WAIT_S = 20;
+const TIMEOUT_MS = 40000;
 const RETRY_MS = 3000;
-const RELOAD_MS = 5000;
+const PARTS_MS = 5000;
+const ENDED = {
+  401: "You are logged out: this page does not follow the rollout any more. Load it again to log in.",
+  403: "You may not see this rollout any more: this page does not follow it.",
+  404: "This rollout is not kept any more: this page does not follow it.",
+};
 const MOST_ROWS = 40;
 const BANDS = {
   "s-committed": ["committed"],
@@ -16,13 +22,20 @@ const CELLS = {
   committed: "committed", updating: "busy", trial: "trial", deferred: "deferred",
   failed: "bad", rolled_back: "bad", waiting: "wait", cancelled: "wait",
 };
-const COMPLETE = { deployed: "deployed", rolled_back: "rolled back" };
+const COMPLETE = { deployed: ["deployed", "good"], rolled_back: ["rolled back", "warn"] };
+// Places from the one that decides least on the look of a cell of several devices.
+const SEVERITY = ["committed", "cancelled", "waiting", "trial", "updating", "deferred", "failed", "rolled_back"];
 const ORDER = ["rolled_back", "failed", "cancelled", "committed", "trial", "updating", "deferred", "waiting"];
 
 class RolloutProgress extends HTMLElement {
   connectedCallback() {
     this.places = new Map();
+    this.held = [];
     this.log = this.querySelector("[data-live-log]");
+    this.pauseButton = this.querySelector("[data-pause]");
+    this.pauseButton.hidden = false;
+    this.onPause = () => this.pause();
+    this.pauseButton.addEventListener("click", this.onPause);
     for (const cell of this.querySelectorAll("a.cell[data-device]")) {
       if (cell.dataset.state === "committed") this.places.set(cell.dataset.device, "committed");
     }
@@ -33,7 +46,27 @@ class RolloutProgress extends HTMLElement {
 
   disconnectedCallback() {
     this.gone = true;
+    clearTimeout(this.timer);
+    this.pauseButton.removeEventListener("click", this.onPause);
     document.removeEventListener("iottly:entry", this.onEntry);
+  }
+
+  // A paused log keeps its rows where they are; what arrives is counted and shown when it continues.
+  pause() {
+    this.paused = !this.paused;
+    this.pauseButton.setAttribute("aria-pressed", String(this.paused));
+    text(this.querySelector("[data-pause-word]"), this.paused ? "Continue" : "Pause");
+    if (!this.paused) for (const row of this.held.splice(0)) this.put(row);
+    this.sayHeld();
+  }
+
+  sayHeld() {
+    const held = this.held.length >= MOST_ROWS ? `${MOST_ROWS} or more` : this.held.length;
+    text(this.querySelector("[data-log-said]"), this.paused ? `paused, ${held} new` : "from the moment this page was opened");
+  }
+
+  get(path) {
+    return fetch(`${this.dataset.api}${path}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
   }
 
   async follow() {
@@ -41,8 +74,11 @@ class RolloutProgress extends HTMLElement {
     while (!this.gone) {
       try {
         const query = seen ? `?seen=${seen}&wait=${WAIT_S}s` : "";
-        const answer = await fetch(`${this.dataset.api}${query}`);
-        if (answer.status === 401 || answer.status === 403 || answer.status === 404) return;
+        const answer = await this.get(query);
+        if (ENDED[answer.status]) {
+          this.end(ENDED[answer.status]);
+          return;
+        }
         if (!answer.ok) throw new Error(answer.statusText);
         const body = await answer.json();
         if (body.mark !== seen) await this.show(body);
@@ -59,34 +95,99 @@ class RolloutProgress extends HTMLElement {
   isOver(status) {
     if (status === this.dataset.status) return false;
     this.dataset.status = status;
-    const word = COMPLETE[status];
-    if (!word) {
+    if (!COMPLETE[status]) {
       setTimeout(() => location.reload(), 300);
       return true;
     }
+    const [word, tone] = COMPLETE[status];
     const tag = document.querySelector("[data-rollout-status] .tag");
     if (tag) {
-      tag.dataset.tone = "good";
+      tag.dataset.tone = tone;
       text(tag, word);
     }
     for (const station of this.querySelectorAll(".route > li")) station.dataset.state = "done";
-    for (const part of document.querySelectorAll('.actions form[action$="/pause"], .actions form[action$="/resume"], .actions a[href$="/cancel"]')) part.remove();
+    for (const part of document.querySelectorAll('.actions a[href$="/pause"], .actions a[href$="/resume"], .actions a[href$="/cancel"]')) part.remove();
     return true;
   }
 
-  async show({ counts }) {
+  end(words) {
+    text(this.querySelector("[data-ended-text]"), words);
+    this.querySelector("[data-ended]").hidden = false;
+  }
+
+  async show({ counts, exceptions }) {
     const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
     for (const element of this.querySelectorAll("[data-place]")) text(element, counts[element.dataset.place]);
     for (const element of this.querySelectorAll("[data-total]")) text(element, total);
     text(this.querySelector("[data-said]"), sentence(counts, total));
     this.bands(counts, total);
+    this.exceptionCount = exceptions;
     if (this.dataset.cells === "many") {
-      if (this.shownOnce) setTimeout(() => location.reload(), RELOAD_MS);
-      this.shownOnce = true;
+      this.soon();
       return;
     }
-    const answer = await fetch(`${this.dataset.api}/devices`);
-    if (answer.ok) for (const device of (await answer.json()).devices) this.device(device);
+    const answer = await this.get("/devices");
+    if (!answer.ok) throw new Error(answer.statusText);
+    const devices = (await answer.json()).devices;
+    for (const device of devices) this.device(device);
+    this.exceptions(devices.filter(isException).slice(0, Number(this.dataset.rows)));
+  }
+
+  // Brings cells of several devices and the table up to date, not more often than every few seconds.
+  soon() {
+    if (this.timer) return;
+    const rest = Math.max(0, (this.drawn ?? -PARTS_MS) + PARTS_MS - performance.now());
+    this.timer = setTimeout(async () => {
+      try {
+        await this.several();
+      } catch {
+        this.missed = true;
+      }
+      this.drawn = performance.now();
+      this.timer = undefined;
+      if (this.missed && !this.gone) this.soon();
+      this.missed = false;
+    }, rest);
+  }
+
+  async several() {
+    const [whole, listed] = await Promise.all([
+      this.get(`?parts=${this.dataset.parts}`),
+      this.get(`/devices?exceptions=true&limit=${this.dataset.rows}`),
+    ]);
+    if (!whole.ok || !listed.ok) throw new Error("no answer");
+    const { parts, exceptions } = await whole.json();
+    const list = this.querySelector("ol.fleet");
+    while (list.childElementCount > parts.length) list.lastElementChild.remove();
+    while (list.childElementCount < parts.length) {
+      const item = document.createElement("li");
+      const cell = document.createElement("span");
+      cell.className = "cell";
+      cell.append(element("span", "sr"));
+      item.append(cell);
+      list.append(item);
+    }
+    parts.forEach((counts, index) => {
+      const cell = list.children[index].querySelector(".cell");
+      const worst = SEVERITY.findLast((place) => counts[place] > 0) ?? "waiting";
+      const words = sentence(counts, Object.values(counts).reduce((sum, count) => sum + count, 0));
+      cell.dataset.state = CELLS[worst];
+      cell.title = words;
+      text(cell.querySelector(".sr"), words);
+    });
+    this.exceptionCount = exceptions;
+    this.exceptions((await listed.json()).devices);
+  }
+
+  // Rows are made anew only if one of them has changed, so that a reader keeps the place.
+  exceptions(devices) {
+    const card = this.querySelector("[data-exceptions]");
+    card.hidden = !this.exceptionCount;
+    text(this.querySelector("[data-exception-count]"), of(this.exceptionCount));
+    const now = JSON.stringify(devices.map(({ device, place, reason, detail, fault, changed }) => [device, place, reason, detail, fault, changed]));
+    if (now === this.listed) return;
+    this.listed = now;
+    this.querySelector("[data-exception-rows]").replaceChildren(...devices.map(exceptionRow));
   }
 
   bands(counts, total) {
@@ -147,6 +248,16 @@ class RolloutProgress extends HTMLElement {
     code.textContent = body;
     box.append(code);
     row.append(time, link, box);
+    if (!this.paused) {
+      this.put(row);
+      return;
+    }
+    this.held.push(row);
+    if (this.held.length > MOST_ROWS) this.held.shift();
+    this.sayHeld();
+  }
+
+  put(row) {
     this.log.prepend(row);
     while (this.log.childElementCount > MOST_ROWS) this.log.lastElementChild.remove();
   }
@@ -154,7 +265,39 @@ class RolloutProgress extends HTMLElement {
 
 function sentence(counts, total) {
   const parts = ORDER.filter((place) => counts[place]).map((place) => `${counts[place]} ${place === "trial" ? "in trial" : place.replace("_", " ")}`);
-  return parts.length ? `${parts.join(", ")}, of ${total} ${total === 1 ? "device" : "devices"}` : "No device is in this rollout.";
+  return parts.length ? `${parts.join(", ")}, of ${of(total)}` : "No device is in this rollout.";
+}
+
+function of(count) {
+  return `${count} ${count === 1 ? "device" : "devices"}`;
+}
+
+function isException({ place, reason }) {
+  return Boolean(reason) || ["failed", "rolled_back", "deferred"].includes(place);
+}
+
+function element(name, classes, ...content) {
+  const made = document.createElement(name);
+  if (classes) made.className = classes;
+  made.append(...content);
+  return made;
+}
+
+function exceptionRow({ device, name, place, reason, detail, fault, changed }) {
+  const link = document.createElement("a");
+  link.href = `${document.body.dataset.base}/devices/${encodeURIComponent(device)}`;
+  link.append(element("b", "break", name));
+  const why = element("td", "");
+  if (reason) {
+    const tag = element("span", "tag", reason);
+    tag.dataset.tone = place === "failed" || place === "rolled_back" ? "bad" : "warn";
+    tag.dataset.reason = "";
+    why.append(tag);
+  }
+  const what = element("td", "p2 break", detail ?? "");
+  if (fault) what.append(element("span", "sub mono break", fault));
+  const when = element("td", "num soft p2", changed ? new Date(changed.$date ?? changed).toISOString().slice(11, 23) : "");
+  return element("tr", "", element("td", "", link), element("td", "", place === "trial" ? "in trial" : place.replace("_", " ")), why, what, when);
 }
 
 function text(element, value) {

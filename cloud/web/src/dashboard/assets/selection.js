@@ -14,7 +14,7 @@ for (const all of document.querySelectorAll("[data-select-all]")) {
   table.addEventListener("change", mark);
   document.addEventListener("keydown", (event) => {
     const row = document.activeElement?.closest("tr");
-    if (event.key !== "x" || event.ctrlKey || event.metaKey || !row || !table.contains(row)) return;
+    if (document.body.dataset.shortcuts === "off" || event.key !== "x" || event.ctrlKey || event.metaKey || !row || !table.contains(row)) return;
     const box = row.querySelector('input[type="checkbox"]');
     if (!box || document.activeElement === box) return;
     box.checked = !box.checked;

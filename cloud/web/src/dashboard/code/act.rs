@@ -2,11 +2,17 @@
 
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
-use iottly_core::model::Change;
+use iottly_core::code::CodeFile;
+use iottly_core::model::{Change, Scopes};
 use iottly_protocol::release::LeaseId;
+use maud::html;
 
 use super::super::forms::Fields;
+use super::super::kit::question::{Question, question};
+use super::super::kit::script::script;
 use super::super::layout::failure;
+use super::super::shell::{Screen, Section};
+use super::super::text::escaped;
 use super::super::visitor::Visitor;
 use super::{FIRST_FILE, address, address_of};
 use crate::api::{checked_word, code_files};
@@ -88,4 +94,76 @@ pub(in super::super) async fn restore(
         .into_response())
     };
     restored.await.unwrap_or_else(|error: ApiError| failure(&error))
+}
+
+/// Asks before a file is deleted from the working copy.
+pub(in super::super) async fn ask_delete(
+    visitor: Visitor,
+    Path((_, branch, name)): Path<(String, String, String)>,
+) -> Response {
+    let page = async {
+        let open = code_files::open(&visitor.project, &branch, &name).await?;
+        let here = address_of(&visitor, &open);
+        let text = html! { p { "The file goes from the working copy of " b.break { (open.branch.name) } ". Revisions keep it, and what devices run does not change before the next flash." } };
+        let asked = Question {
+            heading: &format!("Delete {}?", open.name()),
+            text: &text,
+            action: &format!("{here}/delete"),
+            fields: &[],
+            button: "Delete the file",
+            back: ("Back, change nothing", &here),
+        };
+        let path = match open.file {
+            CodeFile::Manifest => format!("/branches/{}/manifest", escaped(&branch)),
+            CodeFile::Snippet(id) => format!("/branches/{}/snippets/{id}", escaped(&branch)),
+        };
+        let content = html! {
+            @if !visitor.may(Scopes::WRITE) {
+                div.dialog { h1 { "You may look, but not change the code" } p { "This needs the right “write”, which an owner of the organisation grants." } }
+            } @else if open.is_deletable() {
+                (question(&asked))
+                (script(&format!("iottly code rm --branch {branch} {}", open.name()), ("DELETE", &path, None)))
+            } @else {
+                div.dialog { h1 { "This file belongs to the branch" } p { "Only " code { "firmware.toml" } " and handlers whose command is not defined any more can be deleted." } div.actions { a.button href=(here) { "Back" } } }
+            }
+        };
+        let screen = Screen {
+            section: Section::Code,
+            title: "Delete a file",
+            crumbs: &[("Code", format!("{}/code", visitor.base()))],
+            events: None,
+            scripts: &[],
+            content,
+        };
+        screen.respond(&visitor).await
+    };
+    page.await.unwrap_or_else(|error: ApiError| failure(&error))
+}
+
+/// Deletes a file from the working copy.
+pub(in super::super) async fn delete(
+    visitor: Visitor,
+    Path((_, branch, name)): Path<(String, String, String)>,
+    fields: Fields,
+) -> Response {
+    let deleted = async {
+        let open = code_files::open(&visitor.project, &branch, &name).await?;
+        if fields.get("sure") != Some("yes") {
+            return Err(ApiError::invalid(
+                "invalid_form",
+                "this deletes a file; the question before it was not answered",
+            ));
+        }
+        let change = match open.file {
+            CodeFile::Manifest => Change::SaveManifest {
+                branch: branch.clone(),
+                manifest: None,
+                base: None,
+            },
+            CodeFile::Snippet(id) => Change::DeleteSnippet(branch.clone(), id),
+        };
+        visitor.project.change(change, clock::now()).await?;
+        Ok(Redirect::to(&address(&visitor, &branch, FIRST_FILE)).into_response())
+    };
+    deleted.await.unwrap_or_else(|error: ApiError| failure(&error))
 }

@@ -2,13 +2,14 @@
 
 mod act;
 mod bench;
+mod deployed;
 mod editor;
 mod page;
 mod pushed;
 mod save;
 mod stale;
 
-pub(super) use act::{create_branch, discard, end_lease, restore};
+pub(super) use act::{ask_delete, create_branch, delete, discard, end_lease, restore};
 pub(super) use save::{check, revision, run, save};
 
 use axum::extract::{Path, Query};

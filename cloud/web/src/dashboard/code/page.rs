@@ -2,8 +2,8 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use iottly_core::code::{self, MANIFEST_FILE, Problem};
-use iottly_core::model::{Branch, Device, Group, Lease, Revision, Scopes, SnippetKind, UnixMs};
+use iottly_core::code::{self, CodeFile, MANIFEST_FILE, Problem};
+use iottly_core::model::{Branch, Device, Draft, Group, Lease, Revision, Scopes, SnippetKind, UnixMs};
 use iottly_store::GroupCounts;
 use maud::{Markup, html};
 
@@ -14,9 +14,9 @@ use super::super::shell::{Screen, Section};
 use super::super::text::{self, escaped};
 use super::super::visitor::Visitor;
 use super::bench;
+use super::deployed;
 use super::editor::editor;
-use super::pushed::pushed;
-use super::stale::{Clash, differences};
+use super::stale::Clash;
 use crate::api::code_files::OpenFile;
 use crate::error::ApiError;
 use iottly_cloud::clock;
@@ -91,6 +91,8 @@ pub(super) struct Facts<'a> {
     /// Numbers of the groups' devices.
     counts: Vec<GroupCounts>,
     newest: Option<Revision>,
+    /// Names of the files of the branch of which the visitor has a draft that differs.
+    drafts: Vec<String>,
     /// Devices of the leases, and some that may become test devices.
     pub(super) devices: Vec<Device>,
     /// Open leases.
@@ -115,6 +117,7 @@ impl<'a> Facts<'a> {
             groups: access.groups().await?,
             counts: store.group_counts(access.id()).await?,
             newest,
+            drafts: drafted(visitor, open).await?,
             devices: bench::devices(access, &leases).await?,
             leases,
             now,
@@ -134,12 +137,42 @@ impl<'a> Facts<'a> {
         self.newest.as_ref().is_none_or(|newest| newest.digest != digest)
     }
 
-    fn followers(&self) -> impl Iterator<Item = &Group> {
+    /// Returns the names of the files whose drafts are not saved, with the shown one.
+    fn drafts(&self, shown: &Shown) -> Vec<&str> {
+        let mut names: Vec<_> = self.drafts.iter().map(String::as_str).collect();
+        let here = self.open.name();
+        if shown.drafted.is_some() && !names.contains(&here) {
+            names.push(here);
+        }
+        names
+    }
+
+    pub(super) fn followers(&self) -> impl Iterator<Item = &Group> {
         let branch = Some(self.open.branch.name.as_str());
         self.groups
             .iter()
             .filter(move |group| group.branch.as_deref() == branch)
     }
+}
+
+/// Returns the names of the files of a branch of which the visitor has a draft that differs from the saved text.
+async fn drafted(visitor: &Visitor, open: &OpenFile) -> Result<Vec<String>, ApiError> {
+    let access = &visitor.project;
+    let author = access.principal().actor;
+    let drafts = access
+        .services()
+        .store
+        .drafts(access.id(), &open.branch.name, author)
+        .await?;
+    let name = |draft: Draft| {
+        let file = CodeFile::named(&open.code, &draft.file)?;
+        let saved = file.text(&open.code).unwrap_or_default();
+        let name = file
+            .snippet(&open.code)
+            .map_or(MANIFEST_FILE, |snippet| snippet.name.as_str());
+        (draft.text != saved).then(|| name.to_owned())
+    };
+    Ok(drafts.into_iter().filter_map(name).collect())
 }
 
 /// Returns the page of a file.
@@ -158,7 +191,7 @@ pub(super) async fn page(visitor: &Visitor, open: &OpenFile, shown: Shown) -> Re
                 div { (bench::pane(&facts, &shown, &here)) }
             }
         }
-        (deployed(&facts).await)
+        (deployed::parts(&facts).await)
         (scripts(&facts))
     };
     let status = shown.status();
@@ -194,7 +227,8 @@ fn head(facts: &Facts<'_>, shown: &Shown) -> Markup {
                     }
                     None => li { "no revision yet" }
                 }
-                @if shown.drafted.is_some() { li { b { "this file has a draft of yours" } } }
+                @let drafts = facts.drafts(shown);
+                @if !drafts.is_empty() { li { "drafts of yours: " @for (index, name) in drafts.iter().enumerate() { @if index > 0 { ", " } a.break href=(facts.address(name)) { (name) } } } }
             }
         } }
     }
@@ -242,14 +276,21 @@ fn discard(here: &str, text: &str) -> Markup {
 }
 
 fn actions(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
-    let wait =
-        if facts.newest.is_none() || facts.unsaved() || shown.drafted.is_some() || shown.clash.is_some() {
-            Some("Flash waits until this is saved as a revision.")
-        } else if facts.followers().next().is_none() {
-            Some("No deployment group follows this branch.")
-        } else {
-            None
-        };
+    let drafts = facts.drafts(shown);
+    let wait = if !drafts.is_empty() {
+        let files = if drafts.len() == 1 { "draft" } else { "drafts" };
+        Some(format!(
+            "Flash waits until your {files} of {} {} saved as a revision.",
+            drafts.join(", "),
+            if drafts.len() == 1 { "is" } else { "are" }
+        ))
+    } else if facts.newest.is_none() || facts.unsaved() || shown.clash.is_some() {
+        Some("Flash waits until this is saved as a revision.".to_owned())
+    } else if facts.followers().next().is_none() {
+        Some("No deployment group follows this branch.".to_owned())
+    } else {
+        None
+    };
     let number = facts.newest.as_ref().map_or(0, |newest| newest.number);
     html! {
         div.actions {
@@ -257,9 +298,10 @@ fn actions(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
                 button data-kind=[wait.is_some().then_some("main")] data-key="save" { "Save" }
                 button formaction={ (here) "/check" } data-key="check" { "Check" }
                 button formaction={ (here) "/revision" } { "Save as revision" }
+                @if facts.open.is_deletable() { a.button data-kind="danger" href={ (here) "/delete" } { "Delete this file…" } }
             }
             @if facts.may_deploy {
-                @match wait {
+                @match &wait {
                     Some(_) => button type="button" disabled aria-describedby="why-not" { "Flash…" },
                     None => @for group in facts.followers() {
                         a.button data-kind="main" href={ (facts.visitor.base()) "/groups/" (group.id) "/flash?revision=" (number) } {
@@ -268,7 +310,7 @@ fn actions(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
                     },
                 }
             }
-            span.soft.small #why-not { @if let Some(wait) = wait { (wait) } }
+            span.soft.small #why-not { @if let Some(wait) = &wait { (wait) } }
         }
         @if facts.may_write {
             p.soft.small { "Any editor of yours works as well: " code { "iottly push" } " saves the firmware of a folder as a revision." }
@@ -282,9 +324,8 @@ fn tree(facts: &Facts<'_>) -> Markup {
     let mut snippets: Vec<_> = open.code.snippets.iter().collect();
     snippets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     let entry = |snippet: &iottly_core::model::Snippet| {
-        let here = open.file == code::CodeFile::Snippet(snippet.id);
-        let named =
-            code::CodeFile::named(&open.code, &snippet.name) == Some(code::CodeFile::Snippet(snippet.id));
+        let here = open.file == CodeFile::Snippet(snippet.id);
+        let named = CodeFile::named(&open.code, &snippet.name) == Some(CodeFile::Snippet(snippet.id));
         let name = if named {
             snippet.name.clone()
         } else {
@@ -303,10 +344,13 @@ fn tree(facts: &Facts<'_>) -> Markup {
             nav.tree aria-label="Files" {
                 ul {
                     @for snippet in snippets.iter().filter(|snippet| snippet.kind != SnippetKind::Handler) { (entry(snippet)) }
-                    li { a href=(facts.address(MANIFEST_FILE)) aria-current=[(open.file == code::CodeFile::Manifest).then_some("true")] { (MANIFEST_FILE) } }
+                    li { a href=(facts.address(MANIFEST_FILE)) aria-current=[(open.file == CodeFile::Manifest).then_some("true")] { (MANIFEST_FILE) } }
                 }
                 h3 { "Command handlers" }
-                ul { @for snippet in handlers() { (entry(snippet)) } }
+                ul {
+                    @for snippet in handlers() { (entry(snippet)) }
+                    @if facts.may_write { li { a href={ (facts.visitor.base()) "/definitions" } { "Add or rename a command" } } }
+                }
                 h3 { "Branches" }
                 ul {
                     @for branch in &facts.branches {
@@ -317,55 +361,6 @@ fn tree(facts: &Facts<'_>) -> Markup {
                     li { a href={ (facts.visitor.base()) "/releases?branch=" (escaped(&open.branch.name)) } { "Revisions and new branch" } }
                 }
             }
-        }
-    }
-}
-
-/// Returns what differs between the working copy and what a group runs.
-async fn deployed(facts: &Facts<'_>) -> Markup {
-    let (access, branch) = (&facts.visitor.project, &facts.open.branch.name);
-    let Some(group) = facts.followers().next() else {
-        return html! {};
-    };
-    let number = group
-        .current_revision
-        .as_ref()
-        .and_then(|number| number.parse().ok());
-    let Some(number) = number else {
-        return html! {
-            section.card aria-labelledby="diff" { h2 #diff { "Against what " (group.name) " runs" } p.soft { "Nothing was deployed to it yet." } }
-        };
-    };
-    let content = match access
-        .services()
-        .store
-        .revision(access.id(), branch, number)
-        .await
-    {
-        Ok(Some((
-            Revision {
-                component: Some(sha256),
-                ..
-            },
-            _,
-        ))) => pushed(access, &sha256).await,
-        Ok(Some((_, old))) => {
-            let (old, new) = (facts.open.file.text(&old).unwrap_or_default(), facts.open.text());
-            if old.len() + new.len() > MAX_COMPARED_BYTES {
-                html! { p.soft { "Both versions are too long to compare here; " code { "GET …/diff" } " compares them." } }
-            } else {
-                differences(old, new)
-            }
-        }
-        Ok(None) => html! { p.soft { "That revision is of another branch, or is not kept any more." } },
-        Err(_) => {
-            super::super::kit::empty::broken("The differences could not be read", "The store did not answer.")
-        }
-    };
-    html! {
-        section.card data-flush aria-labelledby="diff" {
-            div.card-head { h2 #diff { (facts.open.name()) " against what " (group.name) " runs " span.tag.mono { "r" (number) } } }
-            (content)
         }
     }
 }

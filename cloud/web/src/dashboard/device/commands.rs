@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use super::super::forms::Fields;
 use super::super::kit::csv::csv_link;
-use super::super::kit::empty::empty;
+use super::super::kit::empty::{empty, shown};
 use super::super::kit::notice::{Tone, notice};
 use super::super::kit::script::script;
 use super::super::layout::failure;
@@ -129,7 +129,8 @@ async fn page(
         limit: COMMANDS,
         ..CommandQuery::default()
     };
-    let records = access.services().store.commands(access.scope(), &query).await?;
+    let records = access.services().store.commands(access.scope(), &query).await;
+    let records = records.map_err(ApiError::from);
     let id = access.scope().device;
     let own = format!("{}/devices/{id}", visitor.base());
     let commands: Vec<_> = definitions
@@ -154,13 +155,11 @@ async fn page(
             }
             section.card data-flush aria-labelledby="sent" {
                 div.card-head { h2 #sent { @match until { Some(until) => { "Sent until " (text::minute(until)) }, None => "Sent lately" } } (csv_link(&format!("{}/csv/commands?device={id}", visitor.base()), "commands.csv")) span.soft.small { "Newest first, times in UTC" @if until.is_some() { ", " a href={ (own) "/commands" } { "newest" } } } }
-                @if records.is_empty() { (empty("No commands yet", "Each command is listed here with its way to the device and back.", &html! {})) }
-                @else { live-part #commands-sent data-on="command" { ol.stream { @for record in &records { (row(record, &own, may)) } } } }
+                (shown(&records, "The commands could not be read", |records| html! { @if records.is_empty() { (empty("No commands yet", "Each command is listed here with its way to the device and back.", &html! {})) }
+                @else { live-part #commands-sent data-on="command" { ol.stream { @for record in records { (row(record, &own, may)) } } } } }))
             }
         }
-        @let example = commands.first().map_or("echo", |definition| definition.cmd_type.as_str());
-        (script(&format!("iottly cmd {id} {example} --wait 5s"),
-            ("POST", &format!("/device/{id}/command"), Some(&format!(r#"{{"cmd_type":"{example}","values":{{}}}}"#)))))
+        @if let Some(definition) = commands.first() { (box_of(definition, &id.to_string())) }
     };
     let tab = Tab {
         path: "/commands",
@@ -169,6 +168,28 @@ async fn page(
         content,
     };
     tab.respond(visitor, access).await
+}
+
+/// Returns the box with a command from a script; each value that is required has an example.
+fn box_of(definition: &Definition, id: &str) -> Markup {
+    let name = &definition.cmd_type;
+    let (mut line, mut values) = (format!("iottly cmd {id} {name}"), serde_json::Map::new());
+    for option in &definition.options {
+        let example = match &option.kind {
+            OptionKind::FreeValue if !option.optional => "hi",
+            OptionKind::MultipleChoice { listvalues } if !option.optional => {
+                listvalues.first().map_or("", String::as_str)
+            }
+            _ => continue,
+        };
+        line += &format!(" {}='{}'", option.key, example.replace('\'', "'\\''"));
+        values.insert(format!("{name}.{}", option.key), example.into());
+    }
+    let body = serde_json::json!({"cmd_type": name, "values": values}).to_string();
+    script(
+        &format!("{line} --wait 5s"),
+        ("POST", &format!("/device/{id}/command"), Some(&body)),
+    )
 }
 
 fn form(definition: &Definition, own: &str, open: bool) -> Markup {

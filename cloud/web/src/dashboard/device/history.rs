@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::super::kit::csv::csv_link;
-use super::super::kit::empty::empty;
+use super::super::kit::empty::{broken, empty};
 use super::super::kit::filter::{FilterBox, filter_box};
 use super::super::kit::script::script;
 use super::super::kit::stream::message;
@@ -50,6 +50,7 @@ async fn page(visitor: &Visitor, id: &str, asked: &Asked) -> Result<Response, Ap
         filter: json.as_deref(),
         before: asked.before.as_deref(),
     };
+    let mut failed = None;
     let (messages, next, problem) = match (
         problem,
         api::page(access.services(), access.scope(), &wanted).await,
@@ -59,7 +60,10 @@ async fn page(visitor: &Visitor, id: &str, asked: &Asked) -> Result<Response, Ap
         (None, Err(error)) if error.status().is_client_error() => {
             (Vec::new(), None, Some(error.message().to_owned()))
         }
-        (None, Err(error)) => return Err(error),
+        (None, Err(error)) => {
+            failed = Some(error);
+            (Vec::new(), None, None)
+        }
     };
     let id = access.scope().device;
     let own = format!("{}/devices/{id}/history", visitor.base());
@@ -69,13 +73,15 @@ async fn page(visitor: &Visitor, id: &str, asked: &Asked) -> Result<Response, Ap
             action: &own,
             text,
             placeholder: "temperature>30 at>2026-11-26",
-            result: html! { b { (messages.len()) " messages" @if more.is_some() { ", and older ones" } } },
+            result: html! { @if failed.is_none() { b { (messages.len()) " messages" @if more.is_some() { ", and older ones" } } } },
             json: json.as_deref(),
             problem: problem.as_deref(),
             examples: MESSAGES.suggestions("").collect(),
         }))
         section.card data-flush {
-            @if messages.is_empty() && problem.is_none() && more.is_none() {
+            @if let Some(error) = &failed {
+                (broken("The messages could not be read", error.message()))
+            } @else if messages.is_empty() && problem.is_none() && more.is_none() {
                 @if text.is_empty() { (empty("No messages", "The device has sent nothing yet.", &html! {})) }
                 @else { (empty("No message matches", "None of the stored messages of this device matches the filter.", &html! { a.button href=(own) { "Show all messages" } })) }
             } @else {

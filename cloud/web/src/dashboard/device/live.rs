@@ -6,6 +6,7 @@ use iottly_core::model::StoredMessage;
 use maud::{Markup, html};
 
 use super::super::events;
+use super::super::kit::empty::{broken, part};
 use super::super::kit::icons::{Icon, icon};
 use super::super::kit::script::script;
 use super::super::kit::stream::message;
@@ -29,14 +30,17 @@ async fn page(visitor: &Visitor, id: &str) -> Result<Response, ApiError> {
         filter: None,
         before: None,
     };
-    let messages = api::page(access.services(), access.scope(), &asked)
-        .await?
-        .messages;
+    let read = part(api::page(access.services(), access.scope(), &asked).await)?;
+    let messages = read
+        .as_ref()
+        .map(|page| page.messages.as_slice())
+        .unwrap_or_default();
     let newest = messages.first().map(events::event_id).unwrap_or_default();
     let id = access.scope().device;
     let own = format!("{}/devices/{id}", visitor.base());
     let content = html! {
-        (feed(&messages, &format!("Messages of {}", access.device().name), &own))
+        @if let Err(error) = &read { section.card data-flush { (broken("The stored messages could not be read", error.message())) } }
+        (feed(messages, &format!("Messages of {}", access.device().name), &own))
         (script(&format!("iottly tail {id}"), ("GET", &format!("/device/{id}/events"), None)))
     };
     let tab = Tab {

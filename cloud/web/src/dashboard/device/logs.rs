@@ -5,7 +5,7 @@ use axum::response::Response;
 use maud::html;
 
 use super::super::kit::csv::csv_link;
-use super::super::kit::empty::empty;
+use super::super::kit::empty::{empty, shown};
 use super::super::kit::script::script;
 use super::super::kit::stream::log_line;
 use super::super::layout::failure;
@@ -22,16 +22,17 @@ pub(in super::super) async fn show(visitor: Visitor, Path((_, id)): Path<(String
 
 async fn page(visitor: &Visitor, id: &str) -> Result<Response, ApiError> {
     let access = visitor.device(id).await?;
-    let logs = access.services().store.logs(access.scope(), LINES).await?;
+    let logs = access.services().store.logs(access.scope(), LINES).await;
+    let logs = logs.map_err(ApiError::from);
     let id = access.scope().device;
     let content = html! {
         section.card data-flush aria-labelledby="log" {
             div.card-head { h2 #log { "Log" } (csv_link(&format!("{}/csv/log?device={id}", visitor.base()), "log.csv")) span.soft.small { "Newest first, times of the device" } }
-            @if logs.is_empty() {
+            (shown(&logs, "The log could not be read", |logs| html! { @if logs.is_empty() {
                 (empty("The firmware has logged nothing", "Lines that the firmware logs appear here, with their level.", &html! {}))
             } @else {
-                ol.stream { @for line in &logs { (log_line(line, None)) } }
-            }
+                ol.stream { @for line in logs { (log_line(line, None)) } }
+            } }))
         }
         (script(&format!("iottly logs {id}"), ("GET", &format!("/device/{id}/logs"), None)))
     };

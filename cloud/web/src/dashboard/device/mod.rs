@@ -1,5 +1,6 @@
 //! Screens of one device: the frame that they share, and one file for each tab.
 
+mod absence;
 pub(super) mod board;
 pub(super) mod commands;
 pub(super) mod history;
@@ -16,6 +17,7 @@ use maud::{Markup, html};
 use super::devices::{firmware, group_name};
 use super::kit::presence::{proof, shown};
 use super::kit::refusal::refusal;
+use super::revisions::Revisions;
 use super::shell::{Screen, Section};
 use super::visitor::Visitor;
 use crate::auth::DeviceAccess;
@@ -55,7 +57,8 @@ impl Tab<'_> {
         access: &DeviceAccess,
     ) -> Result<Response, ApiError> {
         let device = access.device();
-        let groups = access.project().groups().await?;
+        // Without the names of the groups the rest of the page stands.
+        let groups = access.project().groups().await.unwrap_or_default();
         let (base, id) = (visitor.base(), device.scope.device);
         let own = format!("{base}/devices/{id}");
         let boards = &access.services().boards;
@@ -63,9 +66,14 @@ impl Tab<'_> {
         let services = access.services();
         // Without TLS the cloud has no other login to offer.
         let legacy = device.legacy && services.enroll_offer.get().is_some();
+        let digest = device.firmware.as_ref().map(|report| report.digest.as_str());
+        let revision = match digest {
+            Some(digest) => Revisions::of(access.project()).await.name(digest),
+            None => None,
+        };
         let content = html! {
             live-part #device-head data-on="device group" {
-                (head((device, &services.presence.view(device), legacy), &groups, &own, &base))
+                (head((device, &services.presence.view(device), legacy), &groups, revision.as_deref(), (&own, &base)))
                 @if let Some(refused) = services.refusals.of(device.scope) { (refusal(&refused, clock::now())) }
             }
             nav.tabs aria-label="Device" { ul { @for (name, path) in TABS.iter().filter(|(name, _)| has_board || *name != BOARD) {
@@ -90,7 +98,12 @@ impl Tab<'_> {
     }
 }
 
-fn head((device, view, legacy): (&Device, &View, bool), groups: &[Group], own: &str, base: &str) -> Markup {
+fn head(
+    (device, view, legacy): (&Device, &View, bool),
+    groups: &[Group],
+    revision: Option<&str>,
+    (own, base): (&str, &str),
+) -> Markup {
     let report = device.firmware.as_ref();
     let digest = report.map_or("", |report| report.digest.get(..8).unwrap_or(&report.digest));
     html! {
@@ -99,7 +112,7 @@ fn head((device, view, legacy): (&Device, &View, bool), groups: &[Group], own: &
                 h1 { (device.name) " " (shown(device, view, clock::now())) }
                 ul.meta {
                     li { "group " a href={ (base) "/groups/" (device.group) } { (group_name(groups, device.group)) } }
-                    li { "firmware " (firmware(report)) @if !digest.is_empty() { " " span.mono { (digest) } } }
+                    li { "firmware " (firmware(report)) @if let Some(revision) = revision { " " b.mono { (revision) } } @if !digest.is_empty() { " " span.mono.soft { (digest) } } }
                     @if let Some(agent) = &device.agent_version { li { "agent " b { (agent) } } }
                     @if view.proof.is_some() { li { (proof(device, view, clock::now())) } }
                     @if legacy { li { span.tag data-tone="warn" { "legacy login" } } }

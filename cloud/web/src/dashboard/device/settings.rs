@@ -5,14 +5,17 @@ use axum::response::{IntoResponse, Redirect, Response};
 use iottly_core::model::{Group, Scopes};
 use maud::{Markup, html};
 use serde::Deserialize;
+use serde_json::json;
 
+use super::super::devices::group_name;
 use super::super::forms::Fields;
+use super::super::kit::empty::shown;
 use super::super::kit::notice::{Tone, notice};
 use super::super::kit::question::{Question, question};
-use super::super::kit::script::script;
+use super::super::kit::script::{quoted, request_for, script, script_for};
 use super::super::layout::failure;
 use super::super::visitor::Visitor;
-use super::Tab;
+use super::{Tab, absence};
 use crate::api::body::{JsonBody, JsonText};
 use crate::api::dto::UpdateDeviceBody;
 use crate::api::{device as rest, device_settings};
@@ -33,18 +36,35 @@ pub(in super::super) async fn show(
     let shown = async {
         let access = visitor.device(&id).await?;
         let done = done.done.map(|_| notice(Tone::Good, &html! { "Saved." }));
-        page(&visitor, &access, done).await
+        page(&visitor, &access, done, None).await
     };
     shown.await.unwrap_or_else(|error| failure(&error))
 }
 
-async fn page(visitor: &Visitor, access: &DeviceAccess, above: Option<Markup>) -> Result<Response, ApiError> {
-    let (device, groups) = (access.device(), access.project().groups().await?);
+/// Returns the tab; `typed` are the fields of a form that was refused.
+async fn page(
+    visitor: &Visitor,
+    access: &DeviceAccess,
+    above: Option<Markup>,
+    typed: Option<&Fields>,
+) -> Result<Response, ApiError> {
+    // Parts that cannot be read leave the others.
+    let (device, groups) = (
+        access.device(),
+        access.project().groups().await.unwrap_or_default(),
+    );
     let id = device.scope.device;
     let own = format!("{}/devices/{id}/settings", visitor.base());
-    let values = access.services().store.device_settings(access.scope()).await?;
-    let values = values.and_then(|state| state.desired);
-    let values = values.map_or("{}".to_owned(), |desired| desired.0.values.get().to_owned());
+    let values = access
+        .services()
+        .store
+        .device_settings(access.scope())
+        .await
+        .map_err(ApiError::from);
+    let values = values.map(|state| {
+        let desired = state.and_then(|state| state.desired);
+        desired.map_or("{}".to_owned(), |desired| desired.0.values.get().to_owned())
+    });
     let may = visitor.may(Scopes::WRITE);
     let content = html! {
         @if let Some(above) = above { (above) }
@@ -59,10 +79,13 @@ async fn page(visitor: &Visitor, access: &DeviceAccess, above: Option<Markup>) -
             form.card.stack method="post" action=(own) {
                 h2 { "Settings for the firmware" }
                 p.soft { "The firmware reads them with " code { "config.get" } ". An online device gets a change at once." }
-                div.field { label for="values" { "JSON object" } textarea.mono #values name="values" rows="8" spellcheck="false" { (values) } }
-                @if may { div.actions { button name="do" value="values" { "Save the settings" } } }
+                (shown(&values, "The settings could not be read", |values| html! {
+                    div.field { label for="values" { "JSON object" } textarea.mono #values name="values" rows="8" spellcheck="false" { (values) } }
+                    @if may { div.actions { button name="do" value="values" { "Save the settings" } } }
+                }))
             }
         }
+        (absence::card(device, &own, may, typed))
         section.card {
             dl.facts {
                 dt { "Id" } dd { code { (id) } }
@@ -74,7 +97,13 @@ async fn page(visitor: &Visitor, access: &DeviceAccess, above: Option<Markup>) -
             div { h2 { "Remove the device" } p.soft { "Its history is erased, and its board cannot log in any more." } }
             div.actions { button data-kind="danger" name="do" value="remove" { "Remove…" } }
         } }
-        (script(&format!("iottly device show {id}"), ("PUT", &format!("/device/{id}/props"), Some(r#"{"name":"porch","tags":["attic"]}"#))))
+        (absence::script(id))
+        (script(&format!("iottly device show {id}"), ("GET", &format!("/device/{id}/props"), None)))
+        (request_for("change name and tags", ("PUT", &format!("/device/{id}/props"), Some(&json!({"name": device.name, "tags": device.tags}).to_string()))))
+        (script_for("move it to a group", &format!("iottly device move {id} --to {}", quoted(group_name(&groups, device.group))),
+            ("PUT", &format!("/device/{id}/props"), Some(&json!({"deployment_group": device.group}).to_string()))))
+        (request_for("change the settings for the firmware", ("PUT", &format!("/device/{id}/config"), Some(values.as_deref().unwrap_or("{}")))))
+        (script_for("remove it", &format!("iottly device rm {id} --yes"), ("DELETE", &format!("/device/{id}"), None)))
     };
     let tab = Tab {
         path: "/settings",
@@ -86,7 +115,8 @@ async fn page(visitor: &Visitor, access: &DeviceAccess, above: Option<Markup>) -
 }
 
 fn choice(groups: &[Group], own: iottly_protocol::GroupId) -> Markup {
-    html! { select #group name="group" { @for group in groups { option value=(group.id) selected[group.id == own] { (group.name) } } } }
+    // Without the others' names the form must not take the group away.
+    html! { select #group name="group" { @if groups.is_empty() { option value=(own) selected { "as it is" } } @for group in groups { option value=(group.id) selected[group.id == own] { (group.name) } } } }
 }
 
 /// Does what the pressed button says.
@@ -106,6 +136,8 @@ async fn acted(visitor: &Visitor, id: &str, fields: &Fields) -> Result<Response,
     let own = format!("{list}/{id}/settings");
     let done = match fields.get("do").unwrap_or_default() {
         "values" => save_values(visitor, id, fields).await,
+        "absence" => absence::plan(visitor.device(id).await?, fields).await,
+        "present" => absence::end(visitor.device(id).await?).await,
         "remove" if fields.get("sure") == Some("yes") => {
             rest::delete(access).await?;
             return Ok(Redirect::to(&list).into_response());
@@ -133,7 +165,7 @@ async fn acted(visitor: &Visitor, id: &str, fields: &Fields) -> Result<Response,
         Ok(()) => Ok(Redirect::to(&format!("{own}?done=1")).into_response()),
         Err(error) if error.status().is_client_error() => {
             let above = notice(Tone::Bad, &html! { (error.message()) });
-            let page = page(visitor, &access, Some(above)).await?;
+            let page = page(visitor, &access, Some(above), Some(fields)).await?;
             Ok((error.status(), page).into_response())
         }
         Err(error) => Err(error),

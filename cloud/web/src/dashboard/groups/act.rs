@@ -71,11 +71,17 @@ pub(in super::super) async fn set_policy(
     follow(changed.await)
 }
 
-pub(in super::super) async fn pause(visitor: Visitor, Path((_, id)): OfGroup) -> Response {
+pub(in super::super) async fn pause(visitor: Visitor, Path((_, id)): OfGroup, fields: Fields) -> Response {
+    if let Err(error) = sure(&fields) {
+        return failure(&error);
+    }
     follow(steer(&visitor, &id, RolloutCommand::Pause).await)
 }
 
-pub(in super::super) async fn resume(visitor: Visitor, Path((_, id)): OfGroup) -> Response {
+pub(in super::super) async fn resume(visitor: Visitor, Path((_, id)): OfGroup, fields: Fields) -> Response {
+    if let Err(error) = sure(&fields) {
+        return failure(&error);
+    }
     follow(steer(&visitor, &id, RolloutCommand::Resume).await)
 }
 
@@ -109,7 +115,7 @@ pub(in super::super) async fn roll_back(
         let flashed = access
             .services()
             .rollouts
-            .roll_back(access.principal(), &group)
+            .roll_back(access.principal(), &group, false)
             .await?;
         Ok(rollout_address(&visitor, &group, flashed.rollout))
     };

@@ -1,12 +1,16 @@
 //! The questions before acts that affect all devices of a group. What a flash would do is shown before anything is sent.
 
+use std::time::Duration;
+
 use axum::extract::{Path, Query};
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_core::model::{Group, Scopes};
 use iottly_core::rollout::Preflight;
 use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::super::forms::Fields;
 use super::super::kit::notice::{Tone, notice};
@@ -20,6 +24,10 @@ use super::{address, find, of_devices, size};
 use crate::error::ApiError;
 use iottly_cloud::rollout::{FlashError, FlashRequest, Flashed};
 
+/// Time after which the page says that the cloud builds.
+const BUILD: Duration = Duration::from_secs(2);
+/// Pause before that page is loaded again, in seconds.
+const AGAIN_S: &str = "1";
 /// Maximum number of refusing devices that the question lists.
 const MAX_REFUSALS: usize = 200;
 
@@ -40,10 +48,37 @@ pub(in super::super) async fn ask(
 ) -> Response {
     let page = async {
         let group = find(&visitor, &id).await?;
-        let content = preview(&visitor, &group, wanted.revision).await?;
-        respond(&visitor, &group, "Flash", content).await
+        // The build goes on without this request; the next one finds its outcome.
+        match timeout(BUILD, preview(&visitor, &group, wanted.revision)).await {
+            Ok(content) => respond(&visitor, &group, "Flash", content?).await,
+            Err(_) => {
+                let content = building(&visitor, &group, wanted.revision);
+                let mut response = respond(&visitor, &group, "Flash", content).await?;
+                response
+                    .headers_mut()
+                    .insert(header::REFRESH, HeaderValue::from_static(AGAIN_S));
+                Ok(response)
+            }
+        }
     };
     page.await.unwrap_or_else(|error: ApiError| failure(&error))
+}
+
+/// Returns the page that is shown while the cloud builds a revision; it is loaded again by itself.
+fn building(visitor: &Visitor, group: &Group, revision: Option<u64>) -> Markup {
+    let branch = group.branch.as_deref().unwrap_or_default();
+    html! {
+        div.dialog aria-busy="true" {
+            h1.break { "Building " @match revision { Some(number) => { "r" (number) }, None => "the newest revision" } " of " (branch) "…" }
+            p role="status" { "The cloud builds the code and runs its top level; other builds may be before it. This page goes on by itself, and nothing is sent before you have agreed." }
+            ol.route role="list" data-fold {
+                li data-state="now" { b { "Build" } span { "now" } }
+                li { b { "Check" } span { "what the devices would do" } }
+                li { b { "Flash" } span { "after your consent" } }
+            }
+            div.actions { a.button href=(address(visitor, group)) { "Back, change nothing" } }
+        }
+    }
 }
 
 async fn preview(visitor: &Visitor, group: &Group, revision: Option<u64>) -> Result<Markup, ApiError> {
@@ -105,18 +140,7 @@ async fn asked(
     wider: &[String],
 ) -> Result<Markup, ApiError> {
     let (release, count) = (&flashed.release, of_devices(size(visitor, group).await?));
-    let access = &visitor.project;
-    let listed = flashed.preflight.refusals.iter().take(MAX_REFUSALS);
-    let ids: Vec<_> = listed.map(|(device, _)| *device).collect();
-    let names = access
-        .services()
-        .store
-        .devices_with_ids(access.id(), &ids)
-        .await?;
-    let name = |id: &DeviceId| {
-        let found = names.iter().find(|device| device.scope.device == *id);
-        found.map_or_else(|| id.to_string(), |device| device.name.clone())
-    };
+    let verdicts = verdicts(visitor, &flashed.preflight).await?;
     let path = format!("/deploymentgroups/{}/flashfw", group.id);
     let body = serde_json::json!({"revision": release.revision, "approve": wider}).to_string();
     Ok(html! {
@@ -129,7 +153,7 @@ async fn asked(
                 dt { "Size" } dd { (release.size) " bytes" }
                 dt { "Uses" } dd { @if release.capabilities.is_empty() { "nothing of a board" } @else { (release.capabilities.join(", ")) } }
             }
-            (verdicts(&flashed.preflight, name))
+            (verdicts)
             @if !wider.is_empty() {
                 fieldset.field {
                     legend { "The release asks for more than the one before it. Approve it to go on." }
@@ -151,7 +175,23 @@ async fn asked(
 }
 
 /// Returns what the devices would do with a release, by what they have reported.
-fn verdicts(preflight: &Preflight, name: impl Fn(&DeviceId) -> String) -> Markup {
+pub(super) async fn verdicts(visitor: &Visitor, preflight: &Preflight) -> Result<Markup, ApiError> {
+    let access = &visitor.project;
+    let listed = preflight.refusals.iter().take(MAX_REFUSALS);
+    let ids: Vec<_> = listed.map(|(device, _)| *device).collect();
+    let names = access
+        .services()
+        .store
+        .devices_with_ids(access.id(), &ids)
+        .await?;
+    let name = |id: &DeviceId| {
+        let found = names.iter().find(|device| device.scope.device == *id);
+        found.map_or_else(|| id.to_string(), |device| device.name.clone())
+    };
+    Ok(named_verdicts(preflight, name))
+}
+
+fn named_verdicts(preflight: &Preflight, name: impl Fn(&DeviceId) -> String) -> Markup {
     html! {
         @if !preflight.refusals.is_empty() {
             (notice(Tone::Warn, &html! {
@@ -195,49 +235,6 @@ pub(in super::super) async fn flash(visitor: Visitor, Path((_, id)): OfGroup, fi
     }
 }
 
-/// Asks before a group goes back to its previous release.
-pub(in super::super) async fn ask_roll_back(visitor: Visitor, Path((_, id)): OfGroup) -> Response {
-    let page = async {
-        let group = find(&visitor, &id).await?;
-        let access = &visitor.project;
-        let deployed = access.services().store.deployed(access.id(), group.id, 2).await?;
-        let count = of_devices(size(&visitor, &group).await?);
-        let text = html! {
-            p { "This affects " b { (count) } ". They go back to the release before the newest rollout, all at once. Devices that are offline follow when they are back." }
-            @if let Some(newest) = deployed.first() { p.soft { "Deployed last: r" (newest.revision) " of " (newest.branch) ", release " (newest.seq) "." } }
-        };
-        let content = asks(
-            &visitor,
-            &group,
-            "rollback",
-            &format!("Roll back {count} of {}?", group.name),
-            &text,
-            &format!("Roll back {count}"),
-        );
-        respond(&visitor, &group, "Roll back", content).await
-    };
-    page.await.unwrap_or_else(|error: ApiError| failure(&error))
-}
-
-/// Asks before a rollout is withdrawn.
-pub(in super::super) async fn ask_cancel(visitor: Visitor, Path((_, id)): OfGroup) -> Response {
-    let page = async {
-        let group = find(&visitor, &id).await?;
-        let count = of_devices(size(&visitor, &group).await?);
-        let text = html! { p { "This affects " b { (count) } ". Those that have not activated the release keep what they run; the others keep the release." } };
-        let content = asks(
-            &visitor,
-            &group,
-            "cancel",
-            &format!("Cancel the rollout to {}?", group.name),
-            &text,
-            &format!("Cancel the rollout to {count}"),
-        );
-        respond(&visitor, &group, "Cancel", content).await
-    };
-    page.await.unwrap_or_else(|error: ApiError| failure(&error))
-}
-
 /// Asks before a group is deleted.
 pub(in super::super) async fn ask_delete(visitor: Visitor, Path((_, id)): OfGroup) -> Response {
     let page = async {
@@ -253,7 +250,7 @@ pub(in super::super) async fn ask_delete(visitor: Visitor, Path((_, id)): OfGrou
                 button: "Delete the group",
                 back: ("Back, change nothing", &address(&visitor, &group)),
             };
-            html! { (question(&asked)) (script(&format!("iottly group delete {}", quoted(&group.name)), ("DELETE", &format!("/deploymentgroups/{}", group.id), None))) }
+            html! { (question(&asked)) (script(&format!("iottly group delete {} --yes", quoted(&group.name)), ("DELETE", &format!("/deploymentgroups/{}", group.id), None))) }
         } else {
             no_right()
         };
@@ -262,26 +259,7 @@ pub(in super::super) async fn ask_delete(visitor: Visitor, Path((_, id)): OfGrou
     page.await.unwrap_or_else(|error: ApiError| failure(&error))
 }
 
-/// Returns a question about the rollout of a group, with its line for scripts.
-fn asks(visitor: &Visitor, group: &Group, verb: &str, heading: &str, text: &Markup, button: &str) -> Markup {
-    if !visitor.may(Scopes::DEPLOY) {
-        return no_right();
-    }
-    let asked = Question {
-        heading,
-        text,
-        action: &format!("{}/{verb}", address(visitor, group)),
-        fields: &[],
-        button,
-        back: ("Back, change nothing", &address(visitor, group)),
-    };
-    html! {
-        (question(&asked))
-        (script(&format!("iottly group {verb} {}", quoted(&group.name)), ("POST", &format!("/deploymentgroups/{}/{verb}", group.id), None)))
-    }
-}
-
-fn no_right() -> Markup {
+pub(super) fn no_right() -> Markup {
     html! { div.dialog { h1 { "You may look, but not deploy" } p { "This needs the right “deploy” (or “write” for the group itself), which an owner of the organisation grants." } } }
 }
 
@@ -297,7 +275,7 @@ pub(super) fn quoted(name: &str) -> String {
     }
 }
 
-async fn respond(
+pub(super) async fn respond(
     visitor: &Visitor,
     group: &Group,
     title: &str,

@@ -6,7 +6,7 @@ use iottly_store::GroupCounts;
 use maud::{Markup, html};
 
 use super::super::kit::csv::csv_link;
-use super::super::kit::empty::empty;
+use super::super::kit::empty::{empty, shown};
 use super::super::kit::script::script;
 use super::super::layout::failure;
 use super::super::shell::{Screen, Section};
@@ -20,13 +20,17 @@ pub(in super::super) async fn list(visitor: Visitor) -> Response {
 
 async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
     let access = &visitor.project;
-    let groups = access.groups().await?;
-    let counts = access.services().store.group_counts(access.id()).await?;
-    let branches = access.services().store.branches(access.id()).await?;
+    // Parts that cannot be read leave the others.
+    let read = access.groups().await;
+    let groups = read.as_deref().unwrap_or_default();
+    let counts = access.services().store.group_counts(access.id()).await;
+    let counts = counts.unwrap_or_default();
+    let branches = access.services().store.branches(access.id()).await;
+    let branches = branches.unwrap_or_default();
     let content = html! {
         div.head { div { h1 { "Deployment groups" } p.lede { "A device is in one group and runs what the group's branch deploys." } }
             div.actions { (csv_link(&format!("{}/csv/groups", visitor.base()), "groups.csv")) } }
-        @if groups.iter().all(|group| group.name == ORPHANED) {
+        @if read.is_ok() && groups.iter().all(|group| group.name == ORPHANED) {
             section.card data-flush {
                 (empty(
                     "No group yet",
@@ -36,10 +40,10 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
             }
         }
         section.card data-flush aria-label="Deployment groups" {
-            table.table data-rows="link" {
+            (shown(&read, "The groups could not be read", |groups| html! { table.table data-rows="link" {
                 thead { tr { th { "Group" } th { "State" } th.p2 { "Branch" } th.p2 { "Revision" } th.num { "Devices" } } }
-                tbody { @for group in &groups { (row(visitor, group, counts_of(&counts, group))) } }
-            }
+                tbody { @for group in groups { (row(visitor, group, counts_of(&counts, group))) } }
+            } }))
         }
         @if visitor.may(Scopes::WRITE) {
             section.card aria-labelledby="new" {

@@ -3,16 +3,20 @@
 mod act;
 mod flash;
 mod list;
+mod members;
 mod page;
 mod policy;
 mod rollout;
+mod steer;
 
 pub(super) use act::{cancel, create, delete, pause, resume, roll_back, set_policy, update};
-pub(super) use flash::{ask, ask_cancel, ask_delete, ask_roll_back, flash};
+pub(super) use flash::{ask, ask_delete, flash};
 pub(super) use list::{counts_of, list};
+pub(super) use members::show as devices_of_rollout;
 pub(super) use page::{of_rollout, show};
+pub(super) use steer::{ask_cancel, ask_pause, ask_resume, ask_roll_back};
 
-use iottly_core::model::{Group, RolloutMember};
+use iottly_core::model::{Group, Rollout, RolloutMember};
 
 use super::text::escaped;
 use super::visitor::Visitor;
@@ -22,6 +26,14 @@ use crate::error::ApiError;
 async fn find(visitor: &Visitor, id: &str) -> Result<Group, ApiError> {
     let unknown = || ApiError::missing("deployment group is unknown in this project");
     visitor.project.group(id.parse().map_err(|_| unknown())?).await
+}
+
+/// Returns a rollout of a group by its id.
+async fn find_rollout(visitor: &Visitor, group: &Group, id: &str) -> Result<Rollout, ApiError> {
+    let unknown = || ApiError::missing("rollout is unknown in this group");
+    let (store, project) = (&visitor.project.services().store, visitor.project.id());
+    let found = store.rollout(project, id.parse().map_err(|_| unknown())?).await?;
+    found.filter(|found| found.group == group.id).ok_or_else(unknown)
 }
 
 /// Returns the number of devices of a group.
@@ -53,6 +65,12 @@ fn devices_with(visitor: &Visitor, group: &Group, digest: &str) -> String {
 
 fn list_of(visitor: &Visitor, filter: &str) -> String {
     format!("{}/devices?filter={}", visitor.base(), escaped(filter))
+}
+
+/// Returns the address of the list of a group's devices whose digest meets a condition of the filter language.
+fn devices_where(visitor: &Visitor, group: &Group, digest: &serde_json::Value) -> String {
+    let filter = serde_json::json!({"group": group.name, "digest": digest});
+    list_of(visitor, &filter.to_string())
 }
 
 /// Returns the filter that a group's devices match.

@@ -6,6 +6,7 @@ use iottly_core::model::{Group, ORPHANED, Rollout, RolloutStatus, Scopes, Stored
 use iottly_store::DigestCount;
 use maud::{Markup, html};
 
+use super::super::kit::csv::csv_link;
 use super::super::kit::empty::{broken, empty};
 use super::super::kit::icons::{Icon, icon};
 use super::super::kit::script::script_for;
@@ -15,7 +16,9 @@ use super::super::text;
 use super::super::visitor::Visitor;
 use super::flash::quoted;
 use super::list::status;
-use super::{address, devices, devices_with, find, of_devices, policy, rollout, size};
+use super::{
+    address, devices, devices_where, devices_with, find, find_rollout, of_devices, policy, rollout, size,
+};
 use crate::error::ApiError;
 
 /// Number of earlier rollouts that the page lists, and of releases whose devices it names.
@@ -30,8 +33,11 @@ type OfRollout = Path<(String, String, String)>;
 pub(in super::super) async fn show(visitor: Visitor, Path((_, id)): OfGroup) -> Response {
     let page = async {
         let group = find(&visitor, &id).await?;
-        let rollouts = rollouts(&visitor, &group).await?;
-        let newest = rollouts.first().cloned();
+        let rollouts = rollouts(&visitor, &group).await;
+        let newest = rollouts
+            .as_ref()
+            .ok()
+            .and_then(|rollouts| rollouts.first().cloned());
         page(&visitor, &group, newest, &rollouts).await
     };
     page.await.unwrap_or_else(|error: ApiError| failure(&error))
@@ -40,15 +46,9 @@ pub(in super::super) async fn show(visitor: Visitor, Path((_, id)): OfGroup) -> 
 /// Shows a group with one of its rollouts.
 pub(in super::super) async fn of_rollout(visitor: Visitor, Path((_, id, rollout)): OfRollout) -> Response {
     let page = async {
-        let unknown = || ApiError::missing("rollout is unknown in this group");
         let group = find(&visitor, &id).await?;
-        let access = &visitor.project;
-        let rollout = rollout.parse().map_err(|_| unknown())?;
-        let found = access.services().store.rollout(access.id(), rollout).await?;
-        let found = found
-            .filter(|found| found.group == group.id)
-            .ok_or_else(unknown)?;
-        let rollouts = rollouts(&visitor, &group).await?;
+        let found = find_rollout(&visitor, &group, &rollout).await?;
+        let rollouts = rollouts(&visitor, &group).await;
         page(&visitor, &group, Some(found), &rollouts).await
     };
     page.await.unwrap_or_else(|error: ApiError| failure(&error))
@@ -67,24 +67,38 @@ async fn page(
     visitor: &Visitor,
     group: &Group,
     rollout: Option<Rollout>,
-    rollouts: &[Rollout],
+    rollouts: &Result<Vec<Rollout>, ApiError>,
 ) -> Result<Response, ApiError> {
     let (access, store) = (&visitor.project, &visitor.project.services().store);
-    let count = size(visitor, group).await?;
-    let running = store.group_digests(access.id(), group.id, DIGESTS).await?;
-    let releases = store.releases(access.id(), None, 100).await?;
+    // Parts that cannot be read leave the others.
+    let count = size(visitor, group).await;
+    let running = store.group_digests(access.id(), group.id, DIGESTS).await;
+    let releases = store.releases(access.id(), None, 100).await.unwrap_or_default();
     let release = match &rollout {
-        Some(rollout) => store.one_release(access.id(), rollout.release).await?,
+        Some(rollout) => store
+            .one_release(access.id(), rollout.release)
+            .await
+            .unwrap_or_default(),
         None => None,
     };
+    let by_release = match (&running, &count) {
+        (Ok(running), Ok(count)) => by_release(visitor, group, (running, *count), &releases),
+        _ => failed("What the devices of the group run could not be read"),
+    };
+    let history = match rollouts {
+        Ok(rollouts) => history(visitor, group, rollouts),
+        Err(_) => failed("The rollouts of the group could not be read"),
+    };
+    let mut watched = "messages=none".to_owned();
     let progress = match &rollout {
         Some(rollout) => match rollout::Progress::of(access, rollout).await {
-            Ok(progress) => progress.view(visitor, group, rollout, release.as_ref()),
-            Err(_) => broken(
-                "The devices of the rollout could not be read",
-                "The store did not answer. Load the page again.",
-            ),
+            Ok(progress) => {
+                watched = progress.watched();
+                progress.view(visitor, group, rollout, release.as_ref())
+            }
+            Err(_) => failed("The devices of the rollout could not be read"),
         },
+        None if rollouts.is_err() => html! {},
         None => html! {
             section.card data-flush {
                 (empty(
@@ -96,14 +110,17 @@ async fn page(
         },
     };
     let content = html! {
-        live-part #group-head data-on="group" { (head(visitor, group, rollout.as_ref(), release.as_ref(), count)) }
+        live-part #group-head data-on="group" { (head(visitor, group, rollout.as_ref(), release.as_ref(), count.as_ref().ok().copied())) }
         (progress)
-        live-part #group-revisions data-on="group" data-least="2" { (by_release(visitor, group, (&running, count), &releases)) }
-        (settings(visitor, group).await?)
-        live-part #group-rollouts data-on="group" data-least="2" { (history(visitor, group, rollouts)) }
+        live-part #group-revisions data-on="group" data-least="2" { (by_release) }
+        (settings(visitor, group).await)
+        live-part #group-rollouts data-on="group" data-least="2" { (history) }
         (script_for("flash", &format!("iottly group flash {} --watch", quoted(&group.name)),
             ("POST", &format!("/deploymentgroups/{}/flashfw", group.id), Some("{}")),
         ))
+        @for (action, verb) in [("cancel the rollout", "cancel"), ("go back to the release before", "rollback")] {
+            (script_for(action, &format!("iottly group {verb} {}", quoted(&group.name)), ("POST", &format!("/deploymentgroups/{}/{verb}", group.id), None)))
+        }
         (script_for("pause", &format!("iottly group pause {}", quoted(&group.name)), ("POST", &format!("/deploymentgroups/{}/pause", group.id), None)))
         (script_for("resume", &format!("iottly group resume {}", quoted(&group.name)), ("POST", &format!("/deploymentgroups/{}/resume", group.id), None)))
     };
@@ -112,19 +129,25 @@ async fn page(
         section: Section::Groups,
         title: &group.name,
         crumbs: &crumbs,
-        events: Some(format!("{}/events", visitor.base())),
+        events: Some(format!("{}/events?{watched}", visitor.base())),
         scripts: &["rollout.js", "presence.js"],
         content,
     };
     screen.respond(visitor).await
 }
 
+/// Returns a part of the page that the store did not answer for.
+fn failed(heading: &str) -> Markup {
+    html! { section.card data-flush { (broken(heading, "The store did not answer. Load the page again.")) } }
+}
+
+/// Returns the head of the page; `count` is the number of the group's devices, if it could be read.
 fn head(
     visitor: &Visitor,
     group: &Group,
     rollout: Option<&Rollout>,
     release: Option<&StoredRelease>,
-    count: u64,
+    count: Option<u64>,
 ) -> Markup {
     let here = address(visitor, group);
     let current = rollout.map(|rollout| rollout.status);
@@ -134,7 +157,7 @@ fn head(
                 h1 { span.break { (group.name) } " " span data-rollout-status { (status(current)) } }
                 ul.meta {
                     li { @match &group.branch { Some(branch) => { "follows " a.mono.break href={ (visitor.base()) "/code/" (text::escaped(branch)) } { (branch) } }, None => "follows no branch" } }
-                    li { a href=(devices(visitor, group)) { (of_devices(count)) } }
+                    li { a href=(devices(visitor, group)) { (count.map_or("its devices".to_owned(), of_devices)) } }
                     @if let Some(rollout) = rollout { li { "started " b { (text::iso(rollout.created)) } " by " b.break { (rollout.author) } } }
                     @if let Some(release) = release {
                         li { "r" (release.revision) ", release " (release.seq) ", digest " b.mono data-digest=(release.sha256) { (release.sha256.get(..8).unwrap_or_default()) } }
@@ -146,20 +169,21 @@ fn head(
     }
 }
 
-fn acts(group: &Group, rollout: Option<&Rollout>, here: &str, count: u64) -> Markup {
+fn acts(group: &Group, rollout: Option<&Rollout>, here: &str, count: Option<u64>) -> Markup {
+    let devices = count.map_or("all devices".to_owned(), of_devices);
     let active = rollout
         .filter(|rollout| rollout.active)
         .map(|rollout| rollout.status);
     html! {
         div.actions {
             @match active {
-                Some(RolloutStatus::Deploying) => form method="post" action={ (here) "/pause" } { button { (icon(Icon::Pause)) "Pause" } },
-                Some(RolloutStatus::Paused | RolloutStatus::Halted) => form method="post" action={ (here) "/resume" } { button { "Resume" } },
+                Some(RolloutStatus::Deploying) => a.button href={ (here) "/pause" } { (icon(Icon::Pause)) "Pause…" },
+                Some(RolloutStatus::Paused | RolloutStatus::Halted) => a.button href={ (here) "/resume" } { "Resume…" },
                 _ => {}
             }
             @if active.is_some() { a.button data-kind="danger" href={ (here) "/cancel" } { "Cancel…" } }
-            @if rollout.is_some() { a.button data-kind="danger" href={ (here) "/rollback" } { "Roll back " (of_devices(count)) "…" } }
-            @if group.branch.is_some() { a.button data-kind="main" href={ (here) "/flash" } { "Flash " (of_devices(count)) "…" } }
+            @if rollout.is_some() { a.button data-kind="danger" href={ (here) "/rollback" } { "Roll back " (devices) "…" } }
+            @if group.branch.is_some() { a.button data-kind="main" href={ (here) "/flash" } { "Flash " (devices) "…" } }
         }
     }
 }
@@ -181,10 +205,14 @@ fn by_release(
         .map(|count| (known(&count.digest), count.digest.as_str(), count.total))
         .collect();
     let others = count.saturating_sub(running.iter().map(|count| count.total).sum());
+    // Without a report a device has no digest.
+    let unreported = serde_json::json!({"$in": [null, ""]});
+    let listed: Vec<_> = running.iter().map(|count| count.digest.as_str()).collect();
+    let other = serde_json::json!({"$exists": true, "$nin": listed});
     rows.sort_by_key(|(release, ..)| std::cmp::Reverse(release.map(|release| release.seq)));
     html! {
         section.card data-flush aria-labelledby="by" {
-            div.card-head { h2 #by { "By revision" } }
+            div.card-head { h2 #by { "By revision" } (csv_link(&format!("{}/csv/running?group={}", visitor.base(), group.id), "running.csv")) }
             @if rows.is_empty() { p.soft.pad { "The group has no device." } }
             table.table {
                 thead.sr { tr { th { "Revision" } th { "Devices" } } }
@@ -201,28 +229,28 @@ fn by_release(
                             }
                         }
                         td.num {
-                            @if digest.is_empty() { (of_devices(count)) } @else { a href=(devices_with(visitor, group, digest)) { (of_devices(count)) } }
+                            a href=(if digest.is_empty() { devices_where(visitor, group, &unreported) } else { devices_with(visitor, group, digest) }) { (of_devices(count)) }
                         }
                     }
                 }
-                @if others > 0 { tr { td.soft { "other firmware" } td.num { (of_devices(others)) } } } }
+                @if others > 0 { tr { td.soft { "other firmware" } td.num { a href=(devices_where(visitor, group, &other)) { (of_devices(others)) } } } } }
             }
         }
     }
 }
 
-async fn settings(visitor: &Visitor, group: &Group) -> Result<Markup, ApiError> {
+async fn settings(visitor: &Visitor, group: &Group) -> Markup {
     let access = &visitor.project;
-    let branches = access.services().store.branches(access.id()).await?;
+    let branches = access.services().store.branches(access.id()).await;
     let here = address(visitor, group);
-    Ok(html! {
+    html! {
         @if visitor.may(Scopes::DEPLOY) {
             details.card { summary { "Rules of the next rollout" }
                 form.stack method="post" action={ (here) "/policy" } {
                     (policy::fields(&group.policy))
                     div.actions { button { "Save the rules" } }
                 }
-                (script_for("set the rules", &format!("iottly group flash {} --canary {} --failure-percent {}", quoted(&group.name), group.policy.canary, group.policy.failure_percent),
+                (script_for("set the rules", &policy::command(&group.name, &group.policy),
                     ("PUT", &format!("/deploymentgroups/{}/policy", group.id), Some(&serde_json::json!(group.policy).to_string())),
                 ))
             }
@@ -239,7 +267,11 @@ async fn settings(visitor: &Visitor, group: &Group) -> Result<Markup, ApiError> 
                         div.field {
                             label for="branch" { "Branch that it follows" }
                             select #branch name="branch" {
-                                @for branch in &branches { option selected[group.branch.as_ref() == Some(&branch.name)] { (branch.name) } }
+                                @match &branches {
+                                    Ok(branches) => @for branch in branches { option selected[group.branch.as_ref() == Some(&branch.name)] { (branch.name) } },
+                                    // The others could not be read; the form must not take the group's own away.
+                                    Err(_) => @if let Some(branch) = &group.branch { option selected { (branch) } },
+                                }
                                 option value="" selected[group.branch.is_none()] { "none" }
                             }
                         }
@@ -249,12 +281,15 @@ async fn settings(visitor: &Visitor, group: &Group) -> Result<Markup, ApiError> 
                         @if group.name != ORPHANED { a.button data-kind="danger" href={ (here) "/delete" } { "Delete the group…" } }
                     }
                 }
-                (script_for("change the group", "curl, as below",
-                    ("PUT", &format!("/deploymentgroups/{}", group.id), Some(&serde_json::json!({"name": group.name, "branch": group.branch}).to_string())),
+                (script_for("rename", &format!("iottly group rename {0} {0}", quoted(&group.name)),
+                    ("PUT", &format!("/deploymentgroups/{}", group.id), Some(&serde_json::json!({"name": group.name}).to_string())),
+                ))
+                (script_for("follow a branch", &format!("iottly group follow {} {}", quoted(&group.name), quoted(group.branch.as_deref().unwrap_or("main"))),
+                    ("PUT", &format!("/deploymentgroups/{}", group.id), Some(&serde_json::json!({"branch": group.branch.as_deref().unwrap_or("main")}).to_string())),
                 ))
             }
         }
-    })
+    }
 }
 
 fn history(visitor: &Visitor, group: &Group, rollouts: &[Rollout]) -> Markup {
@@ -262,7 +297,7 @@ fn history(visitor: &Visitor, group: &Group, rollouts: &[Rollout]) -> Markup {
     html! {
         @if !rollouts.is_empty() {
             section.card data-flush aria-labelledby="rollouts" {
-                div.card-head { h2 #rollouts { "Rollouts" } }
+                div.card-head { h2 #rollouts { "Rollouts" } (csv_link(&format!("{}/csv/rollouts?group={}", visitor.base(), group.id), "rollouts.csv")) }
                 table.table data-rows="link" {
                     thead { tr { th { "Started" } th { "State" } th.p2 { "Release" } th.p2 { "By" } th.num { "Devices" } } }
                     tbody { @for rollout in rollouts {

@@ -4,6 +4,7 @@ use iottly_core::model::{Policy, Wave};
 use maud::{Markup, html};
 
 use super::super::forms::Fields;
+use super::flash::quoted;
 use crate::error::ApiError;
 
 /// Numbers of a policy: name, words, and unit.
@@ -48,6 +49,22 @@ pub(super) fn fields(policy: &Policy) -> Markup {
             }
         }
     }
+}
+
+/// Returns the command that sets these rules for a group.
+pub(super) fn command(group: &str, policy: &Policy) -> String {
+    let mut line = format!("iottly group policy {}", quoted(group));
+    for (name, ..) in NUMBERS {
+        let option = name.trim_end_matches("_s").replace('_', "-");
+        line += &format!(" --{option} {}", number(policy, name));
+    }
+    for wave in &policy.waves {
+        line += &match wave {
+            Wave::Percent(percent) => format!(" --wave {percent}%"),
+            Wave::Count(count) => format!(" --wave +{count}"),
+        };
+    }
+    line
 }
 
 fn number(policy: &Policy, name: &str) -> u64 {
@@ -113,6 +130,11 @@ mod tests {
             silence_s: 99,
             ..Policy::default()
         };
+        assert_eq!(
+            command("north wing", &policy),
+            "iottly group policy 'north wing' --canary 2 --canary-failures 0 --concurrency 10 --failure-percent 10 --sample 10 \
+             --retries 0 --soak 0 --grace-ms 10000 --deadline 3600 --wave +3 --wave 50%"
+        );
         let mut form: Vec<_> = NUMBERS
             .iter()
             .map(|(name, ..)| ((*name).to_owned(), number(&policy, name).to_string()))

@@ -3,24 +3,24 @@
 use std::collections::HashMap;
 
 use iottly_core::model::{Group, Rollout, RolloutMember, StoredRelease};
-use iottly_core::rollout::{Alike, Place, Places, place};
+use iottly_core::rollout::{Alike, BY_OWNER, Place, Places, place};
 use iottly_protocol::DeviceId;
 use maud::{Markup, html};
 use serde_json::Value;
 
+use super::super::events::MAX_DEVICES;
 use super::super::kit::csv::csv_link;
+use super::super::kit::icons::{Icon, icon};
 use super::super::kit::notice::{Tone, notice};
 use super::super::text;
 use super::super::visitor::Visitor;
-use super::{devices, of_devices};
+use super::{address, of_devices};
+use crate::api::rollouts::{MAX_PARTS, parts_of};
 use crate::auth::ProjectAccess;
+use crate::error::ApiError;
 
 /// Maximum number of devices with a cell of their own; of more, a cell is a hundredth of them.
 const MAX_CELLS: usize = 400;
-/// Number of cells when a cell is several devices.
-const CELLS: u64 = 100;
-/// Smallest number of devices of such a cell: most of them may have left the group.
-const PART: u64 = 4;
 /// Maximum number of rows of devices that did not go as planned.
 const MAX_ROWS: usize = 100;
 
@@ -39,17 +39,16 @@ impl Progress {
     ///
     /// # Errors
     /// If the store fails.
-    pub(super) async fn of(access: &ProjectAccess, rollout: &Rollout) -> iottly_store::Result<Self> {
+    pub(super) async fn of(access: &ProjectAccess, rollout: &Rollout) -> Result<Self, ApiError> {
         let (store, project) = (&access.services().store, access.id());
-        let mut members = store.rollout_page(project, rollout, None, MAX_CELLS + 1).await?;
+        let mut members = store
+            .rollout_page(project, rollout, None, None, MAX_CELLS + 1)
+            .await?;
         let counts = if members.len() <= MAX_CELLS {
             store.rollout_counts(project, rollout, None).await?
         } else {
             members.clear();
-            // Devices that were notified and are elsewhere now are in further parts.
-            let size = store.group_size(project, rollout.group).await?;
-            let part = size.div_ceil(CELLS).max(PART);
-            store.rollout_counts(project, rollout, Some(part)).await?
+            parts_of(access, rollout, MAX_PARTS as u64).await?
         };
         let failed: Vec<_> = failures(evidence(rollout).as_ref())
             .filter_map(|(device, _)| device.parse().ok())
@@ -63,6 +62,22 @@ impl Progress {
                 .map(|device| (device.scope.device.to_string(), device.name))
                 .collect(),
         })
+    }
+
+    /// Returns the parameters of the page's event stream: messages of the devices with cells, and none without cells.
+    pub(super) fn watched(&self) -> String {
+        match self.members.len() {
+            0 => "messages=none".to_owned(),
+            1..=MAX_DEVICES => {
+                let ids: Vec<_> = self
+                    .members
+                    .iter()
+                    .map(|member| member.device.to_string())
+                    .collect();
+                format!("messages=shown&devices={}", ids.join(","))
+            }
+            _ => String::new(),
+        }
     }
 
     /// Returns the parts of a page that show the rollout. A script keeps them up to date.
@@ -81,19 +96,21 @@ impl Progress {
                 data-api={ "/v1.0/project/" (visitor.project.id()) "/rollouts/" (rollout.id) }
                 data-active[rollout.active] data-status=(rollout.status.as_str()) data-revision=(revision)
                 data-digest=[release.map(|release| release.sha256.as_str())]
+                data-parts=(MAX_PARTS) data-rows=(MAX_ROWS)
                 data-cells=(if self.is_many() { "many" } else { "devices" }) {
                 (self.reasons(rollout))
                 section.card.stack aria-labelledby="roll" {
                     h2.sr #roll { "Rollout of " (revision) }
-                    (route(rollout, &places))
+                    (route(rollout, release, &places))
                     (bands(&places))
                     p.soft role="status" data-said { (sentence(&places)) }
                 }
-                (figures(visitor, group, &places))
+                (figures(visitor, group, rollout, &places))
+                div.notice data-tone="warn" role="alert" data-ended hidden { div { p data-ended-text {} } }
                 live-part #group-exceptions data-on="group" { (self.exceptions(visitor, &csv)) }
                 (self.grid(visitor, &places))
                 section.card data-flush aria-labelledby="live" {
-                    div.card-head { h2 #live { "Live from these devices" } span.soft.small { "from the moment this page was opened" } }
+                    div.card-head { h2 #live { "Live from these devices" } button type="button" data-size="s" data-pause aria-pressed="false" hidden { (icon(Icon::Pause)) span data-pause-word { "Pause" } " " kbd { "p" } } span.soft.small role="status" data-log-said { "from the moment this page was opened" } }
                     ol.stream data-with="device" data-live-log {}
                 }
             }
@@ -120,7 +137,7 @@ impl Progress {
                     } }
                 }))
             }
-            @if let Some(reason) = &rollout.ended { (notice(Tone::Warn, &html! { p.break { "The platform cancelled it: " (reason) } })) }
+            @if let Some(reason) = &rollout.ended { (notice(Tone::Warn, &html! { p.break { @if &**reason == BY_OWNER { "It was cancelled." } @else { "The platform cancelled it: " (reason) } } })) }
         }
     }
 
@@ -130,10 +147,10 @@ impl Progress {
         let count: u64 = alike.map(|alike| alike.count).sum();
         html! {
             section.card data-flush aria-labelledby="exceptions" data-exceptions hidden[count == 0] {
-                div.card-head { h2 #exceptions { "Not as planned" } (csv_link(csv, "rollout.csv")) span.soft.small { (of_devices(count)) } }
+                div.card-head { h2 #exceptions { "Not as planned" } (csv_link(csv, "rollout.csv")) span.soft.small data-exception-count { (of_devices(count)) } }
                 table.table data-fold {
                     thead { tr { th { "Device" } th { "State" } th { "Reason" } th.p2 { "What happened" } th.num.p2 { "When" } } }
-                    tbody { @for member in &self.exceptions { (exception(visitor, member)) } }
+                    tbody data-exception-rows { @for member in &self.exceptions { (exception(visitor, member)) } }
                 }
             }
         }
@@ -179,8 +196,8 @@ fn failures(evidence: Option<&Value>) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Returns the waves of the policy as stations on a line.
-fn route(rollout: &Rollout, places: &Places) -> Markup {
+/// Returns the build and the waves of the policy as stations on a line.
+fn route(rollout: &Rollout, release: Option<&StoredRelease>, places: &Places) -> Markup {
     let total = usize::try_from(places.total()).unwrap_or(usize::MAX);
     let ends = rollout.policy.ends(total);
     let done = usize::try_from(places.at(Place::Committed)).unwrap_or(usize::MAX);
@@ -197,6 +214,7 @@ fn route(rollout: &Rollout, places: &Places) -> Markup {
     };
     html! {
         ol.route role="list" data-fold {
+            @if let Some(release) = release { li data-state="done" { b { "Built" } span { "r" (release.revision) ", " (release.size) " bytes" } } }
             @for (index, end) in ends.iter().enumerate() {
                 li data-state=[state(index, *end)] {
                     b { @if index == 0 { "First " (end) } @else if index + 1 == ends.len() { "To all " (end) } @else { "To " (end) } }
@@ -243,7 +261,7 @@ fn sentence(places: &Places) -> String {
 }
 
 /// Returns a place in words.
-const fn words(place: Place) -> &'static str {
+pub(super) const fn words(place: Place) -> &'static str {
     match place {
         Place::Waiting => "waiting",
         Place::Deferred => "deferred",
@@ -256,7 +274,8 @@ const fn words(place: Place) -> &'static str {
     }
 }
 
-fn figures(visitor: &Visitor, group: &Group, places: &Places) -> Markup {
+fn figures(visitor: &Visitor, group: &Group, rollout: &Rollout, places: &Places) -> Markup {
+    let list = format!("{}/rollouts/{}/devices", address(visitor, group), rollout.id);
     let tone = |place: Place| match place {
         Place::Committed if places.at(place) > 0 => Some("good"),
         Place::Deferred if places.at(place) > 0 => Some("warn"),
@@ -273,7 +292,7 @@ fn figures(visitor: &Visitor, group: &Group, places: &Places) -> Markup {
     html! {
         div.figures {
             @for (place, name) in shown {
-                a.figure href=(devices(visitor, group)) data-tone=[tone(place)] {
+                a.figure href={ (list) "?place=" (place.as_str()) } data-tone=[tone(place)] {
                     span.name { (name) }
                     span.value { span data-place=(place.as_str()) { (places.at(place)) } " " small { "of " span data-total { (places.total()) } } }
                     @if place == Place::Updating { span.aside { span data-place="trial" { (places.at(Place::Trial)) } " more in trial" } }
@@ -284,7 +303,7 @@ fn figures(visitor: &Visitor, group: &Group, places: &Places) -> Markup {
     }
 }
 
-fn exception(visitor: &Visitor, member: &RolloutMember) -> Markup {
+pub(super) fn exception(visitor: &Visitor, member: &RolloutMember) -> Markup {
     let place = place(member);
     let tone = if place.is_bad() { "bad" } else { "warn" };
     let sent = member.directive.as_ref();

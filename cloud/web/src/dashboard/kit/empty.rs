@@ -2,6 +2,8 @@
 
 use maud::{Markup, html};
 
+use crate::error::ApiError;
+
 /// Returns an empty state: a heading, a sentence on the purpose of the part, and its next step.
 pub(in super::super) fn empty(heading: &str, text: &str, next: &Markup) -> Markup {
     html! {
@@ -29,6 +31,34 @@ pub(in super::super) fn nothing_matches(things: &str, filter: &str, of: usize, a
             a.button href=(all) { "Show all " (of) }
         }
     }
+}
+
+/// Returns a part of a page if it could be read, or the error of the store to show in its place.
+///
+/// # Errors
+/// The errors that are not the store's: they concern the whole page.
+pub(in super::super) fn part<T>(read: Result<T, ApiError>) -> Result<Result<T, ApiError>, ApiError> {
+    match read {
+        Err(error) if !error.status().is_server_error() => Err(error),
+        read => Ok(read),
+    }
+}
+
+/// Returns a part of a page, or the reason for which it could not be read.
+pub(in super::super) fn shown<T>(
+    read: &Result<T, ApiError>,
+    heading: &str,
+    show: impl FnOnce(&T) -> Markup,
+) -> Markup {
+    match read {
+        Ok(found) => show(found),
+        Err(error) => broken(heading, error.message()),
+    }
+}
+
+/// Returns the content of a page that could not be read at all.
+pub(in super::super) fn whole(heading: &str, reason: &str) -> Markup {
+    html! { div.empty role="alert" { h3 { (heading) } p.break { (reason) } p { "The other pages are not affected." } } }
 }
 
 /// Returns the state of a part that failed while the rest of its page stands.

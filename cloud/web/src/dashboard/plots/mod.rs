@@ -140,10 +140,23 @@ fn drawings(asked: &Asked, plot: &Plot) -> [Drawing; 2] {
 
 async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<Response, ApiError> {
     let access = &visitor.project;
-    let series = access.services().store.series(access.id()).await?;
-    let groups = access.groups().await?;
-    let counts = access.services().store.group_counts(access.id()).await?;
-    let kept = access.services().store.saved_plots(access.id()).await?;
+    // Parts that cannot be read leave the others.
+    let read = access
+        .services()
+        .store
+        .series(access.id())
+        .await
+        .map_err(ApiError::from);
+    let series = read.as_ref().cloned().unwrap_or_default();
+    let groups = access.groups().await.unwrap_or_default();
+    let counts = access.services().store.group_counts(access.id()).await;
+    let counts = counts.unwrap_or_default();
+    let kept = access
+        .services()
+        .store
+        .saved_plots(access.id())
+        .await
+        .unwrap_or_default();
     let own = match &place {
         Place::Project => format!("{}/plots", visitor.base()),
         Place::Device(_, device) => {
@@ -163,7 +176,12 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
             .is_some_and(|by| !by.is_empty() && by != Split::None.as_str());
         query.points = Some(if many { POINTS_OF_MANY } else { POINTS }.to_owned());
     }
-    let content = if series.paths.is_empty() {
+    let content = if let Err(error) = &read {
+        html! {
+            div.head { div { h1 { "Plots" } } }
+            section.card data-flush { (broken("The numbers could not be read", error.message())) }
+        }
+    } else if series.paths.is_empty() {
         html! {
             div.head { div { h1 { "Plots" } } }
             section.card data-flush { (nothing(&series)) }
@@ -181,7 +199,6 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
         };
         match made {
             Ok((asked, plot, names)) => view.drawn(&asked, &plot, &names),
-            Err(error) if error.status().is_server_error() && error.status() != 503 => return Err(error),
             Err(error) => view.refused(&error),
         }
     };
@@ -192,7 +209,7 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
                 title: "Plots",
                 crumbs: &[],
                 // The plot reads itself again; the stream says whether the cloud is there.
-                events: Some(format!("{}/events?quiet=1", visitor.base())),
+                events: Some(format!("{}/events?messages=none&quiet=1", visitor.base())),
                 scripts: &["plot.js"],
                 content,
             };

@@ -7,7 +7,7 @@ use iottly_core::series::{Aggregate, Split};
 use maud::{Markup, html};
 
 use super::super::forms::Fields;
-use super::super::kit::script::script_for;
+use super::super::kit::script::{quoted, script_for};
 use super::super::layout::failure;
 use super::super::text;
 use super::super::visitor::Visitor;
@@ -45,13 +45,28 @@ impl View<'_> {
             return html! {};
         }
         let settings = settings(self);
+        let mut line = format!(
+            "iottly series save {} {} --agg {} --by {} --since {}",
+            quoted(&asked.request.path),
+            quoted(&settings.path),
+            settings.agg,
+            settings.by,
+            settings.since
+        );
+        let chosen = [("device", &settings.devices), ("group", &settings.groups)];
+        for (name, values) in chosen {
+            for value in values {
+                line += &format!(" --{name} {}", quoted(value));
+            }
+        }
         let json = serde_json::json!({ "name": asked.request.path, "plot": settings });
         html! {
             @if self.visitor.may(Scopes::WRITE) {
                 @match self.saved.iter().find(|plot| plot.settings == settings) {
-                    Some(plot) => form.actions method="post" action={ (self.own) "/" (plot.id) "/delete" } {
+                    Some(plot) => { form.actions method="post" action={ (self.own) "/" (plot.id) "/delete" } {
                         span.soft.small { "Saved by " (plot.author) " as " b.break { (plot.name) } } button data-size="s" { "Delete the saved plot" }
-                    },
+                    }
+                    (script_for("delete the saved plot", &format!("iottly series forget {}", quoted(&plot.name)), ("DELETE", &format!("/plots/{}", plot.id), None))) },
                     None => form.actions method="post" action=(self.own) {
                         @for (name, value) in fields(&settings) { input type="hidden" name=(name) value=(value); }
                         label.sr for="plot-name" { "Name of the plot" }
@@ -60,13 +75,9 @@ impl View<'_> {
                     },
                 }
             }
-            (script_for("save a plot", &format!("iottly series save NAME {}", quoted(&asked.request.path)), ("POST", "/plots", Some(&json.to_string()))))
+            (script_for("save a plot", &line, ("POST", "/plots", Some(&json.to_string()))))
         }
     }
-}
-
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// Returns what the page shows as a plot to save.

@@ -1,6 +1,7 @@
 //! Tables of a project as files of comma-separated values, by name. Long ones are read in parts while the client takes them.
 
 mod alerts;
+mod work;
 
 use std::sync::Arc;
 
@@ -35,6 +36,8 @@ pub(super) struct Asked {
     branch: Option<String>,
     device: Option<String>,
     filter: Option<String>,
+    group: Option<String>,
+    job: Option<String>,
     level: Option<String>,
     rollout: Option<String>,
     search: Option<String>,
@@ -64,18 +67,35 @@ async fn file(
         "alerts" => alerts::alerts(&access).await?.into_file("alerts.csv"),
         "attempts" => return attempts(access, asked, closing).await,
         "audit" => return audit(access, closing).await,
+        "copies" => work::copies(&access).await?.into_file("copies.csv"),
         "commands" => return commands(visitor, asked, closing).await,
         "crashes" => crashes::csv(visitor).await?.into_file("crashes.csv"),
         "definitions" => definitions(&access).await?.into_file("definitions.csv"),
+        "failures" => {
+            let job = asked.job.as_deref().unwrap_or_default();
+            work::failures(&access, job).await?.into_file("failures.csv")
+        }
         "groups" => of_groups(&access).await?.into_file("groups.csv"),
+        "jobs" => work::jobs(&access).await?.into_file("jobs.csv"),
+        "keys" => work::keys(&access).await?.into_file("keys.csv"),
         "log" => log(visitor, asked).await?.into_file("log.csv"),
         "logs" => return logs(access, asked, closing).await,
+        "mails" => work::mails(&access).await?.into_file("mails.csv"),
         "messages" => return messages(visitor, asked, closing).await,
         "releases" => return releases(access, closing).await,
         "revisions" => return revisions(access, asked, closing).await,
         "rollout" => return rollout(access, &asked, closing).await,
+        "rollouts" => {
+            let group = asked.group.as_deref().unwrap_or_default();
+            work::rollouts(&access, group).await?.into_file("rollouts.csv")
+        }
         "rules" => alerts::rules(&access).await?.into_file("rules.csv"),
+        "running" => {
+            let group = asked.group.as_deref().unwrap_or_default();
+            work::running(&access, group).await?.into_file("running.csv")
+        }
         "tokens" => tokens(&access).await?.into_file("tokens.csv"),
+        "waiting" => work::waiting(&access).into_file("waiting.csv"),
         "webhooks" => webhooks(&access).await?.into_file("webhooks.csv"),
         _ => return Err(ApiError::missing("no such table")),
     })
@@ -178,7 +198,7 @@ async fn rollout(
         let (access, rollout) = (access.clone(), Arc::clone(&rollout));
         async move {
             let store = &access.services().store;
-            store.rollout_page(access.id(), &rollout, from, PART).await
+            store.rollout_page(access.id(), &rollout, None, from, PART).await
         }
     };
     let row = |csv: &mut Csv, member: &RolloutMember| {

@@ -13,7 +13,7 @@ use maud::{Markup, html};
 
 use super::forms::Fields;
 use super::kit::csv::csv_link;
-use super::kit::empty::empty;
+use super::kit::empty::{empty, part, shown};
 use super::kit::notice::{Tone, notice};
 use super::kit::script::{script, snippet};
 use super::layout::failure;
@@ -35,21 +35,22 @@ async fn page(
     secret: Option<&Secret>,
     problem: Option<(&ApiError, &Fields)>,
 ) -> Result<Response, ApiError> {
-    let webhooks = rest::all(visitor.project.clone()).await?.0.webhooks;
+    let webhooks = part(rest::all(visitor.project.clone()).await)?.map(|list| list.0.webhooks);
+    let count = webhooks.as_ref().ok().map(Vec::len);
     let own = format!("{}/webhooks", visitor.base());
     let content = html! {
         div.head { div {
-            h1 { "Webhooks " span.count { (webhooks.len()) } }
+            h1 { "Webhooks " @if let Some(count) = count { span.count { (count) } } }
             p.lede { "A webhook posts every message to a program of yours, signed, again until it is taken." }
         } div.actions { (csv_link(&format!("{}/csv/webhooks", visitor.base()), "webhooks.csv")) } }
         @if let Some(secret) = secret { (new_secret(secret)) }
         @if let Some((problem, _)) = &problem { (notice(Tone::Bad, &html! { (problem.message()) })) }
         section.card data-flush {
-            @if webhooks.is_empty() { (empty("No webhooks yet", "Add one below. A receiver answers with 2xx; anything else is tried again.", &html! {})) }
-            @else { live-part #webhook-list data-on="webhook" data-least="2" { (table(&webhooks, &own)) } }
+            live-part #webhook-list data-on="webhook" data-least="2" { (shown(&webhooks, "The webhooks could not be read", |webhooks| html! { @if webhooks.is_empty() { (empty("No webhooks yet", "Add one below. A receiver answers with 2xx; anything else is tried again.", &html! {})) }
+            @else { (table(webhooks, &own)) } })) }
         }
         @if visitor.may(Scopes::WRITE) {
-            details.card open[webhooks.is_empty() || problem.is_some()] {
+            details.card open[count == Some(0) || problem.is_some()] {
                 summary { b { "Add a webhook" } }
                 form.stack method="post" action=(own) {
                     (settings::fields(None, problem.map(|(_, fields)| fields)))
@@ -72,7 +73,7 @@ fn screen<'a>(
         section: Section::Webhooks,
         title,
         crumbs,
-        events: Some(format!("{}/events?quiet=1", visitor.base())),
+        events: Some(format!("{}/events?messages=none&quiet=1", visitor.base())),
         scripts: &[],
         content,
     }

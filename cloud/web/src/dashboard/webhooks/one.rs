@@ -1,7 +1,7 @@
 //! The page of a webhook: its queue, its delivery log with replays, its settings, a test, and its secret.
 
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_core::model::{Scopes, UnixMs, WebhookAttempt};
 use maud::{Markup, html};
@@ -9,11 +9,11 @@ use serde::Deserialize;
 
 use super::super::forms::Fields;
 use super::super::kit::csv::csv_link;
-use super::super::kit::empty::empty;
+use super::super::kit::empty::{broken, empty};
 use super::super::kit::figure::{Figure, figures};
 use super::super::kit::notice::{Tone, notice};
 use super::super::kit::question::{Question, question};
-use super::super::kit::script::script;
+use super::super::kit::script::{request_for, script, script_for};
 use super::super::layout::failure;
 use super::super::text;
 use super::super::visitor::Visitor;
@@ -22,6 +22,7 @@ use crate::api::body::JsonBody;
 use crate::api::dto::{ReplayBody, WebhookDto};
 use crate::api::{portals as portals_rest, webhook_deliveries as deliveries, webhooks as rest};
 use crate::app::App;
+use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_protocol::Secret;
@@ -29,19 +30,25 @@ use iottly_protocol::Secret;
 /// Number of attempts on the page; the API has the older ones.
 const ATTEMPTS: usize = 50;
 
-/// Cursor of the delivery log.
-#[derive(Deserialize)]
+/// Cursor of the delivery log, and the action that led to the page.
+#[derive(Default, Deserialize)]
 pub(in super::super) struct Asked {
     before: Option<u64>,
+    done: Option<String>,
+    /// Message of a test.
+    message: Option<String>,
+    /// Number of deliveries of a replay.
+    count: Option<u64>,
 }
 
-/// Result of an action, shown above the page.
+/// Result of an action that cannot be shown by another request: a secret, or what was refused.
 enum Outcome {
-    Good(String),
-    Bad(String),
     NewSecret(Secret),
     /// Path of a new portal's link, and the origin under which the visitor reaches the cloud.
     NewLink(String, Option<String>),
+    Refused(ApiError),
+    /// Settings that were refused, as they were typed.
+    RefusedSettings(ApiError, Fields),
 }
 
 pub(in super::super) async fn show(
@@ -49,7 +56,7 @@ pub(in super::super) async fn show(
     Path((_, id)): Path<(String, String)>,
     Query(asked): Query<Asked>,
 ) -> Response {
-    page(&visitor, &id, asked.before, None)
+    page(&visitor, &id, &asked, None)
         .await
         .unwrap_or_else(|error| failure(&error))
 }
@@ -57,22 +64,25 @@ pub(in super::super) async fn show(
 async fn page(
     visitor: &Visitor,
     id: &str,
-    before: Option<u64>,
+    asked: &Asked,
     outcome: Option<Outcome>,
 ) -> Result<Response, ApiError> {
     let access = &visitor.project;
     let path = || Path((access.id().to_string(), id.to_owned()));
     let webhook = rest::show(access.clone(), path()).await?.0.webhook;
     let key = rest::named(access, id).await?.hook.key;
-    let attempts = access
-        .services()
-        .store
-        .webhook_attempts(key, before, ATTEMPTS)
-        .await?;
-    let open = portals_rest::all(access.clone(), path()).await?.0.portals;
+    // Parts that cannot be read leave the others.
+    let store = &access.services().store;
+    let attempts = store.webhook_attempts(key, asked.before, ATTEMPTS).await;
+    let attempts = attempts.map_err(ApiError::from);
+    let open = portals_rest::all(access.clone(), path()).await;
     let list = format!("{}/webhooks", visitor.base());
     let own = format!("{list}/{id}");
     let may = visitor.may(Scopes::WRITE);
+    let typed = match &outcome {
+        Some(Outcome::RefusedSettings(_, fields)) => Some(fields),
+        _ => None,
+    };
     let content = html! {
         div.head {
             div {
@@ -86,27 +96,89 @@ async fn page(
             } }
         }
         @match &outcome {
-            Some(Outcome::Good(text)) => (notice(Tone::Good, &html! { (text) })),
-            Some(Outcome::Bad(text)) => (notice(Tone::Bad, &html! { (text) })),
+            Some(Outcome::Refused(error) | Outcome::RefusedSettings(error, _)) => (notice(Tone::Bad, &html! { (error.message()) })),
             Some(Outcome::NewSecret(secret)) => (new_secret(secret)),
             Some(Outcome::NewLink(path, origin)) => (portals::new_link(path, origin.as_deref())),
-            None => {},
+            None => (done(asked, attempts.as_deref().unwrap_or_default())),
         }
         @if let Some(reason) = &webhook.disabled_reason { (notice(Tone::Warn, &html! { "Off: " (reason) })) }
         live-part #webhook-numbers data-on="webhook" { (numbers(&webhook)) }
-        live-part #webhook-log data-on="webhook" { (log(&attempts, (&own, &format!("{}/csv/attempts?webhook={id}", visitor.base())), may, &webhook)) }
-        (portals::part(&open, &own, may))
-        @if may { details.card { summary { b { "Settings" } } form.stack method="post" action=(own) {
-            (settings::fields(Some(&webhook), None))
+        live-part #webhook-log data-on="webhook" { @match &attempts {
+            Ok(attempts) => (log(attempts, (&own, &format!("{}/csv/attempts?webhook={id}", visitor.base())), may, &webhook)),
+            Err(error) => section.card data-flush { (broken("The delivery log could not be read", error.message())) },
+        } }
+        @match &open {
+            Ok(open) => (portals::part(&open.0.portals, &own, may)),
+            Err(error) => section.card data-flush { (broken("The links for people outside could not be read", error.message())) },
+        }
+        @if may { details.card open[typed.is_some()] { summary { b { "Settings" } } form.stack method="post" action=(own) {
+            (settings::fields(Some(&webhook), typed))
             div.actions { button data-kind="main" name="do" value="save" { "Save" } }
         } } }
-        (script(&format!("iottly webhook log {id}"), ("GET", &format!("/webhooks/{id}/log"), None)))
-        (portals::script(id))
+        (scripts(&webhook))
+    };
+    let status = match &outcome {
+        Some(Outcome::Refused(error) | Outcome::RefusedSettings(error, _)) => error.status(),
+        _ => StatusCode::OK,
     };
     let crumbs = [("Webhooks", list)];
-    screen(visitor, name(&webhook), &crumbs, content)
+    let page = screen(visitor, name(&webhook), &crumbs, content)
         .respond(visitor)
-        .await
+        .await?;
+    Ok((status, page).into_response())
+}
+
+/// Returns the notice of the action that led to the page.
+fn done(asked: &Asked, attempts: &[WebhookAttempt]) -> Markup {
+    let tested = attempts
+        .iter()
+        .find(|attempt| asked.message.as_ref() == Some(&attempt.message.to_string()));
+    let (tone, words) = match (asked.done.as_deref(), tested) {
+        (Some("saved"), _) => (Tone::Good, "Saved, for messages from now on.".to_owned()),
+        (Some("closed"), _) => (Tone::Good, "The link is closed.".to_owned()),
+        (Some("replayed"), _) => (
+            Tone::Good,
+            format!(
+                "{} deliveries are sent again, under their message ids.",
+                asked.count.unwrap_or(0)
+            ),
+        ),
+        (Some("tested"), Some(attempt)) if attempt.result.starts_with("http_2") => (
+            Tone::Good,
+            format!(
+                "The receiver took the test: {} in {} ms.",
+                attempt.result, attempt.millis
+            ),
+        ),
+        (Some("tested"), Some(attempt)) => (
+            Tone::Bad,
+            format!("The test was not taken: {} {}", attempt.result, attempt.answer),
+        ),
+        (Some("tested"), None) => (
+            Tone::Good,
+            "The test was sent. Its attempt is listed below in a moment.".to_owned(),
+        ),
+        _ => return html! {},
+    };
+    notice(tone, &html! { (words) })
+}
+
+/// Returns the boxes with the same actions from a script.
+fn scripts(webhook: &WebhookDto) -> Markup {
+    let (id, own) = (webhook.id, format!("/webhooks/{}", webhook.id));
+    let to = |below: &str| format!("{own}{below}");
+    let settings =
+        serde_json::json!({"enabled": webhook.enabled, "description": webhook.description}).to_string();
+    html! {
+        (script(&format!("iottly webhook log {id}"), ("GET", &to("/log"), None)))
+        (script_for("send a test", &format!("iottly webhook test {id}"), ("POST", &to("/test"), None)))
+        (script_for("replay what failed since a time", &format!("iottly webhook replay {id} --failed-since 1795691111824"),
+            ("POST", &to("/replay"), Some(r#"{"failed_since":1795691111824}"#))))
+        (request_for("change the settings", ("PUT", &own, Some(&settings))))
+        (script_for("replace the secret", &format!("iottly webhook rotate {id}"), ("POST", &to("/secret/rotate"), None)))
+        (script_for("delete", &format!("iottly webhook remove {id}"), ("DELETE", &own, None)))
+        (portals::script(&id.to_string()))
+    }
 }
 
 fn numbers(webhook: &WebhookDto) -> Markup {
@@ -175,6 +247,13 @@ fn log(attempts: &[WebhookAttempt], (own, csv): (&str, &str), may: bool, webhook
             div.card-foot { span { "Newest first, times in UTC" }
                 @if attempts.len() == ATTEMPTS && let Some(last) = attempts.last() { a.button data-size="s" href={ (own) "?before=" (last.number) } { "Older attempts" } }
             }
+            @if may { form.card-foot method="post" action=(own) {
+                label for="since" { "Send again all that failed or was skipped since, in UTC" }
+                span.actions {
+                    input #since name="since" type="datetime-local" required;
+                    button data-size="s" name="do" value="replay_since" { "Send again" }
+                }
+            } }
         }
     }
 }
@@ -188,7 +267,7 @@ pub(in super::super) async fn act(
     fields: Fields,
 ) -> Response {
     let origin = origin(&headers, app.services.https);
-    acted(&visitor, &id, &fields, origin)
+    acted(&visitor, &id, fields, origin)
         .await
         .unwrap_or_else(|error| failure(&error))
 }
@@ -202,71 +281,93 @@ fn origin(headers: &HeaderMap, https: bool) -> Option<String> {
 async fn acted(
     visitor: &Visitor,
     id: &str,
-    fields: &Fields,
+    fields: Fields,
     origin: Option<String>,
 ) -> Result<Response, ApiError> {
     let access = visitor.project.clone();
     let path = Path((access.id().to_string(), id.to_owned()));
     let sure = fields.get("sure") == Some("yes");
-    let outcome = match fields.get("do").unwrap_or_default() {
+    let shown = async |outcome| page(visitor, id, &Asked::default(), Some(outcome)).await;
+    // Only what must not be in an address is shown by this very request; after all else another page may be loaded again.
+    let done = match fields.get("do").unwrap_or_default() {
         "test" => {
             let tested = deliveries::test(access, path).await?.0;
-            let attempt = tested.attempt;
-            if tested.delivered {
-                Outcome::Good(format!(
-                    "The receiver took the test: {} in {} ms.",
-                    attempt.result, attempt.milliseconds
-                ))
-            } else {
-                Outcome::Bad(format!(
-                    "The test was not taken: {} {}",
-                    attempt.result, attempt.answer
-                ))
+            format!("tested&message={}", tested.attempt.message)
+        }
+        verb @ ("replay" | "replay_failed" | "replay_since") => {
+            let body = match replay(verb, &fields) {
+                Ok(body) => body,
+                Err(error) => return shown(Outcome::Refused(error)).await,
+            };
+            match deliveries::replay(access, path, JsonBody(body)).await {
+                Ok(replayed) => format!("replayed&count={}", replayed.0.replayed),
+                Err(error) if error.status().is_client_error() => {
+                    return shown(Outcome::Refused(error)).await;
+                }
+                Err(error) => return Err(error),
             }
         }
-        "replay" => {
-            let body = ReplayBody {
-                message: fields.get("message").map(str::to_owned),
-                failed_since: None,
-            };
-            replayed(deliveries::replay(access, path, JsonBody(body)).await?.0.replayed)
+        "portal" => {
+            return shown(Outcome::NewLink(
+                portals_rest::open(access, path).await?.0.path,
+                origin,
+            ))
+            .await;
         }
-        "replay_failed" => {
-            let body = ReplayBody {
-                message: None,
-                failed_since: Some(UnixMs::MIN),
-            };
-            replayed(deliveries::replay(access, path, JsonBody(body)).await?.0.replayed)
-        }
-        "portal" => Outcome::NewLink(portals_rest::open(access, path).await?.0.path, origin),
         "close_portal" => {
             let portal = fields.get("portal").unwrap_or_default().to_owned();
             let Path((project, hook)) = path;
             portals_rest::close(access, Path((project, hook, portal))).await?;
-            Outcome::Good("The link is closed.".to_owned())
+            "closed".to_owned()
         }
-        "rotate" if sure => Outcome::NewSecret(rest::rotate(access, path).await?.0.secret),
+        "rotate" if sure => {
+            return shown(Outcome::NewSecret(rest::rotate(access, path).await?.0.secret)).await;
+        }
         "delete" if sure => {
             rest::delete(access, path).await?;
             return Ok(Redirect::to(&format!("{}/webhooks", visitor.base())).into_response());
         }
         verb @ ("rotate" | "delete") => return asked(visitor, id, verb).await,
-        _ => match settings::typed(fields, true) {
-            Ok(settings) => match rest::update(access, path, JsonBody(settings)).await {
-                Ok(_) => Outcome::Good("Saved, for messages from now on.".to_owned()),
-                Err(error) if error.status().is_client_error() => Outcome::Bad(error.message().to_owned()),
-                Err(error) => return Err(error),
-            },
-            Err(error) => Outcome::Bad(error.message().to_owned()),
+        _ => match save(access, path, &fields).await {
+            Ok(()) => "saved".to_owned(),
+            Err(error) if error.status().is_client_error() => {
+                return shown(Outcome::RefusedSettings(error, fields)).await;
+            }
+            Err(error) => return Err(error),
         },
     };
-    page(visitor, id, None, Some(outcome)).await
+    let own = format!("{}/webhooks/{id}?done={done}", visitor.base());
+    Ok(Redirect::to(&own).into_response())
 }
 
-fn replayed(count: u64) -> Outcome {
-    Outcome::Good(format!(
-        "{count} deliveries are sent again, under their message ids."
-    ))
+/// Returns the replay of a pressed button.
+fn replay(verb: &str, fields: &Fields) -> Result<ReplayBody, ApiError> {
+    let failed_since = match verb {
+        "replay_failed" => Some(UnixMs::MIN),
+        "replay_since" => {
+            let text = fields.get("since").unwrap_or_default();
+            let invalid = |_| {
+                ApiError::invalid(
+                    "invalid_form",
+                    format!("{text:?} is not a time such as 2026-11-26T14:30"),
+                )
+            };
+            Some(text::moment(text).map_err(invalid)?)
+        }
+        _ => None,
+    };
+    Ok(ReplayBody {
+        message: failed_since
+            .is_none()
+            .then(|| fields.get("message").unwrap_or_default().to_owned()),
+        failed_since,
+    })
+}
+
+async fn save(access: ProjectAccess, path: Path<(String, String)>, fields: &Fields) -> Result<(), ApiError> {
+    let settings = settings::typed(fields, true)?;
+    rest::update(access, path, JsonBody(settings)).await?;
+    Ok(())
 }
 
 /// Asks before a secret is replaced or a webhook is deleted.

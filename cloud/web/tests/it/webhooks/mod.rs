@@ -8,6 +8,7 @@ mod failures;
 mod filters;
 mod guard;
 mod order;
+mod page;
 mod portals;
 pub(crate) mod receiver;
 mod replay;

@@ -7,7 +7,6 @@ use axum::response::Response;
 use iottly_core::model::UnixMs;
 use iottly_core::series::Range;
 use iottly_core::timeline::{Event, Lane, Place, Tone};
-use iottly_filter::date;
 use maud::{Markup, html};
 use serde::Deserialize;
 
@@ -51,7 +50,7 @@ impl Asked {
     fn range(&self, now: UnixMs) -> Result<Range, ApiError> {
         let moment = |text: &Option<String>, name: &str| {
             let text = text.as_deref().map(str::trim).filter(|text| !text.is_empty());
-            let read = |text: &str| text.parse().or_else(|_| date::parse(text));
+            let read = |written: &str| written.parse().or_else(|_| text::moment(written));
             text.map(read)
                 .transpose()
                 .map_err(|reason| ApiError::invalid("invalid_query", format!("{name}: {reason}")))

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use iottly_filter::date;
 use iottly_protocol::proxy::is_direct;
 use iottly_protocol::{IdError, ProjectId, Secret};
-use iottly_web::answers::GroupDto;
+use iottly_web::answers::{GroupDto, ProjectList};
 use serde_json::Value;
 use ureq::http::Response;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
@@ -20,9 +21,16 @@ use crate::answer;
 use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::saved_logins::Logins;
+use crate::similar;
 
 /// Longest wait for an answer; some wait for a build.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest silence of a stream of events: the cloud sends a sign of life every 15 s.
+const STREAM_SILENCE: Duration = Duration::from_secs(40);
+/// Longest silence of a download; a filter may examine many entries before the next that matches.
+const DOWNLOAD_SILENCE: Duration = Duration::from_secs(600);
+/// Maximum size of an answer, in bytes. Long lists come in pages that are far smaller.
+const MAX_ANSWER: u64 = 64 << 20;
 
 /// Address of the cloud, and credentials.
 #[derive(Args)]
@@ -96,6 +104,16 @@ pub(crate) struct Api {
     through: String,
     /// Command that signs in again; none for a token that was given.
     again: Option<String>,
+}
+
+/// Answer to a request without a token.
+pub(crate) struct Probed {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// Time of the cloud in Unix milliseconds, if it says one.
+    pub(crate) date: Option<i64>,
+    /// Reason for people, if there is one.
+    pub(crate) reason: Option<String>,
 }
 
 /// Answer of the cloud that is not the requested one.
@@ -213,11 +231,8 @@ impl Api {
         let request = self.agent.post(&url).header("Content-Type", "application/json");
         let mut answer = request
             .send(body.to_string().as_bytes())
-            .with_context(|| format!("cannot reach {url}{}", self.through))?;
-        let text = answer
-            .body_mut()
-            .read_to_string()
-            .with_context(|| format!("the answer of {url} is incomplete"))?;
+            .map_err(|error| self.unreachable(&url, error))?;
+        let text = text(&mut answer, &url)?;
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
         if answer.status() == 200 {
             return Ok(Ok(body));
@@ -231,9 +246,26 @@ impl Api {
         }))
     }
 
+    /// Returns the answer to a GET of a whole address without a token.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub(crate) fn probe(&self, url: &str) -> Result<Probed, ureq::Error> {
+        let mut answer = self.agent.get(url).call()?;
+        let date = answer.headers().get("date").and_then(|date| date.to_str().ok());
+        let date = date.and_then(http_date);
+        let text = answer.body_mut().read_to_string().unwrap_or_default();
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        Ok(Probed {
+            status: answer.status().as_u16(),
+            date,
+            reason: body["error"].as_str().map(str::to_owned),
+        })
+    }
+
     /// Returns the address of the cloud.
     pub(crate) fn cloud(&self) -> &str {
-        self.base.split("/v1.0/").next().unwrap_or_default()
+        self.base.split("/v1.0").next().unwrap_or_default()
     }
 
     /// Returns the answer to a GET at a path below the project.
@@ -305,12 +337,13 @@ impl Api {
         self.read(&url, request.header("Content-Type", kind).send(body))
     }
 
-    /// Opens a stream of events at a path below the project. It may last as long as the connection.
+    /// Opens a stream of events at a path below the project. It may last as long as the connection; reading it fails when
+    /// the cloud is silent for longer than its signs of life allow, as after a cut without an end of the connection.
     ///
     /// # Errors
     /// A [`Failure`] according to the status of the answer.
     pub(crate) fn stream(&self, path: &str) -> Result<BodyReader<'static>, Failure> {
-        self.long(path, "text/event-stream")
+        self.long(path, "text/event-stream", STREAM_SILENCE)
     }
 
     /// Opens a download of JSON lines at a path below the project, of any length.
@@ -318,10 +351,10 @@ impl Api {
     /// # Errors
     /// A [`Failure`] according to the status of the answer.
     pub(crate) fn download(&self, path: &str) -> Result<BodyReader<'static>, Failure> {
-        self.long(path, "application/x-ndjson")
+        self.long(path, "application/x-ndjson", DOWNLOAD_SILENCE)
     }
 
-    fn long(&self, path: &str, kind: &str) -> Result<BodyReader<'static>, Failure> {
+    fn long(&self, path: &str, kind: &str, silence: Duration) -> Result<BodyReader<'static>, Failure> {
         let url = format!("{}{path}", self.base);
         let request = self
             .agent
@@ -332,10 +365,11 @@ impl Api {
             .timeout_global(None)
             .timeout_connect(Some(PATIENCE))
             .timeout_recv_response(Some(PATIENCE))
+            .timeout_per_read(Some(silence))
             .build()
             .header("Accept", kind)
             .call()
-            .with_context(|| format!("cannot reach {url}{}", self.through))?;
+            .map_err(|error| self.unreachable(&url, error))?;
         if answer.status() == 200 {
             return Ok(answer.into_body().into_reader());
         }
@@ -369,7 +403,7 @@ impl Api {
     }
 
     fn read(&self, url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Value, Failure> {
-        let answer = answer.with_context(|| format!("cannot reach {url}{}", self.through))?;
+        let answer = answer.map_err(|error| self.unreachable(url, error))?;
         let is_unknown = answer.status() == 401;
         match (read(answer, url), &self.again) {
             (Err(Failure::NotAuthorised(_)), Some(again)) if is_unknown => Err(Failure::NotAuthorised(
@@ -379,17 +413,32 @@ impl Api {
         }
     }
 
+    /// Returns the failure of a request that got no answer, with what to type next.
+    fn unreachable(&self, url: &str, error: ureq::Error) -> Failure {
+        let (through, cloud) = (&self.through, self.cloud());
+        Failure::Failed(anyhow::Error::new(error).context(format!(
+            "cannot reach {url}{through}; check that the cloud at {cloud} runs (`iottly doctor` looks for the cause), or name \
+             another with --url or IOTTLY_URL"
+        )))
+    }
+
     /// Returns a group by its name or id.
     ///
     /// # Errors
-    /// [`Failure::NotFound`] when the project has no such group.
+    /// [`Failure::NotFound`] when the project has no such group; names those with similar names.
     pub(crate) fn group(&self, wanted: &str) -> Result<GroupDto, Failure> {
         let groups = self.get("/deploymentgroups?limit=1")?["deployment_groups"].take();
         let groups: Vec<GroupDto> = answer::read(&groups)?;
+        let names: Vec<String> = groups.iter().map(|group| group.name.clone()).collect();
         let found = groups
             .into_iter()
             .find(|group| group.name == wanted || group.id.to_string() == wanted);
-        found.ok_or_else(|| Failure::NotFound(format!("deployment group {wanted:?} does not exist")))
+        found.ok_or_else(|| {
+            Failure::NotFound(format!(
+                "deployment group {wanted:?} does not exist; {}",
+                similar::hint(wanted, &names, "iottly group list")
+            ))
+        })
     }
 }
 
@@ -409,13 +458,9 @@ impl Read for Uploaded<'_> {
 
 /// Returns the only project that the caller reaches.
 fn only_project(root: &Api) -> Result<ProjectId, Failure> {
-    let answer = root.get("/projects")?;
-    let projects: Vec<&Value> = answer["projects"].as_array().into_iter().flatten().collect();
-    match projects[..] {
-        [only] => {
-            let id = only["id"].as_str().unwrap_or_default();
-            project(id).map_err(|error| Failure::Failed(error.into()))
-        }
+    let ProjectList { projects, .. } = answer::read(&root.get("/projects")?)?;
+    match &projects[..] {
+        [only] => Ok(only.id),
         [] => Err(Failure::NotFound(
             "you reach no project; ask an owner of your organization for a role".to_owned(),
         )),
@@ -428,19 +473,54 @@ fn only_project(root: &Api) -> Result<ProjectId, Failure> {
 
 fn read(mut answer: Response<Body>, url: &str) -> Result<Value, Failure> {
     let status = answer.status().as_u16();
-    let text = answer
-        .body_mut()
-        .read_to_string()
-        .with_context(|| format!("the answer of {url} is incomplete"))?;
+    let text = text(&mut answer, url)?;
     let body: Value = serde_json::from_str(&text).unwrap_or_default();
-    let reason = || body["error"].as_str().unwrap_or("no reason given").to_owned();
+    let reason = || match body["error"].as_str() {
+        Some(reason) => reason.to_owned(),
+        None => format!(
+            "{url} answered {status} without a reason, so a proxy may have answered in place of the cloud; check --url"
+        ),
+    };
     match status {
-        200 => Ok(body),
+        200 if body.is_object() => Ok(body),
+        200 => Err(Failure::Failed(anyhow!(
+            "{url} did not answer with JSON, so it may not be the address of a cloud; check --url"
+        ))),
         400 | 413 | 422 => Err(Failure::Invalid(reason())),
         401 | 403 => Err(Failure::NotAuthorised(reason())),
         404 => Err(Failure::NotFound(reason())),
+        _ if body["error"].is_null() => Err(Failure::Failed(anyhow!("{}", reason()))),
         status => Err(Failure::Failed(anyhow!("{url} answered {status}: {}", reason()))),
     }
+}
+
+/// Reads the whole text of an answer.
+fn text(answer: &mut Response<Body>, url: &str) -> Result<String, Failure> {
+    let read = answer
+        .body_mut()
+        .with_config()
+        .limit(MAX_ANSWER)
+        .lossy_utf8(true)
+        .read_to_string();
+    read.map_err(|error| match error {
+        ureq::Error::BodyExceedsLimit(limit) => {
+            Failure::Failed(anyhow!("the answer of {url} is longer than {} MiB", limit >> 20))
+        }
+        error => {
+            Failure::Failed(anyhow::Error::new(error).context(format!("the answer of {url} is incomplete")))
+        }
+    })
+}
+
+/// Returns the time of a header such as `Fri, 27 Nov 2026 17:59:10 GMT`, in Unix milliseconds.
+fn http_date(text: &str) -> Option<i64> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let mut parts = text.split_once(", ")?.1.split(' ');
+    let (day, month, year, time) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let month = MONTHS.iter().position(|name| *name == month)? + 1;
+    date::parse(&format!("{year}-{month:02}-{day}T{time}Z")).ok()
 }
 
 /// Escapes a text for a URL.
@@ -454,3 +534,6 @@ pub(crate) fn escaped(text: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;
