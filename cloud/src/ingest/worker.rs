@@ -29,7 +29,7 @@ use crate::command::CommandService;
 use crate::guarded_clock::GuardedClock;
 use crate::holds::Holds;
 use crate::links::Book;
-use crate::live::{LiveHub, Parts};
+use crate::live::LiveHub;
 use crate::presence::PresenceService;
 use crate::rollout::Rollouts;
 use iottly_core::clones::{Seen, Verdict};
@@ -94,30 +94,6 @@ impl Group {
             device.id = device.map(tracing::field::display)
         )
     }
-}
-
-/// Returns the parts of pages that a write has changed.
-fn changed(outcome: &Outcome) -> Parts {
-    let mut parts = Parts::default();
-    if !outcome.results.is_empty() {
-        parts = parts | Parts::COMMAND;
-    }
-    // Reports of the agent, among them those about its firmware.
-    let reports = || {
-        let stored = outcome.stored.iter();
-        stored.filter(|message| message.kind == MessageKind::IottlyAgent)
-    };
-    if reports().next().is_some() {
-        parts = parts | Parts::DEVICE;
-    }
-    let is_failure = |text: &str| text.contains("\"process\"") && text.contains("\"error\"");
-    if reports().any(|message| is_failure(message.payload.get())) {
-        parts = parts | Parts::CRASH;
-    }
-    if outcome.updated {
-        parts = parts | Parts::GROUP | Parts::DEVICE;
-    }
-    parts
 }
 
 /// Returns the device of a write that changes its presence, with the time since which it is online.
@@ -472,10 +448,7 @@ impl Worker {
         for observed in outcomes.iter().flatten().flat_map(|outcome| &outcome.observed) {
             self.live.publish_observed(observed);
         }
-        for (scope, outcome) in scopes.into_iter().zip(&outcomes) {
-            let parts = outcome.as_ref().map(changed).unwrap_or_default();
-            self.live.changed(scope.project, Some(scope.device), parts);
-        }
+        super::parts::tell(&self.live, &scopes, &outcomes);
         outcomes
             .iter()
             .flatten()

@@ -327,7 +327,7 @@ async fn page(visitor: &Visitor, asked: &Asked, refused: Option<Refused<'_>>) ->
         title: "Alerts",
         crumbs: &[],
         events: Some(format!("{base}/events?messages=none&quiet=1")),
-        scripts: &[],
+        scripts: &["suggest.js"],
         content,
     };
     let status = problem.map_or(StatusCode::OK, |problem| problem.status());

@@ -35,6 +35,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "presence.js",
     "rollout.js",
     "selection.js",
+    "suggest.js",
     "watch.js",
 ];
 

@@ -36,6 +36,7 @@ mod overview;
 mod person;
 mod plots;
 mod portal;
+mod presence_events;
 mod provider;
 mod releases;
 mod revisions;
@@ -44,6 +45,7 @@ mod short_code;
 mod shortcuts;
 mod strayed;
 mod stream;
+mod suggestions;
 mod tables;
 mod text;
 mod theme;
@@ -158,6 +160,7 @@ fn screens() -> Router<App> {
         )
         .route("/logs", get(logs::show))
         .route("/stream", get(stream::show))
+        .route("/suggestions", get(suggestions::show))
         .route("/webhooks", get(webhooks::list).post(webhooks::create))
         .route("/webhooks/{webhook}", get(webhooks::show).post(webhooks::act))
         .route("/tokens", get(tokens::list).post(tokens::create))
@@ -169,6 +172,7 @@ fn screens() -> Router<App> {
         .route("/alerts/rules/{rule}/{action}", post(alerts::act_on_rule))
         .route("/alerts/{alert}/{action}", post(alerts::act))
         .route("/audit", get(audit::of_project))
+        .route("/audit.jsonl", get(audit::lines_of_project))
         .route("/csv/{table}", get(tables::show))
         .route("/keys", get(keys::show))
         .merge(build_screens())
@@ -200,6 +204,10 @@ fn build_screens() -> Router<App> {
         .route("/code/{branch}", get(code::branch))
         .route("/code/{branch}/restore", post(code::restore))
         .nest("/code/{branch}/{file}", file)
+        .route(
+            "/pushed/{branch}/{revision}",
+            get(code::show_pushed).post(code::save_pushed),
+        )
         .route("/leases/{lease}/end", post(code::end_lease))
         .route("/groups", get(groups::list).post(groups::create))
         .nest("/groups/{group}", group)

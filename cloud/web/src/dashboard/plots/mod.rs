@@ -16,12 +16,12 @@ use serde_json::json;
 
 use self::draw::{DESK, Drawing, PHONE, colour, draw, has_band};
 pub(super) use self::scale::times;
-use self::words::{cells, words};
+use self::words::{cells, is_group, words};
 use super::device::Tab;
 use super::groups::counts_of;
 use super::kit::empty::{broken, empty};
 use super::kit::icons::{Icon, icon};
-use super::kit::script::script;
+use super::kit::script::{quoted, script};
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::text;
@@ -96,18 +96,14 @@ fn joined(mut query: PlotQuery, beside: Beside) -> PlotQuery {
 /// Returns what the script of the page needs: values, and the drawings again.
 pub(super) async fn data(visitor: Visitor, Query(query): Query<PlotQuery>) -> Result<Response, ApiError> {
     let (asked, plot, names) = plot(&visitor, &query).await?;
-    let drawings = drawings(&asked, &plot);
     let line = |(at, line): (usize, &PlotLine)| {
         let points = line.pieces.iter().flat_map(|piece| &piece.points);
-        json!({
-            "key": line.key.as_deref().unwrap_or_default(),
-            "name": names.of(line),
-            "colour": colour(at),
-            "points": points.map(|point| (point.at, point.value)).collect::<Vec<_>>(),
-            "cells": cells(line),
-        })
+        let points: Vec<_> = points.map(|point| (point.at, point.value)).collect();
+        let (key, name) = (line.key.as_deref().unwrap_or_default(), names.of(line));
+        json!({ "key": key, "name": name, "colour": colour(at), "points": points, "cells": cells(line) })
     };
     let lines: Vec<_> = plot.lines.iter().enumerate().map(line).collect();
+    let drawings = drawings(&asked, &plot);
     Ok(Json(json!({ "lines": lines, "drawings": drawings })).into_response())
 }
 
@@ -208,7 +204,6 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
                 section: Section::Plots,
                 title: "Plots",
                 crumbs: &[],
-                // The plot reads itself again; the stream says whether the cloud is there.
                 events: Some(format!("{}/events?messages=none&quiet=1", visitor.base())),
                 scripts: &["plot.js"],
                 content,
@@ -485,7 +480,6 @@ impl View<'_> {
 
     fn script(&self, asked: &Asked) -> Markup {
         let request = &asked.request;
-        let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
         let mut command = format!(
             "iottly series points {} --agg {} --by {}",
             quoted(&request.path),
@@ -528,10 +522,6 @@ impl View<'_> {
             ),
         )
     }
-}
-
-fn is_group(chosen: Option<&str>, group: &Group) -> bool {
-    chosen.is_some_and(|chosen| chosen == group.name || chosen.parse() == Ok(group.id))
 }
 
 fn picture(drawing: &Drawing, asked: &Asked, plot: &Plot) -> Markup {

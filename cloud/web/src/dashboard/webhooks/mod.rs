@@ -74,7 +74,7 @@ fn screen<'a>(
         title,
         crumbs,
         events: Some(format!("{}/events?messages=none&quiet=1", visitor.base())),
-        scripts: &[],
+        scripts: &["suggest.js"],
         content,
     }
 }
