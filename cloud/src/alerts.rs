@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::broker::Broker;
 use crate::guarded_clock::GuardedClock;
-use crate::live::LiveHub;
+use crate::live::{LiveHub, Parts};
 use crate::presence::PresenceService;
 use iottly_core::RateLimitedLog;
 use iottly_core::alerts::{DeviceFacts, Effect, Event, Known, Uptime, in_order};
@@ -157,6 +157,7 @@ impl Evaluator {
         for entry in self.store.apply_alerts(project, effects, now).await? {
             self.live.publish(&entry);
         }
+        self.live.changed(project, None, Parts::ALERT);
         Ok(())
     }
 

@@ -32,6 +32,7 @@ use crate::live::LiveHub;
 use crate::mails::{MailConfig, Mailer};
 use crate::metrics::Metrics;
 use crate::presence::PresenceService;
+use crate::refusals::RefusalBook;
 use crate::releases::ReleaseRepositories;
 use crate::rollout::{Builder, Rollouts};
 use crate::series::SeriesService;
@@ -161,6 +162,8 @@ pub struct Services {
     pub holds: Arc<Holds>,
     /// Views of virtual boards.
     pub boards: Arc<BoardViews>,
+    /// Last refusals of devices that could not get in.
+    pub refusals: Arc<RefusalBook>,
     /// Hub of messages as they are stored.
     pub live: Arc<LiveHub>,
     /// Presence of devices.
@@ -275,16 +278,19 @@ impl Cloud {
         let (handle, queue) = Ingest::queue(Arc::clone(&store), Arc::clone(&time), Arc::clone(&boards));
         let metrics = Arc::new(Metrics::default());
         let critical = CriticalTasks::default();
+        let live = Arc::new(LiveHub::default());
         let keys = config.key_places();
         let parts = DelivererParts {
             seal: keys.seal().map_err(SetupError::from)?,
             store: store.clone(),
             changes: store.clone(),
+            live: Arc::clone(&live),
             metrics: Arc::clone(&metrics),
             config: config.webhooks.clone(),
         };
         let (deliverer, webhooks) = Deliverer::start(&config.data, parts, FINISH, &critical).await?;
-        let login = Arc::new(StoreLogin::new(store.clone()));
+        let refusals = Arc::new(RefusalBook::new(Arc::clone(&live)));
+        let login = Arc::new(StoreLogin::new(store.clone(), Arc::clone(&refusals)));
         let listen = EmbeddedConfig {
             listen: config.mqtt,
             edge: config.edge.clone(),
@@ -299,6 +305,7 @@ impl Cloud {
         let commands = Arc::new(CommandService::new(
             Arc::clone(&store),
             Arc::clone(&shared),
+            Arc::clone(&live),
             Arc::clone(&metrics),
             Arc::clone(&time),
         ));
@@ -315,6 +322,7 @@ impl Cloud {
         let rollouts = Arc::new(Rollouts::new(
             Arc::clone(&store),
             Arc::clone(&shared),
+            Arc::clone(&live),
             repositories,
             builder,
         ));
@@ -324,8 +332,9 @@ impl Cloud {
             Arc::clone(&shared),
             Arc::clone(&rollouts),
             Arc::clone(&holds),
+            Arc::clone(&refusals),
+            Arc::clone(&live),
         ));
-        let live = Arc::new(LiveHub::default());
         let presence = Arc::new(PresenceService::new(
             Arc::clone(&store),
             Arc::clone(&live),
@@ -404,6 +413,7 @@ impl Cloud {
             holds,
             enroll_offer,
             boards,
+            refusals,
             live,
             presence,
             mails,

@@ -30,6 +30,7 @@ mod metrics;
 pub mod outbound;
 mod presence;
 pub mod random;
+pub mod refusals;
 pub mod releases;
 pub mod rollout;
 pub mod seal_file;

@@ -265,7 +265,10 @@ pub(crate) fn read(
         } else if let Some(data) = text.strip_prefix("data:") {
             let data: Value =
                 serde_json::from_str(data.trim_start()).context("the cloud's event is not JSON")?;
-            show(&event, &data)?;
+            // Signs of life are for programs that wait for nothing else.
+            if event != "beat" {
+                show(&event, &data)?;
+            }
             std::io::stdout()
                 .flush()
                 .context("cannot write to standard output")?;

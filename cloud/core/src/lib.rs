@@ -19,6 +19,7 @@ pub mod natural_order;
 pub mod presence;
 pub mod rate;
 mod rate_limited_log;
+pub mod refusals;
 pub mod rollout;
 mod seal;
 pub mod series;

@@ -1,5 +1,6 @@
 //! Authenticates devices against the secrets in the store.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,19 +8,22 @@ use iottly_protocol::DeviceId;
 
 use super::Authenticator;
 use crate::clock;
+use crate::refusals::RefusalBook;
 use iottly_core::model::{Scope, SecretHash, UnixMs};
+use iottly_core::refusals::RefusedStep;
 use iottly_store::{EnrolmentStore, StoreError};
 
 /// Admits devices by the secret whose hash is in the store.
 pub struct StoreLogin {
     store: Arc<dyn EnrolmentStore>,
+    refusals: Arc<RefusalBook>,
 }
 
 impl StoreLogin {
-    /// Creates an authenticator over a store.
+    /// Creates an authenticator over a store, which notes refusals in a book.
     #[must_use]
-    pub fn new(store: Arc<dyn EnrolmentStore>) -> Self {
-        Self { store }
+    pub fn new(store: Arc<dyn EnrolmentStore>, refusals: Arc<RefusalBook>) -> Self {
+        Self { store, refusals }
     }
 }
 
@@ -27,6 +31,21 @@ impl StoreLogin {
 impl Authenticator for StoreLogin {
     async fn authenticate(&self, device: DeviceId, secret: &[u8]) -> Result<Option<Scope>, StoreError> {
         login_of(self.store.as_ref(), device, &SecretHash::of(secret), clock::now()).await
+    }
+
+    /// Notes the refusal if the device exists: ids that strangers make up leave no trace.
+    async fn refused(&self, device: DeviceId, from: IpAddr, reason: &str) {
+        match self.store.login_secrets(device, clock::now()).await {
+            Ok(Some((scope, _))) => self.refusals.device(scope, from, RefusedStep::Login, reason),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!(device.id = %device, %error, "failed to read a device; its refusal is not shown");
+            }
+        }
+    }
+
+    fn admitted(&self, device: DeviceId) {
+        self.refusals.admitted(device);
     }
 }
 

@@ -48,6 +48,10 @@ pub trait Authenticator: Send + Sync + 'static {
         device: DeviceId,
         secret: &[u8],
     ) -> Result<Option<Scope>, iottly_store::StoreError>;
+    /// Takes note that a login as `device` from an address was refused, with the reason.
+    async fn refused(&self, _device: DeviceId, _from: IpAddr, _reason: &str) {}
+    /// Takes note that a device has logged in.
+    fn admitted(&self, _device: DeviceId) {}
 }
 
 /// Receiver of the broker's reports about devices; implemented by the ingest. Must not block: it is called

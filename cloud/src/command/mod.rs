@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 
 use crate::broker::Broker;
 use crate::guarded_clock::GuardedClock;
+use crate::live::{LiveHub, Parts};
 use crate::metrics::Metrics;
 use iottly_core::command::{
     DEFAULT_TTL_MS, InvalidCommand, MAX_OPEN_BYTES, MAX_OPEN_COMMANDS, MAX_PROJECT_BYTES,
@@ -78,6 +79,7 @@ pub struct CommandService {
     devices: Arc<dyn DeviceStore>,
     code: Arc<dyn CodeStore>,
     broker: Arc<dyn Broker>,
+    live: Arc<LiveHub>,
     metrics: Arc<Metrics>,
     time: Arc<GuardedClock>,
     reports: broadcast::Sender<CommandId>,
@@ -94,6 +96,7 @@ impl CommandService {
     pub fn new(
         store: Arc<dyn Store>,
         broker: Arc<dyn Broker>,
+        live: Arc<LiveHub>,
         metrics: Arc<Metrics>,
         time: Arc<GuardedClock>,
     ) -> Self {
@@ -107,6 +110,7 @@ impl CommandService {
             devices: store.clone(),
             code: store,
             broker,
+            live,
             metrics,
             time,
             reports,
@@ -198,6 +202,7 @@ impl CommandService {
         {
             (record.status, record.sent) = (CommandStatus::Sent, Some(now));
         }
+        self.tell(scope);
         Ok(record)
     }
 
@@ -221,6 +226,7 @@ impl CommandService {
             self.send_cancel(scope, id).await;
         }
         self.reported(id);
+        self.tell(scope);
         Ok(Some(record))
     }
 
@@ -233,6 +239,12 @@ impl CommandService {
             tracing::debug!(command.id = %id, %error, "failed to send a cancellation; it waits for the next connection");
         }
         sent.is_ok()
+    }
+
+    /// Tells pages that commands of a device have changed.
+    fn tell(&self, scope: Scope) {
+        self.live
+            .changed(scope.project, Some(scope.device), Parts::COMMAND);
     }
 
     fn date(&self, now: UnixMs) -> UnixMs {
@@ -284,6 +296,7 @@ impl CommandService {
             self.commands
                 .mark_sent(command.scope, command.id, self.time.wall())
                 .await?;
+            self.tell(command.scope);
         }
         Ok(true)
     }

@@ -18,6 +18,11 @@ impl AddressKey {
             v4 @ IpAddr::V4(_) => v4,
         })
     }
+
+    /// Returns true for an address that is used inside of networks only.
+    pub(crate) fn is_private(self) -> bool {
+        crate::refusals::is_private(self.0)
+    }
 }
 
 /// Networks of trusted proxies.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use iottly_core::enrol::{self, Admission, CHALLENGE_MS, Refusal, SECRET_MS};
 use iottly_core::model::{Scope, SecretHash, UnixMs};
+use iottly_core::refusals::RefusedStep;
 use iottly_protocol::enroll::{
     Challenge, EnrollAnswer, Enrolled, PairCode, ProvenEnrollment, RenewedSecret, SecretRequest,
 };
@@ -15,6 +16,8 @@ use tokio::sync::OnceCell;
 
 use crate::broker::Broker;
 use crate::holds::Holds;
+use crate::live::LiveHub;
+use crate::refusals::RefusalBook;
 use crate::releases::ReleaseError;
 use crate::rollout::Rollouts;
 use crate::{clock, edge::AddressKey};
@@ -91,6 +94,7 @@ pub struct Enrolment {
     broker: Arc<dyn Broker>,
     rollouts: Arc<Rollouts>,
     holds: Arc<Holds>,
+    refusals: Arc<RefusalBook>,
     attempts: Attempts,
     waiting: WaitingBoards,
     typed: Typed,
@@ -103,14 +107,17 @@ impl Enrolment {
         broker: Arc<dyn Broker>,
         rollouts: Arc<Rollouts>,
         holds: Arc<Holds>,
+        refusals: Arc<RefusalBook>,
+        live: Arc<LiveHub>,
     ) -> Self {
         Self {
             store,
             broker,
             rollouts,
             holds,
+            refusals,
             attempts: Attempts::default(),
-            waiting: WaitingBoards::default(),
+            waiting: WaitingBoards::new(live),
             typed: Typed::default(),
             challenges: OnceCell::new(),
         }
@@ -170,13 +177,17 @@ impl Enrolment {
             secret,
             from: from.to_string(),
         };
-        let code = request.code().map(hash);
+        let (code, key) = (request.code().map(hash), request.device_key());
         let (scope, admission) = match self.store.enrol(request, code, &grant, now).await? {
             Ok(Outcome::Admitted(scope, admission)) => (scope, admission),
             Ok(Outcome::Waiting(Some(key))) => return self.waiting.ask_keyed(key.project, request, from),
             Ok(Outcome::Waiting(None)) => return self.waiting.ask_stranger(request, from),
             Err(refusal) => {
-                self.refused(refusal, from);
+                let known = match request.code() {
+                    Some(code) => self.store.device_of_code(code).await?,
+                    None => self.store.device_of_key(key).await?,
+                };
+                self.refused(refusal, known, from);
                 return Err(EnrolmentError::Refused);
             }
         };
@@ -223,7 +234,16 @@ impl Enrolment {
         {
             Ok(scope) => scope,
             Err(refusal) => {
-                self.refused(refusal, from);
+                // Without its secret, the device is only claimed.
+                let known = match refusal {
+                    Refusal::Unknown => None,
+                    _ => self
+                        .store
+                        .login_secrets(device, now)
+                        .await?
+                        .map(|(scope, _)| scope),
+                };
+                self.refused(refusal, known, from);
                 return Err(EnrolmentError::Refused);
             }
         };
@@ -244,8 +264,13 @@ impl Enrolment {
         })
     }
 
-    fn refused(&self, refusal: Refusal, from: IpAddr) {
+    fn refused(&self, refusal: Refusal, known: Option<Scope>, from: IpAddr) {
         tracing::warn!(peer.address = %from, error = %refusal, "refused to enrol a board");
+        let (step, reason) = (RefusedStep::Enrolment, refusal.to_string());
+        match known {
+            Some(scope) => self.refusals.device(scope, from, step, &reason),
+            None => self.refusals.address(from, step, &reason),
+        }
         self.failed(from);
     }
 
@@ -277,8 +302,13 @@ impl Enrolment {
             Some(_) => self.store.device_identity(device).await?,
             None => None,
         };
+        let known = identity.as_ref().map(|identity| identity.scope);
         let proven = nonce.zip(identity.filter(|identity| request.is_of(&identity.device_key)));
         let Some((nonce, identity)) = proven else {
+            if let Some(scope) = known {
+                let reason = "the board's key is not that of this device";
+                self.refusals.device(scope, from, RefusedStep::Renewal, reason);
+            }
             self.attempts
                 .device_failed(AddressKey::of(from), device, clock::steady_ms());
             return Err(EnrolmentError::Refused);
@@ -290,7 +320,12 @@ impl Enrolment {
         match renewal.await? {
             Ok(()) => Ok(renewed(text, now)),
             Err(enrol::RenewalRefusal::TooOften) => Err(EnrolmentError::TooOften),
-            Err(enrol::RenewalRefusal::Replayed | enrol::RenewalRefusal::Replaced) => {
+            Err(refusal @ (enrol::RenewalRefusal::Replayed | enrol::RenewalRefusal::Replaced)) => {
+                if matches!(refusal, enrol::RenewalRefusal::Replaced) {
+                    let reason = "another board has taken the place of this one";
+                    self.refusals
+                        .device(identity.scope, from, RefusedStep::Renewal, reason);
+                }
                 self.attempts
                     .device_failed(AddressKey::of(from), device, clock::steady_ms());
                 Err(EnrolmentError::Refused)

@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use iottly_core::enrol::waiting::{Guesses, KEYED, STRANGERS, Told, WaitingBoard, WaitingList};
 use iottly_core::model::{Actor, Approval, Change, Device, Principal, Scope, UnixMs};
@@ -14,6 +14,7 @@ use iottly_protocol::enroll::{DeviceKey, EnrollAnswer, PairCode, ProvenEnrollmen
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use super::{Enrolment, EnrolmentError, random};
+use crate::live::{LiveHub, Parts};
 use crate::{clock, edge::AddressKey};
 
 /// Maximum number of requests without a code of an address per minute: more than 32 boards make that wait there.
@@ -25,11 +26,13 @@ pub(super) struct WaitingBoards {
     keyed: Mutex<WaitingList<ProjectId>>,
     guesses: Mutex<Guesses<Actor>>,
     asks: RateLimit<AddressKey>,
+    live: Arc<LiveHub>,
 }
 
-impl Default for WaitingBoards {
-    fn default() -> Self {
+impl WaitingBoards {
+    pub(super) fn new(live: Arc<LiveHub>) -> Self {
         Self {
+            live,
             strangers: Mutex::new(WaitingList::new(STRANGERS)),
             keyed: Mutex::new(WaitingList::new(KEYED)),
             guesses: Mutex::default(),
@@ -102,7 +105,11 @@ impl WaitingBoards {
         from: IpAddr,
     ) -> Result<EnrollAnswer, EnrolmentError> {
         let fresh = ShortCode::from_bytes(random()?);
+        let is_new = self.keyed(&request.device_key()).is_none();
         let told = lock(&self.keyed).ask(project, request, from.to_string(), fresh, clock::steady_ms());
+        if is_new {
+            self.live.changed(project, None, Parts::WAITING);
+        }
         answer(told)
     }
 
@@ -235,6 +242,7 @@ impl Enrolment {
         let change = Change::ApproveBoard(Box::new(approval));
         self.store.change(by.project, by, change, clock::now()).await?;
         self.waiting.remove(&device_key);
+        self.tell(by.project);
         tracing::info!(device.id = %scope.device, project.id = %scope.project, peer.address = board.from, "approved a board");
         let device = self.store.device(scope).await?;
         device.ok_or(EnrolmentError::UnknownBoard)
@@ -250,6 +258,12 @@ impl Enrolment {
         let change = Change::RejectBoard(key);
         self.store.change(by.project, by, change, clock::now()).await?;
         self.waiting.deny(&key);
+        self.tell(by.project);
         Ok(())
+    }
+
+    /// Tells pages that the boards that wait have changed.
+    fn tell(&self, project: ProjectId) {
+        self.waiting.live.changed(project, None, Parts::WAITING);
     }
 }

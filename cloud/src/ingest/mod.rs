@@ -5,6 +5,7 @@ mod actor;
 mod commit;
 mod notice;
 mod pace;
+mod parts;
 mod presences;
 mod progress;
 mod queue;

@@ -428,7 +428,8 @@ impl Worker {
             answers,
             jobs,
         } = group;
-        let projects: Vec<ProjectId> = writes.iter().map(|write| write.scope().project).collect();
+        let scopes: Vec<Scope> = writes.iter().map(Write::scope).collect();
+        let projects: Vec<ProjectId> = scopes.iter().map(|scope| scope.project).collect();
         let turned: Vec<_> = writes.iter().filter_map(turned).collect();
         let outcomes = self.committer.commit(writes).await;
         drop(jobs);
@@ -447,6 +448,7 @@ impl Worker {
         for observed in outcomes.iter().flatten().flat_map(|outcome| &outcome.observed) {
             self.live.publish_observed(observed);
         }
+        super::parts::tell(&self.live, &scopes, &outcomes);
         outcomes
             .iter()
             .flatten()

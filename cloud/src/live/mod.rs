@@ -1,6 +1,7 @@
 //! Live feed: hands stored messages to watchers as they are stored, and to those that ask for it log lines and answers
 //! to developer orders. Never reads from the store, and never waits for a watcher.
 
+mod parts;
 mod watcher;
 
 use std::collections::{HashMap, HashSet};
@@ -14,6 +15,7 @@ use tokio::sync::OnceCell;
 use iottly_core::ingest::Observed;
 use iottly_core::model::{Scope, StoredMessage};
 use iottly_core::presence::View;
+pub use parts::Parts;
 use watcher::{Item, Kind, Watcher, lock};
 
 /// Maximum number of watchers; with the limits of their queues, the hub holds at most 256 MiB.
@@ -40,6 +42,8 @@ pub enum LiveEvent {
     Observed(Arc<Observed>),
     /// Presence of a device that has changed.
     Presence(Arc<PresenceChange>),
+    /// Parts of the project, or of the device, that have changed. Only for watchers of pages.
+    Changed(Parts),
     /// Changes of presence were left out because the watcher was too slow: it asks for the presence of its devices.
     PresenceSkipped,
     /// Number of messages and observed records that were skipped because the watcher was too slow. The messages are in
@@ -237,6 +241,20 @@ impl LiveHub {
         Ok(self.stream(watcher))
     }
 
+    /// Tells the pages that show a device, or something of the project, that parts of it have changed.
+    pub fn changed(&self, project: ProjectId, device: Option<DeviceId>, parts: Parts) {
+        if parts.is_empty() || !self.has_watchers() {
+            return;
+        }
+        let watchers = lock(&self.watchers);
+        let concerned = watchers.lists.iter().filter(|(what, _)| {
+            what.project == project && (device.is_none() || what.device.is_none() || what.device == device)
+        });
+        for watcher in concerned.flat_map(|(_, list)| list).filter_map(Weak::upgrade) {
+            watcher.changed(parts);
+        }
+    }
+
     fn stream(&self, watcher: Arc<Watcher>) -> LiveStream {
         self.count.fetch_add(1, Ordering::AcqRel);
         LiveStream {
@@ -322,6 +340,13 @@ impl LiveHub {
 }
 
 impl LiveStream {
+    /// Returns the same stream for a page, which is also told which parts of what it watches have changed.
+    #[must_use]
+    pub fn for_page(self) -> Self {
+        self.watcher.wants_parts.store(true, Ordering::Relaxed);
+        self
+    }
+
     /// Returns the next event if it is there.
     pub fn ready(&mut self) -> Option<LiveEvent> {
         self.watcher.pop()

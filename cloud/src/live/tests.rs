@@ -222,3 +222,27 @@ fn where_all_have_as_much_nobody_gives_way() {
     drop(held);
     assert!(hub.watch(of_project(3)).is_ok());
 }
+
+#[tokio::test]
+async fn pages_learn_once_which_parts_have_changed() {
+    let hub = LiveHub::default();
+    let (mine, other) = (DeviceId::random(), DeviceId::random());
+    let project = ProjectId::from_bytes([1; 12]);
+    let of = |device| Watch { project, device };
+    let mut page = hub.watch(of(Some(mine))).expect("admitted").for_page();
+    let mut all = hub.watch(of(None)).expect("admitted").for_page();
+    let mut feed = hub.watch(of(None)).expect("admitted");
+    for _ in 0..QUEUE_MESSAGES * 2 {
+        hub.changed(project, Some(mine), Parts::COMMAND);
+    }
+    hub.changed(project, Some(mine), Parts::DEVICE);
+    hub.changed(project, Some(other), Parts::CRASH);
+    hub.changed(ProjectId::from_bytes([2; 12]), None, Parts::ALERT);
+    let both = Parts::COMMAND | Parts::DEVICE;
+    assert!(matches!(page.recv().await, LiveEvent::Changed(parts) if parts == both));
+    assert!(page.ready().is_none());
+    assert!(matches!(all.recv().await, LiveEvent::Changed(parts) if parts == both | Parts::CRASH));
+    assert!(feed.ready().is_none(), "programs get what the API describes");
+    hub.changed(project, None, Parts::GROUP);
+    assert!(matches!(page.recv().await, LiveEvent::Changed(parts) if parts == Parts::GROUP));
+}

@@ -2,12 +2,13 @@
 //! do not drive it out. Knows no other watcher.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use iottly_protocol::DeviceId;
 use tokio::sync::Notify;
 
-use super::{LiveEvent, LiveMessage, PresenceChange};
+use super::{LiveEvent, LiveMessage, Parts, PresenceChange};
 use iottly_core::ingest::{Observed, ObservedRecord};
 
 /// Maximum number of messages queued for a slow watcher.
@@ -36,6 +37,8 @@ pub(super) struct Watcher {
     /// Position in the order in which watchers were admitted.
     pub(super) number: u64,
     pub(super) kind: Kind,
+    /// True for the watcher of a page, which is also told which parts have changed.
+    pub(super) wants_parts: AtomicBool,
     queue: Mutex<Queue>,
     pub(super) wake: Notify,
 }
@@ -49,6 +52,7 @@ struct Queue {
     turns: VecDeque<DeviceId>,
     presences: HashMap<DeviceId, Arc<PresenceChange>>,
     presence_skipped: bool,
+    changed: Parts,
     ended: bool,
 }
 
@@ -88,6 +92,17 @@ impl Watcher {
             ended: true,
             ..Queue::default()
         };
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Notes that parts have changed, for a watcher that wants to know.
+    pub(super) fn changed(&self, parts: Parts) {
+        if !self.wants_parts.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut queue = lock(&self.queue);
+        queue.changed = queue.changed | parts;
         drop(queue);
         self.wake.notify_one();
     }
@@ -145,6 +160,9 @@ impl Watcher {
         }
         if queue.skipped > 0 {
             return Some(LiveEvent::Lagged(std::mem::take(&mut queue.skipped)));
+        }
+        if !queue.changed.is_empty() {
+            return Some(LiveEvent::Changed(std::mem::take(&mut queue.changed)));
         }
         let item = queue.items.pop_front()?;
         queue.bytes -= item.len();

@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use super::send::{counter, directive};
 use super::{Rollouts, SteadyClock};
 use crate::clock;
+use crate::live::Parts;
 use crate::releases::ReleaseError;
 use iottly_core::model::{
     OutgoingDirective, Rollout, RolloutId, RolloutMember, RolloutStep, Scope, StoredRelease, UnixMs,
@@ -251,6 +252,7 @@ impl Rollouts {
             return Ok(());
         }
         self.feed.step(project);
+        self.live.changed(project, None, Parts::GROUP);
         tracing::info!(
             rollout.status = step.status.as_str(),
             directives.install = step.install.len(),

@@ -34,6 +34,7 @@ use tokio::sync::Notify;
 
 use crate::broker::Broker;
 use crate::clock;
+use crate::live::LiveHub;
 use crate::releases::{ReleaseError, ReleaseRepositories};
 use builds::Builds;
 use iottly_core::rollout::seconds;
@@ -44,6 +45,7 @@ use watch::Feed;
 pub struct Rollouts {
     store: Arc<dyn Store>,
     broker: Arc<dyn Broker>,
+    live: Arc<LiveHub>,
     repositories: ReleaseRepositories,
     builder: Option<Builder>,
     /// Wakes the executor: an update ended, a device connected, or a rollout started.
@@ -61,12 +63,14 @@ impl Rollouts {
     pub fn new(
         store: Arc<dyn Store>,
         broker: Arc<dyn Broker>,
+        live: Arc<LiveHub>,
         repositories: ReleaseRepositories,
         builder: Option<Builder>,
     ) -> Self {
         Self {
             store,
             broker,
+            live,
             repositories,
             builder,
             wake_up: Notify::new(),

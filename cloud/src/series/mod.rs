@@ -12,7 +12,7 @@ use crate::fair_queue::{FairQueue, QueueFull};
 use crate::history_reader::{HistoryReader, ReadError, filter_queue_limits};
 use iottly_core::model::UnixMs;
 use iottly_core::series::{
-    Aggregate, Line, Plan, PlanError, Range, Resolution, Rollup, Split, pieces, plan, thin,
+    Aggregate, Bucket, Line, Plan, PlanError, Range, Resolution, Rollup, Split, pieces, plan, thin,
 };
 use iottly_store::{LinesQuery, Selection, Store, StoreError};
 
@@ -34,6 +34,8 @@ pub struct PlotRequest {
     pub range: Range,
     /// Maximum number of points of a line.
     pub points: usize,
+    /// True to keep every step of the plan: a table is to be complete, a picture is not.
+    pub whole: bool,
 }
 
 /// A plot.
@@ -193,22 +195,28 @@ impl SeriesService {
     }
 }
 
-/// Returns a line with at most as many points as were asked for.
+/// Returns a line with at most as many points as were asked for. The lowest and the highest values of steps that are left
+/// out stay, with the point before them.
 fn drawn(line: &Line, request: &PlotRequest, plan: &Plan) -> Option<PlotLine> {
     let pieces = pieces(line, plan.step_ms).into_iter().map(|piece| {
-        let mut buckets = piece.buckets.iter();
-        let points = thin(&piece, request.aggregate, line.buckets.len(), request.points);
-        let points = points.into_iter().filter_map(|point| {
-            let bucket = buckets.find(|bucket| bucket.at == point.at)?;
-            Some(PlotPoint {
-                at: point.at,
-                value: point.value,
-                min: bucket.rollup.min,
-                max: bucket.rollup.max,
-            })
-        });
+        let limit = if request.whole { usize::MAX } else { request.points };
+        let kept = thin(&piece, request.aggregate, line.buckets.len(), limit);
+        let mut kept = kept.into_iter().peekable();
+        let mut points: Vec<PlotPoint> = Vec::new();
+        for Bucket { at, rollup } in &piece.buckets {
+            if let Some(point) = kept.next_if(|point| point.at == *at) {
+                points.push(PlotPoint {
+                    at: point.at,
+                    value: point.value,
+                    min: rollup.min,
+                    max: rollup.max,
+                });
+            } else if let Some(last) = points.last_mut() {
+                (last.min, last.max) = (last.min.min(rollup.min), last.max.max(rollup.max));
+            }
+        }
         PlotPiece {
-            points: points.collect(),
+            points,
             missing: piece.missing,
         }
     });
@@ -218,4 +226,53 @@ fn drawn(line: &Line, request: &PlotRequest, plan: &Plan) -> Option<PlotLine> {
         whole: line.whole()?,
         missing: line.lost(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(whole: bool) -> PlotRequest {
+        PlotRequest {
+            path: "temperature".to_owned(),
+            selection: Selection::All,
+            split: Split::None,
+            aggregate: Aggregate::Avg,
+            range: Range { from: 0, to: 1000 },
+            points: 10,
+            whole,
+        }
+    }
+
+    #[test]
+    fn a_table_has_every_step_and_a_picture_every_extreme() {
+        let bucket = |at: i64| Bucket {
+            at,
+            rollup: Rollup::of(if at == 503 { -40.0 } else { (at % 7) as f64 }),
+        };
+        let line = Line {
+            key: None,
+            buckets: (0..1000).map(bucket).collect(),
+            missing: Vec::new(),
+        };
+        let plan = Plan {
+            resolution: Resolution::Raw,
+            step_ms: 1,
+            range: Range { from: 0, to: 1000 },
+        };
+        let points = |whole| {
+            let drawn = drawn(&line, &request(whole), &plan).expect("a line");
+            drawn
+                .pieces
+                .into_iter()
+                .flat_map(|piece| piece.points)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(points(true).len(), 1000);
+        let few = points(false);
+        assert_eq!(few.len(), 10);
+        let lowest = few.iter().map(|point| point.min).fold(f64::MAX, f64::min);
+        let highest = few.iter().map(|point| point.max).fold(f64::MIN, f64::max);
+        assert_eq!((lowest, highest), (-40.0, 6.0));
+    }
 }

@@ -1,7 +1,7 @@
 //! Enrolment of devices: their keys, the secrets of their broker logins, and enrolment keys.
 
 use async_trait::async_trait;
-use iottly_protocol::enroll::{DeviceKey, ProvenEnrollment};
+use iottly_protocol::enroll::{DeviceKey, PairCode, ProvenEnrollment};
 use iottly_protocol::{DeviceId, ProjectId};
 
 use crate::error::Result;
@@ -64,6 +64,8 @@ pub trait EnrolmentStore: Send + Sync + 'static {
         grant: &Grant,
         now: UnixMs,
     ) -> Result<std::result::Result<Scope, Refusal>>;
+    /// Returns the device that a pair code pairs, used or not; none for any other code.
+    async fn device_of_code(&self, code: PairCode) -> Result<Option<Scope>>;
     /// Returns the identity of an enrolled device.
     async fn device_identity(&self, device: DeviceId) -> Result<Option<DeviceIdentity>>;
     /// Returns the hashes of the secrets with which a device may log in at `now`.

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::device_names::DeviceNames;
 use crate::front::{Front, enrol_url};
+use crate::numbers::ProjectNumbers;
 use crate::oidc::{OidcSettings, Provider, SetupError};
 use crate::sessions::{LoginAttempts, MachineRequests, Passwords, PortalLimits, Sessions};
 
@@ -28,6 +29,8 @@ pub struct WebServices {
     pub(crate) machines: Arc<MachineRequests>,
     /// Names of devices whose messages are shown.
     pub(crate) names: Arc<DeviceNames>,
+    /// Numbers of projects, as overviews show them.
+    pub(crate) numbers: Arc<ProjectNumbers>,
     /// Uses of portals, which are limited.
     pub(crate) portals: Arc<PortalLimits>,
     /// Identity provider by which people sign in, if there is one.
@@ -46,6 +49,7 @@ impl WebServices {
             attempts: Arc::default(),
             machines: Arc::default(),
             names: Arc::default(),
+            numbers: Arc::default(),
             portals: Arc::default(),
             provider: None,
         }

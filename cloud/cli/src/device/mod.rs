@@ -314,6 +314,7 @@ fn properties(device: &Props) -> String {
         ("operatingstatus", Some(device.operatingstatus.to_string())),
         ("operatingstatus_since", device.operatingstatus_since.map(at)),
         ("presence", Some(presence_text::presence(&device.presence))),
+        ("refusal", device.refusal.as_ref().map(presence_text::refusal)),
         ("tags", Some(device.tags.join(", "))),
         ("token", Some(device.token.clone())),
     ];

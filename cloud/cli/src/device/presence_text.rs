@@ -1,6 +1,6 @@
 //! Presence of a device in one line.
 
-use iottly_web::answers::PresenceDto;
+use iottly_web::answers::{DeviceRefusalDto, PresenceDto};
 
 use crate::time_text::at;
 
@@ -17,6 +17,17 @@ pub(super) fn presence(presence: &PresenceDto) -> String {
         text += &format!(" (last packet: {}, {})", proof.packet, at(proof.at));
     }
     text
+}
+
+/// Returns the refusal of a device as the commands print it.
+pub(super) fn refusal(refusal: &DeviceRefusalDto) -> String {
+    let DeviceRefusalDto {
+        at: time,
+        from,
+        step,
+        reason,
+    } = refusal;
+    format!("{step}: {reason} ({}, from {from})", at(*time))
 }
 
 #[cfg(test)]
@@ -45,6 +56,16 @@ mod tests {
         assert_eq!(
             presence(&json!({"state": "offline", "since": null, "proof": null})),
             "offline"
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_one_line() {
+        let at = json!({"$date": 1_492_598_878_133_i64});
+        let answer = json!({"at": at, "from": "10.0.0.7", "step": "login", "reason": "wrong secret"});
+        assert_eq!(
+            super::refusal(&read(&answer).expect("a refusal")),
+            "login: wrong secret (2017-04-19T10:47:58.133Z, from 10.0.0.7)"
         );
     }
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod approval;
+mod arrival;
 mod board;
 mod browser;
 mod browser_acts;

@@ -22,6 +22,10 @@ use crate::links::{Book, Link};
 
 /// Maximum length of a secret that is checked, in bytes.
 const MAX_SECRET: usize = 256;
+/// Reason of a refusal for a wrong secret, for people.
+const WRONG_SECRET: &str = "the board's secret is wrong or has expired; enrol the board again";
+/// Reason of a refusal without a free place, for people.
+const NO_PLACE: &str = "no place is free for another connected device; the board tries again";
 
 /// Rules for logins and topics: a device has its own topics only, each in one direction.
 pub(super) struct Access {
@@ -80,12 +84,14 @@ impl Access {
                 tokio::time::sleep(self.rates.charge(device, Cost::Login, 0, Instant::now())).await;
                 let Some(place) = self.devices.take(Some(scope.project), false, Instant::now()) else {
                     tracing::warn!(device.id = %device, project.id = %scope.project, "no place for another device; refusing the login until one is free");
+                    self.authenticator.refused(device, from.ip(), NO_PLACE).await;
                     return refused(ReasonCode::QuotaExceeded);
                 };
                 if !seat.sit_down(place) {
                     return refused(ReasonCode::ServerBusy);
                 }
                 self.peers.arrived(client, from.ip());
+                self.authenticator.admitted(device);
                 if client.copy.is_none() {
                     self.book.linked(scope, Arc::clone(link));
                 }
@@ -93,6 +99,7 @@ impl Access {
             }
             Ok(None) => {
                 tracing::warn!(device.id = %device, peer.address = %from, "refused an MQTT login: wrong device or secret");
+                self.authenticator.refused(device, from.ip(), WRONG_SECRET).await;
                 if let Some(address) = seat.address {
                     self.pace.failed(address, Instant::now());
                 }

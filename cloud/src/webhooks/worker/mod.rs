@@ -26,6 +26,7 @@ pub use resolver::{Lookup, Resolver};
 
 use crate::clock::Clock;
 use crate::critical_tasks::CriticalTasks;
+use crate::live::LiveHub;
 use crate::metrics::Metrics;
 use client::Client;
 use iottly_core::SealKey;
@@ -67,6 +68,8 @@ pub struct DelivererParts {
     pub store: Arc<dyn WebhookStore>,
     /// Store in which the worker disables webhooks.
     pub changes: Arc<dyn ChangeStore>,
+    /// Hub that tells pages of outcomes.
+    pub live: Arc<LiveHub>,
     /// Metrics of the deliveries.
     pub metrics: Arc<Metrics>,
     /// Settings of the operator.
@@ -107,6 +110,7 @@ impl Deliverer {
             seal,
             store,
             changes: change_store,
+            live,
             metrics,
             config,
         } = parts;
@@ -130,7 +134,7 @@ impl Deliverer {
         let (stop, stopped) = oneshot::channel();
         let recorder = tokio::spawn(critical.watch(
             "webhook recorder",
-            recorder::record(Arc::clone(&store), worker, recorded),
+            recorder::record(Arc::clone(&store), live, worker, recorded),
         ));
         let handle = DelivererHandle {
             client: Arc::clone(&client),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use crate::live::{LiveHub, Parts};
 use iottly_store::WebhookStore;
 use iottly_store::webhooks::{DeliveryResult, WorkerId};
 
@@ -18,6 +19,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// Records the outcomes of deliveries in groups, until the last sender is dropped.
 pub(super) async fn record(
     store: Arc<dyn WebhookStore>,
+    live: Arc<LiveHub>,
     worker: WorkerId,
     mut outcomes: mpsc::Receiver<DeliveryResult>,
 ) {
@@ -28,6 +30,9 @@ pub(super) async fn record(
             tracing::error!(%error, group.deliveries = group.len(), retry_ms = wait.as_millis(), "failed to record deliveries; retrying");
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(longest);
+        }
+        for result in &group {
+            live.changed(result.key.project, None, Parts::WEBHOOK);
         }
         let next = group
             .drain(..)

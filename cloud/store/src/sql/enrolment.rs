@@ -1,7 +1,7 @@
 //! Enrolment: decides and applies in one transaction.
 
 use async_trait::async_trait;
-use iottly_protocol::enroll::{DeviceKey, ProvenEnrollment, SealingKey};
+use iottly_protocol::enroll::{DeviceKey, PairCode, ProvenEnrollment, SealingKey};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use super::db::{self, Conn};
@@ -102,6 +102,16 @@ impl EnrolmentStore for Backend {
             .await?;
         row.as_ref()
             .map(|row| codec::scope(row, "device_keys", "device"))
+            .transpose()
+    }
+
+    async fn device_of_code(&self, code: PairCode) -> Result<Option<Scope>> {
+        let row = sqlx::query("SELECT project, device FROM licences WHERE code = $1")
+            .bind(code.to_string())
+            .fetch_optional(&self.readers)
+            .await?;
+        row.as_ref()
+            .map(|row| codec::scope(row, "licences", "device"))
             .transpose()
     }
 

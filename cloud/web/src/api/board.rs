@@ -1,10 +1,9 @@
 //! Endpoints for the view of a virtual board: its state, its changes, and inputs to it.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use axum::extract::State;
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use iottly_cloud::boards::{BoardError, Seen, Viewer};
@@ -13,15 +12,12 @@ use iottly_protocol::board::BoardInput;
 use super::Answer;
 use super::body::JsonBody;
 use super::dto::{BoardDto, InputsBody};
-use super::event_feed::until;
+use super::event_feed::{beat, beats, until};
 use super::events::device_is_over;
 use super::spaced::Spaced;
 use crate::app::{App, until_true};
 use crate::auth::DeviceAccess;
 use crate::error::ApiError;
-
-/// Interval of the keep-alive comments on an idle stream.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Returns the board of a device, as a person beside it would see it now: levels of pins, PWM outputs and the values that its
 /// sensors measure. Virtual boards only: real hardware is `hidden`.
@@ -60,20 +56,21 @@ pub(super) async fn events(access: DeviceAccess, State(app): State<App>) -> Resu
             () = until(|| device_is_over(&access)) => {}
         }
     };
-    let sse = Sse::new(feed(viewer, Box::pin(end))).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    Ok(sse.into_response())
+    Ok(Sse::new(feed(viewer, Box::pin(end))).into_response())
 }
 
 fn feed(
     viewer: Viewer,
     end: impl Future<Output = ()> + Send + Unpin + 'static,
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
-    stream::unfold((viewer, end, true), async |(mut viewer, mut end, is_first)| {
+    let state = (viewer, end, beats(), true);
+    stream::unfold(state, async |(mut viewer, mut end, mut beats, is_first)| {
         let seen = if is_first {
             viewer.now()
         } else {
             tokio::select! {
                 seen = viewer.changed() => seen?,
+                _ = beats.tick() => return Some((Ok(beat()), (viewer, end, beats, false))),
                 () = &mut end => return None,
             }
         };
@@ -81,7 +78,7 @@ fn feed(
             .expect("a board has string keys and serializes without failing");
         Some((
             Ok(Event::default().event("board").data(data)),
-            (viewer, end, false),
+            (viewer, end, beats, false),
         ))
     })
 }

@@ -158,10 +158,9 @@ pub(super) async fn answer(access: DeviceAccess) -> Answer<OneProps> {
     let device = access.services().store.device(access.scope()).await?;
     let device = device.ok_or_else(|| ApiError::forbidden("device is unknown in this project"))?;
     let view = access.services().presence.view(&device);
-    Ok(Spaced(OneProps {
-        props: Props::new(device, view),
-        status: OK,
-    }))
+    let mut props = Props::new(device, view);
+    props.refusal = access.services().refusals.of(access.scope()).map(Into::into);
+    Ok(Spaced(OneProps { props, status: OK }))
 }
 
 /// Returns the tags sorted and without repetitions.

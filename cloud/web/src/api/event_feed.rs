@@ -5,12 +5,13 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use iottly_protocol::DeviceId;
 use iottly_protocol::release::LeaseId;
 use serde::Serialize;
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::dto::{LaggedEvent, LeaseReportDto, LogEvent, MessageEvent, PresenceDto, UndecidedEvent};
 use super::message_filter::MessageFilter;
@@ -22,8 +23,9 @@ use iottly_cloud::live::{LiveEvent, LiveStream, PresenceChange, TooManyWatchers}
 use iottly_core::ingest::{Observed, ObservedRecord};
 use iottly_core::model::{StoredMessage, UnixMs};
 
-/// Interval of the keep-alive comments on an idle stream.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Interval of the events that show that a stream still works: a connection that was cut on its way does not end by itself,
+/// and browsers show programs no comments.
+pub(crate) const BEAT: Duration = Duration::from_secs(5);
 /// Interval at which a stream checks that its caller may still read what it sends.
 const CHECK: Duration = Duration::from_secs(15);
 
@@ -63,8 +65,7 @@ pub(super) fn response(
     filter: Filtered,
     end: impl Future<Output = ()> + Send + 'static,
 ) -> Response {
-    let sse = Sse::new(feed(live, filter, Box::pin(end))).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    sse.into_response()
+    Sse::new(feed(live, filter, Box::pin(end))).into_response()
 }
 
 /// Resolves once a check says that a stream is over.
@@ -99,22 +100,29 @@ fn feed(
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
     // The first bytes tell the caller that watching has begun.
     let ready = VecDeque::from([Event::default().comment("watching")]);
-    let state = (live, filter, end, ready);
-    stream::unfold(state, async |(mut live, filter, mut end, mut ready)| {
-        loop {
-            if let Some(event) = ready.pop_front() {
-                return Some((Ok(event), (live, filter, end, ready)));
+    let state = (live, filter, end, ready, beats());
+    stream::unfold(
+        state,
+        async |(mut live, filter, mut end, mut ready, mut beats)| {
+            loop {
+                if let Some(event) = ready.pop_front() {
+                    return Some((Ok(event), (live, filter, end, ready, beats)));
+                }
+                let event = tokio::select! {
+                    event = live.recv() => event,
+                    _ = beats.tick() => {
+                        ready.push_back(beat());
+                        continue;
+                    }
+                    () = &mut end => return None,
+                };
+                match &filter {
+                    Some((filter, services)) => ready.extend(matching(filter, services, &event).await?),
+                    None => ready.push_back(shown(&event)?),
+                }
             }
-            let event = tokio::select! {
-                event = live.recv() => event,
-                () = &mut end => return None,
-            };
-            match &filter {
-                Some((filter, services)) => ready.extend(matching(filter, services, &event).await?),
-                None => ready.push_back(shown(&event)?),
-            }
-        }
-    })
+        },
+    )
 }
 
 /// Returns the event to send by a filter, if there is one; none if the feed has ended.
@@ -135,9 +143,24 @@ async fn matching(
                 },
             )),
         }),
-        LiveEvent::Observed(_) | LiveEvent::Presence(_) | LiveEvent::PresenceSkipped => Some(None),
+        LiveEvent::Observed(_)
+        | LiveEvent::Presence(_)
+        | LiveEvent::PresenceSkipped
+        | LiveEvent::Changed(_) => Some(None),
         LiveEvent::Ended | LiveEvent::Lagged(_) => shown(event).map(Some),
     }
+}
+
+/// Returns the times of the events that show that a stream still works.
+pub(crate) fn beats() -> Interval {
+    let mut beats = tokio::time::interval_at(Instant::now() + BEAT, BEAT);
+    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beats
+}
+
+/// Returns the event that shows that a stream still works.
+pub(crate) fn beat() -> Event {
+    Event::default().event("beat").data("{}")
 }
 
 /// Returns the event to send; none if the feed has ended.
@@ -148,6 +171,8 @@ fn shown(event: &LiveEvent) -> Option<Event> {
         LiveEvent::Message(message) => Some(message_event(message)),
         LiveEvent::Observed(observed) => Some(observed_event(observed)),
         LiveEvent::Presence(change) => Some(presence_event(change)),
+        // Only watchers of pages get these.
+        LiveEvent::Changed(_) => Some(Event::default().comment("changed")),
         LiveEvent::PresenceSkipped => Some(Event::default().event("presence_lagged").data("{}")),
     }
 }

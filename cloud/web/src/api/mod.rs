@@ -24,7 +24,7 @@ mod drafts;
 pub(crate) mod dto;
 mod enrolment;
 mod enrolment_keys;
-mod event_feed;
+pub(crate) mod event_feed;
 mod events;
 mod group_members;
 mod groups;

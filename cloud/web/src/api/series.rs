@@ -75,7 +75,8 @@ pub(super) async fn points(
             .get(ACCEPT)
             .is_some_and(|kind| kind.as_bytes().starts_with(b"text/csv")),
     };
-    let asked = Asked::of(&access, &query, clock::now()).await?;
+    let mut asked = Asked::of(&access, &query, clock::now()).await?;
+    asked.request.whole = csv;
     let (plot, names) = read(&access, &asked).await?;
     if csv {
         return Ok(table(&plot, &names).into_response());
@@ -193,6 +194,7 @@ impl Asked {
                 aggregate,
                 range: range(query, now)?,
                 points,
+                whole: false,
             },
         })
     }

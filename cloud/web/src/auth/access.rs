@@ -20,6 +20,7 @@ use crate::error::ApiError;
 use crate::rate::SharedVerdict;
 use crate::sessions::{Holder, Login, Person};
 use iottly_cloud::clock;
+use iottly_cloud::live;
 use iottly_core::model::{
     Actor, Change, Changed, Definition, Device, Group, MachineLoginId, Principal, Project, Scope, Scopes,
     Token, UnixMs,
@@ -437,11 +438,18 @@ impl ProjectAccess {
         if let Some(group) = self.principal.group {
             bound::check_change(group, &change)?;
         }
-        Ok(self
+        let (action, target, _) = change.audit();
+        let changed = self
             .services
             .store
             .change(self.project, &self.principal, change, now)
-            .await?)
+            .await?;
+        let device = Some(target).filter(|_| action.starts_with("device."));
+        let device = device.and_then(|target| target.parse().ok());
+        self.services
+            .live
+            .changed(self.project, device, live::Parts::of_action(action));
+        Ok(changed)
     }
 
     /// Returns the project.

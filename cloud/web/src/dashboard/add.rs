@@ -14,10 +14,10 @@ use super::kit::script::{script, script_for, snippet};
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::visitor::Visitor;
-use super::{copies, text};
+use super::{arrival, copies};
 use crate::api::body::JsonBody;
 use crate::api::device as rest;
-use crate::api::dto::{CreatedDevice, NewDeviceBody};
+use crate::api::dto::NewDeviceBody;
 use crate::error::ApiError;
 
 /// Shows both ways to add a device.
@@ -43,7 +43,7 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
                 div.field { label for="group" { "Group" } select #group name="group" { @for group in &groups { option value=(group.id) { (group.name) } } } }
                 div.actions { button data-kind="main" { "Get the line" } }
             }
-            (approval(&boards))
+            (approval(&boards, &base))
         }
         section.card.stack { h2 { "No board at hand?" }
             p { "Virtual devices run the same agent on this machine." }
@@ -52,42 +52,37 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
         (script("iottly device enroll --name porch", ("POST", "/device", Some(r#"{"name":"porch"}"#))))
         (scripts())
     };
-    screen(visitor, "Add devices", None, content).await
+    screen(visitor, "Add devices", content).await
 }
 
-async fn screen(
-    visitor: &Visitor,
-    title: &str,
-    events: Option<String>,
-    content: Markup,
-) -> Result<Response, ApiError> {
+async fn screen(visitor: &Visitor, title: &str, content: Markup) -> Result<Response, ApiError> {
     let screen = Screen {
         section: Section::Devices,
         title,
         crumbs: &[("Devices", format!("{}/devices", visitor.base()))],
-        events,
-        scripts: &["presence.js", "arrival.js"],
+        events: Some(format!("{}/events?messages=none&quiet=1", visitor.base())),
+        scripts: &[],
         content,
     };
     screen.respond(visitor).await
 }
 
-fn approval(boards: &[ShownBoard]) -> Markup {
+fn approval(boards: &[ShownBoard], base: &str) -> Markup {
     html! {
         section.card.way aria-labelledby="approve" {
             h2 #approve { "Approve a board that waits" }
             p.soft { "A board started with " code { "iottly-agent enroll --url" } " shows a code of eight digits and letters." }
-            form.actions method="get" action="/enroll" {
+            form.actions method="get" action={ (base) "/enroll" } {
                 label.sr for="code" { "Code on the board's screen" }
                 input #code name="code" placeholder="7K3M-9PQX" autocomplete="off" autocapitalize="characters" spellcheck="false" required;
                 button { "Continue" }
             }
-            (waiting_table(boards))
+            live-part #waiting data-on="waiting" { (waiting_table(boards, base)) }
         }
     }
 }
 
-fn waiting_table(boards: &[ShownBoard]) -> Markup {
+fn waiting_table(boards: &[ShownBoard], base: &str) -> Markup {
     html! {
         @if !boards.is_empty() {
             table.table data-fold {
@@ -96,7 +91,7 @@ fn waiting_table(boards: &[ShownBoard]) -> Markup {
                     td { b.mono { (shown.code) } }
                     td { span.break { (board.name.as_deref().unwrap_or("without a name")) } span.sub.break { (board.profile) " · " (board.mac.as_deref().unwrap_or("no MAC address")) } }
                     td.p2 { code { (shown.from) } }
-                    td { span.actions { a.button data-size="s" href={ "/enroll?code=" (shown.code) } { "Compare…" } } }
+                    td { span.actions { a.button data-size="s" href={ (base) "/enroll?code=" (shown.code) } { "Compare…" } } }
                 } } }
             }
         }
@@ -116,23 +111,25 @@ pub(super) async fn waiting(visitor: Visitor) -> Response {
     let shown = async {
         let access = &visitor.project;
         let boards = access.services().enrolment.waiting(access.id());
-        let copies = copies::of(access).await?;
+        let (copies, base) = (copies::of(access).await?, visitor.base());
         let content = html! {
             div.head { div { h1 { "Waiting" } p.lede { "Boards that ask to become devices, and boards that log in as one device." } } }
-            @if boards.is_empty() && copies.is_empty() {
-                section.card data-flush { (empty("No board waits", "A board that was started with an enrolment key, or with a code, appears here.", &html! {
-                    a.button href={ (visitor.base()) "/devices/add" } { "Add devices" }
-                })) }
+            live-part #waiting data-on="waiting device" data-least="5" {
+                @if boards.is_empty() && copies.is_empty() {
+                    section.card data-flush { (empty("No board waits", "A board that was started with an enrolment key, or with a code, appears here.", &html! {
+                        a.button href={ (base) "/devices/add" } { "Add devices" }
+                    })) }
+                }
+                @if !boards.is_empty() { section.card data-flush aria-labelledby="boards" {
+                    div.card-head { h2 #boards { "Boards" } (csv_link(&format!("{base}/csv/waiting"), "waiting.csv")) }
+                    (waiting_table(&boards, &base))
+                } }
+                (copies::panel(&copies, &base))
             }
-            @if !boards.is_empty() { section.card data-flush aria-labelledby="boards" {
-                div.card-head { h2 #boards { "Boards" } (csv_link(&format!("{}/csv/waiting", visitor.base()), "waiting.csv")) }
-                (waiting_table(&boards))
-            } }
-            (copies::panel(&copies, &visitor.base()))
             (script("iottly device waiting", ("GET", "/waiting", None)))
             (scripts())
         };
-        screen(&visitor, "Waiting", None, content).await
+        screen(&visitor, "Waiting", content).await
     };
     shown.await.unwrap_or_else(|error| failure(&error))
 }
@@ -146,7 +143,7 @@ pub(super) async fn create(visitor: Visitor, headers: HeaderMap, fields: Fields)
             deployment_group: group.map_err(|_| ApiError::invalid("invalid_form", "group is not an id"))?,
         };
         match rest::create(visitor.project.clone(), headers, JsonBody(body)).await {
-            Ok(made) => line_page(&visitor, &made.0).await,
+            Ok(made) => Ok(arrival::with_line(&visitor, &made.0)),
             Err(error) if error.status().is_client_error() => {
                 let status = error.status();
                 Ok((status, page(&visitor, Some(&error)).await?).into_response())
@@ -155,37 +152,4 @@ pub(super) async fn create(visitor: Visitor, headers: HeaderMap, fields: Fields)
         }
     };
     made.await.unwrap_or_else(|error| failure(&error))
-}
-
-async fn line_page(visitor: &Visitor, made: &CreatedDevice) -> Result<Response, ApiError> {
-    let (base, id) = (visitor.base(), made.id);
-    let content = html! {
-        div.head { div { h1 { "Add " (made.name) } p.lede { "The line works once, until " (text::iso(made.expires.at())) "." } } }
-        device-arrival.card.stack data-device=(id) {
-            @match &made.url {
-                Some(url) => {
-                    p.label { "Paste this on the board" }
-                    (snippet(&format!("sudo iottly-agent enroll '{}' && sudo systemctl restart iottly-agent", url.expose())))
-                }
-                None => (notice(Tone::Warn, &html! { "This cloud has no TLS, so boards cannot enrol. Start it with " code { "iottly serve" } "; the demo's own devices need no line." })),
-            }
-            @if let Some(code) = &made.short_code {
-                p { "Or type the code " b.mono { (code) } " on the board, within ten minutes: " code { "iottly-agent enroll --pair-code " (code) } }
-            }
-            ol.steps {
-                li data-state="done" { "The device is created" }
-                li data-state="now" data-step="online" { span { "Waiting for its board" } " " span.presence data-presence=(id) data-state="offline" { span.word { "offline" } } }
-                li data-step="message" { span { "First message" } " " span.clockwork data-seconds role="status" {} }
-            }
-            div.actions { a.button href={ (base) "/devices/" (id) } { "Open the device" } }
-        }
-        (script(&format!("iottly device show {id}"), ("GET", &format!("/device/{id}/props"), None)))
-    };
-    screen(
-        visitor,
-        &made.name,
-        Some(format!("{base}/events?device={id}")),
-        content,
-    )
-    .await
 }

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::forms::Fields;
+use super::kit::age::ago;
 use super::kit::csv::csv_link;
 use super::kit::empty::{broken, empty, nothing_matches};
 use super::kit::notice::{Tone, notice};
@@ -296,7 +297,7 @@ async fn page(visitor: &Visitor, asked: &Asked, refused: Option<Refused<'_>>) ->
     };
     let content = html! {
         div.head { div {
-            h1 { "Alerts " span.count { (count) } }
+            live-part #alert-count data-on="alert" { h1 { "Alerts " span.count { (count) } } }
             p.lede { "A rule raises one alert for each device that its condition holds for. Webhooks deliver alerts as entries of the history" @if mails.allowed.is_some() { ", and rules can have addresses that get a mail" } "." }
         } div.actions { (csv_link(&format!("{base}/csv/alerts"), "alerts.csv")) a.button data-size="s" href={ (base) "/csv/rules" } download="rules.csv" { "CSV of the rules" } } }
         @if let Some(refused) = &refused { (notice(Tone::Bad, &html! { (refused.error.message()) })) }
@@ -304,7 +305,7 @@ async fn page(visitor: &Visitor, asked: &Asked, refused: Option<Refused<'_>>) ->
         (filter_form(&own, asked, &rules, problem.as_ref()))
         section.card data-flush aria-labelledby="raised" {
             div.card-head { h2 #raised { "Raised" } }
-            (part(&raised, true))
+            live-part #raised-alerts data-on="alert" { (part(&raised, true)) }
         }
         div.split {
             section.card data-flush aria-labelledby="rules" {
@@ -316,16 +317,16 @@ async fn page(visitor: &Visitor, asked: &Asked, refused: Option<Refused<'_>>) ->
         }
         section.card data-flush aria-labelledby="cleared" {
             div.card-head { h2 #cleared { "Cleared" } }
-            (part(&cleared, false))
+            live-part #cleared-alerts data-on="alert" { (part(&cleared, false)) }
         }
-        (mails::card(&mails, &own, now, may))
+        live-part #mail-card data-on="alert" data-least="5" { (mails::card(&mails, &own, now, may)) }
         (scripts(asked, now))
     };
     let screen = Screen {
         section: Section::Alerts,
         title: "Alerts",
         crumbs: &[],
-        events: None,
+        events: Some(format!("{base}/events?messages=none&quiet=1")),
         scripts: &["suggest.js"],
         content,
     };
@@ -429,7 +430,7 @@ impl Rows<'_> {
 }
 
 fn since(at: UnixMs, now: UnixMs) -> Markup {
-    html! { time datetime=(text::iso(at)) { (text::ago(at, now)) " ago" } }
+    html! { (ago(at, now)) " ago" }
 }
 
 fn words(condition: &str) -> &str {

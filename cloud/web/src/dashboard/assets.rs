@@ -18,6 +18,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "tokens.css",
     "components.css",
     "icon.svg",
+    "ages.js",
     "arrival.js",
     "board.js",
     "copy.js",
@@ -27,12 +28,15 @@ const ASSETS: &[(&str, &str)] = embedded![
     "job.js",
     "keys.js",
     "lease.js",
+    "numbers.js",
     "paint.js",
+    "parts.js",
     "plot.js",
     "presence.js",
     "rollout.js",
     "selection.js",
     "suggest.js",
+    "watch.js",
 ];
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {

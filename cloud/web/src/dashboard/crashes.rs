@@ -4,6 +4,7 @@ use axum::response::Response;
 use iottly_core::model::UnixMs;
 use maud::{Markup, html};
 
+use super::kit::age::ago;
 use super::kit::csv::csv_link;
 use super::kit::empty::{empty, part, shown};
 use super::kit::script::script_for;
@@ -59,8 +60,8 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
             p.lede { "Failures of firmware, by release and place" @if let Some(found) = read { ", in the newest " (found.reports_of_each) " reports of each device" @if found.devices_total > found.devices_read { ", of the " (found.devices_read) " devices that changed last of " (found.devices_total) } } "." }
         } div.actions { (csv_link(&format!("{base}/csv/crashes"), "crashes.csv")) } }
         section.card data-flush {
-            (shown(&found, "The failures could not be read", |found| html! { @let places = &found.crashes; @if places.is_empty() { (empty("No failures", "A failure of firmware is listed here with its function and its reason.", &html! {})) }
-            @else { (table(places, &revisions, &base, now)) } }))
+            live-part #crash-places data-on="crash" data-least="5" { (shown(&found, "The failures could not be read", |found| html! { @let places = &found.crashes; @if places.is_empty() { (empty("No failures", "A failure of firmware is listed here with its function and its reason.", &html! {})) }
+            @else { (table(places, &revisions, &base, now)) } })) }
         }
         (script_for("list", "iottly crashes", ("GET", "/crashes", None)))
         (script_for("list the failures of a device", r#"iottly history DEVICE --filter '{"payload.process.status.error":{"$exists":true}}'"#,
@@ -70,7 +71,7 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
         section: Section::Crashes,
         title: "Crashes",
         crumbs: &[],
-        events: None,
+        events: Some(format!("{base}/events?messages=none&quiet=1")),
         scripts: &[],
         content,
     };
@@ -89,7 +90,7 @@ fn table(places: &[CrashDto], revisions: &Revisions, base: &str, now: UnixMs) ->
                 } } }
                 td.num { (place.count) }
                 td { @for device in place.devices.iter().take(3) { a.break href={ (base) "/devices/" (device.device) "/logs" } { (device.name) } " " } @if place.devices.len() > 3 { "and " (place.devices.len() - 3) " more" } }
-                td.p2.soft { time datetime=(text::iso(place.last.at())) { (text::ago(place.last.at(), now)) " ago" } }
+                td.p2.soft { (ago(place.last.at(), now)) " ago" }
             } } }
         }
     }

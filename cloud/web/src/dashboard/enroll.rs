@@ -11,9 +11,9 @@ use serde::Deserialize;
 
 use super::forms::Fields;
 use super::layout::{IntoHtml, Page, failure};
-use super::login;
 use super::short_code::{COOKIE_S, CodeForm, MALFORMED, sentence, with_cookie};
 use super::visitor::{Refusal, Visitor};
+use super::{arrival, login};
 use crate::api;
 use crate::app::App;
 use crate::cookies::cookie;
@@ -27,6 +27,11 @@ const COOKIE: &str = "iottly-enroll";
 pub(super) struct Asked {
     code: Option<String>,
     done: Option<String>,
+}
+
+/// Shows the same for the project of the address, to visitors who have logged in.
+pub(super) async fn show_in_project(visitor: Visitor, app: State<App>, asked: Query<Asked>) -> Response {
+    show(Ok(visitor), app, asked).await
 }
 
 /// Shows the form, or the board whose code is in the address. Without a login, the code is kept while the visitor logs in.
@@ -48,8 +53,8 @@ pub(super) async fn show(
         Err(refusal) => return refusal.into_response(),
     };
     let shown = match code {
-        None => page(&visitor, form(None, asked.done.as_deref())).await,
-        Some(Err(_)) => page(&visitor, form(Some(MALFORMED), None)).await,
+        None => page(&visitor, form(&visitor, None, asked.done.as_deref())).await,
+        Some(Err(_)) => page(&visitor, form(&visitor, Some(MALFORMED), None)).await,
         Some(Ok(code)) => match visitor
             .project
             .services()
@@ -75,17 +80,20 @@ pub(super) async fn decide(visitor: Visitor, fields: Fields) -> Response {
     let decided = async {
         let (enrolment, by) = (&visitor.project.services().enrolment, visitor.project.principal());
         let Ok(code) = fields.get("code").unwrap_or_default().parse::<ShortCode>() else {
-            let page = page(&visitor, form(Some(MALFORMED), None)).await?;
+            let page = page(&visitor, form(&visitor, Some(MALFORMED), None)).await?;
             return Ok((StatusCode::BAD_REQUEST, page).into_response());
         };
+        let base = visitor.base();
         let decided = if fields.get("do") == Some("reject") {
-            enrolment.reject(by, code).await.map(|()| "rejected")
+            let rejected = enrolment.reject(by, code).await;
+            rejected.map(|()| format!("{base}/enroll?done=rejected"))
         } else {
             let placement = placement(&fields)?;
-            enrolment.approve(by, code, placement).await.map(|_| "approved")
+            let approved = enrolment.approve(by, code, placement).await;
+            approved.map(|device| arrival::path(&base, device.scope.device))
         };
         match decided {
-            Ok(done) => Ok(Redirect::to(&format!("/enroll?done={done}")).into_response()),
+            Ok(next) => Ok(Redirect::to(&next).into_response()),
             Err(error) => refused(&visitor, error).await,
         }
     };
@@ -112,7 +120,7 @@ async fn refused(visitor: &Visitor, error: EnrolmentError) -> Result<Response, A
     match error {
         EnrolmentError::UnknownBoard | EnrolmentError::TooManyGuesses { .. } => {
             let error = ApiError::from(error);
-            let page = page(visitor, form(Some(&sentence(error.message())), None)).await?;
+            let page = page(visitor, form(visitor, Some(&sentence(error.message())), None)).await?;
             Ok((error.status(), page).into_response())
         }
         other => Err(other.into()),
@@ -130,17 +138,17 @@ async fn page(visitor: &Visitor, content: Markup) -> Result<Response, ApiError> 
     .into_response_html())
 }
 
-fn form(problem: Option<&str>, done: Option<&str>) -> Markup {
+fn form(visitor: &Visitor, problem: Option<&str>, done: Option<&str>) -> Markup {
+    let action = format!("{}/enroll", visitor.base());
     let note = html! {
         @match done {
-            Some("approved") => p.result role="status" { "The board is approved and connects within seconds. " a href="/" { "Devices" } },
             Some("rejected") => p.result role="status" { "The board was rejected." },
             _ => {}
         }
     };
     let form = CodeForm {
         heading: "Approve a board",
-        action: "/enroll",
+        action: &action,
         label: "Code on the board's screen",
         note,
         problem,
@@ -164,7 +172,7 @@ async fn board_page(visitor: &Visitor, shown: &ShownBoard) -> Result<Response, A
                 dt { "Agent" } dd { (board.agent) }
             }
             @if may {
-                form.stack method="post" action="/enroll" {
+                form.stack method="post" action={ (visitor.base()) "/enroll" } {
                     input type="hidden" name="code" value=(shown.code);
                     label for="name" { "Name" }
                     input #name name="name" maxlength="128" value=(board.name.as_deref().unwrap_or_default());

@@ -10,26 +10,28 @@ use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use iottly_protocol::{DeviceId, ProjectId};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 
+use super::each_second::Second;
+use super::presence_events::{presence, presences};
 use super::text;
 use super::visitor::{Refusal, Visitor};
 use crate::app::WebServices;
 use crate::app::{App, until_true};
 use crate::auth::still_works;
 
-use crate::api::dto::{JobDto, PresenceDto};
+use crate::api::dto::JobDto;
+use crate::api::event_feed::{BEAT, beat};
 use crate::api::jobs::{self, Follower};
 use crate::api::message_filter::MessageFilter;
 use crate::error::ApiError;
 use crate::sessions::{Holder, Login, Session};
 use iottly_cloud::clock;
-use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers, Watch};
-use iottly_core::model::{Cursor, Device, JobId, MessageId, NO_DEVICE, Scope, StoredMessage};
-use iottly_core::presence::View;
+use iottly_cloud::live::{LiveEvent, LiveStream, Parts, TooManyWatchers, Watch};
+use iottly_core::model::{Cursor, JobId, MessageId, NO_DEVICE, Scope, StoredMessage};
 use iottly_store::ScanBounds;
 
 /// Maximum number of missed messages that are replayed after a reconnect; older ones are counted as skipped.
@@ -40,9 +42,8 @@ pub(super) const MAX_DEVICES: usize = 100;
 const MAX_JOBS: usize = 20;
 /// Pause between two writes of live events to a page: what is stored meanwhile goes out together.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Interval of the events that show that the stream still works. A page that gets nothing for a bit more than two of
-/// them (`events.js`) reconnects: a connection that was cut on its way does not end by itself.
-const BEAT: Duration = Duration::from_secs(5);
+/// Shortest time between two events about the numbers of a project, or about changed parts of a page.
+const SECOND: Duration = Duration::from_secs(1);
 /// Interval at which a stream checks the token or user of its login. A login that ends in this process ends its
 /// streams at once.
 const TOKEN_CHECK: Duration = Duration::from_secs(15);
@@ -65,6 +66,12 @@ pub(super) struct Wanted {
     filter: Option<String>,
     /// Id of the latest message that the page shows.
     after: Option<String>,
+    /// Given if the page shows no messages and no presence.
+    quiet: Option<String>,
+    /// Given if the page shows the numbers of the project.
+    counts: Option<String>,
+    /// Given if the page waits for a new device: it is told of refusals near its visitor.
+    arrival: Option<String>,
 }
 
 pub(super) async fn events(
@@ -149,7 +156,7 @@ async fn open(
         (None, Some(_)) => hub.watch_some(project, &shown),
         (device, _) => hub.watch(Watch { project, device }),
     };
-    let live = live.map_err(|error| match error {
+    let live = live.map(LiveStream::for_page).map_err(|error| match error {
         TooManyWatchers::Project => ApiError::too_many("too_many_streams", error.to_string()),
         TooManyWatchers::All => ApiError::unavailable("too_many_streams", error.to_string()),
     })?;
@@ -177,6 +184,14 @@ async fn open(
         }
         _ => {}
     }
+    let viewer = visitor.project.principal().address;
+    let second = Second {
+        project,
+        counts: wanted.counts.is_some().then_some(None),
+        viewer: viewer.filter(|_| wanted.arrival.is_some()),
+        near: None,
+        device: device.as_ref().map(|access| access.scope()),
+    };
     let feed = Feed {
         ready,
         live,
@@ -184,6 +199,10 @@ async fn open(
         filter,
         undecided: 0,
         jobs,
+        is_quiet: wanted.quiet.is_some(),
+        changed: Parts::default(),
+        told: None,
+        second,
         shown: (project, shown),
         services: app.services.clone(),
         not_before: Instant::now(),
@@ -243,6 +262,13 @@ struct Feed {
     undecided: u64,
     /// Jobs that the page shows; none once they have ended.
     jobs: Option<Follower>,
+    /// True for a page without messages and presence.
+    is_quiet: bool,
+    /// Parts that have changed and that the page was not told of yet.
+    changed: Parts,
+    /// Time at which the page was told of changed parts.
+    told: Option<Instant>,
+    second: Second,
     /// Devices whose presence the page shows, with their project.
     shown: (ProjectId, Vec<DeviceId>),
     services: WebServices,
@@ -255,13 +281,15 @@ impl Feed {
         self,
         end: impl Future<Output = ()> + Send + Unpin + 'static,
     ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
-        let mut beat = tokio::time::interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        stream::unfold((self, end, beat), async |(mut feed, mut end, mut beat)| {
+        let mut ticks = (tokio::time::interval(BEAT), tokio::time::interval(SECOND));
+        for tick in [&mut ticks.0, &mut ticks.1] {
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        stream::unfold((self, end, ticks), async |(mut feed, mut end, mut ticks)| {
             let mut has_sent = true;
             loop {
                 if let Some(event) = feed.ready.pop_front() {
-                    return Some((Ok(event), (feed, end, beat)));
+                    return Some((Ok(event), (feed, end, ticks)));
                 }
                 // What has gathered goes out together, in one write, and after it the stream pauses.
                 if Instant::now() >= feed.not_before {
@@ -284,7 +312,8 @@ impl Feed {
                 };
                 tokio::select! {
                     event = event => feed.take(event).await?,
-                    _ = beat.tick() => feed.ready.push_back(event_of("beat", &json!({}))),
+                    _ = ticks.0.tick() => feed.beat().await,
+                    _ = ticks.1.tick() => feed.each_second().await,
                     job = followed(feed.jobs.as_mut()) => match job {
                         Some(job) => feed.ready.push_back(jobs::event(&job)),
                         None => feed.jobs = None,
@@ -293,6 +322,33 @@ impl Feed {
                 }
             }
         })
+    }
+
+    /// Queues the event that shows that the stream works, and the presence of the page's device with its newest proof.
+    async fn beat(&mut self) {
+        self.ready.push_back(beat());
+        if let Some(scope) = self.second.device
+            && let Ok(known) = presences(&self.services, scope.project, &[scope.device]).await
+        {
+            self.ready.extend(known);
+        }
+    }
+
+    async fn each_second(&mut self) {
+        self.ready.extend(self.second.look(&self.services).await);
+        self.tell();
+    }
+
+    /// Tells the page of the parts that have changed, at most once a second.
+    fn tell(&mut self) {
+        let now = Instant::now();
+        if self.changed.is_empty() || self.told.is_some_and(|told| now < told + SECOND) {
+            return;
+        }
+        self.told = Some(now);
+        let parts: Vec<_> = std::mem::take(&mut self.changed).names().collect();
+        self.ready
+            .push_back(event_of("changed", &json!({ "parts": parts })));
     }
 
     /// Queues an event for the page; returns `None` for the last one.
@@ -304,6 +360,11 @@ impl Feed {
                 .push_back(event_of("skipped", &json!({ "count": skipped }))),
             // Only watchers of developer leases get these.
             LiveEvent::Observed(_) => {}
+            LiveEvent::Changed(parts) => {
+                self.changed = self.changed | parts;
+                self.tell();
+            }
+            LiveEvent::Presence(_) | LiveEvent::Message(_) if self.is_quiet => {}
             LiveEvent::PresenceSkipped => self.all_presences().await,
             LiveEvent::Presence(change) => {
                 self.ready
@@ -445,37 +506,7 @@ fn message_data(message: &StoredMessage, name: Option<&str>) -> String {
     data.to_string()
 }
 
-/// Event about the presence of a device.
-#[derive(Serialize)]
-struct PresenceNow {
-    device: DeviceId,
-    online: bool,
-    #[serde(flatten)]
-    presence: PresenceDto,
-}
-
-/// Returns the events about the presence of devices as they are now.
-async fn presences(
-    services: &WebServices,
-    project: ProjectId,
-    devices: &[DeviceId],
-) -> iottly_store::Result<Vec<Event>> {
-    let devices = services.store.devices_with_ids(project, devices).await?;
-    let event =
-        |device: &Device| presence(device.scope.device, device.online, services.presence.view(device));
-    Ok(devices.iter().map(event).collect())
-}
-
-fn presence(device: DeviceId, online: bool, view: View) -> Event {
-    let now = PresenceNow {
-        device,
-        online,
-        presence: view.into(),
-    };
-    event_of("presence", &json!(now))
-}
-
-fn event_of(name: &str, data: &Value) -> Event {
+pub(super) fn event_of(name: &str, data: &Value) -> Event {
     // JSON text has no line breaks, so a device's message cannot end the event early.
     Event::default().event(name).data(data.to_string())
 }

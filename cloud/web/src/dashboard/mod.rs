@@ -7,6 +7,7 @@
 mod account;
 mod add;
 mod alerts;
+mod arrival;
 mod assets;
 mod audit;
 mod bulk;
@@ -16,6 +17,7 @@ mod crashes;
 mod definitions;
 mod device;
 mod devices;
+mod each_second;
 mod enroll;
 mod events;
 mod forms;
@@ -34,6 +36,7 @@ mod overview;
 mod person;
 mod plots;
 mod portal;
+mod presence_events;
 mod provider;
 mod releases;
 mod revisions;
@@ -122,9 +125,18 @@ fn screens() -> Router<App> {
         .route("/jobs/{job}/file", get(jobs::file))
         .route("/devices/add", get(add::show).post(add::create))
         .route("/devices/waiting", get(add::waiting))
+        .route("/enroll", get(enroll::show_in_project).post(enroll::decide))
+        .route(
+            "/devices/{device}/arrival",
+            get(arrival::show).post(arrival::again),
+        )
         .route("/devices/{device}", get(device::live::show))
         .route("/devices/{device}/commands", get(device::commands::show))
         .route("/devices/{device}/command", post(device::commands::send))
+        .route(
+            "/devices/{device}/commands/{command}/cancel",
+            post(device::commands::cancel),
+        )
         .route("/devices/{device}/board", get(device::board::show))
         .route("/devices/{device}/board/inputs", post(device::board::touch))
         .route("/devices/{device}/timeline", get(device::timeline::show))

@@ -7,6 +7,7 @@ use iottly_core::model::{Device, Group, RolloutStatus, UnixMs, WebhookState};
 use iottly_store::GroupCounts;
 use maud::{Markup, html};
 
+use super::kit::age::ago;
 use super::kit::csv::csv_link;
 use super::kit::empty::{broken, empty};
 use super::kit::figure::{Figure, figures};
@@ -118,19 +119,21 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
             div.actions { a.button href={ (base) "/devices/add" } { "Add a device" } }
         }
         (numbers(&facts, &base))
+        live-part #attention data-on="alert webhook waiting group crash" data-least="5" {
         @match &facts.copies {
             Ok(copies) => (copies::panel(copies, &base)),
             Err(error) => section.card data-flush { (broken("Boards with the same keys could not be read", error.message())) },
         }
         (needs(&facts, &base))
         (groups(&facts, &base))
+        }
     };
     let screen = Screen {
         section: Section::Overview,
         title: "Overview",
         crumbs: &[],
-        events: Some(format!("{base}/events?messages=none")),
-        scripts: &["presence.js"],
+        events: Some(format!("{base}/events?messages=none&quiet=1&counts=1")),
+        scripts: &["numbers.js"],
         content,
     };
     screen.respond(visitor).await
@@ -143,8 +146,12 @@ fn numbers(facts: &Facts, base: &str) -> Markup {
             let online = counts.online + counts.silent;
             (
                 online.to_string(),
-                format!("of {}", counts.total),
-                html! { (counts.total.saturating_sub(online)) " offline" },
+                html! { "of " span data-live="total" { (counts.total) } },
+                html! {
+                    span data-live="silent" { (counts.silent) } " of them silent, "
+                    span data-live="offline" { (counts.offline) } " offline, "
+                    span data-live="absent" { (counts.absent) } " absent as planned"
+                },
             )
         }
         Err(_) => unread(),
@@ -153,7 +160,7 @@ fn numbers(facts: &Facts, base: &str) -> Markup {
         Ok(groups) => {
             let running: Vec<_> = groups.iter().filter(|group| is_running(group)).collect();
             let names = html! { @for group in running.iter().take(3) { span.break { (group.name) " " } } };
-            (running.len().to_string(), String::new(), names)
+            (running.len().to_string(), html! {}, names)
         }
         Err(_) => unread(),
     };
@@ -165,7 +172,7 @@ fn numbers(facts: &Facts, base: &str) -> Markup {
             let waiting: u64 = webhooks.iter().map(|webhook| webhook.queue.waiting).sum();
             (
                 failing.to_string(),
-                format!("of {}", webhooks.len()),
+                html! { "of " (webhooks.len()) },
                 html! { (waiting) " deliveries wait" },
             )
         }
@@ -177,27 +184,27 @@ fn numbers(facts: &Facts, base: &str) -> Markup {
             value: online,
             unit: total,
             aside: offline,
-            href: Some(format!("{base}/devices?filter=presence:online")),
+            href: Some(format!("{base}/devices?filter=presence:online,silent")),
             tone: None,
             live: Some("online"),
         },
         Figure {
             name: "Rollouts running",
             value: running,
-            unit: String::new(),
+            unit: html! {},
             aside: names,
-            href: None,
+            href: Some(format!("{base}/groups")),
             tone: None,
-            live: None,
+            live: Some("rollouts"),
         },
         Figure {
             name: "Boards waiting",
             value: facts.boards.len().to_string(),
-            unit: String::new(),
+            unit: html! {},
             aside: html! { "for approval" },
             href: Some(format!("{base}/devices/waiting")),
             tone: (!facts.boards.is_empty()).then_some("warn"),
-            live: None,
+            live: Some("boards"),
         },
         Figure {
             name: "Webhooks failing",
@@ -206,14 +213,14 @@ fn numbers(facts: &Facts, base: &str) -> Markup {
             aside: waiting,
             href: Some(format!("{base}/webhooks")),
             tone: is_any_failing.then_some("warn"),
-            live: None,
+            live: Some("failing"),
         },
     ])
 }
 
 /// Returns value, unit and aside of a number that could not be read.
-fn unread() -> (String, String, Markup) {
-    ("–".to_owned(), String::new(), html! { "could not be read" })
+fn unread() -> (String, Markup, Markup) {
+    ("–".to_owned(), html! {}, html! { "could not be read" })
 }
 
 fn is_running(group: &Group) -> bool {
@@ -250,7 +257,7 @@ fn needs(facts: &Facts, base: &str) -> Markup {
                     tbody { @for row in &rows { tr {
                         td { span.tag data-tone=(row.tone) { (row.word) } }
                         td { b.break { (row.heading) } span.sub.break { (row.detail) } }
-                        td.num.soft { @if let Some(since) = row.since { (text::ago(since, facts.now)) } }
+                        td.num.soft { @if let Some(since) = row.since { (ago(since, facts.now)) } }
                         td.num { a href=(row.link.1) { (row.link.0) } }
                     } } }
                 }

@@ -10,9 +10,10 @@ use super::layout::{IntoHtml, document};
 use super::visitor::Visitor;
 use crate::error::ApiError;
 use crate::sessions::Holder;
+use iottly_cloud::clock;
 
 /// Scripts of every screen.
-const SCRIPTS: [&str; 3] = ["events.js", "keys.js", "copy.js"];
+const SCRIPTS: [&str; 5] = ["parts.js", "ages.js", "events.js", "keys.js", "copy.js"];
 
 /// Section of the side bar that a screen belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +173,7 @@ impl Screen<'_> {
     fn body(&self, bar: &Bar, base: &str, no_shortcuts: bool) -> Markup {
         let live = self.events.is_some();
         html! {
-            body data-events=[self.events.as_deref()] data-base=(base) data-shortcuts=[no_shortcuts.then_some("off")] {
+            body data-events=[self.events.as_deref()] data-base=(base) data-now=(clock::now()) data-shortcuts=[no_shortcuts.then_some("off")] {
                 a.skip href="#main" { "Skip to content" }
                 div.shell {
                     header.bar {

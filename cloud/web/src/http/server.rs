@@ -12,6 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use rustls::AlertDescription;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -27,6 +28,8 @@ use iottly_cloud::broker::MqttEntrance;
 use iottly_cloud::edge::{
     Acceptor, AddressKey, Peek, Place, Places, Prefixed, Trusted, Turns, peek_until, read_client_address,
 };
+use iottly_cloud::refusals::RefusalBook;
+use iottly_core::refusals::RefusedStep;
 
 /// Maximum time for which requests may continue after the server was asked to stop.
 const GRACE: Duration = Duration::from_millis(1500);
@@ -84,6 +87,7 @@ struct ListenerState {
     handshakes: Arc<Places<AddressKey>>,
     turns: Turns,
     metrics: Arc<Metrics>,
+    refusals: Arc<RefusalBook>,
     trusted: Arc<Trusted>,
     tls: Option<TlsAcceptor>,
     /// Entrance to the broker, if the listener carries MQTT too.
@@ -210,6 +214,7 @@ impl Server {
             ),
             turns: Turns::new(HANDSHAKES_PER_SECOND, HANDSHAKE_BURST, HANDSHAKE_TURN),
             metrics: Arc::clone(&services.metrics),
+            refusals: Arc::clone(&services.refusals),
             trusted: Arc::new(Trusted::new(&services.edge.trusted_proxies)),
             tls,
             mqtt,
@@ -307,7 +312,13 @@ impl ListenerState {
         }
         let stream = match &self.tls {
             None => Connection::Plain(stream),
-            Some(tls) => self.shake_hands(tls, stream, key, place).await?,
+            Some(tls) => {
+                let shaken = self.shake_hands(tls, stream, key, place).await;
+                if let Some(reason) = shaken.as_ref().err().and_then(reason_of_tls) {
+                    self.refusals.address(client.ip(), RefusedStep::Tls, &reason);
+                }
+                shaken?
+            }
         };
         let Some((protocol, stream)) = within(PROTOCOL, self.protocol(stream)).await? else {
             return Ok(None);
@@ -422,6 +433,24 @@ impl ListenerState {
         self.metrics.handshake();
         Ok(Connection::Tls(Box::new(shaken)))
     }
+}
+
+/// Returns the reason of a failed handshake, for people; none if the connection failed for a reason outside of TLS.
+fn reason_of_tls(error: &io::Error) -> Option<String> {
+    let tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let hint = match tls {
+        rustls::Error::AlertReceived(
+            AlertDescription::UnknownCA
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown,
+        ) => "it does not trust this cloud's certificate, or the address that it was given is not in it",
+        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
+            "for it the cloud's certificate is not valid at this time: is its clock right?"
+        }
+        rustls::Error::InvalidMessage(_) => "it does not speak TLS",
+        _ => return Some(format!("the TLS handshake failed: {tls}")),
+    };
+    Some(format!("{hint} ({tls})"))
 }
 
 /// Returns `Done` when the first TLS record, in which the client's hello is or begins, is complete.

@@ -182,9 +182,16 @@ async fn the_page_approves_a_board_into_a_group() {
     let done = cloud
         .request("POST", "/enroll", &[&login, form], body.as_bytes())
         .await;
-    assert_eq!(
-        (done.status, done.header("location")),
-        (303, Some("/enroll?done=approved"))
+    assert_eq!(done.status, 303);
+    let arrival = done.header("location").expect("an address").to_owned();
+    assert!(
+        arrival.starts_with(&cloud.path("/p/<project id>/devices/")) && arrival.contains("/arrival?since="),
+        "{arrival}"
+    );
+    let page = cloud.request("GET", &arrival, &[&login], b"").await.text;
+    assert!(
+        page.contains("Add porch") && page.contains("Waiting for its board"),
+        "{page}"
     );
     let EnrollAnswer::Enrolled(place) = ask(&cloud, None, 1).await else {
         panic!("enrolled");

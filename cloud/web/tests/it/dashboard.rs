@@ -146,7 +146,7 @@ async fn pages_show_devices_and_what_they_sent_as_text_only() {
     let cookie = cloud.login(&cloud.tenant.token).await;
     let overview = page(&cloud, "/p/<project id>/", &cookie).await;
     assert!(
-        overview.contains("of 2") && overview.contains("_orphaned"),
+        overview.contains(r#"of <span data-live="total">2</span>"#) && overview.contains("_orphaned"),
         "{overview}"
     );
     let list = page(&cloud, "/p/<project id>/devices", &cookie).await;

@@ -59,7 +59,7 @@ async fn create(cloud: &TestCloud) -> (Value, String) {
 
 /// Returns true if the broker admits the device with this secret.
 async fn logs_in(cloud: &TestCloud, device: DeviceId, secret: &str) -> bool {
-    let login = StoreLogin::new(Arc::clone(&cloud.services.store) as _);
+    let login = StoreLogin::new(Arc::clone(&cloud.services.store) as _, Arc::default());
     let found = login
         .authenticate(device, secret.as_bytes())
         .await

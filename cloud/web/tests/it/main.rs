@@ -13,6 +13,7 @@ mod alert_load;
 mod alerts;
 mod api;
 mod approval;
+mod arrival;
 mod board_view;
 mod bound;
 mod broker;

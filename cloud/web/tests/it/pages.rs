@@ -116,6 +116,16 @@ pub(crate) const PAGES: &[(&str, &str, &str)] = &[
     ("GET", "/p/{project}/devices/{device}", ""),
     ("GET", "/p/<project id>/devices/{device}", ""),
     ("GET", "/p/<project id>/devices/{device}/commands", ""),
+    (
+        "POST",
+        "/p/<project id>/devices/{device}/commands/00000000-0000-4000-8000-000000000000/cancel",
+        "",
+    ),
+    ("GET", "/p/{project}/devices/{device}/arrival", ""),
+    ("GET", "/p/<project id>/devices/{device}/arrival", ""),
+    ("POST", "/p/<project id>/devices/{device}/arrival", ""),
+    ("GET", "/p/{project}/enroll?code=7K3M-9PQX", ""),
+    ("POST", "/p/{project}/enroll", "code=7K3M-9PQX&do=approve"),
     ("GET", "/p/<project id>/devices/{device}/board", ""),
     (
         "POST",

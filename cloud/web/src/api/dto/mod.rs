@@ -39,6 +39,7 @@ mod plots;
 mod portals;
 mod presence;
 mod projects;
+mod refusals;
 mod rollouts;
 mod series;
 mod timeline;
@@ -69,6 +70,7 @@ pub use plots::*;
 pub use portals::*;
 pub use presence::*;
 pub use projects::*;
+pub use refusals::*;
 pub use rollouts::*;
 pub use series::*;
 pub use timeline::*;
@@ -232,12 +234,16 @@ pub struct Props {
     pub legacy: bool,
     /// Presence, with the last proof of the link; more exact than `operatingstatus`.
     pub presence: PresenceDto,
+    /// Last refusal of the device since it got in last; left out in lists, and if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<DeviceRefusalDto>,
 }
 
 impl Props {
     pub(super) fn new(device: Device, presence: View) -> Self {
         Self {
             presence: presence.into(),
+            refusal: None,
             id: device.scope.device,
             name: device.name,
             macaddress: device.mac_address.unwrap_or_default(),

@@ -1,5 +1,7 @@
 // <board-view>: the drawn board and its parts, kept up to date, and the hands that press and set them. One request is under
 // way at a time, so that a press and its release arrive in order; of a dragged slider only the newest value is sent.
+import { Watched } from "./watch.js";
+
 const HOLD_MS = 10000;
 const AGAIN_MS = 4000;
 
@@ -10,12 +12,16 @@ class BoardView extends HTMLElement {
     this.held = new Set();
     this.line = this.querySelector("[data-standing]");
     this.problem = this.querySelector("[data-problem]");
-    this.stream = new EventSource(`${this.dataset.api}/events`);
-    this.stream.addEventListener("board", (event) => this.show(JSON.parse(event.data)));
-    this.stream.addEventListener("error", () => {
-      if (this.stream.readyState === EventSource.CLOSED) this.stand("hidden", "not live: reload the page");
-      else this.stand("away", "reconnecting: the cloud cannot be reached");
-    });
+    this.stream = new Watched(
+      () => `${this.dataset.api}/events`,
+      ["board"],
+      (_, event) => this.show(JSON.parse(event.data)),
+      // That it is live is known with the first state of the board.
+      (word, text) => {
+        if (word === "off") this.stand("hidden", text);
+        if (word === "wait") this.stand("away", `${text}: the cloud cannot be reached`);
+      },
+    );
     for (const button of this.querySelectorAll("[data-hold]")) this.hold(button, button.dataset.hold);
     for (const shape of this.querySelectorAll("svg [data-press]")) this.point(shape, shape.dataset.press);
     for (const form of this.querySelectorAll("form[data-sensor]")) this.sensor(form);

@@ -3,6 +3,8 @@
 import { brackets, lex } from "./paint.js";
 
 const KEEP_MS = 1200;
+// Longest time for which a draft waits while the author types on.
+const LATEST_MS = 5000;
 const CHECK_MS = 900;
 const INDENT = "  ";
 
@@ -21,6 +23,10 @@ class CodeEditor extends HTMLElement {
     this.errors = [...this.querySelectorAll('.gutter [data-mark="error"]')].map((line) => Number(line.textContent));
     this.area.addEventListener("input", () => this.changed());
     this.area.addEventListener("keydown", (event) => this.key(event));
+    this.form.addEventListener("submit", () => {
+      this.sent = true;
+    });
+    window.addEventListener("pagehide", () => this.leave());
     document.addEventListener("selectionchange", () => this.match());
     document.addEventListener("keydown", (event) => this.anywhere(event));
     this.problems.addEventListener("click", (event) => this.goTo(event));
@@ -38,7 +44,8 @@ class CodeEditor extends HTMLElement {
     clearTimeout(this.checkTimer);
     if (this.hasAttribute("data-readonly")) return;
     this.say("typing");
-    this.keepTimer = setTimeout(() => this.keep(), KEEP_MS);
+    this.typing ??= Date.now();
+    this.keepTimer = setTimeout(() => this.keep(), Math.max(0, Math.min(KEEP_MS, this.typing + LATEST_MS - Date.now())));
     this.checkTimer = setTimeout(() => this.check(), CHECK_MS);
   }
 
@@ -246,18 +253,24 @@ class CodeEditor extends HTMLElement {
     if (line) line.textContent = text;
   }
 
-  async send(method, path, body) {
+  async send(method, path, body, keepalive = false) {
     return fetch(`${this.dataset.api}${path}`, {
       method,
+      keepalive,
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
     });
   }
 
-  // Keeps what was typed as a draft; the next change asks again if this fails.
+  // Keeps what was typed as a draft, one request at a time; the next change asks again if this fails.
   async keep() {
+    clearTimeout(this.keepTimer);
+    this.waits = this.keeping;
+    if (this.keeping) return;
+    this.typing = undefined;
     const text = this.area.value;
     if (text === this.kept) return;
+    this.keeping = true;
     const base = this.form.elements.base.value;
     const file = encodeURIComponent(this.dataset.file);
     try {
@@ -273,7 +286,19 @@ class CodeEditor extends HTMLElement {
     } catch {
       this.say("not kept: the cloud cannot be reached; trying again");
       this.keepTimer = setTimeout(() => this.keep(), 5 * KEEP_MS);
+    } finally {
+      this.keeping = false;
+      if (this.waits) this.keep();
     }
+  }
+
+  // What was typed last is kept when the page is left; what is saved with the form needs no draft. Browsers refuse a text
+  // beyond 64 KiB here.
+  leave() {
+    if (this.sent || this.area.value === this.kept || this.hasAttribute("data-readonly")) return;
+    const base = this.form.elements.base.value;
+    const file = encodeURIComponent(this.dataset.file);
+    this.send("PUT", `/drafts/${file}`, { base, text: this.area.value }, true).catch(() => {});
   }
 
   // A draft is no revision, so that what was typed is never left out of a flash unseen.

@@ -1,20 +1,18 @@
 // <lease-feed>: messages, log lines and reports of the devices of a developer lease, newest first, as they are stored.
+import { Watched, show } from "./watch.js";
+
 const MOST_ROWS = 200;
 
 class LeaseFeed extends HTMLElement {
   connectedCallback() {
     this.list = this.querySelector("ol");
     this.skipped = 0;
-    this.stream = new EventSource(this.dataset.src);
-    this.stream.addEventListener("open", () => link("live", "live"));
-    this.stream.addEventListener("error", () => {
-      if (this.stream.readyState === EventSource.CLOSED) link("off", "not live: load the page again");
-      else link("wait", "reconnecting");
-    });
-    this.stream.addEventListener("message", (event) => this.message(event));
-    this.stream.addEventListener("log", (event) => this.log(JSON.parse(event.data)));
-    this.stream.addEventListener("report", (event) => this.report(JSON.parse(event.data)));
-    this.stream.addEventListener("lagged", (event) => this.lagged(JSON.parse(event.data)));
+    this.stream = new Watched(
+      () => this.dataset.src,
+      ["message", "log", "report", "lagged"],
+      (name, event) => (name === "message" ? this.message(event) : this[name](JSON.parse(event.data))),
+      show,
+    );
   }
 
   disconnectedCallback() {
@@ -86,13 +84,6 @@ function tag(text, tone) {
   if (tone) element.dataset.tone = tone;
   element.textContent = text;
   return element;
-}
-
-function link(state, text) {
-  for (const element of document.querySelectorAll("[data-link]")) {
-    element.dataset.state = state;
-    element.textContent = text;
-  }
 }
 
 customElements.define("lease-feed", LeaseFeed);

@@ -28,14 +28,16 @@ class PlotView extends HTMLElement {
   }
 
   async load(again = false) {
-    if (this.loading || this.frames.length === 0) return;
+    if (this.loading) return;
     this.loading = true;
     try {
       const response = await fetch(this.dataset.src, { headers: { accept: "application/json" } });
       if (!response.ok) throw new Error(String(response.status));
       this.plot = await response.json();
       this.times = [...new Set(this.plot.lines.flatMap((line) => line.points.map(([at]) => at)))].sort((a, b) => a - b);
-      if (again) this.draw();
+      // Without a line yet there is no picture; the server makes the first.
+      if (again && this.frames.length === 0 && this.plot.lines.length > 0) location.reload();
+      else if (again) this.draw();
     } catch {
       this.say("The plot is not renewed: the cloud does not answer. It is as of loading.");
     } finally {
@@ -48,10 +50,25 @@ class PlotView extends HTMLElement {
       const frame = this.frames.find((frame) => frame.dataset.for === drawing.shape);
       frame?.replaceChildren(...drawing.elements.map(({ tag, attributes, text }) => element(tag, Object.fromEntries(attributes), text)));
     }
-    for (const [at, line] of this.plot.lines.entries()) {
-      const cells = this.querySelectorAll(`[data-line="${at}"] td.num`);
-      for (const [n, cell] of [...cells].entries()) cell.textContent = line.cells[n];
-    }
+    this.rows();
+  }
+
+  // Rows belong to lines by their keys: devices come and go.
+  rows() {
+    const body = this.querySelector("tbody");
+    if (!body?.rows.length) return;
+    const known = new Map([...body.rows].map((row) => [row.dataset.line, row]));
+    const rows = this.plot.lines.map((line) => {
+      const row = known.get(line.key) ?? body.rows[0].cloneNode(true);
+      row.dataset.line = line.key;
+      row.querySelector("path").setAttribute("class", `line line-${line.colour}`);
+      row.querySelector("b").textContent = line.name;
+      for (const [n, cell] of [...row.querySelectorAll("td.num")].entries()) cell.textContent = line.cells[n];
+      const few = row.querySelector("[data-few]");
+      if (few) few.textContent = `${line.cells[4]} values, ${line.cells[5]} missing`;
+      return row;
+    });
+    body.replaceChildren(...rows);
   }
 
   drawing(frame) {
@@ -79,12 +96,24 @@ class PlotView extends HTMLElement {
 
   show(at) {
     this.at = at;
+    // Lines have points at times of their own: of each the nearest one, unless it is far.
+    const far = this.reach();
     const values = this.plot.lines
-      .map((line) => ({ ...line, value: line.points.find(([time]) => time === at)?.[1] }))
-      .filter((line) => line.value !== undefined);
+      .filter((line) => line.points.length > 0)
+      .map((line) => {
+        const time = nearest(line.points.map(([time]) => time), at);
+        return { ...line, time, value: line.points.find((point) => point[0] === time)[1] };
+      })
+      .filter((line) => Math.abs(line.time - at) <= far);
     for (const frame of this.frames) this.mark(frame, at, values);
     const shown = values.slice(0, 6).map((line) => `${line.name} ${short(line.value)}`);
     this.say(`${new Date(at).toISOString().replace(".000Z", "Z")}: ${shown.join(", ")}`);
+  }
+
+  // Returns the distance beyond which a point is not the one that is pointed at: a fiftieth of the picture.
+  reach() {
+    const [from, to] = this.plot.drawings[0]?.times ?? [0, 0];
+    return (to - from) / 50;
   }
 
   mark(frame, at, values) {
@@ -98,7 +127,8 @@ class PlotView extends HTMLElement {
     group.append(element("path", { class: "cursor", d: `M${x} ${top}V${bottom}` }));
     for (const line of values) {
       const y = bottom - ((line.value - low) / (high - low)) * (bottom - top);
-      group.append(element("circle", { class: `dot dot-${line.colour}`, cx: x, cy: y, r: 5 }));
+      const own = left + ((line.time - from) / (to - from)) * (right - left);
+      group.append(element("circle", { class: `dot dot-${line.colour}`, cx: own, cy: y, r: 5 }));
     }
     frame.append(group);
   }

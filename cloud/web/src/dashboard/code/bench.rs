@@ -13,7 +13,7 @@ use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 
 /// Maximum number of devices in the choice of a test device.
-const MAX_CHOICE: usize = 500;
+const MAX_CHOICE: usize = 50;
 
 /// Returns the devices of some leases, and others for the choice of a test device: connected ones, and the first by name.
 pub(super) async fn devices(access: &ProjectAccess, leases: &[Lease]) -> Result<Vec<Device>, ApiError> {

@@ -15,7 +15,8 @@ use iottly_core::presence::View;
 use maud::{Markup, html};
 
 use super::devices::{firmware, group_name};
-use super::kit::presence::shown;
+use super::kit::presence::{proof, shown};
+use super::kit::refusal::refusal;
 use super::revisions::Revisions;
 use super::shell::{Screen, Section};
 use super::visitor::Visitor;
@@ -71,7 +72,10 @@ impl Tab<'_> {
             None => None,
         };
         let content = html! {
-            (head((device, &services.presence.view(device), legacy), &groups, revision.as_deref(), (&own, &base)))
+            live-part #device-head data-on="device group" {
+                (head((device, &services.presence.view(device), legacy), &groups, revision.as_deref(), (&own, &base)))
+                @if let Some(refused) = services.refusals.of(device.scope) { (refusal(&refused, clock::now())) }
+            }
             nav.tabs aria-label="Device" { ul { @for (name, path) in TABS.iter().filter(|(name, _)| has_board || *name != BOARD) {
                 li { a href={ (own) (path) } aria-current=[(*path == self.path).then_some("page")] { (name) } }
             } } }
@@ -110,6 +114,7 @@ fn head(
                     li { "group " a href={ (base) "/groups/" (device.group) } { (group_name(groups, device.group)) } }
                     li { "firmware " (firmware(report)) @if let Some(revision) = revision { " " b.mono { (revision) } } @if !digest.is_empty() { " " span.mono.soft { (digest) } } }
                     @if let Some(agent) = &device.agent_version { li { "agent " b { (agent) } } }
+                    @if view.proof.is_some() { li { (proof(device, view, clock::now())) } }
                     @if legacy { li { span.tag data-tone="warn" { "legacy login" } } }
                     li { span.mono { (device.scope.device) } }
                 }

@@ -110,11 +110,11 @@ async fn page(
         },
     };
     let content = html! {
-        (head(visitor, group, rollout.as_ref(), release.as_ref(), count.as_ref().ok().copied()))
+        live-part #group-head data-on="group" { (head(visitor, group, rollout.as_ref(), release.as_ref(), count.as_ref().ok().copied())) }
         (progress)
-        (by_release)
+        live-part #group-revisions data-on="group" data-least="2" { (by_release) }
         (settings(visitor, group).await)
-        (history)
+        live-part #group-rollouts data-on="group" data-least="2" { (history) }
         (script_for("flash", &format!("iottly group flash {} --watch", quoted(&group.name)),
             ("POST", &format!("/deploymentgroups/{}/flashfw", group.id), Some("{}")),
         ))

@@ -107,7 +107,7 @@ impl Progress {
                 }
                 (figures(visitor, group, rollout, &places))
                 div.notice data-tone="warn" role="alert" data-ended hidden { div { p data-ended-text {} } }
-                (self.exceptions(visitor, &csv))
+                live-part #group-exceptions data-on="group" { (self.exceptions(visitor, &csv)) }
                 (self.grid(visitor, &places))
                 section.card data-flush aria-labelledby="live" {
                     div.card-head { h2 #live { "Live from these devices" } button type="button" data-size="s" data-pause aria-pressed="false" hidden { (icon(Icon::Pause)) span data-pause-word { "Pause" } " " kbd { "p" } } span.soft.small role="status" data-log-said { "from the moment this page was opened" } }

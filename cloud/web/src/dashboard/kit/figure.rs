@@ -7,7 +7,7 @@ pub(in super::super) struct Figure<'a> {
     pub(in super::super) name: &'a str,
     pub(in super::super) value: String,
     /// Unit or total beside the value.
-    pub(in super::super) unit: String,
+    pub(in super::super) unit: Markup,
     /// Text below the value.
     pub(in super::super) aside: Markup,
     /// Address of the list that the number counts.
@@ -24,14 +24,16 @@ pub(in super::super) fn figures(figures: &[Figure<'_>]) -> Markup {
 }
 
 fn one(figure: &Figure<'_>) -> Markup {
+    // Numbers of what waits or fails warn as soon as there is one.
+    let warns = figure.live.filter(|name| matches!(*name, "boards" | "failing"));
     let inner = html! {
         span.name { (figure.name) }
-        span.value { span data-live=[figure.live] { (figure.value) } @if !figure.unit.is_empty() { " " small { (figure.unit) } } }
+        span.value { span data-live=[figure.live] { (figure.value) } @if !figure.unit.0.is_empty() { " " small { (figure.unit) } } }
         span.aside { (figure.aside) }
     };
     html! {
         @match &figure.href {
-            Some(href) => a.figure href=(href) data-tone=[figure.tone] { (inner) },
+            Some(href) => a.figure href=(href) data-tone=[figure.tone] data-warns=[warns] { (inner) },
             None => div.figure data-tone=[figure.tone] { (inner) },
         }
     }

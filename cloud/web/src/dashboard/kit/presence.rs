@@ -5,6 +5,7 @@ use iottly_core::presence::{Facts, Shown, View};
 use maud::{Markup, html};
 
 use super::super::text;
+use super::age::ago;
 
 /// Returns the presence of a device by what the database knows, which scripts keep up to date: a silent device becomes
 /// `silent` with the first event of the page.
@@ -30,9 +31,18 @@ pub(in super::super) fn shown(device: &Device, view: &View, now: UnixMs) -> Mark
             @match &view.shown {
                 Shown::Absent { planned, .. } => span.since { "planned until " time datetime=(text::iso(planned.until)) { (text::day(planned.until)) } },
                 other => @if let Some(since) = other.since() {
-                    span.since { time datetime=(text::iso(since)) { (text::ago(since, now)) } }
+                    span.since { (ago(since, now)) }
                 },
             }
+        }
+    }
+}
+
+/// Returns the last proof of a device's link as text, which scripts keep up to date.
+pub(in super::super) fn proof(device: &Device, view: &View, now: UnixMs) -> Markup {
+    html! {
+        @if let Some(proof) = view.proof {
+            "last proof " span data-proof=(device.scope.device) { (proof.packet.as_str()) " " (ago(proof.at, now)) " ago" }
         }
     }
 }

@@ -96,24 +96,23 @@ fn joined(mut query: PlotQuery, beside: Beside) -> PlotQuery {
 /// Returns what the script of the page needs: values, and the drawings again.
 pub(super) async fn data(visitor: Visitor, Query(query): Query<PlotQuery>) -> Result<Response, ApiError> {
     let (asked, plot, names) = plot(&visitor, &query).await?;
-    let drawings = drawings(&asked, &plot);
     let line = |(at, line): (usize, &PlotLine)| {
         let points = line.pieces.iter().flat_map(|piece| &piece.points);
-        json!({
-            "name": names.of(line),
-            "colour": colour(at),
-            "points": points.map(|point| (point.at, point.value)).collect::<Vec<_>>(),
-            "cells": cells(line),
-        })
+        let points: Vec<_> = points.map(|point| (point.at, point.value)).collect();
+        let (key, name) = (line.key.as_deref().unwrap_or_default(), names.of(line));
+        json!({ "key": key, "name": name, "colour": colour(at), "points": points, "cells": cells(line) })
     };
     let lines: Vec<_> = plot.lines.iter().enumerate().map(line).collect();
+    let drawings = drawings(&asked, &plot);
     Ok(Json(json!({ "lines": lines, "drawings": drawings })).into_response())
 }
 
 /// Returns the points as a table to keep.
 pub(super) async fn csv(visitor: Visitor, Query(query): Query<PlotQuery>) -> Response {
     let made = async {
-        let (_, plot, names) = plot(&visitor, &query).await?;
+        let mut asked = Asked::of(&visitor.project, &query, clock::now()).await?;
+        asked.request.whole = true;
+        let (plot, names) = read(&visitor.project, &asked).await?;
         Ok::<_, ApiError>(table(&plot, &names).into_file("series.csv"))
     };
     made.await.unwrap_or_else(|error| failure(&error))
@@ -205,7 +204,7 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
                 section: Section::Plots,
                 title: "Plots",
                 crumbs: &[],
-                events: None,
+                events: Some(format!("{}/events?messages=none&quiet=1", visitor.base())),
                 scripts: &["plot.js"],
                 content,
             };
@@ -453,9 +452,9 @@ impl View<'_> {
                     } }
                     tbody { @for (at, line) in plot.lines.iter().enumerate() {
                         @let [last, average, lowest, highest, count, missing] = cells(line);
-                        tr data-line=(at) {
+                        tr data-line=(line.key.as_deref().unwrap_or_default()) {
                             td { svg.key viewBox="0 0 28 12" aria-hidden="true" { path class={ "line line-" (colour(at)) } d="M0 6h28" {} } }
-                            td { b.break { (names.of(line)) } span.sub.only-phone { (count) " values, " (missing) " missing" } }
+                            td { b.break { (names.of(line)) } span.sub.only-phone data-few { (count) " values, " (missing) " missing" } }
                             td.num { (last) } td.num { (average) } td.num.p2 { (lowest) } td.num { (highest) } td.num.p2 { (count) } td.num.p2 { (missing) }
                         }
                     } }

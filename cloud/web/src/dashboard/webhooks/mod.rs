@@ -46,8 +46,8 @@ async fn page(
         @if let Some(secret) = secret { (new_secret(secret)) }
         @if let Some((problem, _)) = &problem { (notice(Tone::Bad, &html! { (problem.message()) })) }
         section.card data-flush {
-            (shown(&webhooks, "The webhooks could not be read", |webhooks| html! { @if webhooks.is_empty() { (empty("No webhooks yet", "Add one below. A receiver answers with 2xx; anything else is tried again.", &html! {})) }
-            @else { (table(webhooks, &own)) } }))
+            live-part #webhook-list data-on="webhook" data-least="2" { (shown(&webhooks, "The webhooks could not be read", |webhooks| html! { @if webhooks.is_empty() { (empty("No webhooks yet", "Add one below. A receiver answers with 2xx; anything else is tried again.", &html! {})) }
+            @else { (table(webhooks, &own)) } })) }
         }
         @if visitor.may(Scopes::WRITE) {
             details.card open[count == Some(0) || problem.is_some()] {
@@ -60,15 +60,20 @@ async fn page(
         }
         (script("iottly webhook add https://example.com/hook", ("POST", "/webhooks", Some(r#"{"url":"https://example.com/hook"}"#))))
     };
-    screen("Webhooks", &[], content).respond(visitor).await
+    screen(visitor, "Webhooks", &[], content).respond(visitor).await
 }
 
-fn screen<'a>(title: &'a str, crumbs: &'a [(&'a str, String)], content: Markup) -> Screen<'a> {
+fn screen<'a>(
+    visitor: &Visitor,
+    title: &'a str,
+    crumbs: &'a [(&'a str, String)],
+    content: Markup,
+) -> Screen<'a> {
     Screen {
         section: Section::Webhooks,
         title,
         crumbs,
-        events: None,
+        events: Some(format!("{}/events?messages=none&quiet=1", visitor.base())),
         scripts: &["suggest.js"],
         content,
     }

@@ -102,11 +102,11 @@ async fn page(
             None => (done(asked, attempts.as_deref().unwrap_or_default())),
         }
         @if let Some(reason) = &webhook.disabled_reason { (notice(Tone::Warn, &html! { "Off: " (reason) })) }
-        (numbers(&webhook))
-        @match &attempts {
+        live-part #webhook-numbers data-on="webhook" { (numbers(&webhook)) }
+        live-part #webhook-log data-on="webhook" { @match &attempts {
             Ok(attempts) => (log(attempts, (&own, &format!("{}/csv/attempts?webhook={id}", visitor.base())), may, &webhook)),
             Err(error) => section.card data-flush { (broken("The delivery log could not be read", error.message())) },
-        }
+        } }
         @match &open {
             Ok(open) => (portals::part(&open.0.portals, &own, may)),
             Err(error) => section.card data-flush { (broken("The links for people outside could not be read", error.message())) },
@@ -122,7 +122,9 @@ async fn page(
         _ => StatusCode::OK,
     };
     let crumbs = [("Webhooks", list)];
-    let page = screen(name(&webhook), &crumbs, content).respond(visitor).await?;
+    let page = screen(visitor, name(&webhook), &crumbs, content)
+        .respond(visitor)
+        .await?;
     Ok((status, page).into_response())
 }
 
@@ -183,7 +185,7 @@ fn numbers(webhook: &WebhookDto) -> Markup {
     let figure = |name, value: u64, aside: Markup, tone| Figure {
         name,
         value: value.to_string(),
-        unit: String::new(),
+        unit: html! {},
         aside,
         href: None,
         tone,
@@ -388,5 +390,5 @@ async fn asked(visitor: &Visitor, id: &str, verb: &str) -> Result<Response, ApiE
         back: ("Back, change nothing", &own),
     });
     let crumbs = [("Webhooks", list)];
-    screen(heading, &crumbs, form).respond(visitor).await
+    screen(visitor, heading, &crumbs, form).respond(visitor).await
 }
