@@ -64,11 +64,11 @@ pub(crate) fn report(result: Result<(), Failure>) -> ExitCode {
             ExitCode::from(4)
         }
         Err(Failure::Devices(reason)) => {
-            say(&format!("iottly: {reason}"));
+            insist(&format!("iottly: {reason}"));
             ExitCode::from(5)
         }
         Err(Failure::Timeout(reason)) => {
-            say(&format!("iottly: {reason}"));
+            insist(&format!("iottly: {reason}"));
             ExitCode::from(124)
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use iottly_manifest::Script;
+use iottly_manifest::{Script, ScriptError};
 use iottly_protocol::ProjectId;
 use iottly_protocol::limits::MAX_COMPONENT_BYTES;
 use sha2::{Digest, Sha256};
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{BuildFailure, FlashError, Rollouts};
 use crate::fair_queue::Turn;
 use crate::releases::BUILT;
-use iottly_core::model::{BranchCode, Revision};
+use iottly_core::model::{BranchCode, Changed, Principal, Revision};
 
 /// A component and its origin.
 pub(super) struct Made {
@@ -97,6 +97,36 @@ impl Rollouts {
             self.work.note_opaque(project, sha256);
         }
         Ok(script.map(|script| script.files))
+    }
+
+    /// Saves the pushed script of a revision with another text in the place of one of its files, as the next revision of its
+    /// branch.
+    ///
+    /// # Errors
+    /// [`FlashError`]; nothing is stored then.
+    pub async fn edit_pushed(
+        self: &Arc<Self>,
+        by: &Principal,
+        (branch, revision): (&str, u64),
+        (file, text): (&str, String),
+        message: String,
+    ) -> Result<Changed, FlashError> {
+        let refused = |reason: &str| FlashError::Code(format!("revision {revision} of {branch}: {reason}"));
+        let wrong = |error: ScriptError| FlashError::Code(error.to_string());
+        let found = self.store.revision(by.project, branch, revision).await?;
+        let sha256 = found.and_then(|(found, _)| found.component);
+        let sha256 = sha256.ok_or_else(|| refused("it was not pushed from a folder"))?;
+        let content = self.known(by.project, &sha256).await?;
+        let content = content.ok_or_else(|| refused("its component is not kept any more"))?;
+        let script = Script::extract(&content).map_err(wrong)?;
+        // The parts of a script that was built from snippets begin at known lines, which an edit would move.
+        let script = script.filter(|script| script.sections.is_empty());
+        let mut script = script.ok_or_else(|| refused("it is not a script of files"))?;
+        let place = script.files.get_mut(file);
+        *place.ok_or_else(|| refused("it has no such file"))? = text;
+        let manifest = iottly_manifest::extract(&content).ok().flatten();
+        let component = script.component(manifest.unwrap_or_default()).map_err(wrong)?;
+        self.upload(by, branch, message, component).await
     }
 
     /// Builds the component if it is not stored, and determines its capabilities.

@@ -8,7 +8,7 @@ use std::process::Command;
 use iottly_e2e::{Process, beside_others, program, wait_for};
 use tempfile::TempDir;
 
-use crate::webdriver::{Browser, is_installed};
+use crate::webdriver::{Browser, is_installed, is_violation};
 
 /// A demo, and the text that it prints.
 pub(crate) struct Demo {
@@ -187,6 +187,14 @@ fn forms_of_other_sites_do_nothing(browser: &Browser, demo: &Demo) {
             browser.find("nav.side");
         }
     }
+    // The dashboard refuses to be shown in the frame of another site.
+    let refused = browser.console();
+    let refused: Vec<_> = refused.iter().filter(|line| is_violation(line)).collect();
+    assert!(!refused.is_empty(), "frames of other sites are refused");
+    assert!(
+        refused.iter().all(|line| line.contains("frame-ancestors")),
+        "{refused:#?}"
+    );
 }
 
 /// Serves one page until the test's process ends.

@@ -5,271 +5,23 @@
 
 use std::cell::RefCell;
 
-use iottly_e2e::{Api, CloudHome, DeviceHome, Process, beside_others};
-use serde_json::json;
+use iottly_e2e::{Api, CloudHome, DeviceHome, Process, beside_others, wait_for};
+use serde_json::{Value, json};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
+mod table;
+
 use crate::webdriver::{Browser, is_installed};
-
-/// A screen of a project that has one device, and one object of those that the path names.
-struct Screen {
-    /// Path below the project's.
-    path: &'static str,
-    empty: &'static str,
-    /// Query of a filter that nothing matches, and the words of the screen then; empty for a screen without a filter.
-    nothing: (&'static str, &'static str),
-    /// Table of the database without which a part of the screen cannot be shown; empty for a screen that has one part only, or
-    /// whose login needs the table.
-    table: &'static str,
-    /// Words of another part of the screen, which stands without the table.
-    sibling: &'static str,
-    /// Button or link of the main act, which a login that may only read does not see; empty for a screen that changes nothing.
-    act: &'static str,
-}
-
-const SCREENS: [Screen; 29] = [
-    Screen {
-        path: "/",
-        empty: "Nothing needs you.",
-        nothing: ("", ""),
-        table: "devices",
-        sibling: "Webhooks failing",
-        act: "",
-    },
-    Screen {
-        path: "/",
-        empty: "Nothing needs you.",
-        nothing: ("", ""),
-        table: "webhooks",
-        sibling: "Boards waiting",
-        act: "",
-    },
-    Screen {
-        path: "/",
-        empty: "Nothing needs you.",
-        nothing: ("", ""),
-        table: "groups",
-        sibling: "Boards waiting",
-        act: "",
-    },
-    Screen {
-        path: "/devices",
-        empty: "1 of 1 devices",
-        nothing: ("filter=name%3Anone", "No device matches"),
-        table: "devices",
-        sibling: "Do this from a script",
-        act: "Move…",
-    },
-    Screen {
-        path: "/devices/waiting",
-        empty: "No board waits",
-        nothing: ("", ""),
-        table: "",
-        sibling: "",
-        act: "",
-    },
-    Screen {
-        path: "/groups",
-        empty: "No group yet",
-        nothing: ("", ""),
-        table: "groups",
-        sibling: "New group",
-        act: "Create the group",
-    },
-    Screen {
-        path: "/groups/<group>",
-        empty: "Nothing was deployed yet",
-        nothing: ("", ""),
-        table: "rollouts",
-        sibling: "By revision",
-        act: "Rules of the next rollout",
-    },
-    Screen {
-        path: "/jobs",
-        empty: "No jobs yet",
-        nothing: ("", ""),
-        table: "jobs",
-        sibling: "A job continues when this page is closed",
-        act: "",
-    },
-    Screen {
-        path: "/code",
-        empty: "main",
-        nothing: ("", ""),
-        table: "",
-        sibling: "",
-        act: "",
-    },
-    Screen {
-        path: "/releases",
-        empty: "No release yet",
-        nothing: ("", ""),
-        table: "releases",
-        sibling: "Keys",
-        act: "",
-    },
-    Screen {
-        path: "/definitions",
-        empty: "No definitions yet",
-        nothing: ("", ""),
-        table: "definitions",
-        sibling: "Do this from a script",
-        act: "Define a message",
-    },
-    Screen {
-        path: "/stream",
-        empty: "Messages appear here",
-        nothing: ("filter=temp%3E30", "Messages that match"),
-        table: "",
-        sibling: "",
-        act: "",
-    },
-    Screen {
-        path: "/plots",
-        empty: "No numbers yet",
-        nothing: ("", ""),
-        table: "series",
-        sibling: "Plots",
-        act: "",
-    },
-    Screen {
-        path: "/logs",
-        empty: "No log lines yet",
-        nothing: ("search=nowhere", "No line matches"),
-        table: "device_logs",
-        sibling: "Warnings",
-        act: "",
-    },
-    Screen {
-        path: "/alerts",
-        empty: "No rules",
-        nothing: ("", ""),
-        table: "alerts",
-        sibling: "New rule",
-        act: "Add the rule",
-    },
-    Screen {
-        path: "/crashes",
-        empty: "No failures",
-        nothing: ("", ""),
-        table: "messages",
-        sibling: "From a script: list",
-        act: "",
-    },
-    Screen {
-        path: "/webhooks",
-        empty: "No webhooks yet",
-        nothing: ("", ""),
-        table: "webhooks",
-        sibling: "Add a webhook",
-        act: "Add the webhook",
-    },
-    Screen {
-        path: "/audit",
-        empty: "Who changed what",
-        nothing: ("", ""),
-        table: "",
-        sibling: "",
-        act: "",
-    },
-    Screen {
-        path: "/tokens",
-        empty: "Tokens",
-        nothing: ("", ""),
-        table: "",
-        sibling: "",
-        act: "Create the token",
-    },
-    Screen {
-        path: "/devices/<device>",
-        empty: "Messages appear here",
-        nothing: ("", ""),
-        table: "messages",
-        sibling: "Send command",
-        act: "",
-    },
-    Screen {
-        path: "/devices/<device>/plots",
-        empty: "No numbers yet",
-        nothing: ("", ""),
-        table: "series",
-        sibling: "Send command",
-        act: "",
-    },
-    Screen {
-        path: "/devices/<device>/commands",
-        empty: "The project defines no commands",
-        nothing: ("", ""),
-        table: "commands",
-        sibling: "Send a command",
-        act: "",
-    },
-    Screen {
-        path: "/devices/<device>/timeline",
-        empty: "Presence",
-        nothing: ("", ""),
-        table: "rollouts",
-        sibling: "Send command",
-        act: "",
-    },
-    Screen {
-        path: "/devices/<device>/logs",
-        empty: "The firmware has logged nothing",
-        nothing: ("", ""),
-        table: "device_logs",
-        sibling: "Send command",
-        act: "",
-    },
-    Screen {
-        path: "/devices/<device>/history",
-        empty: "No messages",
-        nothing: ("filter=temp%3E30", "No message matches"),
-        table: "messages",
-        sibling: "Send command",
-        act: "",
-    },
-    Screen {
-        path: "/devices/<device>/settings",
-        empty: "porch",
-        nothing: ("", ""),
-        table: "groups",
-        sibling: "Send command",
-        act: "Remove…",
-    },
-    Screen {
-        path: "/webhooks/<hook>",
-        empty: "No attempts yet",
-        nothing: ("", ""),
-        table: "webhook_attempts",
-        sibling: "Links for people outside",
-        act: "Send a test",
-    },
-    Screen {
-        path: "/webhooks/<hook>",
-        empty: "No link is open",
-        nothing: ("", ""),
-        table: "webhook_portals",
-        sibling: "Delivery log",
-        act: "Make a link",
-    },
-    Screen {
-        path: "/jobs/<job>",
-        empty: "devices done",
-        nothing: ("", ""),
-        table: "job_failures",
-        sibling: "Started by",
-        act: "",
-    },
-];
+use table::SCREENS;
 
 struct World {
     home: CloudHome,
     device: DeviceHome,
     browser: Browser,
     cloud: Process,
-    /// Ids in the places of `<group>`, `<hook>` and `<job>`.
-    ids: RefCell<[String; 3]>,
+    /// Words in the addresses, such as `<group>`, and the ids in their places.
+    ids: RefCell<Vec<(&'static str, String)>>,
 }
 
 impl World {
@@ -296,12 +48,12 @@ impl World {
     }
 
     fn open(&self, path: &str) {
-        let [group, hook, job] = &*self.ids.borrow();
-        let path = path
-            .replace("<device>", &self.device.id)
-            .replace("<group>", group)
-            .replace("<hook>", hook)
-            .replace("<job>", job);
+        let path = path.replace("<device>", &self.device.id);
+        let path = self
+            .ids
+            .borrow()
+            .iter()
+            .fold(path, |path, (word, id)| path.replace(word, id));
         let (url, project) = (&self.api().url, &self.api().project);
         self.browser.open(&format!("{url}/p/{project}{path}"));
     }
@@ -362,12 +114,10 @@ fn every_screen_has_its_states() {
     let project = format!("/project/{}", world.api().project);
     let groups = world.api().get(&format!("{project}/deploymentgroups")).1;
     let group = groups["deployment_groups"][0]["id"].as_str().expect("an id");
-    world
-        .ids
-        .replace([group.to_owned(), String::new(), String::new()]);
+    world.ids.borrow_mut().push(("<group>", group.to_owned()));
     for screen in &SCREENS {
-        if screen.path.contains("<hook>") && world.ids.borrow()[1].is_empty() {
-            world.ids.replace(furnish(&world, group));
+        if screen.path.contains("<hook>") && world.ids.borrow().len() == 1 {
+            furnish(&world);
         }
         world.open(screen.path);
         world.browser.shows(screen.empty);
@@ -388,32 +138,55 @@ fn every_screen_has_its_states() {
     world.cloud.terminate();
 }
 
-/// Makes a webhook and a job; returns the ids in the places of the paths.
-fn furnish(world: &World, group: &str) -> [String; 3] {
-    let made = |path: &str, body| {
+/// Makes a webhook, a job and a rollout.
+fn furnish(world: &World) {
+    let sent = |method: &str, path: &str, body| {
         let path = format!("/project/{}{path}", world.api().project);
-        let (status, made) = world.api().post(&path, &body);
-        assert_eq!(status, 200, "{made}");
+        let (status, made) = match method {
+            "PUT" => world.api().put(&path, &body),
+            _ => world.api().post(&path, &body),
+        };
+        assert!((200..300).contains(&status), "{path}: {made}");
         made
+    };
+    let made = |path: &str, body| sent("POST", path, body);
+    let id = |of: &Value| {
+        of["id"]
+            .as_str()
+            .unwrap_or_else(|| panic!("an id: {of}"))
+            .to_owned()
     };
     let hook = made(
         "/webhooks",
         json!({"url": "https://example.com/hook", "filter": "nothing:here"}),
     );
     let job = made("/jobs", json!({"kind": "tag", "filter": "", "add": ["field"]}));
-    let id = |of: &serde_json::Value| of["id"].as_str().expect("an id").to_owned();
-    [group.to_owned(), id(&hook), id(&job["job"])]
+    let code = json!({"snippets": [{"name": "loop", "code": "function loop() { return 1000; }"}]});
+    sent("PUT", "/branches/main/snippets", code);
+    made("/branches/main/revisions", json!({"message": "first"}));
+    let shed = made("/deploymentgroups", json!({"name": "shed", "branch": "main"}));
+    let shed = id(&shed["deployment_group"]);
+    made(&format!("/deploymentgroups/{shed}/flashfw"), json!({}));
+    let rollout = wait_for("the rollout", || {
+        let path = format!("/project/{}/rollouts", world.api().project);
+        let rollouts = world.api().get(&path).1;
+        (rollouts["rollouts"][0]["status"] == "deployed").then(|| id(&rollouts["rollouts"][0]))
+    });
+    world.ids.borrow_mut().extend([
+        ("<hook>", id(&hook)),
+        ("<job>", id(&job["job"])),
+        ("<shed>", shed),
+        ("<rollout>", rollout),
+    ]);
 }
 
 /// Deletes the webhook again, for the main acts.
 fn take_away(world: &World) {
-    let hook = world.ids.borrow()[1].clone();
     world.log_in(&world.api().token);
     world.open("/webhooks/<hook>");
     world.click("button[value='delete']");
     world.click("form.dialog button[data-kind='final']");
     world.browser.shows("No webhooks yet");
-    assert!(!world.browser.text().contains(&hook));
 }
 
 /// Opens a link for people outside, which shows nothing yet, and says so when the deliveries cannot be read.

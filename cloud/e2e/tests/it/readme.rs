@@ -92,13 +92,13 @@ fn step(item: &str) -> Step {
 /// Does one act in the browser.
 pub(crate) fn act(browser: &Browser, act: &Act) {
     match act {
-        Act::Press(text) => browser.click(&browser.find_by(
+        Act::Press(text) => browser.click_by(
             &format!("something to press with the text {text:?}"),
             "const seen = [...document.querySelectorAll('a, button, summary')].filter((element) => element.checkVisibility());
              const words = (element) => element.textContent.replace(/\\s+/g, ' ').trim();
              return seen.find((element) => words(element) === arguments[0]) ?? seen.find((element) => words(element).startsWith(arguments[0]));",
             &json!([text]),
-        )),
+        ),
         Act::Fill(label, value) => fill(browser, label, value),
         Act::Expect(text) => expect(browser, text),
     }

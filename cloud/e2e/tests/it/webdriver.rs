@@ -136,10 +136,23 @@ impl Browser {
     /// Waits for the element that a script returns.
     pub(crate) fn find_by(&self, what: &str, script: &str, arguments: &Value) -> Element {
         self.wait(what, || {
+            let script = format!("if (document.readyState !== 'complete') return null; {script}");
             let body = json!({"script": script, "args": arguments});
             let found = self.ask("/execute/sync", &body).ok()?;
             found[ELEMENT].as_str().map(|id| Element(id.to_owned()))
         })
+    }
+
+    /// Clicks the element that a script returns; looks for it again if its page has gone meanwhile.
+    pub(crate) fn click_by(&self, what: &str, script: &str, arguments: &Value) {
+        self.wait(what, || {
+            let element = self.find_by(what, script, arguments);
+            match self.ask(&format!("/element/{}/click", element.0), &json!({})) {
+                Ok(_) => Some(()),
+                Err(reason) if reason.contains("stale element") => None,
+                Err(reason) => panic!("{what}: {reason}"),
+            }
+        });
     }
 
     /// Returns the element that has the focus.

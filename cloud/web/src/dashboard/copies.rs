@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use super::forms::Fields;
 use super::kit::csv::csv_link;
+use super::kit::script::script_for;
 use super::layout::failure;
 use super::visitor::Visitor;
 use crate::api::copies::CopyDto;
@@ -33,6 +34,10 @@ pub(super) fn panel(copies: &[CopyDto], base: &str) -> Markup {
                             button data-size="s" { "Keep this one" }
                         } }
                     } } }
+                }
+                @if let Some(first) = copies.first() {
+                    (script_for("keep one", &format!("iottly device keep {} {}", first.device, first.number),
+                        ("POST", &format!("/device/{}/copies/{}/keep", first.device, first.number), None)))
                 }
             }
         }

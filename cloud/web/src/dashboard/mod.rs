@@ -189,6 +189,10 @@ fn build_screens() -> Router<App> {
         .route("/code/{branch}", get(code::branch))
         .route("/code/{branch}/restore", post(code::restore))
         .nest("/code/{branch}/{file}", file)
+        .route(
+            "/pushed/{branch}/{revision}",
+            get(code::show_pushed).post(code::save_pushed),
+        )
         .route("/leases/{lease}/end", post(code::end_lease))
         .route("/groups", get(groups::list).post(groups::create))
         .nest("/groups/{group}", group)

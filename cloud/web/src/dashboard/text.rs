@@ -73,6 +73,13 @@ pub(super) fn payload(json: &str) -> String {
     }
 }
 
+/// Returns a text without the characters that turn the direction of writing around: for places, such as the texts of a picture,
+/// that no style can isolate.
+pub(super) fn straight(text: &str) -> String {
+    let turns = |character: char| matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.replace(turns, "")
+}
+
 /// Reads the value of a field for a date with a time, in UTC; browsers leave the seconds out.
 ///
 /// # Errors
@@ -95,6 +102,11 @@ mod tests {
         assert_eq!(ago(0, 3_600_000), "1 h");
         assert_eq!(ago(5, 0), "0 s");
         assert_eq!(escaped("a&b=ü"), "a%26b%3D%C3%BC");
+    }
+
+    #[test]
+    fn texts_that_turn_around_go_straight() {
+        assert_eq!(straight("a\u{202e}b\u{2066}c"), "abc");
     }
 
     #[test]

@@ -19,11 +19,14 @@ use crate::support::{self, TestCloud, start_config};
 pub(crate) const SECRET: &str = "device secret";
 
 /// Concatenates texts instead of compiling them, the manifest last; a comment `uses NAME` requests that capability,
-/// and `broken` fails.
+/// `broken` fails, and `slow` takes four seconds.
 pub(crate) fn plain_builder() -> Builder {
     let build = |code: &BranchCode| {
         let texts = code.snippets.iter().map(|snippet| snippet.code.as_str());
         let text: String = texts.chain(code.manifest.as_deref()).collect();
+        if text.contains("slow") {
+            std::thread::sleep(std::time::Duration::from_secs(4));
+        }
         if text.contains("broken") {
             Err(BuildFailure::Code("global:1: broken".into()))
         } else {

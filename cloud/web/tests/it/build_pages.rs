@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::board::{Board, act, cloud, group, save, until};
+use crate::device::eventually;
 use crate::matrix::{SECRET, furnish};
 use crate::support::{Answer, TestCloud, start, tenant};
 use serde_json::json;
@@ -28,6 +29,7 @@ const TWINS: &[(&str, &str, &str)] = &[
         "/branches/{branch}/manifest",
     ),
     ("/code/main/restore", "post", "/branches/{branch}/restore"),
+    ("/pushed/main/1", "post", "/branches/{branch}/component"),
     ("/code", "post", "/branches"),
     ("/leases/{lease}/end", "delete", "/leases/{lease}"),
     ("/groups", "post", "/deploymentgroups"),
@@ -275,6 +277,23 @@ async fn a_pushed_script_is_read_on_the_page_of_the_code() {
     ] {
         assert!(page.contains(shown), "{shown}: {page}");
     }
+
+    // A file is edited as the next revision; the others stay.
+    let edit = get(&cloud, "/pushed/main/1", &cookie).await.text;
+    assert!(edit.contains("import './a.js'; // &lt;img"), "{edit}");
+    let long = get(&cloud, "/pushed/main/1?file=a.js", &cookie).await.text;
+    assert!(long.contains("too long to be changed"), "{long}");
+    let fields = [("file", "main.js"), ("text", "import './a.js';\r\n// edited")];
+    let saved = post(&cloud, "/pushed/main/1", &cookie, &fields).await;
+    let address = saved.header("location").expect("a page").to_owned();
+    assert!(address.ends_with("/pushed/main/2?file=main.js"), "{address}");
+    let edited = cloud.request("GET", &address, &[&cookie], b"").await.text;
+    assert!(edited.contains("import './a.js';\n// edited"), "{edited}");
+    assert!(edited.contains("?file=a.js"), "{edited}");
+    let wrong = [("file", "b.js"), ("text", "x")];
+    assert_eq!(post(&cloud, "/pushed/main/1", &cookie, &wrong).await.status, 400);
+    save(&cloud, "snippets").await;
+    assert_eq!(get(&cloud, "/pushed/main/3", &cookie).await.status, 404);
     cloud.shutdown().await;
 }
 
@@ -446,6 +465,95 @@ async fn groups_have_their_forms_and_their_states() {
         303
     );
     assert_eq!(get(&cloud, &path, &cookie).await.status, 404);
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn while_the_cloud_builds_the_question_before_a_flash_says_so() {
+    let cloud = cloud().await;
+    let (group, _) = group(&cloud, 1).await;
+    save(&cloud, "slow").await;
+    let cookie = cloud.login(&cloud.tenant.token).await;
+    let question = format!("/groups/{group}/flash?revision=1");
+    let building = get(&cloud, &question, &cookie).await.text;
+    assert!(building.contains("Building r1 of main"), "{building}");
+    eventually("it is built", async || {
+        let page = get(&cloud, &question, &cookie).await.text;
+        page.contains("Flash r1 of main")
+    })
+    .await;
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_flash_waits_for_drafts_of_other_files_and_a_manifest_can_be_deleted() {
+    let cloud = cloud().await;
+    group(&cloud, 1).await;
+    save(&cloud, "one").await;
+    let cookie = cloud.login(&cloud.tenant.token).await;
+    let draft = "/v1.0/project/<project id>/branches/main/drafts/init";
+    let bearer = cloud.bearer();
+    let typed = br#"{"text": "// typed in another file"}"#;
+    cloud.request("PUT", draft, &[&bearer], typed).await.ok();
+    let page = get(&cloud, "/code/main/loop", &cookie).await.text;
+    let waits = "Flash waits until your draft of init is saved as a revision.";
+    assert!(page.contains(waits), "{page}");
+    cloud.request("DELETE", draft, &[&bearer], b"").await.ok();
+    let page = get(&cloud, "/code/main/loop", &cookie).await.text;
+    assert!(!page.contains("Flash waits"), "{page}");
+
+    let file = "/code/main/firmware.toml";
+    let manifest = "/v1.0/project/<project id>/branches/main/manifest";
+    let text = br#"{"manifest": "name = \"fan\"\n"}"#;
+    cloud.request("PUT", manifest, &[&bearer], text).await.ok();
+    let page = get(&cloud, file, &cookie).await.text;
+    assert!(page.contains("Delete this file…"), "{page}");
+    let question = get(&cloud, &format!("{file}/delete"), &cookie).await.text;
+    assert!(question.contains("Delete firmware.toml?"), "{question}");
+    let path = format!("{file}/delete");
+    assert_eq!(post(&cloud, &path, &cookie, &[]).await.status, 400);
+    assert_eq!(post(&cloud, &path, &cookie, &[("sure", "yes")]).await.status, 303);
+    let page = get(&cloud, file, &cookie).await.text;
+    assert!(!page.contains("Delete this file…"), "{page}");
+    let other = get(&cloud, "/code/main/loop/delete", &cookie).await.text;
+    assert!(other.contains("This file belongs to the branch"), "{other}");
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn the_code_is_compared_with_each_revision_that_a_group_runs() {
+    let cloud = cloud().await;
+    let (group, ids) = group(&cloud, 1).await;
+    save(&cloud, "one").await;
+    let mut board = Board::connect(&cloud, ids[0]).await;
+    act(&cloud, &group, "flashfw", "{}").await.ok();
+    let directive = board.directive(&cloud).await;
+    board.tell(&directive, "committed", None).await;
+    until(&cloud, &group, "deployed").await;
+    let body = r#"{"name": "second", "branch": "main"}"#;
+    let groups = "/v1.0/project/<project id>/deploymentgroups";
+    let second = cloud.post(groups, body).await.ok();
+    let second = second["deployment_group"]["id"].as_str().expect("an id");
+    save(&cloud, "two").await;
+    act(&cloud, second, "flashfw", "{}").await.ok();
+    until(&cloud, second, "deployed").await;
+
+    let cookie = cloud.login(&cloud.tenant.token).await;
+    let page = get(&cloud, "/code/main/init", &cookie).await.text;
+    let at = |number: u32| {
+        let mark = format!("data-deployed=\"{number}\"");
+        let part = page.split(&mark).nth(1);
+        part.and_then(|part| part.split("</section>").next())
+    };
+    let (one, two) = (at(1).expect("of the first group"), at(2).expect("of the second"));
+    assert!(
+        one.contains("Changed since: <a class=\"mono break\"") && one.contains("/code/main/global"),
+        "{one}"
+    );
+    assert!(
+        two.contains("No file differs.") && two.contains("second runs"),
+        "{two}"
+    );
     cloud.shutdown().await;
 }
 

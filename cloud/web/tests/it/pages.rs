@@ -132,6 +132,8 @@ pub(crate) const PAGES: &[(&str, &str, &str)] = &[
     ("GET", "/p/{project}/code/{branch}/loop", ""),
     ("POST", "/p/{project}/code/{branch}/loop", "text=x"),
     ("POST", "/p/{project}/code/{branch}/loop/run", "text=x"),
+    ("GET", "/p/{project}/pushed/{branch}/1", ""),
+    ("POST", "/p/{project}/pushed/{branch}/1", "file=main.js&text=x"),
     ("GET", "/p/{project}/code/{branch}/firmware.toml/delete", ""),
     (
         "POST",

@@ -55,6 +55,10 @@ const FORMS: &[(&str, Twin)] = &[
         Operation("post", "/branches/{branch}/check"),
     ),
     (
+        "/code/{branch}/{file}/delete",
+        Operation("delete", "/branches/{branch}/snippets/{snippet}"),
+    ),
+    (
         "/code/{branch}/{file}/discard",
         Operation("delete", "/branches/{branch}/drafts/{file}"),
     ),
@@ -122,6 +126,10 @@ const FORMS: &[(&str, Twin)] = &[
     ),
     ("/jobs/{job}/cancel", Operation("post", "/jobs/{job}/cancel")),
     ("/leases/{lease}/end", Operation("delete", "/leases/{lease}")),
+    (
+        "/pushed/{branch}/{revision}",
+        Operation("post", "/branches/{branch}/component"),
+    ),
     ("/plots", Operation("post", "/plots")),
     ("/plots/{plot}/delete", Operation("delete", "/plots/{plot}")),
     ("/tokens", Operation("post", "/tokens")),

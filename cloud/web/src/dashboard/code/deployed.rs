@@ -7,6 +7,7 @@ use iottly_core::model::{BranchCode, Group, Revision};
 use maud::{Markup, html};
 
 use super::super::kit::empty::broken;
+use super::edit_pushed;
 use super::page::{Facts, MAX_COMPARED_BYTES};
 use super::pushed::pushed;
 use super::stale::differences;
@@ -52,7 +53,15 @@ async fn part(facts: &Facts<'_>, number: u64, groups: &[&Group]) -> Markup {
                 ..
             },
             _,
-        ))) => (html! {}, pushed(access, &sha256).await),
+        ))) => (
+            html! {},
+            pushed(
+                access,
+                &sha256,
+                &edit_pushed::address(facts.visitor, &open.branch.name, number),
+            )
+            .await,
+        ),
         Ok(Some((_, old))) => {
             let (before, now) = (open.file.text(&old).unwrap_or_default(), open.text());
             let content = if before == now {

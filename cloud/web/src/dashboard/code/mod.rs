@@ -3,6 +3,7 @@
 mod act;
 mod bench;
 mod deployed;
+mod edit_pushed;
 mod editor;
 mod page;
 mod pushed;
@@ -10,6 +11,7 @@ mod save;
 mod stale;
 
 pub(super) use act::{ask_delete, create_branch, delete, discard, end_lease, restore};
+pub(super) use edit_pushed::{save as save_pushed, show as show_pushed};
 pub(super) use save::{check, revision, run, save};
 
 use axum::extract::{Path, Query};

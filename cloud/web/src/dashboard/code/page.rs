@@ -15,6 +15,7 @@ use super::super::text::{self, escaped};
 use super::super::visitor::Visitor;
 use super::bench;
 use super::deployed;
+use super::edit_pushed;
 use super::editor::editor;
 use super::stale::Clash;
 use crate::api::code_files::OpenFile;
@@ -223,6 +224,7 @@ fn head(facts: &Facts<'_>, shown: &Shown) -> Markup {
                 @match &facts.newest {
                     Some(newest) => {
                         li { "newest revision " b.mono { "r" (newest.number) } " by " b.break { (newest.author) } }
+                        @if newest.component.is_some() { li { a href=(edit_pushed::address(facts.visitor, &open.branch.name, newest.number)) { "pushed from a folder" } } }
                         li { @if facts.unsaved() { b { "not saved as a revision" } } @else { "the same as r" (newest.number) } }
                     }
                     None => li { "no revision yet" }
@@ -393,6 +395,7 @@ fn scripts(facts: &Facts<'_>) -> Markup {
             &format!("iottly code run --branch {branch} LEASE"),
             ("PUT", "/leases/LEASE/branch", Some(&serde_json::json!({"branch": branch}).to_string())),
         ))
+        (script_for("end the lease", "iottly lease end LEASE", ("DELETE", "/leases/LEASE", None)))
         (script_for("drop a draft", &format!("iottly code drop --branch {branch} {name}"), ("DELETE", &format!("{path}/drafts/{}", escaped(name)), None)))
     }
 }

@@ -1,4 +1,4 @@
-//! Code of a revision that was pushed from a folder: it is read here, and changed where it came from.
+//! Code of a revision that was pushed from a folder, as it is shown on the page of the code.
 
 use maud::{Markup, html};
 
@@ -6,8 +6,8 @@ use super::super::kit::empty::broken;
 use super::page::MAX_COMPARED_BYTES;
 use crate::auth::ProjectAccess;
 
-/// Returns the files of a pushed script, `main.js` open.
-pub(super) async fn pushed(access: &ProjectAccess, sha256: &str) -> Markup {
+/// Returns the files of a pushed script, `main.js` open; `edit` is the address of the form that changes it.
+pub(super) async fn pushed(access: &ProjectAccess, sha256: &str, edit: &str) -> Markup {
     let files = match access.services().rollouts.pushed_files(access.id(), sha256).await {
         Ok(Some(files)) => files,
         Ok(None) => {
@@ -24,7 +24,7 @@ pub(super) async fn pushed(access: &ProjectAccess, sha256: &str) -> Markup {
     let mut room = MAX_COMPARED_BYTES;
     html! {
         div.pushed {
-            p.soft { "It was pushed from a folder with " code { "iottly push" } ", so its code is not divided into the parts that are edited here." }
+            p.soft { "It was pushed from a folder with " code { "iottly push" } ", so its code is not divided into the parts above. " a href=(edit) { "Edit it as a new revision" } }
             @for (path, text) in &files {
                 @let shown = text.len() <= room;
                 @if shown { @let () = room -= text.len(); }

@@ -76,7 +76,7 @@ async fn page(
                 h1 { "Devices of the rollout " span.count { (total) } }
                 p.lede { a href=(here) { "Rollout to " (group.name) } ": " @match place { Some(place) => { "devices that are " b { (words(place)) } }, None => "all of its devices" } }
             }
-            div.actions { (csv_link(&format!("{}/csv/rollout?rollout={}", visitor.base(), rollout.id), "rollout.csv")) }
+            div.actions { (csv_link(&format!("{}/csv/rollout?rollout={}&{query}", visitor.base(), rollout.id), "rollout.csv")) }
         }
         (choices(&here, place, &places))
         section.card data-flush aria-label="Devices of the rollout" {

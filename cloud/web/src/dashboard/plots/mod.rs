@@ -16,12 +16,12 @@ use serde_json::json;
 
 use self::draw::{DESK, Drawing, PHONE, colour, draw, has_band};
 pub(super) use self::scale::times;
-use self::words::{cells, words};
+use self::words::{cells, is_group, words};
 use super::device::Tab;
 use super::groups::counts_of;
 use super::kit::empty::{broken, empty};
 use super::kit::icons::{Icon, icon};
-use super::kit::script::script;
+use super::kit::script::{quoted, script};
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::text;
@@ -481,7 +481,6 @@ impl View<'_> {
 
     fn script(&self, asked: &Asked) -> Markup {
         let request = &asked.request;
-        let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
         let mut command = format!(
             "iottly series points {} --agg {} --by {}",
             quoted(&request.path),
@@ -524,10 +523,6 @@ impl View<'_> {
             ),
         )
     }
-}
-
-fn is_group(chosen: Option<&str>, group: &Group) -> bool {
-    chosen.is_some_and(|chosen| chosen == group.name || chosen.parse() == Ok(group.id))
 }
 
 fn picture(drawing: &Drawing, asked: &Asked, plot: &Plot) -> Markup {

@@ -2,6 +2,7 @@
 
 use super::scale::number;
 use iottly_cloud::series::PlotLine;
+use iottly_core::model::Group;
 use iottly_core::series::Aggregate;
 
 /// Returns the numbers of a line as texts: last, average, lowest, highest, number of values, missing messages.
@@ -27,4 +28,9 @@ pub(super) const fn words(aggregate: Aggregate) -> &'static str {
         Aggregate::Count => "number of values",
         Aggregate::P95 => "95th percentile",
     }
+}
+
+/// Returns true if a group is the chosen one, by its name or its id.
+pub(super) fn is_group(chosen: Option<&str>, group: &Group) -> bool {
+    chosen.is_some_and(|chosen| chosen == group.name || chosen.parse() == Ok(group.id))
 }

@@ -21,6 +21,7 @@ use super::visitor::Visitor;
 use super::{crashes, groups};
 use crate::api;
 use crate::api::logs::{log_query, project_logs};
+use crate::api::rollouts::place_named;
 use crate::api::webhooks::named as named_webhook;
 use crate::app::App;
 use crate::auth::ProjectAccess;
@@ -39,6 +40,7 @@ pub(super) struct Asked {
     group: Option<String>,
     job: Option<String>,
     level: Option<String>,
+    place: Option<String>,
     rollout: Option<String>,
     search: Option<String>,
     webhook: Option<String>,
@@ -194,11 +196,13 @@ async fn rollout(
     let id: RolloutId = id.parse().map_err(|_| unknown())?;
     let rollout = access.services().store.rollout(access.id(), id).await?;
     let rollout = Arc::new(rollout.ok_or_else(unknown)?);
+    let named = asked.place.as_deref().filter(|place| !place.is_empty());
+    let at = named.map(place_named).transpose()?;
     let read = move |from| {
         let (access, rollout) = (access.clone(), Arc::clone(&rollout));
         async move {
             let store = &access.services().store;
-            store.rollout_page(access.id(), &rollout, None, from, PART).await
+            store.rollout_page(access.id(), &rollout, at, from, PART).await
         }
     };
     let row = |csv: &mut Csv, member: &RolloutMember| {

@@ -343,14 +343,8 @@ fn replay(verb: &str, fields: &Fields) -> Result<ReplayBody, ApiError> {
     let failed_since = match verb {
         "replay_failed" => Some(UnixMs::MIN),
         "replay_since" => {
-            let text = fields.get("since").unwrap_or_default();
-            let invalid = |_| {
-                ApiError::invalid(
-                    "invalid_form",
-                    format!("{text:?} is not a time such as 2026-11-26T14:30"),
-                )
-            };
-            Some(text::moment(text).map_err(invalid)?)
+            let since = fields.moment("since")?;
+            Some(since.ok_or_else(|| ApiError::invalid("invalid_form", "since: no time is given"))?)
         }
         _ => None,
     };

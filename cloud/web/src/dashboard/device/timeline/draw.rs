@@ -111,7 +111,7 @@ fn releases(timeline: &Timeline, scale: &Scale, y: f64) -> Markup {
         @for (at, span) in timeline.releases.iter().enumerate() {
             @let (left, right) = (scale.x(span.from), scale.x(span.to));
             @let (class, words) = (if at + 1 == timeline.releases.len() { "lane-a" } else { "lane-b" }, format!("r{}", span.state.0));
-            rect class=(class) x=(short(left)) y=(y) width=(width(left, right)) height=(BAR) rx="2" { title { (span.state.1) } }
+            rect class=(class) x=(short(left)) y=(y) width=(width(left, right)) height=(BAR) rx="2" { title { (text::straight(&span.state.1)) } }
             @if right - left > LETTER * (words.len() as f64 + 2.0) { text.lane-text x=(short(left + 7.0)) y=(y + 11.0) { (words) } }
         }
     }

@@ -283,7 +283,7 @@ fn sentence(event: &Event) -> String {
     } else {
         format!(" ({})", event.detail)
     };
-    format!("{}: {}{detail}", text::iso(event.at), event.title)
+    text::straight(&format!("{}: {}{detail}", text::iso(event.at), event.title))
 }
 
 /// Returns a timeline as a table to keep.
