@@ -46,10 +46,9 @@ fn both(one: Value, other: Value) -> Value {
 }
 
 /// Reads whose answers programs rely on.
-const READS: [&str; 29] = [
+const READS: [&str; 28] = [
     "whoami",
     "doctor --broker BROKER",
-    "context list",
     "project list",
     "project settings",
     "device list",
@@ -106,6 +105,10 @@ fn answers_for_programs_have_the_shapes_that_are_recorded() {
     done(&api, &["webhook", "add", "http://127.0.0.1:9999/in"]);
     done(&api, &["series", "save", "numbers", "n"]);
     done(&api, &["device", "tag", "porch", "--add", "x"]);
+    wait_for("the report of the firmware", || {
+        let shown = json(&done(&api, &["device", "show", "porch", "--output", "json"]));
+        (!shown["firmware"].is_null() && shown["operatingstatus"] == "connected").then_some(())
+    });
     wait_for("a line of the log and a point", || {
         let log = done(&api, &["logs", "porch"]);
         let points = done(
