@@ -282,6 +282,8 @@ fn furnish(world: &World) -> (Vec<String>, Vec<(&'static str, String)>) {
         let alerts = world.get("/alerts");
         alerts["alerts"][0]["id"].as_str().map(str::to_owned)
     });
+    let rules = world.get("/alerts/rules");
+    let rule = text(&rules["rules"][0], "id").to_owned();
     for file in ["loop", "firmware.toml"] {
         let path = format!("/project/{}/branches/main/drafts/{file}", world.api.project);
         let (status, answer) = world.api.put(&path, &json!({"text": "// a draft"}));
@@ -338,6 +340,7 @@ fn furnish(world: &World) -> (Vec<String>, Vec<(&'static str, String)>) {
     let variables = vec![
         ("DEVICE", device),
         ("ALERT", alert),
+        ("RULE", rule),
         ("ID", text(&token, "id").to_owned()),
         ("CODE", "7K3M-9PQX".to_owned()),
     ];
