@@ -31,8 +31,8 @@ pub mod answers {
         ProjectDto, ProjectList, ProjectLogs, Props, PwmDto, ReleaseDto, ReleaseList, ReleaseSpanDto,
         Replayed, Reported, RevisionDto, RevisionList, RolloutDeviceDto, RolloutDevices, RolloutDto,
         RolloutList, SavedPlotDto, SavedVersion, Section, SensorDto, SeriesDto, SettingsDto, SkippedDto,
-        SnippetDto, TimelineDto, TimelineEventDto, TokenDto, WaitingBoardDto, WebhookDto, WebhookTest,
-        WebhookWithSecret, WhoAmI,
+        SnippetDto, TimelineDto, TimelineEventDto, TokenDto, UndecidedEvent, WaitingBoardDto, WebhookDto,
+        WebhookTest, WebhookWithSecret, WhoAmI,
     };
     pub use crate::api::release_keys::{KeyDto, KeyList, RootDto};
 }

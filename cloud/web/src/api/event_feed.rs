@@ -12,7 +12,7 @@ use iottly_protocol::DeviceId;
 use iottly_protocol::release::LeaseId;
 use serde::Serialize;
 
-use super::dto::{LaggedEvent, LeaseReportDto, LogEvent, MessageEvent, PresenceDto};
+use super::dto::{LaggedEvent, LeaseReportDto, LogEvent, MessageEvent, PresenceDto, UndecidedEvent};
 use super::message_filter::MessageFilter;
 use super::query::Params;
 use crate::app::WebServices;
@@ -43,13 +43,6 @@ struct PresenceEvent {
     device: DeviceId,
     #[serde(flatten)]
     presence: PresenceDto,
-}
-
-/// Message of which the filter could not decide within its steps whether it matches.
-#[derive(Serialize)]
-struct UndecidedEvent {
-    device: DeviceId,
-    at: UnixMs,
 }
 
 /// Filter of the messages of a stream. With one, a stream has messages only.

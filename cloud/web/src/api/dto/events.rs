@@ -51,3 +51,12 @@ pub struct LaggedEvent {
     /// The number.
     pub count: u64,
 }
+
+/// Message of which a filter could not decide within its steps whether it matches.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct UndecidedEvent {
+    /// Device of the message.
+    pub device: DeviceId,
+    /// Time at which the cloud received it.
+    pub at: UnixMs,
+}
