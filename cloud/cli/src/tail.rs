@@ -55,10 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Some(filter) => format!("{path}?filter={}", escaped(filter)),
         None => path,
     };
-    let history = device.map(|id| match &options.filter {
-        Some(filter) => format!("/messages/{}?queryJson={}&", escaped(&id), escaped(filter)),
-        None => format!("/messages/{}?", escaped(&id)),
-    });
+    let history = device.map(|id| format!("/messages/{}?", escaped(&id)));
     let mut shown = match &history {
         Some(history) => newest(&api, history)?,
         None => None,
@@ -80,7 +77,19 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         say(&format!("{lost}; opening the stream again"));
         body = reopen(&api, &path)?;
         match &history {
-            Some(history) => missed(&options.call, &api, history, &mut shown)?,
+            Some(history) => {
+                let history = match &options.filter {
+                    Some(filter) => format!("{history}queryJson={}&", escaped(filter)),
+                    None => history.clone(),
+                };
+                match missed(&options.call, &api, &history, &mut shown) {
+                    // A filter may look at what histories do not have, such as the group of the device.
+                    Err(Failure::Invalid(_)) if options.filter.is_some() => say(
+                        "the stream is back; messages of the meantime are not shown here, because the history does not take the filter: `iottly history` has them",
+                    ),
+                    shown => shown?,
+                }
+            }
             None => say(
                 "the stream is back; messages of the meantime are not shown here: `iottly history DEVICE` has them",
             ),
@@ -194,12 +203,9 @@ fn text(event: &str, data: &Value) -> Result<String, Failure> {
             )
         }
         "undecided" => {
-            let message: UndecidedEvent = answer::read(data)?;
-            format!(
-                "{}  {}  (a message was left out: the filter needs too many steps for it)\n",
-                at(Date::from(message.at)),
-                message.device
-            )
+            let left_out: UndecidedEvent = answer::read(data)?;
+            let (time, device) = (at(Date::from(left_out.at)), left_out.device);
+            format!("{time}  {device}  (a message was left out: the filter needs too many steps for it)\n")
         }
         _ => String::new(),
     })

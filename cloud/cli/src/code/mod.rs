@@ -258,12 +258,11 @@ fn remove(file: &OfFile) -> Result<(), Failure> {
     let path = if file.file == MANIFEST {
         format!("{path}/manifest")
     } else {
-        let branch = api.get(&path)?;
-        let snippets = branch["snippets"].as_array().into_iter().flatten();
-        let mut named = snippets.filter(|one| one["name"] == file.file);
-        let id = named.next().and_then(|one| one["snippetid"].as_str());
-        let id = id.ok_or_else(|| Failure::NotFound(format!("the branch has no file {:?}", file.file)))?;
-        format!("{path}/snippets/{}", escaped(id))
+        let branch: OneBranch = read(&api.get(&path)?)?;
+        let snippets = &branch.code.snippets;
+        let named = snippets.iter().find(|snippet| snippet.name == file.file);
+        let id = named.ok_or_else(|| no_file(&branch, &file.file))?.snippetid;
+        format!("{path}/snippets/{id}")
     };
     let answer = api.delete(&path)?;
     call.print(&answer, |_| format!("deleted {}\n", file.file))
@@ -282,13 +281,17 @@ fn text_of<'a>(branch: &'a OneBranch, name: &str) -> Result<&'a str, Failure> {
         let found = snippets.iter().find(|snippet| snippet.name == name);
         found.map(|snippet| snippet.code.as_str())
     };
-    text.ok_or_else(|| {
-        let names: Vec<String> = snippets.iter().map(|snippet| snippet.name.clone()).collect();
-        Failure::NotFound(format!(
-            "the branch has no file {name:?}; {}",
-            similar::hint(name, &names, "iottly code files")
-        ))
-    })
+    text.ok_or_else(|| no_file(branch, name))
+}
+
+/// Returns the failure of a name that no file of the branch has.
+fn no_file(branch: &OneBranch, name: &str) -> Failure {
+    let snippets = branch.code.snippets.iter();
+    let names: Vec<String> = snippets.map(|snippet| snippet.name.clone()).collect();
+    Failure::NotFound(format!(
+        "the branch has no file {name:?}; {}",
+        similar::hint(name, &names, "iottly code files")
+    ))
 }
 
 fn files(branch: &OneBranch) -> String {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::answer::read;
 use crate::exit::Failure;
 use crate::remote::{Api, Remote};
-use crate::say::say;
+use crate::say::{insist, say};
 use spread::Spread;
 use watch::watch;
 
@@ -220,11 +220,12 @@ fn agree(group: &GroupDto, action: &str, consent: &Consent) -> Result<(), Failur
         1 => "1 device".to_owned(),
         count => format!("{count} devices"),
     };
-    say(&format!("this affects {count} of {}", group.name));
+    let affected = format!("this affects {count} of {}", group.name);
     if consent.yes || !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        say(&affected);
         return Ok(());
     }
-    say(&format!("{action}? Type yes:"));
+    insist(&format!("{affected}\n{action}? Type yes:"));
     let mut line = String::new();
     std::io::stdin()
         .read_line(&mut line)

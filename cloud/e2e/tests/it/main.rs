@@ -10,6 +10,7 @@ mod browser_build;
 mod browser_live;
 mod browser_screens;
 mod cli;
+mod cli_answers;
 mod clocks;
 mod clones;
 #[path = "../../../store/tests/it/cluster.rs"]
