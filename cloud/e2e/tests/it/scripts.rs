@@ -245,6 +245,7 @@ fn furnish(world: &World) -> (Vec<String>, Vec<(&'static str, String)>) {
         std::fs::write(world.folder.path().join(name), content).expect("written");
     };
     write("FILE", "function loop() { return 1000; }");
+    write("settings.json", "{}");
     write("MANIFEST", "name = \"demo\"\nlang = \"js\"\n");
     write(
         "definition.json",
