@@ -10,6 +10,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use crate::clock;
 use crate::guarded_clock::GuardedClock;
 use crate::series;
+use crate::series::upkeep::Pruning;
 use iottly_core::model::{Change, HourUsage, MAIL_KEPT_MS, NO_DEVICE, Principal, Project, Scope, UnixMs};
 use iottly_store::{
     AlertStore, CommandStore, DeviceNeeds, ErasureStore, Result, Store, StoreError, WebhookStore,
@@ -50,7 +51,7 @@ const LOOKS: usize = 100;
 pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<GuardedClock>) {
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut round, mut unfinished, mut pruned) = (0u32, false, None);
+    let (mut round, mut unfinished, mut pruning) = (0u32, false, Pruning::default());
     loop {
         tick.tick().await;
         // Retention is a matter of durations, which steps of the system's clock do not change.
@@ -77,9 +78,10 @@ pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<GuardedClock>) {
             series::upkeep::fill(store.as_ref()).await,
         );
         // Old by both clocks, as messages.
-        let looked = series::upkeep::prune(store.as_ref(), pruned, now.min(time.received())).await;
-        pruned = looked.as_ref().ok().copied().flatten();
-        log("failed to delete old roll-ups", looked.map(|_| ()));
+        log(
+            "failed to delete old roll-ups",
+            series::upkeep::prune(store.as_ref(), &mut pruning, now.min(time.received())).await,
+        );
         if round.is_multiple_of(WEBHOOK_ROUNDS) {
             log(
                 "failed to delete old webhook data",

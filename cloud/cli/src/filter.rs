@@ -3,7 +3,7 @@
 use std::io::{BufRead, Write};
 
 use clap::Args;
-use iottly_core::short_form::MESSAGES;
+use iottly_core::short_form::DOCUMENTS;
 use iottly_filter::{Budget, Document, Filter};
 
 use crate::exit::Failure;
@@ -16,7 +16,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
-    let query = MESSAGES
+    let query = DOCUMENTS
         .translate(&options.query)
         .map_err(|error| Failure::Invalid(error.to_string()))?;
     let filter = Filter::parse(&query).map_err(|error| Failure::Invalid(error.to_string()))?;

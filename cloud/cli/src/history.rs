@@ -162,6 +162,7 @@ fn follow(call: &Call, api: &Api, path: &str, mut stream: BodyReader<'static>) -
                 level: event.level,
                 text: event.text.into_owned(),
                 devicetimestamp: Date::from(event.at),
+                timestamp: Date::from(event.at),
             };
             call.print(&json!(shown), |_| line(&shown))
         })?;

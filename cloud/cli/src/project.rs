@@ -115,7 +115,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 }
             }
             let answer = match body.is_empty() {
-                true => call.api()?.get("/")?,
+                true => call.api()?.get("")?,
                 false => change(call, &body.into())?,
             };
             call.print_as(&answer, shown)
@@ -137,7 +137,7 @@ fn create(name: &str, organization: Option<&str>, call: &Call) -> Result<(), Fai
 
 fn change(call: &Call, body: &Value) -> Result<Value, Failure> {
     call.api()?
-        .put("/", "application/json", body.to_string().as_bytes())
+        .put("", "application/json", body.to_string().as_bytes())
 }
 
 fn shown(one: &OneProject) -> String {

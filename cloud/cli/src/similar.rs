@@ -42,7 +42,7 @@ fn distance(wanted: &str, name: &str) -> Option<usize> {
         return Some(1);
     }
     let edits = edits(&wanted, &name);
-    (edits <= wanted.len().max(name.len()) / 3).then_some(edits + 1)
+    (edits <= (wanted.len().max(name.len()) + 1) / 3).then_some(edits + 1)
 }
 
 /// Returns the number of letters to insert, remove or replace in order to get from one text to the other.
@@ -69,7 +69,7 @@ mod tests {
         let names = ["north", "south", "north-hall", "Nort", "zebra"].map(str::to_owned);
         let hint = |wanted: &str| hint(wanted, &names, "iottly group list");
         assert_eq!(
-            hint("nroth"),
+            hint("norht"),
             "is it one of \"Nort\", \"north\"? `iottly group list` shows all"
         );
         assert_eq!(

@@ -33,6 +33,9 @@ const MAX_MISSED: usize = 10_000;
 pub(crate) struct Options {
     /// Device, by name or id: its messages and log lines [default: the messages of all devices]
     device: Option<String>,
+    /// Show only messages that match: conditions such as `group:demo temp>30`, or a filter as JSON
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<String>,
     #[command(flatten)]
     call: Call,
 }
@@ -48,7 +51,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         Some(id) => format!("/device/{}/events", escaped(id)),
         None => "/events".to_owned(),
     };
-    let history = device.map(|id| format!("/messages/{}?", escaped(&id)));
+    let path = match &options.filter {
+        Some(filter) => format!("{path}?filter={}", escaped(filter)),
+        None => path,
+    };
+    let history = device.map(|id| match &options.filter {
+        Some(filter) => format!("/messages/{}?queryJson={}&", escaped(&id), escaped(filter)),
+        None => format!("/messages/{}?", escaped(&id)),
+    });
     let mut shown = match &history {
         Some(history) => newest(&api, history)?,
         None => None,
@@ -183,6 +193,11 @@ fn text(event: &str, data: &Value) -> Result<String, Failure> {
                 lagged.count
             )
         }
+        "undecided" => format!(
+            "{}  {}  (a message was left out: the filter needs too many steps for it)\n",
+            time(&data["at"]),
+            data["device"].as_str().unwrap_or_default()
+        ),
         _ => String::new(),
     })
 }
@@ -216,6 +231,14 @@ impl std::fmt::Display for Lost {
     }
 }
 
+/// Returns true for the end of the longest silence.
+fn is_silence(error: &std::io::Error) -> bool {
+    let cause = error
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<ureq::Error>());
+    matches!(cause, Some(ureq::Error::Timeout(_))) || error.kind() == ErrorKind::TimedOut
+}
+
 /// Reads events until the stream ends, breaks or is silent, and hands each to `show` with its name.
 pub(crate) fn read(
     mut stream: impl BufRead,
@@ -228,7 +251,7 @@ pub(crate) fn read(
         let read = std::io::Read::take(&mut stream, MAX_LINE).read_until(b'\n', &mut line);
         // A stream that breaks is opened again, as one that ends.
         match read {
-            Err(error) if error.kind() == ErrorKind::TimedOut => return Ok(Lost::Silent),
+            Err(error) if is_silence(&error) => return Ok(Lost::Silent),
             Ok(1..) if line.last() == Some(&b'\n') => {}
             _ => return Ok(Lost::Ended),
         }

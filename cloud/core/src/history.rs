@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 use crate::model::{StoredMessage, UnixMs};
 use iottly_filter::{Document, Filter, FilterError, Value};
 
-/// Fields of an entry; a filter's path that starts with none of them is looked up in the payload.
-const FIELDS: [&str; 10] = [
+/// Fields of an entry; a filter's path that leads through none of them is looked up in the payload.
+const FIELDS: [&str; 13] = [
     "_id",
     "from",
     "to",
@@ -19,7 +19,23 @@ const FIELDS: [&str; 10] = [
     "channel",
     "stream",
     "seq",
+    "device.name",
+    "device.group",
+    "device.tags",
 ];
+/// Field that holds what is known of the device of an entry.
+const DEVICE: &str = "device";
+
+/// What a filter over entries may ask of the device of an entry: it is not stored with the entry.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sender {
+    /// Name of the device.
+    pub name: String,
+    /// Name of the deployment group of the device.
+    pub group: String,
+    /// Tags of the device.
+    pub tags: Vec<String>,
+}
 
 /// Parses a filter over entries.
 ///
@@ -29,9 +45,16 @@ pub fn filter(text: &str) -> Result<Filter, FilterError> {
     Filter::parse(text).map(|filter| filter.below("payload", &FIELDS))
 }
 
-/// Returns the entry as filters see it: the fields of the API's answer, as values.
+/// Returns true if a filter over entries asks for the name, group or tags of the device.
 #[must_use]
-pub fn document(message: &StoredMessage) -> Document {
+pub fn asks_for_sender(filter: &Filter) -> bool {
+    filter.heads().contains(&DEVICE)
+}
+
+/// Returns the entry as filters see it: the fields of the API's answer, as values, and those of its device for a filter
+/// that [asks](asks_for_sender) for them. A device that does not exist any more has none.
+#[must_use]
+pub fn document(message: &StoredMessage, sender: Option<&Sender>) -> Document {
     let mut document = Document::new();
     document.push("_id", Value::ObjectId(message.id.0));
     document.push("from", Value::String(message.scope.device.to_string()));
@@ -50,6 +73,14 @@ pub fn document(message: &StoredMessage) -> Document {
     if let Some((stream, seq)) = message.origin {
         document.push("stream", Value::String(stream.to_string()));
         document.push("seq", Value::integer(i64::try_from(seq).unwrap_or(i64::MAX)));
+    }
+    if let Some(sender) = sender {
+        let mut device = Document::new();
+        device.push("name", Value::String(sender.name.clone()));
+        device.push("group", Value::String(sender.group.clone()));
+        let tags = sender.tags.iter().cloned().map(Value::String);
+        device.push("tags", Value::Array(tags.collect()));
+        document.push(DEVICE, Value::Object(device));
     }
     document
 }
@@ -110,4 +141,59 @@ pub fn append_line(lines: &mut Vec<u8>, message: &StoredMessage) {
     };
     serde_json::to_writer(&mut *lines, &line).expect("entries have string keys and memory takes all");
     lines.push(b'\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use iottly_filter::Budget;
+
+    use super::*;
+    use crate::model::{MessageId, Scope};
+    use crate::short_form::MESSAGES;
+
+    #[test]
+    fn a_filter_asks_for_the_sender_and_payloads_keep_their_fields() {
+        let message = StoredMessage {
+            id: MessageId([1; 12]),
+            scope: Scope {
+                project: ProjectId::from_bytes([1; 12]),
+                device: DeviceId::from_bytes([2; 16]),
+            },
+            kind: MessageKind::UserDefined,
+            timestamp: 0,
+            device_timestamp: 0,
+            channel: None,
+            payload: RawValue::from_string(r#"{"temp":31,"group":"own","device":{"x":1}}"#.to_owned())
+                .expect("JSON"),
+            origin: None,
+            firmware: None,
+        };
+        let sender = Sender {
+            name: "cold-1".to_owned(),
+            group: "demo".to_owned(),
+            tags: vec!["attic".to_owned(), "new".to_owned()],
+        };
+        for (text, asks, matches) in [
+            ("group:demo temp>30", true, true),
+            ("group:own", true, false),
+            ("-group:demo", true, false),
+            ("tag:new name:cold-*", true, true),
+            ("tag:cellar", true, false),
+            ("payload.group:own", false, true),
+            (r#"{"group":"own"}"#, false, true),
+            (r#"{"device.x":1}"#, false, true),
+            (r#"{"$or":[{"temp":1},{"device.tags":"attic"}]}"#, true, true),
+            ("device:02020202-0202-0202-0202-020202020202", false, true),
+        ] {
+            let filter = filter(&MESSAGES.translate(text).expect("a short form")).expect("a filter");
+            assert_eq!(asks_for_sender(&filter), asks, "{text}");
+            let found = filter.matches(&document(&message, Some(&sender)), &mut Budget::steps(5_000));
+            assert_eq!(found, Ok(matches), "{text}");
+        }
+        let gone = filter(r#"{"device.group":"demo"}"#).expect("a filter");
+        assert_eq!(
+            gone.matches(&document(&message, None), &mut Budget::steps(5_000)),
+            Ok(false)
+        );
+    }
 }

@@ -15,6 +15,7 @@ pub mod machine_login;
 pub mod mail;
 mod message_id;
 pub mod model;
+pub mod natural_order;
 pub mod presence;
 pub mod rate;
 mod rate_limited_log;

@@ -1,4 +1,4 @@
-//! The range of `timestamp` that a filter can match, so that a scan can leave out the rest.
+//! The range of a date field, such as `timestamp`, that a filter can match, so that a scan can leave out the rest.
 
 use crate::Value;
 use crate::expr::{Expr, Leafy, Op, Test};
@@ -12,20 +12,20 @@ pub struct Range {
     pub max: Option<i64>,
 }
 
-/// Returns the bounds of `timestamp` from the conditions that hold for the filter as a whole: its top level and
+/// Returns the bounds of a field from the conditions that hold for the filter as a whole: its top level and
 /// nested `$and`.
 ///
-/// Sound because the server itself writes `timestamp`, as a date.
-pub(super) fn of(expr: &Expr) -> Range {
+/// Sound because the server itself writes the field, as a date.
+pub(super) fn of(expr: &Expr, field: &str) -> Range {
     let mut range = Range::default();
-    narrow(expr, &mut range);
+    narrow(expr, field, &mut range);
     range
 }
 
-fn narrow(expr: &Expr, range: &mut Range) {
+fn narrow(expr: &Expr, field: &str, range: &mut Range) {
     match expr {
-        Expr::And(parts) => parts.iter().for_each(|part| narrow(part, range)),
-        Expr::Field(path, test) if path.is("timestamp") => narrow_field(test, &mut |op, operand| {
+        Expr::And(parts) => parts.iter().for_each(|part| narrow(part, field, range)),
+        Expr::Field(path, test) if path.is(field) => narrow_field(test, &mut |op, operand| {
             if let Value::Date(at) = operand {
                 // Milliseconds are whole, so an open end is a closed one a step further.
                 let at = match op {

@@ -28,6 +28,15 @@ impl Expr {
             Self::Field(path, _) => path.move_below(parent, known),
         }
     }
+
+    pub(super) fn heads<'a>(&'a self, heads: &mut Vec<&'a str>) {
+        match self {
+            Self::And(parts) | Self::Or(parts) | Self::Nor(parts) => {
+                parts.iter().for_each(|part| part.heads(heads));
+            }
+            Self::Field(path, _) => heads.extend(path.head()),
+        }
+    }
 }
 
 impl Test {

@@ -93,7 +93,15 @@ impl Filter {
         self.patterns
     }
 
-    /// Moves every path whose first part is not one of `known` below the field `parent`.
+    /// Returns the first parts of all paths, with repetitions.
+    #[must_use]
+    pub fn heads(&self) -> Vec<&str> {
+        let mut heads = Vec::new();
+        self.expr.heads(&mut heads);
+        heads
+    }
+
+    /// Moves every path that is neither one of `known` nor leads through one below the field `parent`.
     ///
     /// With this a filter of the history can name a field of a payload without the word `payload`.
     #[must_use]
@@ -105,6 +113,13 @@ impl Filter {
     /// Returns the range of `timestamp` outside which no document matches.
     #[must_use]
     pub fn timestamp_range(&self) -> Range {
-        bounds::of(&self.expr)
+        self.range_of("timestamp")
+    }
+
+    /// Returns the range of a date field outside which no document matches. Sound for a field that every document has as
+    /// a date.
+    #[must_use]
+    pub fn range_of(&self, field: &str) -> Range {
+        bounds::of(&self.expr, field)
     }
 }

@@ -64,13 +64,22 @@ impl Path {
     }
 
     pub(super) fn move_below(&mut self, parent: &str, known: &[&str]) {
-        if self
-            .0
-            .first()
-            .is_some_and(|head| !known.contains(&head.name.as_str()))
-        {
+        if !known.iter().any(|known| self.leads_through(known)) {
             self.0.insert(0, Part::new(parent));
         }
+    }
+
+    /// Returns true if the path is another, or begins with it.
+    fn leads_through(&self, other: &str) -> bool {
+        let mut own = self.0.iter();
+        other
+            .split('.')
+            .all(|name| own.next().is_some_and(|part| part.name == name))
+    }
+
+    /// Returns the first part.
+    pub(super) fn head(&self) -> Option<&str> {
+        self.0.first().map(|part| part.name.as_str())
     }
 
     /// Returns whether `test` holds for any element that the path yields; `None` is a missing one.

@@ -8,7 +8,7 @@ use iottly_protocol::ProjectId;
 
 use super::ReadError;
 use crate::fair_queue::Turn;
-use iottly_core::history::document;
+use iottly_core::history::{Sender, document};
 use iottly_core::model::StoredMessage;
 use iottly_filter::{Budget, Filter, Undecided};
 
@@ -19,6 +19,8 @@ pub const ENTRY_STEPS: u64 = 50_000_000;
 /// Filter with the turn to evaluate it. Dropping it ends a running evaluation.
 pub struct FilterEvaluation {
     filter: Arc<Filter>,
+    /// Device of the history, if the filter asks for it.
+    sender: Option<Arc<Sender>>,
     /// Shared with the evaluation, which keeps the turn until it has really ended.
     turn: Arc<Turn<ProjectId>>,
     cancelled: Arc<AtomicBool>,
@@ -44,9 +46,10 @@ pub struct Until {
 }
 
 impl FilterEvaluation {
-    pub(super) fn new(filter: Arc<Filter>, turn: Turn<ProjectId>) -> Self {
+    pub(super) fn new(filter: Arc<Filter>, sender: Option<Sender>, turn: Turn<ProjectId>) -> Self {
         Self {
             filter,
+            sender: sender.map(Arc::new),
             turn: Arc::new(turn),
             cancelled: Arc::default(),
         }
@@ -58,14 +61,15 @@ impl FilterEvaluation {
     /// # Errors
     /// [`ReadError::Filter`] when the filter is too expensive for an entry.
     pub async fn select(&self, messages: Vec<StoredMessage>, until: Until) -> Result<Selected, ReadError> {
-        let (filter, cancelled, turn) = (
+        let (filter, sender, cancelled, turn) = (
             Arc::clone(&self.filter),
+            self.sender.clone(),
             Arc::clone(&self.cancelled),
             Arc::clone(&self.turn),
         );
         let selecting = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            select(&filter, messages, until, &cancelled)
+            select((&filter, sender.as_deref()), messages, until, &cancelled)
         });
         let selected = selecting.await?;
         Ok(selected?)
@@ -79,7 +83,7 @@ impl Drop for FilterEvaluation {
 }
 
 fn select(
-    filter: &Filter,
+    (filter, sender): (&Filter, Option<&Sender>),
     messages: Vec<StoredMessage>,
     until: Until,
     cancelled: &AtomicBool,
@@ -90,7 +94,7 @@ fn select(
             return Err(Undecided::Cancelled);
         }
         let mut budget = Budget::steps(ENTRY_STEPS).cancelled_by(cancelled);
-        let matches = filter.matches(&document(&message), &mut budget)?;
+        let matches = filter.matches(&document(&message, sender), &mut budget)?;
         seen += 1;
         if matches {
             bytes += message.payload.get().len() as u64;

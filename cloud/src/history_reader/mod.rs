@@ -18,9 +18,10 @@ pub use evaluation::{ENTRY_STEPS, FilterEvaluation, Until};
 pub use unread_responses::UnreadResponse;
 
 use crate::fair_queue::{FairQueue, FairQueueLimits, Turn};
+use iottly_core::history::asks_for_sender;
 use iottly_core::model::{Cursor, Scope, StoredMessage};
 use iottly_filter::Filter;
-use iottly_store::{HistoryStore, ScanBounds};
+use iottly_store::{DeviceStore, HistoryStore, ScanBounds};
 use unread_responses::UnreadResponses;
 
 /// Maximum size of messages that are read from the store at once, in bytes; a single longer one is read
@@ -85,19 +86,24 @@ impl HistoryReader {
         Ok(self.filters.take(project).await?)
     }
 
-    /// Waits for the project's turn to evaluate a filter.
+    /// Waits for the project's turn to evaluate a filter over the history of a device, which is read if the filter asks
+    /// for it.
     ///
     /// # Errors
-    /// [`ReadError::Queue`] when too many requests of the project are waiting.
+    /// [`ReadError::Queue`] when too many requests of the project are waiting; errors of the store.
     pub async fn evaluation(
         &self,
-        project: ProjectId,
+        store: &dyn DeviceStore,
+        scope: Scope,
         filter: Arc<Filter>,
     ) -> Result<FilterEvaluation, ReadError> {
-        Ok(FilterEvaluation::new(
-            filter,
-            self.filters.take(project).await.map_err(ReadError::from)?,
-        ))
+        let turn = self.filters.take(scope.project).await?;
+        let sender = if asks_for_sender(&filter) {
+            store.sender(scope).await?
+        } else {
+            None
+        };
+        Ok(FilterEvaluation::new(filter, sender, turn))
     }
 
     /// Reads the newest entries within `bounds`: at most `limit` entries, and at most `bytes` unless the

@@ -122,15 +122,16 @@ async fn fill(store: &dyn Store, raw: &Raw, devices: usize) -> Vec<DeviceId> {
             let (number, secret) = (part * 500 + number, SecretHash([u8::from(number % 2 == 0); 32]));
             let report = format!(r#"{{"state":"running","digest":"{DIGEST}","detail":null,"at_ms":1}}"#);
             rows.push(format!(
-                "({}, {}, {}, 'board {number:06}', {}, '{report}', '{DIGEST}', '[\"attic\"]', {number})",
+                "({}, {}, {}, 'board {number:06}', '{}', {}, '{report}', '{DIGEST}', '[\"attic\"]', {number})",
                 blob(PROJECT.as_bytes()),
                 blob(id.as_bytes()),
                 blob(GROUP.as_bytes()),
+                iottly_core::natural_order::key(&format!("board {number:06}")),
                 blob(&secret.0),
             ));
         }
         raw.run(&format!(
-            "INSERT INTO devices (project, id, group_id, name, secret, firmware, digest, tags, online_since) VALUES {}",
+            "INSERT INTO devices (project, id, group_id, name, name_key, secret, firmware, digest, tags, online_since) VALUES {}",
             rows.join(", ")
         ))
         .await;

@@ -19,4 +19,12 @@ pub trait ChangeStore: Send + Sync + 'static {
     ) -> Result<Changed>;
     /// Returns entries of a project's audit log with numbers below `before`, newest first, at most `limit`.
     async fn audit(&self, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>>;
+    /// Returns those of the same entries that were made between two times, both included, at most `limit`.
+    async fn audit_between(
+        &self,
+        project: ProjectId,
+        before: Option<u64>,
+        times: (Option<UnixMs>, Option<UnixMs>),
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>>;
 }

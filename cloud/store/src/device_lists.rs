@@ -1,13 +1,16 @@
 //! Lists of devices for projects with many of them: pages, counts, and the devices of a filter.
 
+use std::cmp::Ordering;
+
 use async_trait::async_trait;
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use crate::error::Result;
 use iottly_core::model::{Device, UnixMs};
+use iottly_core::natural_order;
 
-/// Place of a device in the order of lists: by name, then id.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// Place of a device in the order of lists: by name in [natural order](natural_order), then id.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevicePlace {
     /// Name of the device.
     pub name: String,
@@ -23,6 +26,20 @@ impl DevicePlace {
             name: device.name.clone(),
             id: device.scope.device,
         }
+    }
+}
+
+impl Ord for DevicePlace {
+    fn cmp(&self, other: &Self) -> Ordering {
+        natural_order::compare(&self.name, &other.name)
+            .then_with(|| self.id.cmp(&other.id))
+            .then_with(|| self.name.cmp(&other.name))
+    }
+}
+
+impl PartialOrd for DevicePlace {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -149,6 +166,8 @@ pub trait DeviceListStore: Send + Sync + 'static {
     async fn quarantined_devices(&self, project: ProjectId, limit: usize) -> Result<Vec<Device>>;
     /// Returns the number of devices of a project up to a place, including the one at the place.
     async fn devices_until(&self, project: ProjectId, place: &DevicePlace) -> Result<usize>;
+    /// Returns tags of the devices of a project, with repetitions, of at most `limit` different lists of tags.
+    async fn device_tags(&self, project: ProjectId, limit: usize) -> Result<Vec<String>>;
     /// Returns the numbers of what needs a person.
     async fn attention(&self, project: ProjectId) -> Result<Attention>;
 }

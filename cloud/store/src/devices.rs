@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use crate::error::Result;
+use iottly_core::history::Sender;
 use iottly_core::model::{Device, PairCode, Scope, SecretHash, SettingsState, UnixMs};
 
 /// A device to create.
@@ -28,8 +29,8 @@ pub trait DeviceStore: Send + Sync + 'static {
     async fn devices(&self, project: ProjectId) -> Result<Vec<Device>>;
     /// Returns one device; none when the project has no such device.
     async fn device(&self, scope: Scope) -> Result<Option<Device>>;
-    /// Returns the name of a device; none when the project has no such device.
-    async fn device_name(&self, scope: Scope) -> Result<Option<String>>;
+    /// Returns what filters over messages may ask of a device; none when the project has no such device.
+    async fn sender(&self, scope: Scope) -> Result<Option<Sender>>;
     /// Returns the desired and the acknowledged settings of a device; none if the device does not exist.
     async fn device_settings(&self, scope: Scope) -> Result<Option<SettingsState>>;
     /// Returns scope and secret hash of a device that logs in to the broker. The only look-up that does not

@@ -51,10 +51,32 @@ pub struct LogQuery {
     pub level: Level,
     /// Text that the lines contain; upper and lower case of ASCII letters are the same. Empty for all lines.
     pub contains: String,
-    /// Maximum timestamp, included.
+    /// Latest time of receipt, included.
     pub until: Option<UnixMs>,
+    /// Place before which the lines are.
+    pub before: Option<LogPlace>,
     /// Maximum number of lines.
     pub limit: usize,
+}
+
+/// Place of a line in the log of a project, newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPlace {
+    /// Time of receipt.
+    pub at: UnixMs,
+    /// Device of the line.
+    pub device: DeviceId,
+    /// Number of the line among those of the device.
+    pub number: i64,
+}
+
+/// Lines of the log of a project, newest first.
+#[derive(Debug, Clone, Default)]
+pub struct FoundLogs {
+    /// Lines, each with its device.
+    pub lines: Vec<(DeviceId, StoredLog)>,
+    /// Place behind which the next lines are; none if all were examined.
+    pub next: Option<LogPlace>,
 }
 
 /// Maximum number of lines of a project that a search for a text examines, newest first.
@@ -90,7 +112,7 @@ pub trait HistoryStore: Send + Sync + 'static {
     async fn last_sent(&self, scope: Scope) -> Result<Option<UnixMs>>;
     /// Returns the newest lines of a device's log, newest first, at most `limit`.
     async fn logs(&self, scope: Scope, limit: usize) -> Result<Vec<StoredLog>>;
-    /// Returns log lines of all devices of a project, newest first by the devices' clocks. A text is searched in the
-    /// newest [`SEARCHED_LINES`] lines.
-    async fn project_logs(&self, project: ProjectId, query: &LogQuery) -> Result<Vec<(DeviceId, StoredLog)>>;
+    /// Returns log lines of all devices of a project, newest first by the time of receipt. At most [`SEARCHED_LINES`] lines
+    /// are examined.
+    async fn project_logs(&self, project: ProjectId, query: &LogQuery) -> Result<FoundLogs>;
 }

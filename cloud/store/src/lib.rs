@@ -63,7 +63,9 @@ pub use enrolment::{Enrolment, EnrolmentStore, Grant, NewSecret};
 pub use erasure::ErasureStore;
 pub use error::{Result, StoreError};
 pub use fault::Fault;
-pub use history::{EntrySize, HistoryStore, LogQuery, PageQuery, SEARCHED_LINES, ScanBounds};
+pub use history::{
+    EntrySize, FoundLogs, HistoryStore, LogPlace, LogQuery, PageQuery, SEARCHED_LINES, ScanBounds,
+};
 pub use ingest::IngestStore;
 pub use jobs::{ClaimedJob, JobPlace, JobStep, JobStore};
 pub use leases::{LeaseStore, OpenOrder};
@@ -76,7 +78,7 @@ pub use projects::ProjectStore;
 pub use releases::ReleaseStore;
 pub use rollouts::RolloutStore;
 pub use saved_plots::SavedPlotStore;
-pub use series::{LinesQuery, Selection, SeriesList, SeriesPath, SeriesStore};
+pub use series::{LinesQuery, OldRollups, Selection, SeriesList, SeriesPath, SeriesStore};
 pub use sqlite::SqliteStore;
 pub use timeline::TimelineStore;
 pub use tokens::TokenStore;

@@ -69,13 +69,23 @@ pub trait SeriesStore: Send + Sync + 'static {
     /// Rolls up at most `limit` messages of one history from before roll-ups were kept, the newest first. Returns false
     /// when there are none.
     async fn fill_series(&self, limit: usize) -> Result<bool>;
-    /// Deletes roll-ups that are kept no longer: at most `limit` of each of the next `devices` devices behind `after`.
-    /// Returns the last device that was looked at; none at the end.
-    async fn prune_rollups(
-        &self,
-        after: Option<Scope>,
-        devices: usize,
-        now: UnixMs,
-        limit: usize,
-    ) -> Result<Option<Scope>>;
+    /// Looks at the next `devices` devices behind `after` and returns those that have roll-ups which are kept no longer at
+    /// `now`. Writes nothing.
+    async fn old_rollups(&self, after: Option<Scope>, devices: usize, now: UnixMs) -> Result<OldRollups>;
+    /// Deletes roll-ups of a device that are kept no longer, at most `limit` of each width; returns true if there may be
+    /// more.
+    async fn prune_rollups(&self, scope: Scope, now: UnixMs, limit: usize) -> Result<bool>;
+    /// Forgets series of a project without a value for as long as roll-ups are kept, once they have no roll-ups any more.
+    async fn forget_series(&self, project: ProjectId, now: UnixMs) -> Result<()>;
+}
+
+/// Part of the devices, and which of them have roll-ups that are kept no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldRollups {
+    /// The devices that have some.
+    pub devices: Vec<Scope>,
+    /// Projects of the devices that were looked at.
+    pub projects: Vec<ProjectId>,
+    /// Last device that was looked at; none at the end.
+    pub last: Option<Scope>,
 }

@@ -1,6 +1,7 @@
 //! The store's operations for webhooks. Deliveries are created by the transaction that stores a message, not
 //! here.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,6 +9,7 @@ use iottly_protocol::{DeviceId, ProjectId};
 
 use crate::error::Result;
 use crate::pending_webhooks::PendingWebhooks;
+use iottly_core::history::Sender;
 use iottly_core::model::{MessageId, UnixMs, WebhookAttempt, WebhookKey, WebhookState};
 use iottly_core::webhooks::{Claim, Health};
 
@@ -111,6 +113,12 @@ pub trait WebhookStore: Send + Sync + 'static {
     /// Claims deliveries of an enabled webhook, in the order of their ids. No other worker gets them until
     /// the lease ends.
     async fn claim(&self, query: &ClaimQuery) -> Result<Vec<Claim>>;
+    /// Returns what filters over messages may ask of some devices, of those that the project has.
+    async fn senders(
+        &self,
+        project: ProjectId,
+        devices: &BTreeSet<DeviceId>,
+    ) -> Result<HashMap<DeviceId, Sender>>;
     /// Stores the results of deliveries that `worker` has claimed, in one transaction. A delivery that
     /// another worker has claimed meanwhile stays; its attempt is logged.
     async fn settle(&self, worker: WorkerId, results: &[DeliveryResult]) -> Result<()>;

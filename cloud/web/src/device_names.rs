@@ -1,44 +1,45 @@
-//! Names of devices whose messages are shown, for all event streams.
+//! Names, groups and tags of devices whose messages are shown, for all event streams.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use iottly_core::history::Sender;
 use iottly_core::model::Scope;
 use iottly_store::DeviceStore;
 
-/// Maximum number of names that are remembered.
+/// Maximum number of devices that are remembered.
 const MAX_NAMES: usize = 10_000;
-/// Time after which a name is read again.
-const FRESH: Duration = Duration::from_secs(60);
+/// Time after which a device is read again.
+const FRESH: Duration = Duration::from_secs(10);
 
-/// Names that were read not long ago.
+/// Devices that were read not long ago.
 #[derive(Debug, Default)]
-pub(crate) struct DeviceNames(Mutex<HashMap<Scope, (Arc<str>, Instant)>>);
+pub(crate) struct DeviceNames(Mutex<HashMap<Scope, (Arc<Sender>, Instant)>>);
 
 impl DeviceNames {
-    /// Returns the name of a device; none if it does not exist, or its name cannot be read.
-    pub(crate) async fn of(&self, store: &dyn DeviceStore, scope: Scope) -> Option<Arc<str>> {
-        if let Some(name) = self.known(scope, Instant::now()) {
-            return Some(name);
+    /// Returns a device as filters over messages see it; none if it does not exist, or cannot be read.
+    pub(crate) async fn of(&self, store: &dyn DeviceStore, scope: Scope) -> Option<Arc<Sender>> {
+        if let Some(sender) = self.known(scope, Instant::now()) {
+            return Some(sender);
         }
-        let name = Arc::from(store.device_name(scope).await.ok().flatten()?);
-        self.keep(scope, &name, Instant::now());
-        Some(name)
+        let sender = Arc::new(store.sender(scope).await.ok().flatten()?);
+        self.keep(scope, &sender, Instant::now());
+        Some(sender)
     }
 
-    fn known(&self, scope: Scope, now: Instant) -> Option<Arc<str>> {
+    fn known(&self, scope: Scope, now: Instant) -> Option<Arc<Sender>> {
         let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (name, read) = names.get(&scope)?;
-        (now.saturating_duration_since(*read) < FRESH).then(|| Arc::clone(name))
+        let (sender, read) = names.get(&scope)?;
+        (now.saturating_duration_since(*read) < FRESH).then(|| Arc::clone(sender))
     }
 
-    fn keep(&self, scope: Scope, name: &Arc<str>, now: Instant) {
+    fn keep(&self, scope: Scope, sender: &Arc<Sender>, now: Instant) {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if names.len() >= MAX_NAMES {
             names.clear();
         }
-        names.insert(scope, (Arc::clone(name), now));
+        names.insert(scope, (Arc::clone(sender), now));
     }
 }
 
@@ -59,7 +60,10 @@ mod tests {
                 device: DeviceId::from_bytes(id),
             }
         };
-        let name = Arc::from("porch");
+        let name = Arc::new(Sender {
+            name: "porch".to_owned(),
+            ..Sender::default()
+        });
         names.keep(scope(0), &name, now);
         assert_eq!(names.known(scope(0), now + FRESH / 2), Some(Arc::clone(&name)));
         assert_eq!(names.known(scope(0), now + FRESH), None);

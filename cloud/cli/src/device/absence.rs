@@ -19,7 +19,7 @@ pub(super) struct AbsentOptions {
     device: String,
     #[command(flatten)]
     call: Call,
-    /// End of the absence: a time such as 2026-12-24T18:00:00Z, or from now on such as 90m, 2h or 3d
+    /// End of the absence: a time such as 2026-12-24T18:00:00Z or 2026-12-24, or from now on such as 90m, 2h or 3d
     #[arg(long, value_name = "TIME", required_unless_present = "end")]
     until: Option<String>,
     /// Reason, for people
@@ -76,9 +76,12 @@ pub(crate) fn moment(text: &str, now: i64) -> Result<i64, String> {
                 .ok_or_else(|| format!("{text:?} is too far away"));
         }
     }
-    date::parse(text).map_err(|error| {
-        format!("{text:?} is neither a length of time such as 90m, 2h or 3d, nor a time: {error}")
-    })
+    // A day begins at midnight in UTC.
+    date::parse(text)
+        .or_else(|error| date::parse(&format!("{text}T00:00:00Z")).map_err(|_| error))
+        .map_err(|error| {
+            format!("{text:?} is neither a length of time such as 90m, 2h or 3d, nor a time or day: {error}")
+        })
 }
 
 #[cfg(test)]
@@ -91,6 +94,7 @@ mod tests {
         assert_eq!(moment("2h", 0), Ok(7_200_000));
         assert_eq!(moment("3d", 0), Ok(3 * 24 * 3_600_000));
         assert_eq!(moment("2017-04-19T10:47:58.133Z", 0), Ok(1_492_598_878_133));
+        assert_eq!(moment("2017-04-19", 0), Ok(1_492_560_000_000));
         for bad in [
             "",
             "h",

@@ -1,6 +1,6 @@
 //! Rules about single messages: finds what a message means for them, as it is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use iottly_filter::{Budget, Document, Filter};
 use iottly_protocol::{DeviceId, MessageKind};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Effect;
-use crate::history;
+use crate::history::{self, Sender};
 use crate::model::{AlertRule, AlertRuleId, AlertSubject, AlertTarget, Condition, StoredMessage, UnixMs};
 use iottly_protocol::limits::clip;
 
@@ -21,6 +21,9 @@ const DETAIL_BYTES: usize = 256;
 /// Rules of a project about single messages, compiled.
 #[derive(Debug, Default)]
 pub struct RuleSet(Vec<Compiled>);
+
+/// Devices of messages, as far as rules ask for them.
+pub type Senders = HashMap<DeviceId, Sender>;
 
 #[derive(Debug)]
 struct Compiled {
@@ -176,6 +179,13 @@ struct Status {
     error: Option<String>,
 }
 
+impl Compiled {
+    /// Returns false if the rule is about another device.
+    fn concerns(&self, device: DeviceId) -> bool {
+        !matches!(self.target, AlertTarget::Device(own) if own != device)
+    }
+}
+
 impl RuleSet {
     /// Compiles the rules that are about single messages. A filter that is not valid any more matches nothing.
     #[must_use]
@@ -218,14 +228,39 @@ impl RuleSet {
         STEPS
     }
 
-    /// Adds what a message means for the rules. `steps` are those that are left for filters.
-    pub fn observe(&self, message: &StoredMessage, steps: &mut u64, observations: &mut Observations) {
+    /// Returns the devices of those messages for which a rule asks for the name, group or tags of the device.
+    #[must_use]
+    pub fn senders_of(&self, messages: &[&StoredMessage]) -> BTreeSet<DeviceId> {
+        let asks = |rule: &&Compiled| match &rule.watch {
+            Watch::Value { raise, clear } => [Some(raise), clear.as_ref()]
+                .into_iter()
+                .flatten()
+                .any(|filter| history::asks_for_sender(filter)),
+            Watch::Gap | Watch::Trap | Watch::QueueAge(_) => false,
+        };
+        let asking: Vec<_> = self.0.iter().filter(asks).collect();
+        let asked = messages.iter().filter(|message| {
+            message.kind == MessageKind::UserDefined
+                && asking.iter().any(|rule| rule.concerns(message.scope.device))
+        });
+        asked.map(|message| message.scope.device).collect()
+    }
+
+    /// Adds what a message means for the rules. `senders` has the devices that rules [ask for](Self::senders_of); `steps` are
+    /// those that are left for filters.
+    pub fn observe(
+        &self,
+        message: &StoredMessage,
+        senders: &Senders,
+        steps: &mut u64,
+        observations: &mut Observations,
+    ) {
         let agent = (message.kind == MessageKind::IottlyAgent)
             .then(|| serde_json::from_str::<AgentEntry<'_>>(message.payload.get()).ok())
             .flatten();
         let mut document = None;
         for rule in &self.0 {
-            if matches!(rule.target, AlertTarget::Device(device) if device != message.scope.device) {
+            if !rule.concerns(message.scope.device) {
                 continue;
             }
             let meaning = match (&rule.watch, &agent, message.kind) {
@@ -245,7 +280,8 @@ impl RuleSet {
                     })
                 }
                 (Watch::Value { raise, clear }, _, MessageKind::UserDefined) => {
-                    value((raise, clear.as_deref()), message, steps, &mut document)
+                    let from = (message, senders.get(&message.scope.device));
+                    value((raise, clear.as_deref()), from, steps, &mut document)
                 }
                 _ => None,
             };
@@ -259,7 +295,7 @@ impl RuleSet {
 /// Returns the meaning of a message for a rule about values; `document` is made once for all rules.
 fn value(
     (raise, clear): (&Filter, Option<&Filter>),
-    message: &StoredMessage,
+    (message, sender): (&StoredMessage, Option<&Sender>),
     steps: &mut u64,
     document: &mut Option<Document>,
 ) -> Option<Meaning> {
@@ -270,7 +306,7 @@ fn value(
         };
         *steps = left;
     }
-    let document = document.get_or_insert_with(|| history::document(message));
+    let document = document.get_or_insert_with(|| history::document(message, sender));
     let mut budget = Budget::steps(*steps);
     let raised = raise.matches(document, &mut budget);
     let cleared = match raised {

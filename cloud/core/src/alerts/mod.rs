@@ -6,5 +6,5 @@ mod messages;
 mod uptime;
 
 pub use decide::{DeviceFacts, Effect, Event, Known, QUIET_MS, Raised, in_order};
-pub use messages::{Observation, Observations, RuleSet};
+pub use messages::{Observation, Observations, RuleSet, Senders};
 pub use uptime::{MAX_SPANS, Span, Uptime};

@@ -330,6 +330,10 @@ pub struct StoredLog {
     pub text: String,
     /// Time at which the device wrote the line, by the device's clock.
     pub device_timestamp: UnixMs,
+    /// Time at which the cloud received the line.
+    pub received: UnixMs,
+    /// Number of the line among those of the device, which grows.
+    pub number: i64,
 }
 
 /// Position in a device's history, newest first; strictly older entries follow.

@@ -1,9 +1,9 @@
 //! Devices as documents for filters.
 
-use iottly_filter::{Document, Value};
+use iottly_filter::{Document, Filter, Value};
 
 use super::value::Kind;
-use super::{Field, Language};
+use super::{Field, Language, Other, UnknownField, known_only, text};
 use crate::model::{Device, UnixMs};
 use crate::presence::Shown;
 use iottly_protocol::FirmwareState;
@@ -27,6 +27,7 @@ pub static DEVICES: Language = Language {
             example: "silent>10m",
         },
         text("tag", "tags", "tag:attic"),
+        text("tags", "tags", ""),
         text("firmware", "firmware", "firmware:quarantined"),
         text("digest", "digest", "digest:5d07*"),
         text("agent", "agent", "agent!=1.4.0"),
@@ -40,17 +41,8 @@ pub static DEVICES: Language = Language {
         },
     ],
     word: Some("name"),
-    open: false,
+    other: Other::Refused,
 };
-
-const fn text(name: &'static str, path: &'static str, example: &'static str) -> Field {
-    Field {
-        name,
-        path,
-        kind: Kind::Text,
-        example,
-    }
-}
 
 /// Facts of a device that are not its own.
 #[derive(Debug, Clone, Copy)]
@@ -68,6 +60,14 @@ const NAMES: [&str; 12] = [
     "id", "name", "group", "tags", "presence", "offline", "silent", "mac", "agent", "firmware", "digest",
     "legacy",
 ];
+
+/// Parses a filter over devices.
+///
+/// # Errors
+/// If the text is not a filter, or names a field that no device has: it would match all devices or none.
+pub fn filter(text: &str) -> Result<Filter, UnknownField> {
+    known_only(text, "devices", &NAMES)
+}
 
 /// Fields of devices that a filter looks at, so that the others are not copied for each of many devices.
 #[derive(Debug, Clone)]
@@ -143,5 +143,25 @@ fn state(state: FirmwareState) -> &'static str {
         FirmwareState::Restarting => "restarting",
         FirmwareState::Quarantined => "quarantined",
         FirmwareState::Stopped => "stopped",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_that_no_device_has_is_refused() {
+        for text in [
+            r#"{"temp":{"$gt":30}}"#,
+            r#"{"$or":[{"group":"demo"},{"tag":"attic"}]}"#,
+        ] {
+            let error = filter(text).expect_err(text).to_string();
+            assert!(error.contains("the fields are id, name, group, tags"), "{error}");
+        }
+        for example in DEVICES.suggestions("") {
+            let json = DEVICES.translate(example).expect("a short form");
+            filter(&json).unwrap_or_else(|error| panic!("{example}: {error}"));
+        }
     }
 }

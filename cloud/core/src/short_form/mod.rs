@@ -4,13 +4,16 @@
 //! A space means "and", the word `or` separates alternatives, and `-` before a condition negates it. A text that
 //! begins with `{` is a filter of the API already and stays as it is.
 
+mod audit;
 mod devices;
 mod terms;
 mod value;
 
+use iottly_filter::{Filter, FilterError};
 use serde_json::{Map, Value, json};
 
-pub use devices::{DEVICES, DeviceFacts, DeviceFields, document as device_document};
+pub use audit::{AUDIT, document as audit_document, filter as audit_filter};
+pub use devices::{DEVICES, DeviceFacts, DeviceFields, document as device_document, filter as device_filter};
 
 use terms::{Term, Words};
 use value::Kind;
@@ -26,8 +29,19 @@ pub struct Language {
     fields: &'static [Field],
     /// Path that a lone word is searched in; none if a lone word is no condition.
     word: Option<&'static str>,
-    /// True if other names than those of the fields are paths in the document.
-    open: bool,
+    /// Meaning of other names than those of the fields.
+    other: Other,
+}
+
+/// Meaning of names that are no field of a language.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Other {
+    /// Refused.
+    Refused,
+    /// A path in the document.
+    Path,
+    /// A path in the payload of a message; fields that only devices have are refused.
+    Payload,
 }
 
 /// A field of a language.
@@ -36,41 +50,55 @@ struct Field {
     name: &'static str,
     path: &'static str,
     kind: Kind,
-    /// Example of a condition, for suggestions.
+    /// Example of a condition, for suggestions; empty for another spelling of a field.
     example: &'static str,
 }
 
-/// Fields of stored messages; other names are paths in the payload.
+/// Fields of documents of any kind, as `iottly filter` reads them; other names are paths in the document.
+pub static DOCUMENTS: Language = Language {
+    fields: &[TIME, TIMESTAMP],
+    word: None,
+    other: Other::Path,
+};
+
+/// Fields of stored messages; other names are paths in the payload, but for those of devices.
 pub static MESSAGES: Language = Language {
     fields: &[
-        Field {
-            name: "type",
-            path: "type",
-            kind: Kind::Text,
-            example: "type:userdefined",
-        },
-        Field {
-            name: "channel",
-            path: "channel",
-            kind: Kind::Text,
-            example: "channel:alarms",
-        },
-        Field {
-            name: "at",
-            path: "timestamp",
-            kind: Kind::Time,
-            example: "at>2026-11-26T14:00",
-        },
-        Field {
-            name: "timestamp",
-            path: "timestamp",
-            kind: Kind::Time,
-            example: "timestamp<2026-11-27",
-        },
+        text("type", "type", "type:userdefined"),
+        text("channel", "channel", "channel:alarms"),
+        text("device", "from", "device:16825a35*"),
+        text("name", "device.name", "name:cold-*"),
+        text("group", "device.group", "group:demo"),
+        text("tag", "device.tags", "tag:attic"),
+        text("tags", "device.tags", ""),
+        TIME,
+        TIMESTAMP,
     ],
     word: None,
-    open: true,
+    other: Other::Payload,
 };
+
+const TIME: Field = Field {
+    name: "at",
+    path: "timestamp",
+    kind: Kind::Time,
+    example: "at>2026-11-26T14:00",
+};
+const TIMESTAMP: Field = Field {
+    name: "timestamp",
+    path: "timestamp",
+    kind: Kind::Time,
+    example: "timestamp<2026-11-27",
+};
+
+const fn text(name: &'static str, path: &'static str, example: &'static str) -> Field {
+    Field {
+        name,
+        path,
+        kind: Kind::Text,
+        example,
+    }
+}
 
 /// Reason for which a text is no short form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -91,13 +119,21 @@ pub enum ShortFormError {
     #[error("{0:?} stands without a condition")]
     Dangling(String),
     /// The language has no such field.
-    #[error("{name:?} is no field here; the fields are {known}")]
+    #[error(
+        "{name:?} is no field here; the fields are {known}. Values of messages are conditions of the stream, histories, \
+         alerts and webhooks"
+    )]
     UnknownField {
         /// Name of the condition.
         name: String,
         /// Fields of the language.
         known: String,
     },
+    /// The field is one of devices, and the filter is over messages.
+    #[error(
+        "{0} is a condition on devices, for lists of devices; a value of that name in messages is payload.{0}"
+    )]
+    OfDevices(String),
     /// The value does not fit the field.
     #[error("{value:?} is not {expected} for {name}")]
     Value {
@@ -108,6 +144,42 @@ pub enum ShortFormError {
         /// Kind of value that the field takes, with an example.
         expected: &'static str,
     },
+}
+
+/// Reason for which a text is no filter over documents with few fields.
+#[derive(Debug, thiserror::Error)]
+pub enum UnknownField {
+    /// The text is no filter.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
+    /// The filter names a field that no document has.
+    #[error("{name:?} is no field of {documents} in JSON; the fields are {known}")]
+    Name {
+        /// Name of the field.
+        name: String,
+        /// Kind of the documents.
+        documents: &'static str,
+        /// Names of their fields.
+        known: String,
+    },
+}
+
+/// Parses a filter that names known fields only: with others it would match all documents or none.
+fn known_only(text: &str, documents: &'static str, known: &[&str]) -> Result<Filter, UnknownField> {
+    let filter = Filter::parse(text)?;
+    let unknown = filter
+        .heads()
+        .into_iter()
+        .find(|head| !known.contains(head))
+        .map(str::to_owned);
+    match unknown {
+        Some(name) => Err(UnknownField::Name {
+            name,
+            documents,
+            known: known.join(", "),
+        }),
+        None => Ok(filter),
+    }
 }
 
 impl Language {
@@ -160,7 +232,7 @@ impl Language {
     pub fn suggestions(&self, begun: &str) -> impl Iterator<Item = &'static str> {
         self.fields
             .iter()
-            .filter(move |field| field.name.starts_with(begun))
+            .filter(move |field| field.name.starts_with(begun) && !field.example.is_empty())
             .map(|field| field.example)
     }
 
@@ -193,15 +265,41 @@ impl Language {
             return Ok((field.path, field.kind));
         }
         // A name with a dollar sign would be an operator of the filter language.
-        if self.open && !name.starts_with('$') {
-            return Ok((name, Kind::Any));
+        if self.other == Other::Refused || name.starts_with('$') {
+            return Err(self.unknown(name));
         }
-        let known: Vec<_> = self.fields.iter().map(|field| field.name).collect();
-        Err(ShortFormError::UnknownField {
+        if self.other == Other::Payload && DEVICES.fields.iter().any(|field| field.name == name) {
+            return Err(ShortFormError::OfDevices(name.to_owned()));
+        }
+        Ok((name, Kind::Any))
+    }
+
+    /// Returns the error for a name that is no field.
+    fn unknown(&self, name: &str) -> ShortFormError {
+        let fields = self.fields.iter().filter(|field| !field.example.is_empty());
+        let known: Vec<_> = fields.map(|field| field.name).collect();
+        ShortFormError::UnknownField {
             name: name.to_owned(),
             known: known.join(", "),
-        })
+        }
     }
+}
+
+/// Returns the condition that a field equals a text, whatever its characters.
+#[must_use]
+pub fn equals(field: &str, value: &str) -> String {
+    let plain = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    if !value.is_empty() && value.chars().all(plain) {
+        return format!("{field}:{value}");
+    }
+    let mut quoted = String::with_capacity(value.len() + 2);
+    for letter in value.chars() {
+        if matches!(letter, '"' | '\\') {
+            quoted.push('\\');
+        }
+        quoted.push(letter);
+    }
+    format!("{field}:\"{quoted}\"")
 }
 
 /// Joins the conditions of an alternative: in one object if each path occurs once.
@@ -279,6 +377,16 @@ mod tests {
             let found = MESSAGES.translate(text).expect("a short form");
             assert_eq!(json(&found), json(filter), "{text}");
         }
+        for (text, filter) in [
+            ("group:demo", r#"{"device.group":"demo"}"#),
+            ("-tag:attic", r#"{"device.tags":{"$ne":"attic"}}"#),
+            ("name:cold-*", r#"{"device.name":{"$regex":"^cold\\-.*$"}}"#),
+            ("device:16825a35", r#"{"from":"16825a35"}"#),
+            ("payload.offline:true", r#"{"payload.offline":true}"#),
+        ] {
+            let found = MESSAGES.translate(text).expect("a short form");
+            assert_eq!(json(&found), json(filter), "{text}");
+        }
         for text in [
             "temperature>-15",
             "door:*x* or at>2026-11-26",
@@ -310,6 +418,11 @@ mod tests {
             let error = DEVICES.translate(text).expect_err(text).to_string();
             assert!(error.contains(reason), "{text}: {error}");
         }
+        for field in ["offline>1h", "presence:online", "id:1", "mac:b8*"] {
+            let error = MESSAGES.translate(field).expect_err(field).to_string();
+            assert!(error.contains("a condition on devices"), "{field}: {error}");
+            DOCUMENTS.translate(field).expect("a path in a document");
+        }
         assert!(MESSAGES.translate("$where:1").is_err());
         assert!(MESSAGES.translate("word").is_err());
         let many = "group:a ".repeat(MAX_TERMS + 1);
@@ -321,6 +434,12 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn any_name_is_found_by_its_condition(name in "[a-z \"\\\\*,:<>{}\u{e9}\\n-]{0,12}") {
+            let found = devices(&equals("group", &name));
+            proptest::prop_assert_eq!(json(&found), json!({ "group": name }));
+        }
+
         #[test]
         fn any_text_is_a_filter_or_refused(text in "\\PC{0,60}") {
             if let Ok(filter) = MESSAGES.translate(&text) && !text.trim_start().starts_with('{') {

@@ -1,13 +1,13 @@
 //! Decides which webhooks get a message, at the time when it is stored: a later change of a webhook applies
 //! to later messages only. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use iottly_protocol::ProjectId;
+use iottly_protocol::{DeviceId, ProjectId};
 
-use crate::history;
+use crate::history::{self, Sender};
 use crate::model::{StoredMessage, Webhook, WebhookKey, WebhookKind};
 use iottly_filter::{Budget, Document, Filter, Undecided};
 
@@ -33,6 +33,8 @@ pub struct Matcher {
     pub enabled: bool,
     /// Reason for which the webhook is disabled.
     pub reason: String,
+    /// True if the filter asks for the name, group or tags of the device.
+    pub asks_for_sender: bool,
     kind: WebhookKind,
     channel: Option<String>,
     rule: Rule,
@@ -75,6 +77,7 @@ impl Matcher {
             key: hook.key,
             enabled: hook.enabled,
             reason: hook.reason.clone(),
+            asks_for_sender: matches!(&rule, Rule::Filter(filter) if history::asks_for_sender(filter)),
             kind: hook.kind,
             channel: hook.channel.clone(),
             rule,
@@ -91,11 +94,16 @@ impl Matcher {
                 .is_none_or(|channel| message.channel.as_ref() == Some(channel))
     }
 
-    /// Returns true if a message matches the webhook.
+    /// Returns true if a message matches the webhook. `sender` is read if the filter asks for it.
     ///
     /// # Errors
     /// When that cannot be decided within the budget, or at all.
-    pub fn decide(&self, message: &StoredMessage, budget: &mut Budget<'_>) -> Result<bool, MatchError> {
+    pub fn decide(
+        &self,
+        message: &StoredMessage,
+        sender: Option<&Sender>,
+        budget: &mut Budget<'_>,
+    ) -> Result<bool, MatchError> {
         if !self.concerns(message) {
             return Ok(false);
         }
@@ -105,7 +113,7 @@ impl Matcher {
             Rule::Filter(filter) => {
                 // A defect in the evaluation of a filter only affects its own webhook.
                 let evaluation = catch_unwind(AssertUnwindSafe(|| {
-                    filter.matches(&history::document(message), budget)
+                    filter.matches(&history::document(message, sender), budget)
                 }));
                 evaluation
                     .map_err(|_| MatchError::Broken)?
@@ -118,7 +126,7 @@ impl Matcher {
     /// stored; `None` when that takes too much work.
     fn decide_now(
         &self,
-        message: &StoredMessage,
+        (message, sender): (&StoredMessage, Option<&Sender>),
         parsed: &mut Option<Document>,
         budget: &mut Budget<'_>,
     ) -> Option<bool> {
@@ -135,7 +143,7 @@ impl Matcher {
                     return None;
                 }
                 budget.charge(bytes);
-                parsed.insert(history::document(message))
+                parsed.insert(history::document(message, sender))
             }
         };
         let granted = budget.left().min(STORING_STEPS_EACH);
@@ -177,11 +185,26 @@ impl Matchers {
         Self(hooks)
     }
 
+    /// Returns the devices of those messages for which a filter asks for the name, group or tags of the device.
+    #[must_use]
+    pub fn senders_of(&self, messages: &[&StoredMessage]) -> BTreeSet<DeviceId> {
+        let asking: Vec<_> = self.0.iter().filter(|hook| hook.asks_for_sender).collect();
+        let asked = |message: &&&StoredMessage| asking.iter().any(|hook| hook.concerns(message));
+        let asked = messages.iter().filter(asked);
+        asked.map(|message| message.scope.device).collect()
+    }
+
     /// Returns the matching and the undecided messages of each webhook; webhooks without any are left out.
     /// Takes a few milliseconds at most, because it is called inside the transaction that stores the messages
-    /// of all tenants; `steps` is the remaining budget for all of them.
+    /// of all tenants; `steps` is the remaining budget for all of them. `senders` has the devices that filters
+    /// [ask for](Self::senders_of).
     #[must_use]
-    pub fn split<'m>(&self, messages: &[&'m StoredMessage], steps: &mut u64) -> Vec<Matched<'_, 'm>> {
+    pub fn split<'m>(
+        &self,
+        messages: &[&'m StoredMessage],
+        senders: &HashMap<DeviceId, Sender>,
+        steps: &mut u64,
+    ) -> Vec<Matched<'_, 'm>> {
         let matched = |hook| Matched {
             hook,
             matching: Vec::new(),
@@ -193,7 +216,8 @@ impl Matchers {
         for message in messages {
             let mut parsed = None;
             for one in found.iter_mut().filter(|one| one.hook.concerns(message)) {
-                match one.hook.decide_now(message, &mut parsed, &mut budget) {
+                let sender = senders.get(&message.scope.device);
+                match one.hook.decide_now((message, sender), &mut parsed, &mut budget) {
                     Some(true) => one.matching.push(message),
                     Some(false) => {}
                     None => one.undecided.push(message),
@@ -249,7 +273,7 @@ impl MatcherCache {
 
 #[cfg(test)]
 mod tests {
-    use iottly_protocol::{DeviceId, MessageKind};
+    use iottly_protocol::MessageKind;
     use serde_json::value::RawValue;
 
     use super::*;
@@ -314,7 +338,7 @@ mod tests {
         let messages: Vec<_> = messages.iter().collect();
         let hooks = Matchers::new(vec![matcher]);
         hooks
-            .split(&messages, &mut { STORING_STEPS_OF_ALL })
+            .split(&messages, &HashMap::new(), &mut { STORING_STEPS_OF_ALL })
             .into_iter()
             .flat_map(|one| one.matching)
             .map(|message| message.id.0[0])
@@ -338,7 +362,7 @@ mod tests {
         ]);
         let ids = |found: &[&StoredMessage]| found.iter().map(|message| message.id.0[0]).collect::<Vec<_>>();
         let mut found: Vec<_> = hooks
-            .split(&messages, &mut { STORING_STEPS_OF_ALL })
+            .split(&messages, &HashMap::new(), &mut { STORING_STEPS_OF_ALL })
             .iter()
             .map(|one| (ids(&one.matching), ids(&one.undecided)))
             .collect();
@@ -355,7 +379,7 @@ mod tests {
         // Another project has used up the common budget; a webhook that needs no steps is decided all the
         // same.
         let rest: Vec<_> = hooks
-            .split(&messages, &mut 0)
+            .split(&messages, &HashMap::new(), &mut 0)
             .iter()
             .map(|one| one.matching.len())
             .collect();
@@ -371,7 +395,11 @@ mod tests {
             &format!(r#"{{"s":"{}"}}"#, "01".repeat(10_000)),
         );
         let decide = |filter: &str, steps| {
-            matcher(|hook| hook.filter = Some(filter.into())).decide(&message, &mut Budget::steps(steps))
+            matcher(|hook| hook.filter = Some(filter.into())).decide(
+                &message,
+                None,
+                &mut Budget::steps(steps),
+            )
         };
         assert_eq!(decide(r#"{"s":{"$regex":"1x"}}"#, 1_000_000), Ok(false));
         let expensive = decide(r#"{"s":{"$regex":"1x"}}"#, 1000).expect_err("too few steps");

@@ -298,6 +298,19 @@ fn main_acts(world: &World) {
     world.click("main form button[data-kind='main']");
     browser.shows("https://example.com/hook");
 
+    // A filter completes its last word by keyboard: down, enter.
+    world.open("/stream");
+    world.write("#f", "gro");
+    browser.shows("group:demo");
+    world.write("#f", "\u{e015}\u{e007}");
+    browser.shows("greenhouse");
+    world.write("#f", "gre\u{e015}\u{e007}");
+    let typed = browser.run("return document.querySelector('#f').value");
+    assert_eq!(typed, "group:greenhouse ");
+
+    world.open("/alerts");
+    world.write("#filter", "temp>30");
+    browser.shows("stands for {\"temp\":{\"$gt\":30}}");
     world.open("/alerts");
     world.write("#name", "away for long");
     world.write("#after", "5");

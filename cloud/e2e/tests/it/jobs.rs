@@ -10,7 +10,7 @@ use crate::webdriver::{Browser, is_installed};
 const QUIET: &str = "function loop() { return 60000; }";
 
 /// Runs a statement on the cloud's database; returns the first column of the first row, if there is one.
-fn sql(home: &CloudHome, text: &str) -> Option<i64> {
+pub(crate) fn sql(home: &CloudHome, text: &str) -> Option<i64> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -26,7 +26,7 @@ fn sql(home: &CloudHome, text: &str) -> Option<i64> {
 }
 
 /// Adds devices to the group of the first one.
-fn many(home: &CloudHome, count: u32) {
+pub(crate) fn many(home: &CloudHome, count: u32) {
     let text = format!(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) \
          INSERT INTO devices (project, id, group_id, name, secret) \
@@ -203,8 +203,27 @@ fn jobs_from_the_command_line_have_codes_of_their_results() {
         (Some(0), "would move 250 to field\n"),
         "{errors}"
     );
-    let (code, out, errors) = run(&["device", "move", "--filter", "name:many-*", "--to", "field"]);
+    // Without a terminal an action on all that match needs `--yes`, and says how many it would be.
+    let to_field = ["device", "move", "--filter", "name:many-*", "--to", "field"];
+    let (code, _, errors) = run(&to_field);
+    assert_eq!(code, Some(2), "{errors}");
+    assert!(
+        errors.contains("this would affect 250 devices") && errors.contains("`--yes` goes on without asking"),
+        "{errors}"
+    );
+    let (code, _, errors) = run(&[
+        "device",
+        "move",
+        "--filter",
+        "name:gone-*",
+        "--to",
+        "field",
+        "--yes",
+    ]);
+    assert_eq!(code, Some(4), "{errors}");
+    let (code, out, errors) = run(&[&to_field[..], &["--yes"]].concat());
     assert_eq!(code, Some(0), "{errors}");
+    assert!(errors.contains("this affects 250 devices"), "{errors}");
     assert!(out.contains("finished") && out.contains("250/250"), "{out}");
     assert!(
         errors.contains("it continues if this command is ended"),
@@ -253,7 +272,7 @@ fn many_without_json(home: &CloudHome, api: &Api) {
     let run = |args: &[&str]| api.iottly(home.dir.path(), args);
     let some = "name:many-20*";
     let tags = [
-        "device", "tag", "--filter", some, "--add", "roof", "--remove", "field",
+        "device", "tag", "--filter", some, "--add", "roof", "--remove", "field", "--yes",
     ];
     let (code, out, errors) = run(&tags);
     assert_eq!(code, Some(0), "{out} {errors}");
@@ -271,6 +290,7 @@ fn many_without_json(home: &CloudHome, api: &Api) {
         "content=hi",
         "--filter",
         "tag:roof",
+        "--yes",
         "--output",
         "json",
     ];

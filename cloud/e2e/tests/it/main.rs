@@ -8,6 +8,7 @@ mod browser_acts;
 mod browser_build;
 mod browser_live;
 mod browser_screens;
+mod cli;
 mod clocks;
 mod clones;
 #[path = "../../../store/tests/it/cluster.rs"]

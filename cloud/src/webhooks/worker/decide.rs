@@ -1,18 +1,21 @@
 //! Evaluates filters that were too expensive while their messages were stored, on a thread of their own,
 //! before the messages are sent.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use iottly_protocol::ProjectId;
+use iottly_protocol::{DeviceId, ProjectId};
 
 use crate::fair_queue::{FairQueue, Turn};
 use crate::history_reader::ENTRY_STEPS;
+use iottly_core::history::Sender;
 use iottly_core::model::Webhook;
 use iottly_core::webhooks::Claim;
 use iottly_core::webhooks::matching::{MatchError, Matcher};
 use iottly_filter::Budget;
+use iottly_store::WebhookStore;
 
 /// Maximum time for which the filters of a claim are evaluated, well within a lease; the remaining deliveries
 /// are given back.
@@ -50,19 +53,44 @@ impl Drop for Cancel {
     }
 }
 
-/// Evaluates the filter of `hook` for the deliveries that are still undecided.
-pub(super) async fn decide(turns: FairQueue<ProjectId>, hook: Arc<Webhook>, claims: Vec<Claim>) -> Decided {
+/// Evaluates the filter of `hook` for the deliveries that are still undecided. Name, group and tags of a device are those
+/// of now.
+pub(super) async fn decide(
+    (turns, store): (FairQueue<ProjectId>, Arc<dyn WebhookStore>),
+    hook: Arc<Webhook>,
+    claims: Vec<Claim>,
+) -> Decided {
     let Ok(turn) = turns.take(hook.key.project).await else {
         return Decided::nothing(claims);
     };
+    let asking = hook.filter.as_deref().is_some_and(may_ask_for_sender);
+    let undecided = claims.iter().filter(|claim| asking && claim.undecided);
+    let devices: BTreeSet<_> = undecided.map(|claim| claim.device).collect();
+    let senders = match store.senders(hook.key.project, &devices).await {
+        Ok(senders) => senders,
+        Err(error) => {
+            tracing::warn!(webhook.id = %hook.key.hook, %error, "failed to read the devices of messages; evaluating the filter of a webhook again in a second");
+            return Decided::nothing(claims);
+        }
+    };
     let cancelled = Arc::new(AtomicBool::new(false));
     let _cancel = Cancel(Arc::clone(&cancelled));
-    let deciding = tokio::task::spawn_blocking(move || all(&hook, claims, &cancelled, turn));
+    let deciding = tokio::task::spawn_blocking(move || all((&hook, &senders), claims, &cancelled, turn));
     // Evaluations do not panic; if one did, the leases would expire.
     deciding.await.unwrap_or_default()
 }
 
-fn all(hook: &Webhook, claims: Vec<Claim>, cancelled: &AtomicBool, _turn: Turn<ProjectId>) -> Decided {
+/// Returns false if a filter surely does not ask for what is known of a device; a name may be written with escapes.
+fn may_ask_for_sender(filter: &str) -> bool {
+    filter.contains("device") || filter.contains('\\')
+}
+
+fn all(
+    (hook, senders): (&Webhook, &HashMap<DeviceId, Sender>),
+    claims: Vec<Claim>,
+    cancelled: &AtomicBool,
+    _turn: Turn<ProjectId>,
+) -> Decided {
     let (matcher, end) = (Matcher::new(hook), Instant::now() + DECIDE_TIME);
     let mut decided = Decided::default();
     for claim in claims {
@@ -79,7 +107,8 @@ fn all(hook: &Webhook, claims: Vec<Claim>, cancelled: &AtomicBool, _turn: Turn<P
             decided.back.push(claim);
             continue;
         }
-        match matcher.decide(message, &mut Budget::steps(ENTRY_STEPS).cancelled_by(cancelled)) {
+        let mut budget = Budget::steps(ENTRY_STEPS).cancelled_by(cancelled);
+        match matcher.decide(message, senders.get(&message.scope.device), &mut budget) {
             Ok(true) => decided.ready.push(claim),
             Ok(false) => decided.foreign.push(claim),
             Err(MatchError::Filter(iottly_filter::Undecided::Cancelled)) => decided.back.push(claim),

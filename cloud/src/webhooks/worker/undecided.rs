@@ -23,13 +23,13 @@ impl Pump {
         let hook = self.lanes.get(&key).map(|lane| Arc::clone(&lane.hook));
         match hook {
             Some(hook) if self.deciding.len() < MAX_DECIDING => {
-                let turns = self.turns.clone();
+                let from = (self.turns.clone(), Arc::clone(&self.parts.store));
                 self.deciding.spawn(async move {
                     StoreReply::Decided {
                         key,
                         full,
                         until,
-                        decided: decide::decide(turns, hook, claims).await,
+                        decided: decide::decide(from, hook, claims).await,
                     }
                 });
             }

@@ -26,7 +26,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 31] = [
+const STEPS: [(i64, &str, &str); 32] = [
     (
         1,
         "initial",
@@ -176,6 +176,11 @@ const STEPS: [(i64, &str, &str); 31] = [
         35,
         "limits of alerts",
         include_str!("../../migrations/postgres/0035_alert_limits.sql"),
+    ),
+    (
+        37,
+        "logs and names",
+        include_str!("../../migrations/postgres/0037_logs_and_names.sql"),
     ),
     (
         39,

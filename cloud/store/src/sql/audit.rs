@@ -128,19 +128,21 @@ async fn last_of(tx: &mut Conn, project: ProjectId, action: &str) -> Result<i64>
     codec::get(&row, "k")
 }
 
-/// Returns entries with numbers below `before`, newest first, at most `limit`.
+/// Returns entries with numbers below `before` and between two times, newest first, at most `limit`.
 pub(super) async fn newest(
     pool: &Pool,
     project: ProjectId,
-    before: Option<u64>,
+    (before, (from, to)): (Option<u64>, (Option<UnixMs>, Option<UnixMs>)),
     limit: usize,
 ) -> Result<Vec<AuditEntry>> {
     let rows = sqlx::query(
         "SELECT n, at, actor, token AS actor_id, action, target, detail, address FROM audit \
-         WHERE project = $1 AND n < $2 ORDER BY n DESC LIMIT $3",
+         WHERE project = $1 AND n < $2 AND at >= $3 AND at <= $4 ORDER BY n DESC LIMIT $5",
     )
     .bind(codec::id(&project))
     .bind(before.map_or(i64::MAX, codec::signed))
+    .bind(from.unwrap_or(UnixMs::MIN))
+    .bind(to.unwrap_or(UnixMs::MAX))
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .fetch_all(pool)
     .await?;

@@ -51,7 +51,17 @@ impl ChangeStore for Backend {
     }
 
     async fn audit(&self, project: ProjectId, before: Option<u64>, limit: usize) -> Result<Vec<AuditEntry>> {
-        audit::newest(&self.readers, project, before, limit).await
+        self.audit_between(project, before, (None, None), limit).await
+    }
+
+    async fn audit_between(
+        &self,
+        project: ProjectId,
+        before: Option<u64>,
+        times: (Option<UnixMs>, Option<UnixMs>),
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>> {
+        audit::newest(&self.readers, project, (before, times), limit).await
     }
 }
 

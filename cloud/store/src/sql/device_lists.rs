@@ -73,14 +73,14 @@ impl DeviceListStore for Backend {
         let mut query = QueryBuilder::<Db>::new(devices::ALL);
         query.push("d.project = ").push_bind(codec::id(&project).to_vec());
         if let Some(place) = after {
-            query.push(" AND (d.name, d.id) > (");
-            query.push_bind(codec::text(&place.name).into_owned());
+            query.push(" AND (d.name_key, d.id) > (");
+            query.push_bind(devices::name_key(&place.name));
             query
                 .push(", ")
                 .push_bind(codec::id(&place.id).to_vec())
                 .push(")");
         }
-        query.push(" ORDER BY d.name, d.id LIMIT ");
+        query.push(" ORDER BY d.name_key, d.id LIMIT ");
         query.push_bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = query.build().fetch_all(&self.readers).await?;
         rows.iter().map(devices::device).collect()
@@ -241,12 +241,26 @@ impl DeviceListStore for Backend {
     }
 
     async fn devices_until(&self, project: ProjectId, place: &DevicePlace) -> Result<usize> {
-        let query =
-            sqlx::query("SELECT count(*) AS n FROM devices WHERE project = $1 AND (name, id) <= ($2, $3)")
-                .bind(codec::id(&project))
-                .bind(codec::text(&place.name))
-                .bind(codec::id(&place.id));
+        let query = sqlx::query(
+            "SELECT count(*) AS n FROM devices WHERE project = $1 AND (name_key, id) <= ($2, $3)",
+        )
+        .bind(codec::id(&project))
+        .bind(devices::name_key(&place.name))
+        .bind(codec::id(&place.id));
         number(&query.fetch_one(&self.readers).await?, "n")
+    }
+
+    async fn device_tags(&self, project: ProjectId, limit: usize) -> Result<Vec<String>> {
+        let query =
+            sqlx::query("SELECT DISTINCT tags FROM devices WHERE project = $1 AND tags <> '[]' LIMIT $2")
+                .bind(codec::id(&project))
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let mut tags = Vec::new();
+        for row in query.fetch_all(&self.readers).await? {
+            let list: Vec<String> = codec::json(codec::get(&row, "tags")?, "devices", "tags")?;
+            tags.extend(list);
+        }
+        Ok(tags)
     }
 
     async fn attention(&self, project: ProjectId) -> Result<Attention> {

@@ -1,5 +1,6 @@
 //! Devices and their pair codes.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
@@ -7,11 +8,13 @@ use iottly_protocol::{DeviceId, FirmwareReport, GroupId, ProjectId};
 
 use super::db::{self, Conn, Row};
 use super::device_secrets::NONE;
-use super::{Backend, codec, device_settings, full, groups, missing, packed_devices, taken, usage};
+use super::{Backend, codec, device_settings, full, groups, missing, packed_devices, senders, taken, usage};
 use crate::{DeviceNeeds, DeviceStore, NewDevice, Result};
+use iottly_core::history::Sender;
 use iottly_core::model::{
     Absence, Device, Packet, PairCode, Proof, Scope, SecretHash, SettingsState, UnixMs,
 };
+use iottly_core::natural_order;
 
 /// Maximum number of devices of a project.
 const MAX_DEVICES: i64 = 100_000;
@@ -46,7 +49,9 @@ impl DeviceStore for Backend {
 
     async fn devices(&self, project: ProjectId) -> Result<Vec<Device>> {
         let mut devices = packed_devices::all(&self.readers, project, DeviceNeeds::ALL).await?;
-        devices.sort_unstable_by(|a, b| (&a.name, a.scope.device).cmp(&(&b.name, b.scope.device)));
+        devices.sort_unstable_by(|a, b| {
+            natural_order::compare(&a.name, &b.name).then_with(|| a.scope.device.cmp(&b.scope.device))
+        });
         Ok(devices)
     }
 
@@ -62,12 +67,10 @@ impl DeviceStore for Backend {
             .transpose()
     }
 
-    async fn device_name(&self, scope: Scope) -> Result<Option<String>> {
-        let query = sqlx::query("SELECT name FROM devices WHERE project = $1 AND id = $2")
-            .bind(codec::id(&scope.project))
-            .bind(codec::id(&scope.device));
-        let row = query.fetch_optional(&self.readers).await?;
-        row.map(|row| codec::get(&row, "name")).transpose()
+    async fn sender(&self, scope: Scope) -> Result<Option<Sender>> {
+        let mut connection = self.readers.acquire().await?;
+        let mut found = senders::of(&mut connection, scope.project, &BTreeSet::from([scope.device])).await?;
+        Ok(found.remove(&scope.device))
     }
 
     async fn device_settings(&self, scope: Scope) -> Result<Option<SettingsState>> {
@@ -168,15 +171,18 @@ fn licence(row: &Row) -> Result<PairCode> {
 }
 
 pub(super) async fn create(connection: &mut Conn, device: &NewDevice) -> Result<()> {
-    sqlx::query("INSERT INTO devices (project, id, group_id, name, secret) VALUES ($1, $2, $3, $4, $5)")
-        .bind(codec::id(&device.scope.project))
-        .bind(codec::id(&device.scope.device))
-        .bind(codec::id(&device.group))
-        .bind(codec::text(&device.name))
-        .bind(&device.secret.0[..])
-        .execute(connection)
-        .await
-        .map_err(|error| taken(error, "device", &device.scope.device.to_string()))?;
+    sqlx::query(
+        "INSERT INTO devices (project, id, group_id, name, secret, name_key) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(codec::id(&device.scope.project))
+    .bind(codec::id(&device.scope.device))
+    .bind(codec::id(&device.group))
+    .bind(codec::text(&device.name))
+    .bind(&device.secret.0[..])
+    .bind(name_key(&device.name))
+    .execute(connection)
+    .await
+    .map_err(|error| taken(error, "device", &device.scope.device.to_string()))?;
     Ok(())
 }
 
@@ -279,8 +285,7 @@ pub(super) async fn update(
         affected += groups::move_devices(tx, project, group, &[device]).await?;
     }
     if let Some(name) = name {
-        let sql = "UPDATE devices SET name = $3 WHERE project = $1 AND id = $2";
-        affected += set(tx, sql, project, device, name).await?;
+        affected += rename(tx, project, device, name).await?;
     }
     if let Some(tags) = tags {
         let text = serde_json::to_string(tags).expect("a list of texts serializes without failing");
@@ -288,6 +293,43 @@ pub(super) async fn update(
         affected += set(tx, sql, project, device, &text).await?;
     }
     Ok(affected)
+}
+
+/// Returns the text by which lists sort a device, for its name as it is stored.
+pub(super) fn name_key(name: &str) -> String {
+    natural_order::key(&codec::text(name))
+}
+
+async fn rename(tx: &mut Conn, project: ProjectId, device: DeviceId, name: &str) -> Result<u64> {
+    let query = sqlx::query("UPDATE devices SET name = $3, name_key = $4 WHERE project = $1 AND id = $2")
+        .bind(codec::id(&project))
+        .bind(codec::id(&device))
+        .bind(codec::text(name))
+        .bind(name_key(name));
+    missing(query.execute(tx).await?.rows_affected(), "device", &device)
+}
+
+/// Gives their keys to devices that were stored before there were any.
+pub(super) async fn complete_keys(connection: &mut Conn) -> Result<()> {
+    loop {
+        let mut tx = db::begin(&mut *connection).await?;
+        let rows = sqlx::query("SELECT project, id, name FROM devices WHERE name_key = '' LIMIT 1000")
+            .fetch_all(&mut *tx)
+            .await?;
+        if rows.is_empty() {
+            return Ok(tx.commit().await?);
+        }
+        for row in &rows {
+            let scope = codec::scope(row, "devices", "id")?;
+            sqlx::query("UPDATE devices SET name_key = $3 WHERE project = $1 AND id = $2")
+                .bind(codec::id(&scope.project))
+                .bind(codec::id(&scope.device))
+                .bind(name_key(codec::get(row, "name")?))
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+    }
 }
 
 async fn set(

@@ -5,9 +5,9 @@ use sqlx::QueryBuilder;
 
 use super::db::{Db, Row};
 use super::{Backend, codec, logs, messages};
-use crate::{EntrySize, HistoryStore, LogQuery, PageQuery, Result, ScanBounds};
+use crate::{EntrySize, FoundLogs, HistoryStore, LogQuery, PageQuery, Result, ScanBounds};
 use iottly_core::model::{Cursor, MessageId, Scope, StoredLog, StoredMessage, UnixMs};
-use iottly_protocol::{DeviceId, MessageKind, ProjectId};
+use iottly_protocol::{MessageKind, ProjectId};
 
 /// Columns of an entry to read, and of an entry whose size is needed.
 const ENTRY: &str = "SELECT project, device, ts, id, kind, device_ts, channel, stream, seq, body, firmware FROM messages WHERE project = ";
@@ -108,7 +108,7 @@ impl HistoryStore for Backend {
         logs::newest(&self.readers, scope, limit).await
     }
 
-    async fn project_logs(&self, project: ProjectId, query: &LogQuery) -> Result<Vec<(DeviceId, StoredLog)>> {
+    async fn project_logs(&self, project: ProjectId, query: &LogQuery) -> Result<FoundLogs> {
         logs::of_project(&self.readers, project, query).await
     }
 }

@@ -221,7 +221,7 @@ impl Work<'_> {
             known.sent = sent.max(known.sent);
         }
         if !lines.is_empty() {
-            logs::append(tx, scope, &lines).await?;
+            logs::append(tx, scope, &lines, received).await?;
             rollout_devices::faults(tx, scope, &lines).await?;
         }
         Ok(outcome)

@@ -53,6 +53,7 @@ mod rollout_upkeep;
 mod rollouts;
 mod rollups;
 mod saved_plots;
+mod senders;
 mod series;
 mod series_fill;
 mod series_paths;
@@ -66,6 +67,7 @@ mod webhooks;
 /// Migrates the schema and fills in data that a migration left out.
 pub(super) async fn prepare(connection: &mut db::Conn) -> Result<()> {
     migrations::run(connection).await?;
+    devices::complete_keys(connection).await?;
     branches::complete_empty(connection).await
 }
 

@@ -10,9 +10,24 @@ use sqlx::QueryBuilder;
 use super::db::{self, Db, Row};
 use super::series_paths::{MISSING_ID, PathId};
 use super::{Backend, codec, rollups, series_fill, series_paths};
-use crate::{LinesQuery, Result, Selection, SeriesList, SeriesPath, SeriesStore};
+use crate::{LinesQuery, OldRollups, Result, Selection, SeriesList, SeriesPath, SeriesStore};
 use iottly_core::model::{Scope, UnixMs};
 use iottly_core::series::{Bucket, Line, MAX_PATHS, MISSING, Rollup, Sketch, Skipped, Split, Width};
+
+/// The next devices, each with 1 if it has roll-ups that began at or before the ends, of minutes and of hours. Each path is
+/// one search in the key for each width, regardless of the number of its roll-ups.
+const OLD: &str = "SELECT d.project, d.id, CASE WHEN EXISTS (SELECT 1 FROM (SELECT s.id FROM series s WHERE s.project = d.project \
+                   UNION ALL SELECT 0) p CROSS JOIN rollups r WHERE r.project = d.project AND r.device = d.id AND r.path = p.id \
+                   AND r.width = 60000 AND r.start <= $4) OR EXISTS (SELECT 1 FROM (SELECT s.id FROM series s \
+                   WHERE s.project = d.project UNION ALL SELECT 0) p CROSS JOIN rollups r WHERE r.project = d.project \
+                   AND r.device = d.id AND r.path = p.id AND r.width = 3600000 AND r.start <= $5) THEN CAST(1 AS BIGINT) ELSE 0 END AS old FROM \
+                   (SELECT project, id FROM devices WHERE (project, id) > ($1, $2) ORDER BY project, id LIMIT $3) d \
+                   ORDER BY d.project, d.id";
+
+/// Returns the latest start of a roll-up that is kept no longer, for each width.
+fn ends(now: UnixMs) -> [UnixMs; Width::ALL.len()] {
+    Width::ALL.map(|width| now.saturating_sub(width.kept_ms()).saturating_sub(width.ms()))
+}
 
 /// Buckets of lines, by key of the line and start of the step.
 type Steps = BTreeMap<(Vec<u8>, UnixMs), Rollup>;
@@ -104,40 +119,56 @@ impl SeriesStore for Backend {
         Ok(more)
     }
 
-    async fn prune_rollups(
-        &self,
-        after: Option<Scope>,
-        devices: usize,
-        now: UnixMs,
-        limit: usize,
-    ) -> Result<Option<Scope>> {
+    async fn old_rollups(&self, after: Option<Scope>, devices: usize, now: UnixMs) -> Result<OldRollups> {
         let (project, device) = after.map_or(([0; 12], [0; 16]), |scope| {
             (*scope.project.as_bytes(), *scope.device.as_bytes())
         });
-        let rows = sqlx::query(
-            "SELECT project, id FROM devices WHERE (project, id) > ($1, $2) ORDER BY project, id LIMIT $3",
-        )
-        .bind(&project[..])
-        .bind(&device[..])
-        .bind(i64::try_from(devices).unwrap_or(i64::MAX))
-        .fetch_all(&self.readers)
-        .await?;
-        let mut last = None;
-        let before = Width::ALL.map(|width| now.saturating_sub(width.kept_ms()));
-        let mut former = after.map(|scope| scope.project);
+        let [minutes, hours] = ends(now);
+        let rows = sqlx::query(OLD)
+            .bind(&project[..])
+            .bind(&device[..])
+            .bind(i64::try_from(devices).unwrap_or(i64::MAX))
+            .bind(minutes)
+            .bind(hours)
+            .fetch_all(&self.readers)
+            .await?;
+        let mut old = OldRollups {
+            devices: Vec::new(),
+            projects: Vec::new(),
+            last: None,
+        };
         for row in &rows {
             let scope = codec::scope(row, "devices", "id")?;
-            let mut writer = self.write().await?;
-            let mut tx = db::begin(&mut writer).await?;
-            rollups::delete_older(&mut tx, scope, before, limit).await?;
-            if former != Some(scope.project) {
-                series_paths::forget(&mut tx, scope.project, before[1]).await?;
-                former = Some(scope.project);
+            if codec::get::<i64>(row, "old")? > 0 {
+                old.devices.push(scope);
             }
-            tx.commit().await?;
-            last = Some(scope);
+            if old.projects.last() != Some(&scope.project) {
+                old.projects.push(scope.project);
+            }
+            old.last = Some(scope);
         }
-        Ok(last)
+        Ok(old)
+    }
+
+    async fn prune_rollups(&self, scope: Scope, now: UnixMs, limit: usize) -> Result<bool> {
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut writer).await?;
+        let before = Width::ALL.map(|width| now.saturating_sub(width.kept_ms()));
+        let deleted = rollups::delete_older(&mut tx, scope, before, limit).await?;
+        tx.commit().await?;
+        Ok(deleted >= limit as u64)
+    }
+
+    async fn forget_series(&self, project: ProjectId, now: UnixMs) -> Result<()> {
+        let before = now.saturating_sub(Width::Hour.kept_ms());
+        let paths = series_paths::unused(&self.readers, project, before).await?;
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let mut writer = self.write().await?;
+        let mut tx = db::begin(&mut writer).await?;
+        series_paths::forget(&mut tx, project, &paths, before).await?;
+        Ok(tx.commit().await?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use iottly_protocol::ProjectId;
 
-use super::db::Conn;
+use super::db::{Conn, Pool};
 use super::rollups::Paths;
 use super::{codec, multi_row};
 use crate::Result;
@@ -170,17 +170,40 @@ async fn add(
     Ok(())
 }
 
-/// Forgets paths of a project without a value since `before`. Their roll-ups are older and deleted by then.
-pub(super) async fn forget(tx: &mut Conn, project: ProjectId, before: UnixMs) -> Result<()> {
-    let done = sqlx::query("DELETE FROM series WHERE project = $1 AND seen < $2")
-        .bind(codec::id(&project))
-        .bind(before)
-        .execute(&mut *tx)
-        .await?;
-    if done.rows_affected() > 0 {
+/// Returns the paths of a project without a value since `before` and without roll-ups.
+pub(super) async fn unused(pool: &Pool, project: ProjectId, before: UnixMs) -> Result<Vec<PathId>> {
+    let rows = sqlx::query(
+        "SELECT s.id FROM series s WHERE s.project = $1 AND s.seen < $2 AND NOT EXISTS (SELECT 1 FROM devices d \
+         CROSS JOIN rollups r WHERE d.project = $1 AND r.project = $1 AND r.device = d.id AND r.path = s.id)",
+    )
+    .bind(codec::id(&project))
+    .bind(before)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(|row| codec::get(row, "id")).collect()
+}
+
+/// Forgets paths of a project, unless they have had a value since `before`.
+pub(super) async fn forget(
+    tx: &mut Conn,
+    project: ProjectId,
+    paths: &[PathId],
+    before: UnixMs,
+) -> Result<()> {
+    let mut forgotten = 0;
+    for path in paths {
+        let done = sqlx::query("DELETE FROM series WHERE project = $1 AND id = $2 AND seen < $3")
+            .bind(codec::id(&project))
+            .bind(path)
+            .bind(before)
+            .execute(&mut *tx)
+            .await?;
+        forgotten += done.rows_affected();
+    }
+    if forgotten > 0 {
         sqlx::query("UPDATE series_counts SET kept = kept - $2 WHERE project = $1")
             .bind(codec::id(&project))
-            .bind(codec::signed(done.rows_affected()))
+            .bind(codec::signed(forgotten))
             .execute(tx)
             .await?;
     }

@@ -27,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 33] = [
+const STEPS: [(i64, &str, &str); 34] = [
     (
         1,
         "initial",
@@ -179,6 +179,11 @@ const STEPS: [(i64, &str, &str); 33] = [
         35,
         "limits of alerts",
         include_str!("../../migrations/sqlite/0035_alert_limits.sql"),
+    ),
+    (
+        37,
+        "logs and names",
+        include_str!("../../migrations/sqlite/0037_logs_and_names.sql"),
     ),
     (
         39,

@@ -213,8 +213,8 @@ pub(crate) async fn add_rule(
 ) -> Result<AlertRule, ApiError> {
     // A rule shows parts of messages.
     access.require(Scopes::READ)?;
-    let filter = body.filter.map(FilterBody::of_messages).transpose()?;
-    let clear = body.clear.map(FilterBody::of_messages).transpose()?;
+    let filter = body.filter.map(FilterBody::of_messages).transpose()?.flatten();
+    let clear = body.clear.map(FilterBody::of_messages).transpose()?.flatten();
     let condition = Condition::new(&body.condition, body.after_ms, filter, clear)
         .map_err(|error| invalid(error.to_string()))?;
     let target = match (body.device, body.deployment_group) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use iottly_cloud::{PresenceService, Turn, clock};
 use iottly_core::model::{Device, UnixMs};
 use iottly_core::presence::Shown;
-use iottly_core::short_form::{DEVICES, DeviceFacts, DeviceFields, device_document};
+use iottly_core::short_form::{DEVICES, DeviceFacts, DeviceFields, device_document, device_filter};
 use iottly_filter::{Budget, Filter, Undecided};
 use iottly_protocol::{GroupId, ProjectId};
 use iottly_store::DeviceNeeds;
@@ -43,7 +43,7 @@ impl DeviceFilter {
         let json = DEVICES
             .translate(text)
             .map_err(|error| invalid(error.to_string()))?;
-        let filter = Filter::parse(&json).map_err(|error| invalid(error.to_string()))?;
+        let filter = device_filter(&json).map_err(|error| invalid(error.to_string()))?;
         let groups = access.groups().await?.into_iter();
         Ok(Self {
             fields: DeviceFields::of(&json),

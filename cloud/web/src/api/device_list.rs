@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use iottly_core::model::Device;
+use iottly_core::natural_order;
 use iottly_protocol::DeviceId;
 use iottly_store::DevicePlace;
 
@@ -45,9 +46,9 @@ pub(crate) fn written(place: &DevicePlace) -> String {
     format!("{} {}", place.id, place.name)
 }
 
-/// Compares devices by name, then id, as lists sort them.
+/// Compares devices by name in natural order, then id, as lists sort them.
 pub(super) fn by_place(one: &Device, other: &Device) -> Ordering {
-    (&one.name, one.scope.device).cmp(&(&other.name, other.scope.device))
+    natural_order::compare(&one.name, &other.name).then_with(|| one.scope.device.cmp(&other.scope.device))
 }
 
 impl DeviceList {
@@ -118,7 +119,11 @@ impl DeviceList {
     ) -> Result<Self, ApiError> {
         let matching = found.len();
         if let Some(place) = after {
-            found.retain(|device| (&device.name, device.scope.device) > (&place.name, place.id));
+            found.retain(|device| {
+                natural_order::compare(&device.name, &place.name)
+                    .then_with(|| device.scope.device.cmp(&place.id))
+                    .is_gt()
+            });
         }
         let (start, more) = (matching - found.len(), found.len() > limit);
         if more {

@@ -13,6 +13,10 @@ use iottly_protocol::release::LeaseId;
 use serde::Serialize;
 
 use super::dto::{LaggedEvent, LeaseReportDto, LogEvent, MessageEvent, PresenceDto};
+use super::message_filter::MessageFilter;
+use super::query::Params;
+use crate::app::WebServices;
+use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::live::{LiveEvent, LiveStream, PresenceChange, TooManyWatchers};
 use iottly_core::ingest::{Observed, ObservedRecord};
@@ -41,9 +45,32 @@ struct PresenceEvent {
     presence: PresenceDto,
 }
 
+/// Message of which the filter could not decide within its steps whether it matches.
+#[derive(Serialize)]
+struct UndecidedEvent {
+    device: DeviceId,
+    at: UnixMs,
+}
+
+/// Filter of the messages of a stream. With one, a stream has messages only.
+pub(super) type Filtered = Option<(MessageFilter, WebServices)>;
+
+/// Reads the filter of a request.
+///
+/// # Errors
+/// 400 with the reason when the text is no filter.
+pub(super) fn filtered(access: &ProjectAccess, params: &Params) -> Result<Filtered, ApiError> {
+    let filter = MessageFilter::of(params.get("filter").unwrap_or_default())?;
+    Ok(filter.map(|filter| (filter, access.services().clone())))
+}
+
 /// Returns the response that sends a watcher's events until `end`.
-pub(super) fn response(live: LiveStream, end: impl Future<Output = ()> + Send + 'static) -> Response {
-    let sse = Sse::new(feed(live, Box::pin(end))).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+pub(super) fn response(
+    live: LiveStream,
+    filter: Filtered,
+    end: impl Future<Output = ()> + Send + 'static,
+) -> Response {
+    let sse = Sse::new(feed(live, filter, Box::pin(end))).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     sse.into_response()
 }
 
@@ -74,19 +101,50 @@ pub(super) fn refused(error: TooManyWatchers) -> ApiError {
 
 fn feed(
     live: LiveStream,
+    filter: Filtered,
     end: impl Future<Output = ()> + Send + Unpin + 'static,
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
     // The first bytes tell the caller that watching has begun.
     let ready = VecDeque::from([Event::default().comment("watching")]);
-    stream::unfold((live, end, ready), async |(mut live, mut end, mut ready)| {
-        if let Some(event) = ready.pop_front() {
-            return Some((Ok(event), (live, end, ready)));
-        }
-        tokio::select! {
-            event = live.recv() => shown(&event).map(|event| (Ok(event), (live, end, ready))),
-            () = &mut end => None,
+    let state = (live, filter, end, ready);
+    stream::unfold(state, async |(mut live, filter, mut end, mut ready)| {
+        loop {
+            if let Some(event) = ready.pop_front() {
+                return Some((Ok(event), (live, filter, end, ready)));
+            }
+            let event = tokio::select! {
+                event = live.recv() => event,
+                () = &mut end => return None,
+            };
+            match &filter {
+                Some((filter, services)) => ready.extend(matching(filter, services, &event).await?),
+                None => ready.push_back(shown(&event)?),
+            }
         }
     })
+}
+
+/// Returns the event to send by a filter, if there is one; none if the feed has ended.
+async fn matching(
+    filter: &MessageFilter,
+    services: &WebServices,
+    event: &LiveEvent,
+) -> Option<Option<Event>> {
+    match event {
+        LiveEvent::Message(message) => Some(match filter.matches(services, message).await {
+            Ok(true) => Some(message_event(message)),
+            Ok(false) => None,
+            Err(_) => Some(event_of(
+                "undecided",
+                &UndecidedEvent {
+                    device: message.scope.device,
+                    at: message.timestamp,
+                },
+            )),
+        }),
+        LiveEvent::Observed(_) | LiveEvent::Presence(_) | LiveEvent::PresenceSkipped => Some(None),
+        LiveEvent::Ended | LiveEvent::Lagged(_) => shown(event).map(Some),
+    }
 }
 
 /// Returns the event to send; none if the feed has ended.

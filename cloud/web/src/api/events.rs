@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::event_feed;
+use super::query::Params;
 use crate::app::{App, until_true};
 use crate::auth::{DeviceAccess, ProjectAccess};
 use crate::error::ApiError;
@@ -15,20 +16,27 @@ use iottly_cloud::live::Watch;
 /// Events: `message` (`id`, `device`, `at`, `firmware`, `type`, `channel`, `payload`), `presence` (`device`, and the fields of
 /// `presence` in the properties of a device), `presence_lagged` (changes of presence were skipped: read the devices again) and
 /// `lagged` (`count`: number of messages that were skipped because the caller
-/// read too slowly). Nothing of before the request is sent.
+/// read too slowly). Nothing of before the request is sent. With `filter` only messages that match are sent, and `lagged`, and
+/// `undecided` (`device`, `at`) for a message of which the filter could not decide within 5,000 steps whether it matches.
 #[utoipa::path(
     get,
     path = "/events",
     tag = "messages",
+    params(("filter" = Option<String>, Query, description = "Conditions such as `group:demo temp>30`, or a filter as JSON")),
     responses((status = 200, description = "The events", content_type = "text/event-stream", body = String))
 )]
-pub(super) async fn of_project(access: ProjectAccess, State(app): State<App>) -> Result<Response, ApiError> {
+pub(super) async fn of_project(
+    access: ProjectAccess,
+    State(app): State<App>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let filter = event_feed::filtered(&access, &params)?;
     let what = Watch {
         project: access.id(),
         device: None,
     };
     let live = access.services().live.watch(what).map_err(event_feed::refused)?;
-    Ok(event_feed::response(live, async move {
+    Ok(event_feed::response(live, filter, async move {
         tokio::select! {
             () = until_true(app.closing) => {}
             () = event_feed::until(|| project_is_over(&access)) => {}
@@ -40,21 +48,28 @@ pub(super) async fn of_project(access: ProjectAccess, State(app): State<App>) ->
 ///
 /// Events: `message` (`id`, `device`, `at`, `firmware`, `type`, `channel`, `payload`), `log` (`device`, `at`, `firmware`,
 /// `level`, `text`), `presence` (as of the project), `report` (an answer to a developer lease) and `lagged` (`count`: number of events that were skipped
-/// because the caller read too slowly). Nothing of before the request is sent.
+/// because the caller read too slowly). Nothing of before the request is sent. With `filter` only messages that match are sent, and `lagged`, and
+/// `undecided` (`device`, `at`) for a message of which the filter could not decide within 5,000 steps whether it matches.
 #[utoipa::path(
     get,
     path = "/device/{device}/events",
     tag = "messages",
+    params(("filter" = Option<String>, Query, description = "Conditions such as `group:demo temp>30`, or a filter as JSON")),
     responses((status = 200, description = "The events", content_type = "text/event-stream", body = String))
 )]
-pub(super) async fn of_device(access: DeviceAccess, State(app): State<App>) -> Result<Response, ApiError> {
+pub(super) async fn of_device(
+    access: DeviceAccess,
+    State(app): State<App>,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let filter = event_feed::filtered(access.project(), &params)?;
     let scope = access.scope();
     let live = access
         .services()
         .live
         .watch_devices(scope.project, [scope.device])
         .map_err(event_feed::refused)?;
-    Ok(event_feed::response(live, async move {
+    Ok(event_feed::response(live, filter, async move {
         tokio::select! {
             () = until_true(app.closing) => {}
             () = event_feed::until(|| device_is_over(&access)) => {}

@@ -40,7 +40,7 @@ pub(super) async fn events(
         .live
         .watch_devices(access.id(), devices)
         .map_err(event_feed::refused)?;
-    Ok(event_feed::response(live, async move {
+    Ok(event_feed::response(live, None, async move {
         tokio::select! {
             () = until_true(app.closing) => {}
             () = event_feed::until(|| is_over(&access, lease.id)) => {}

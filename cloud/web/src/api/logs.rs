@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 
 use iottly_core::model::UnixMs;
 use iottly_protocol::{DeviceId, Level};
-use iottly_store::LogQuery;
+use iottly_store::{FoundLogs, LogPlace, LogQuery};
 
 use super::Answer;
 use super::dto::{DeviceLogDto, LogList, OK, ProjectLogs};
+use super::paged;
 use super::query::Params;
 use super::spaced::Spaced;
 use crate::auth::{DeviceAccess, ProjectAccess};
@@ -38,9 +39,9 @@ pub(super) async fn logs(access: DeviceAccess, params: Params) -> Answer<LogList
     }))
 }
 
-/// Returns the newest lines of the firmware logs of all devices, newest first by the clocks of the devices.
+/// Returns lines of the firmware logs of all devices, newest first by the time at which the cloud received them.
 ///
-/// A text is searched in the newest 50,000 lines.
+/// A request examines 50,000 lines; `next` leads to the ones behind them.
 #[utoipa::path(
     get,
     path = "/logs",
@@ -48,7 +49,8 @@ pub(super) async fn logs(access: DeviceAccess, params: Params) -> Answer<LogList
     params(
         ("level" = Option<String>, Query, pattern = "^(trace|debug|info|warn|error)$", description = "Least severe level of the lines; `trace` by default"),
         ("search" = Option<String>, Query, description = "Text that the lines contain"),
-        ("until" = Option<i64>, Query, minimum = 1, description = "Latest time of the lines, in Unix milliseconds"),
+        ("until" = Option<i64>, Query, minimum = 1, description = "Latest time of receipt of the lines, in Unix milliseconds"),
+        ("before" = Option<String>, Query, description = "`next` of the previous page"),
         ("numLines" = Option<i64>, Query, minimum = 1, description = "Maximum number of lines; 100 by default, 1000 at most"),
     ),
     responses((status = 200, description = "The log lines, newest first", body = ProjectLogs))
@@ -57,9 +59,12 @@ pub(super) async fn of_project(access: ProjectAccess, params: Params) -> Answer<
     let until = params.number("until")?;
     let until = until.map(|until| UnixMs::try_from(until).unwrap_or(UnixMs::MAX));
     let limit = params.count("numLines", DEFAULT_LINES, MAX_LINES)?;
-    let query = log_query(params.get("level"), params.get("search"), until, limit)?;
+    let before = paged::before(&params, "log lines", log_place)?;
+    let query = log_query(params.get("level"), params.get("search"), (until, before), limit)?;
+    let (logs, next) = project_logs(&access, &query).await?;
     Ok(Spaced(ProjectLogs {
-        logs: project_logs(&access, &query).await?,
+        logs,
+        next: next.map(written),
         status: OK,
     }))
 }
@@ -71,7 +76,7 @@ pub(super) async fn of_project(access: ProjectAccess, params: Params) -> Answer<
 pub(crate) fn log_query(
     level: Option<&str>,
     contains: Option<&str>,
-    until: Option<UnixMs>,
+    (until, before): (Option<UnixMs>, Option<LogPlace>),
     limit: usize,
 ) -> Result<LogQuery, ApiError> {
     let invalid = |message: String| ApiError::invalid("invalid_query", message);
@@ -95,16 +100,32 @@ pub(crate) fn log_query(
         level,
         contains: contains.to_owned(),
         until,
+        before,
         limit,
     })
 }
 
-/// Returns lines of a project's log with the names of their devices.
+/// Returns the text of a place in the log of a project.
+pub(crate) fn written(place: LogPlace) -> String {
+    format!("{}_{}_{}", place.at, place.number, place.device)
+}
+
+/// Reads a place.
+pub(crate) fn log_place(text: &str) -> Option<LogPlace> {
+    let mut parts = text.splitn(3, '_');
+    Some(LogPlace {
+        at: parts.next()?.parse().ok()?,
+        number: parts.next()?.parse().ok()?,
+        device: parts.next()?.parse().ok()?,
+    })
+}
+
+/// Returns lines of a project's log with the names of their devices, and the place behind which the next ones are.
 pub(crate) async fn project_logs(
     access: &ProjectAccess,
     query: &LogQuery,
-) -> Result<Vec<DeviceLogDto>, ApiError> {
-    let lines = access.services().store.project_logs(access.id(), query).await?;
+) -> Result<(Vec<DeviceLogDto>, Option<LogPlace>), ApiError> {
+    let FoundLogs { lines, next } = access.services().store.project_logs(access.id(), query).await?;
     let ids: BTreeSet<DeviceId> = lines.iter().map(|(device, _)| *device).collect();
     let ids: Vec<DeviceId> = ids.into_iter().collect();
     let devices = access
@@ -120,5 +141,5 @@ pub(crate) async fn project_logs(
         let name = names.get(&device)?.clone();
         Some(DeviceLogDto::new(device, name, line))
     });
-    Ok(named.collect())
+    Ok((named.collect(), next))
 }

@@ -4,7 +4,7 @@
 pub(crate) mod absence;
 pub(crate) mod alert_mails;
 pub(crate) mod alerts;
-mod audit;
+pub(crate) mod audit;
 pub(crate) mod board;
 pub(crate) mod body;
 mod branches;
@@ -37,6 +37,7 @@ mod leases;
 mod limits;
 pub(crate) mod logs;
 pub(crate) mod machine_login;
+pub(crate) mod message_filter;
 mod names;
 pub(crate) mod openapi;
 mod organizations;
@@ -139,7 +140,8 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(tokens::all, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(tokens::end_logins))
-        .routes(routes!(audit::entries))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::export))
         .routes(routes!(limits::show))
         .routes(routes!(definitions::all, definitions::create))
         .routes(routes!(

@@ -3,7 +3,7 @@
 use axum::extract::{Path, State};
 
 use super::Answer;
-use super::audit;
+use super::audit::{self, LogOf};
 use super::body::JsonBody;
 use super::dto::{
     AuditLog, CreatedInvitation, CreatedOrganization, Done, MemberList, NewInvitation, NewRole, OK,
@@ -240,15 +240,12 @@ pub(super) async fn withdraw(access: OrganizationAccess) -> Answer<Done> {
     params(
         ("numEntries" = Option<i64>, Query, minimum = 1, description = "Maximum number of entries; 50 by default, 500 at most"),
         ("before" = Option<i64>, Query, minimum = 1, description = "`next` of the previous page"),
+        ("filter" = Option<String>, Query, description = "Conditions such as `who:anne action:member.*`, or a filter as JSON"),
     ),
     responses((status = 200, description = "Entries of the audit log, newest first", body = AuditLog))
 )]
 pub(super) async fn audit(access: OrganizationAccess, params: Params) -> Answer<AuditLog> {
-    let store = &access.services().store;
-    audit::page(&params, async |before, limit| {
-        store.organization_audit(access.id(), before, limit).await
-    })
-    .await
+    audit::page(access.services(), LogOf::Organization(access.id()), &params).await
 }
 
 fn member(id: &str) -> Result<UserId, ApiError> {

@@ -50,7 +50,7 @@ pub(super) fn apply(
         hook.channel = Some(channel).filter(|channel| !matches!(channel.as_str(), EVERY_CHANNEL | ""));
     }
     if let Some(filter) = given.filter {
-        hook.filter = filter.map(FilterBody::of_messages).transpose()?;
+        hook.filter = filter.map(FilterBody::of_messages).transpose()?.flatten();
     }
     hook.payload_only = given.payload_only.unwrap_or(hook.payload_only);
     hook.ordered = given.ordered.unwrap_or(hook.ordered);

@@ -326,7 +326,7 @@ async fn page(visitor: &Visitor, asked: &Asked, refused: Option<Refused<'_>>) ->
         title: "Alerts",
         crumbs: &[],
         events: None,
-        scripts: &[],
+        scripts: &["suggest.js"],
         content,
     };
     let status = problem.map_or(StatusCode::OK, |problem| problem.status());

@@ -32,6 +32,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "presence.js",
     "rollout.js",
     "selection.js",
+    "suggest.js",
 ];
 
 static VERSION: LazyLock<String> = LazyLock::new(|| {

@@ -17,7 +17,7 @@ use super::kit::empty::{broken, empty, nothing_matches};
 use super::kit::filter::{Chip, FilterBox, chips, filter_box};
 use super::kit::icons::{Icon, icon};
 use super::kit::presence::shown;
-use super::kit::script::script;
+use super::kit::script::{script, word};
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::visitor::Visitor;
@@ -143,7 +143,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             Ok(copies) => (copies::panel(copies, &base)),
             Err(error) => section.card data-flush { (broken("Boards with the same keys could not be read", error.message())) },
         }
-        (filter_box(&FilterBox {
+        (filter_box("devices", &FilterBox {
             action: &list,
             text,
             placeholder: "group:demo offline>1h",
@@ -177,7 +177,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             "{base}/events?messages=none&devices={}",
             listed.join(",")
         )),
-        scripts: &["presence.js", "selection.js"],
+        scripts: &["presence.js", "selection.js", "suggest.js"],
         content,
     };
     screen.respond(visitor).await
@@ -187,7 +187,7 @@ fn command_line(text: &str) -> String {
     if text.is_empty() {
         "iottly device list".to_owned()
     } else {
-        format!("iottly device list --filter '{}'", text.replace('\'', "'\\''"))
+        format!("iottly device list --filter {}", word(text))
     }
 }
 

@@ -9,7 +9,6 @@ use axum::http::HeaderMap;
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
-use iottly_filter::{Budget, Filter};
 use iottly_protocol::{DeviceId, ProjectId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -24,15 +23,14 @@ use crate::auth::still_works;
 
 use crate::api::dto::{JobDto, PresenceDto};
 use crate::api::jobs::{self, Follower};
+use crate::api::message_filter::MessageFilter;
 use crate::error::ApiError;
 use crate::sessions::{Holder, Login, Session};
 use iottly_cloud::clock;
 use iottly_cloud::live::{LiveEvent, LiveStream, TooManyWatchers, Watch};
-use iottly_core::history;
 use iottly_core::model::{Cursor, Device, JobId, MessageId, NO_DEVICE, Scope, StoredMessage};
 use iottly_core::presence::View;
-use iottly_core::short_form::MESSAGES;
-use iottly_store::{HistoryStore, ScanBounds};
+use iottly_store::ScanBounds;
 
 /// Maximum number of missed messages that are replayed after a reconnect; older ones are counted as skipped.
 const REPLAY: usize = 200;
@@ -42,8 +40,6 @@ pub(super) const MAX_DEVICES: usize = 100;
 const MAX_JOBS: usize = 20;
 /// Pause between two writes of live events to a page: what is stored meanwhile goes out together.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Maximum number of steps for which a filter examines one message.
-const MAX_STEPS: u64 = 5_000;
 /// Interval of the events that show that the stream still works. A page that gets nothing for a bit more than two of
 /// them (`events.js`) reconnects: a connection that was cut on its way does not end by itself.
 const BEAT: Duration = Duration::from_secs(5);
@@ -100,7 +96,10 @@ async fn open(
     last: Option<String>,
 ) -> Result<Response, ApiError> {
     let after = last.or(wanted.after);
-    let filter = wanted.filter.as_deref().map(message_filter).transpose()?;
+    let filter = match wanted.filter.as_deref() {
+        Some(text) => MessageFilter::of(text)?,
+        None => None,
+    };
     let (project, store) = (visitor.project.id(), app.services.store.clone());
     let place = visitor.session.stream();
     let place =
@@ -159,7 +158,15 @@ async fn open(
     }
     match (&device, newest) {
         (Some(access), Some(after)) => {
-            newest = Some(replay(store.as_ref(), access.scope(), after, &mut ready).await?);
+            newest = Some(
+                replay(
+                    &app.services,
+                    access.scope(),
+                    (after, filter.as_ref()),
+                    &mut ready,
+                )
+                .await?,
+            );
         }
         // A page that connects again, and whose missed messages are not known: histories are read device by device.
         _ if presence_alone => {}
@@ -173,6 +180,7 @@ async fn open(
         live,
         newest,
         filter,
+        undecided: 0,
         jobs,
         shown: (project, shown),
         services: app.services.clone(),
@@ -228,7 +236,9 @@ struct Feed {
     /// Cursor of the latest message that was sent; older ones were replayed already.
     newest: Option<Cursor>,
     /// Filter of the messages; none for all.
-    filter: Option<Filter>,
+    filter: Option<MessageFilter>,
+    /// Number of messages that the filter could not decide within its steps, not reported yet.
+    undecided: u64,
     /// Jobs that the page shows; none once they have ended.
     jobs: Option<Follower>,
     /// Devices whose presence the page shows, with their project.
@@ -255,6 +265,11 @@ impl Feed {
                 if Instant::now() >= feed.not_before {
                     if let Some(event) = feed.live.ready() {
                         feed.take(event).await?;
+                        continue;
+                    }
+                    if feed.undecided > 0 {
+                        let count = std::mem::take(&mut feed.undecided);
+                        feed.ready.push_back(undecided(count));
                         continue;
                     }
                     if std::mem::take(&mut has_sent) {
@@ -300,11 +315,18 @@ impl Feed {
                 if self.newest.is_some_and(|newest| cursor <= newest) {
                     return Some(());
                 }
-                if self.wants(&message) {
+                if wants(
+                    &self.services,
+                    self.filter.as_ref(),
+                    &message,
+                    &mut self.undecided,
+                )
+                .await
+                {
                     let (services, scope) = (&self.services, message.scope);
                     let make = async {
                         let name = services.names.of(services.store.as_ref(), scope).await;
-                        message_data(&message, name.as_deref())
+                        message_data(&message, name.as_ref().map(|sender| sender.name.as_str()))
                     };
                     let data = message.shown(make).await;
                     let event = Event::default().event("entry").data(data);
@@ -325,15 +347,28 @@ impl Feed {
             }
         }
     }
+}
 
-    /// Returns true if a message matches the filter. One that cannot be decided within its steps is not shown.
-    fn wants(&self, message: &StoredMessage) -> bool {
-        let Some(filter) = &self.filter else { return true };
-        let mut budget = Budget::steps(MAX_STEPS);
-        filter
-            .matches(&history::document(message), &mut budget)
-            .unwrap_or(false)
+/// Returns true if a message matches the filter. One that cannot be decided within its steps is counted and not shown.
+async fn wants(
+    services: &WebServices,
+    filter: Option<&MessageFilter>,
+    message: &StoredMessage,
+    undecided: &mut u64,
+) -> bool {
+    let Some(filter) = filter else { return true };
+    match filter.matches(services, message).await {
+        Ok(matches) => matches,
+        Err(_) => {
+            *undecided += 1;
+            false
+        }
     }
+}
+
+/// Returns the event about messages that the filter could not decide.
+fn undecided(count: u64) -> Event {
+    event_of("skipped", &json!({ "count": count, "undecided": true }))
 }
 
 /// Waits for a change of the jobs of a page; for ever, if it follows none.
@@ -350,27 +385,18 @@ fn job_ids(ids: &str) -> Vec<JobId> {
     ids.take(MAX_JOBS).collect()
 }
 
-/// Reads a filter over messages.
-fn message_filter(text: &str) -> Result<Filter, ApiError> {
-    let invalid = |reason: String| ApiError::invalid("invalid_filter", reason);
-    let json = MESSAGES
-        .translate(text)
-        .map_err(|error| invalid(error.to_string()))?;
-    history::filter(&json).map_err(|error| invalid(error.to_string()))
-}
-
-/// Queues the messages newer than `after`, oldest first, and returns the cursor of the newest.
+/// Queues the messages newer than `after` that match the filter, oldest first, and returns the cursor of the newest.
 async fn replay(
-    store: &dyn HistoryStore,
+    services: &WebServices,
     scope: Scope,
-    after: Cursor,
+    (after, filter): (Cursor, Option<&MessageFilter>),
     ready: &mut VecDeque<Event>,
 ) -> Result<Cursor, ApiError> {
     let bounds = ScanBounds {
         from: Some(after.timestamp),
         ..ScanBounds::default()
     };
-    let mut missed = store.scan(scope, bounds, REPLAY + 1).await?;
+    let mut missed = services.store.scan(scope, bounds, REPLAY + 1).await?;
     missed.retain(|message| {
         Cursor {
             timestamp: message.timestamp,
@@ -385,7 +411,15 @@ async fn replay(
         missed.truncate(REPLAY);
         ready.push_back(event_of("skipped", &json!({ "count": null })));
     }
-    ready.extend(missed.iter().rev().map(|message| message_event(message, None)));
+    let mut left_out = 0;
+    for message in missed.iter().rev() {
+        if wants(services, filter, message, &mut left_out).await {
+            ready.push_back(message_event(message, None));
+        }
+    }
+    if left_out > 0 {
+        ready.push_back(undecided(left_out));
+    }
     Ok(newest)
 }
 

@@ -42,6 +42,7 @@ mod short_code;
 mod shortcuts;
 mod strayed;
 mod stream;
+mod suggestions;
 mod tables;
 mod text;
 mod theme;
@@ -147,6 +148,7 @@ fn screens() -> Router<App> {
         )
         .route("/logs", get(logs::show))
         .route("/stream", get(stream::show))
+        .route("/suggestions", get(suggestions::show))
         .route("/webhooks", get(webhooks::list).post(webhooks::create))
         .route("/webhooks/{webhook}", get(webhooks::show).post(webhooks::act))
         .route("/tokens", get(tokens::list).post(tokens::create))
@@ -158,6 +160,7 @@ fn screens() -> Router<App> {
         .route("/alerts/rules/{rule}/{action}", post(alerts::act_on_rule))
         .route("/alerts/{alert}/{action}", post(alerts::act))
         .route("/audit", get(audit::of_project))
+        .route("/audit.jsonl", get(audit::lines_of_project))
         .route("/csv/{table}", get(tables::show))
         .route("/keys", get(keys::show))
         .merge(build_screens())

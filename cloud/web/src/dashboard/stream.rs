@@ -3,16 +3,17 @@
 use axum::extract::Query;
 use axum::response::Response;
 use iottly_core::short_form::MESSAGES;
-use maud::html;
+use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::kit::filter::{FilterBox, filter_box};
 use super::kit::icons::{Icon, icon};
-use super::kit::script::script;
+use super::kit::script::{script, word};
 use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::text;
 use super::visitor::Visitor;
+use crate::api::message_filter::json_of;
 use crate::error::ApiError;
 
 /// Query of the page.
@@ -32,22 +33,18 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
     let text = asked.filter.as_deref().unwrap_or_default().trim();
     let (json, problem) = match text {
         "" => (None, None),
-        text => match MESSAGES
-            .translate(text)
-            .map(|json| (iottly_core::history::filter(&json), json))
-        {
-            Ok((Ok(_), json)) => (Some(json), None),
-            Ok((Err(error), _)) => (None, Some(error.to_string())),
-            Err(error) => (None, Some(error.to_string())),
+        text => match json_of(text) {
+            Ok(json) => (Some(json), None),
+            Err(reason) => (None, Some(reason)),
         },
     };
     let own = format!("{base}/stream");
     let content = html! {
         div.head { div { h1 { "Stream" } p.lede { "Messages of all devices as they are stored. A device's history has the older ones." } } }
-        (filter_box(&FilterBox {
+        (filter_box("messages", &FilterBox {
             action: &own,
             text,
-            placeholder: "temperature>-15 or door:open",
+            placeholder: "group:demo temperature>30 or door:open",
             result: html! { @if json.is_some() { b { "Messages that match" } } @else { b { "All messages" } } },
             json: json.as_deref(),
             problem: problem.as_deref(),
@@ -59,10 +56,14 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
                 span.soft.small data-counts role="status" {}
             }
             ol.stream data-with="device" aria-label="Messages of all devices" {}
-            div.empty { p { "Messages appear here as devices send them. Without JavaScript, a device's history shows them after a reload." } }
+            div.empty {
+                @if json.is_some() { h3 { "Nothing has matched yet" } }
+                p { @if json.is_some() { "Messages that match appear here as devices send them." } @else { "Messages appear here as devices send them." }
+                    " Without JavaScript, a device's history shows them after a reload." }
+            }
             div.card-foot { span data-skipped role="status" {} span { "Newest first, times in UTC" } }
         }
-        (script("iottly tail", ("GET", "/events", None)))
+        (same(text))
     };
     let events = match &json {
         Some(_) => format!("{base}/events?filter={}", text::escaped(text)),
@@ -73,8 +74,20 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         title: "Stream",
         crumbs: &[],
         events: problem.is_none().then_some(events),
-        scripts: &["feed.js"],
+        scripts: &["feed.js", "suggest.js"],
         content,
     };
     screen.respond(visitor).await
+}
+
+/// Returns the box with the same messages from a script.
+fn same(filter: &str) -> Markup {
+    if filter.is_empty() {
+        return script("iottly tail", ("GET", "/events", None));
+    }
+    let path = format!("/events?filter={}", text::escaped(filter));
+    script(
+        &format!("iottly tail --filter {}", word(filter)),
+        ("GET", &path, None),
+    )
 }

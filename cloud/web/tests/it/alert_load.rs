@@ -278,7 +278,7 @@ async fn the_page_of_alerts_filters_names_and_keeps_what_was_typed() {
     page.cloud
         .store(scope, clock::now() + 30, &[r#"{"temp":31}"#])
         .await;
-    let count = |text: &str| text.matches("a message matches").count();
+    let count = |text: &str| text.matches("a message matches: ").count();
     let first = page.get("/alerts").await.text;
     assert_eq!(count(&first), 21, "{first}");
     assert!(

@@ -41,6 +41,7 @@ mod manifests;
 mod many;
 mod matrix;
 mod names;
+mod one_filter;
 mod one_port;
 mod pages;
 mod people;

@@ -20,6 +20,7 @@ pub(crate) const PAGES: &[(&str, &str, &str)] = &[
     ("GET", "/p/{project}/", ""),
     ("GET", "/p/{project}/devices", ""),
     ("GET", "/p/{project}/audit", ""),
+    ("GET", "/p/{project}/audit.jsonl", ""),
     (
         "POST",
         "/p/{project}/devices/move",
@@ -76,6 +77,8 @@ pub(crate) const PAGES: &[(&str, &str, &str)] = &[
         "name=intruder&condition=offline&after=5",
     ),
     ("POST", "/p/{project}/alerts/mails", "to=intruder%40example.org"),
+    ("POST", "/p/<project id>/alerts/{alert}/mute", "for=1h"),
+    ("POST", "/p/<project id>/alerts/rules/{rule}/mute", "for=1h"),
     ("GET", "/p/{project}/webhooks", ""),
     ("POST", "/p/{project}/webhooks", "url=https://example.com/"),
     ("GET", "/p/{project}/webhooks/{webhook}", ""),

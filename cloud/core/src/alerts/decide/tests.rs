@@ -3,7 +3,7 @@ use serde_json::json;
 use serde_json::value::to_raw_value;
 
 use super::*;
-use crate::alerts::{Observations, RuleSet, Span};
+use crate::alerts::{Observations, RuleSet, Senders, Span};
 use crate::model::{MessageId, Scope, StoredMessage};
 
 const PROJECT: ProjectId = ProjectId::from_bytes([1; 12]);
@@ -239,7 +239,7 @@ fn told(rules: &[AlertRule], message: &StoredMessage) -> (Vec<u8>, Vec<u8>) {
 fn observed(rules: &[AlertRule], messages: &[&StoredMessage], steps: &mut u64) -> Observations {
     let (set, mut observations) = (RuleSet::new(rules), Observations::default());
     for message in messages {
-        set.observe(message, steps, &mut observations);
+        set.observe(message, &Senders::new(), steps, &mut observations);
     }
     observations
 }

@@ -108,7 +108,7 @@ pub(super) const SCREENS: [Screen; 31] = [
     Screen {
         path: "/stream",
         empty: "Messages appear here",
-        nothing: ("filter=temp%3E30", "Messages that match"),
+        nothing: ("filter=group%3Anone", "Nothing has matched yet"),
         table: "",
         sibling: "",
         act: "",
@@ -156,7 +156,7 @@ pub(super) const SCREENS: [Screen; 31] = [
     Screen {
         path: "/audit",
         empty: "Who changed what",
-        nothing: ("", ""),
+        nothing: ("filter=who%3Anone", "No entry matches"),
         table: "",
         sibling: "",
         act: "",
@@ -172,7 +172,7 @@ pub(super) const SCREENS: [Screen; 31] = [
     Screen {
         path: "/devices/<device>",
         empty: "Messages appear here",
-        nothing: ("", ""),
+        nothing: ("filter=temp%3E30", "Nothing has matched yet"),
         table: "messages",
         sibling: "Send command",
         act: "",

@@ -9,6 +9,7 @@ use sqlx::QueryBuilder;
 
 use super::super::codec;
 use super::super::db::{Conn, Db};
+use super::super::senders;
 use super::super::usage::Rooms;
 use super::raise::Raising;
 use super::rules;
@@ -43,11 +44,11 @@ pub(in super::super) async fn observe(
             continue;
         }
         let (mut steps, mut seen) = (RuleSet::budget(), Observations::default());
-        let own = messages
-            .iter()
-            .filter(|message| message.scope.project == *project);
+        let own = messages.iter().copied();
+        let own: Vec<_> = own.filter(|message| message.scope.project == *project).collect();
+        let senders = senders::of(tx, *project, &compiled.set.senders_of(&own)).await?;
         for message in own {
-            compiled.set.observe(message, &mut steps, &mut seen);
+            compiled.set.observe(message, &senders, &mut steps, &mut seen);
         }
         if seen.is_empty() {
             continue;

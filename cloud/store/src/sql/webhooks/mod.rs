@@ -3,15 +3,17 @@
 //! A transaction that writes more than one row of a webhook's deliveries locks the row of its queue first, so
 //! that transactions never deadlock.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
-use iottly_protocol::ProjectId;
+use iottly_protocol::{DeviceId, ProjectId};
 
-use super::{Backend, db};
+use super::{Backend, db, senders};
 use crate::Result;
 use crate::pending_webhooks::PendingWebhooks;
 use crate::webhooks::{ClaimQuery, DeliveryResult, WebhookStore, WebhookTotals, WorkerId};
+use iottly_core::history::Sender;
 use iottly_core::model::{UnixMs, WebhookAttempt, WebhookKey, WebhookState};
 use iottly_core::webhooks::Claim;
 
@@ -81,6 +83,14 @@ impl WebhookStore for Backend {
     async fn claim(&self, query: &ClaimQuery) -> Result<Vec<Claim>> {
         let claimed = claim::claim(&mut *self.write().await?, query).await?;
         claim::with_bodies(&self.readers, query.key, claimed).await
+    }
+
+    async fn senders(
+        &self,
+        project: ProjectId,
+        devices: &BTreeSet<DeviceId>,
+    ) -> Result<HashMap<DeviceId, Sender>> {
+        senders::of(&mut *self.readers.acquire().await?, project, devices).await
     }
 
     async fn settle(&self, worker: WorkerId, results: &[DeliveryResult]) -> Result<()> {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use iottly_protocol::ProjectId;
 
 use super::super::db::{self, Conn};
-use super::super::{codec, multi_row};
+use super::super::{codec, multi_row, senders};
 use super::{NOT_MATCHED, ROWS, config};
 use crate::Result;
 use crate::webhook_cache::WebhookCache;
@@ -78,11 +78,12 @@ pub(in super::super) async fn enqueue(
             Some(hooks) => hooks,
             None => cache.matchers.put(project, version, compiled(tx, project).await?),
         };
+        let senders = senders::of(tx, project, &hooks.senders_of(messages)).await?;
         for Matched {
             hook,
             matching,
             undecided,
-        } in hooks.split(messages, &mut steps)
+        } in hooks.split(messages, &senders, &mut steps)
         {
             for (messages, undecided) in [(matching, false), (undecided, true)] {
                 match messages.as_slice() {

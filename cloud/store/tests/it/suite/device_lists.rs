@@ -38,8 +38,11 @@ fn ids(devices: &[Device]) -> Vec<u8> {
 
 /// Devices of the same name are neither repeated nor left out at the end of a page.
 pub(crate) async fn pages_of_devices_have_each_device_once(setup: Setup) {
-    add(&setup, &["b", "a", "a", "a", "Ä", "c"], SecretHash::NONE).await;
+    let names = ["b", "a", "a", "a", "Ä", "c", "a-10", "a-2", "a-02"];
+    add(&setup, &names, SecretHash::NONE).await;
     let all = setup.store.devices(setup.scope.project).await.expect("reads");
+    let place = |wanted: &str| all.iter().position(|device| device.name == wanted);
+    assert!(place("a-2") < place("a-10"), "in natural order");
     for size in 1..=all.len() {
         let (mut seen, mut after) = (Vec::new(), None);
         loop {

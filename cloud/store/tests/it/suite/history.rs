@@ -495,9 +495,10 @@ pub(crate) async fn logs_of_a_project_are_searched(setup: Setup) {
             level,
             contains: contains.to_owned(),
             until,
+            before: None,
             limit: 10,
         };
-        let lines = store.project_logs(project, &query).await.expect("reads");
+        let lines = store.project_logs(project, &query).await.expect("reads").lines;
         assert!(lines.iter().all(|(device, _)| *device == scope.device));
         lines
             .into_iter()
@@ -510,6 +511,45 @@ pub(crate) async fn logs_of_a_project_are_searched(setup: Setup) {
     assert_eq!(found(own, Level::Trace, "SENSOR", None).await, [20, 10]);
     assert_eq!(found(own, Level::Trace, "sensor_", None).await, [20]);
     assert_eq!(found(own, Level::Trace, "0%", None).await, [10]);
-    assert_eq!(found(own, Level::Trace, "", Some(19)).await, [10]);
+    assert_eq!(found(own, Level::Trace, "", Some(5)).await, [20, 20, 10]);
+    assert!(
+        found(own, Level::Trace, "", Some(4)).await.is_empty(),
+        "by the time of receipt"
+    );
+    // A board whose clock is far ahead does not stay on top.
+    let ahead = Upload {
+        scope,
+        stream: StreamId::from_bytes([2; 16]),
+        received: 4,
+        body: UploadBody::Records {
+            first: 1,
+            records: vec![line(9_000_000, Level::Info, "from the future")],
+        },
+    };
+    store.ingest(vec![ahead]).await.expect("commits");
+    assert_eq!(found(own, Level::Trace, "", None).await, [20, 20, 10, 9_000_000]);
+    let (mut pages, mut before) = (Vec::new(), None);
+    loop {
+        let query = LogQuery {
+            level: Level::Trace,
+            contains: String::new(),
+            until: None,
+            before,
+            limit: 1,
+        };
+        let page = store.project_logs(own, &query).await.expect("reads");
+        pages.extend(page.lines.into_iter().map(|(_, line)| line.text));
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    let texts = [
+        "a second of the same time",
+        "sensor_7 does not answer",
+        "100% of Sensors answer",
+        "from the future",
+    ];
+    assert_eq!(pages, texts, "lines of one time are on several pages");
     assert!(found(super::stranger(), Level::Trace, "", None).await.is_empty());
 }

@@ -293,10 +293,15 @@ pub(crate) async fn what_exceeds_the_bounds_of_series_is_counted_and_stored(setu
     let lines = lines(store, scope, &query("k1", Width::Hour, Split::None)).await;
     assert_eq!(lines[0].buckets[0].rollup.count, 2, "series that are there go on");
     // Paths without values for as long as roll-ups are kept make room.
-    store
-        .prune_rollups(None, 10, NOW + 800 * DAY, 10_000)
-        .await
-        .expect("deletes");
+    let later = NOW + 800 * DAY;
+    store.forget_series(scope.project, later).await.expect("reads");
+    assert_eq!(
+        store.series(scope.project).await.expect("reads").paths.len(),
+        MAX_PATHS,
+        "they have roll-ups still"
+    );
+    while store.prune_rollups(scope, later, 100).await.expect("deletes") {}
+    store.forget_series(scope.project, later).await.expect("forgets");
     assert!(store.series(scope.project).await.expect("reads").paths.is_empty());
     send(
         store,
@@ -327,18 +332,23 @@ pub(crate) async fn rollups_go_with_their_messages(setup: Setup) {
         "an hour goes when all of it is old"
     );
     // Minutes are kept for 90 days, hours for two years.
-    let last = store
-        .prune_rollups(None, 10, NOW + 100 * DAY, 1000)
-        .await
-        .expect("deletes");
-    assert_eq!(last, Some(scope));
+    let old = async |now, after| store.old_rollups(after, 10, now).await.expect("reads");
+    let kept = old(NOW + 80 * DAY, None).await;
+    assert_eq!((kept.devices, kept.last), (Vec::new(), Some(scope)));
+    let found = old(NOW + 100 * DAY, None).await;
     assert_eq!(
-        store
-            .prune_rollups(last, 10, NOW + 100 * DAY, 1000)
-            .await
-            .expect("deletes"),
-        None
+        (found.devices, found.projects),
+        (vec![scope], vec![scope.project])
     );
+    assert_eq!(old(NOW + 100 * DAY, Some(scope)).await.last, None);
+    let prune = async || {
+        let done = store.prune_rollups(scope, NOW + 100 * DAY, 1).await;
+        done.expect("deletes")
+    };
+    assert!(prune().await, "one of two");
+    while prune().await {}
+    assert!(old(NOW + 100 * DAY, None).await.devices.is_empty());
+    assert_eq!(old(NOW + 800 * DAY, None).await.devices, [scope], "hours");
     assert!(line(store, scope, Width::Minute).await.is_empty());
     assert_eq!(line(store, scope, Width::Hour).await.len(), 3);
     let delete = Change::DeleteDevice(scope.device);

@@ -1,11 +1,10 @@
 //! Filters in bodies of requests: JSON of the filter language, or text in the short form.
 
-use iottly_core::history;
-use iottly_core::short_form::MESSAGES;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use crate::api::message_filter::json_of;
 use crate::error::ApiError;
 
 /// Filter: an object of MongoDB's filter language, or a text in the short form such as `temp>30 door:open`.
@@ -28,16 +27,17 @@ impl FilterBody {
         }
     }
 
-    /// Returns a filter of messages as JSON text of the filter language.
+    /// Returns a filter of messages as JSON text of the filter language; an empty text is no filter.
     ///
     /// # Errors
     /// 400 with the reason if it is no filter.
-    pub(crate) fn of_messages(self) -> Result<String, ApiError> {
-        let json = MESSAGES
-            .translate(&self.text())
-            .map_err(|error| ApiError::invalid("invalid_filter", format!("filter: {error}")))?;
-        history::filter(&json)
-            .map_err(|error| ApiError::invalid("invalid_filter", format!("filter: {error}")))?;
-        Ok(json)
+    pub(crate) fn of_messages(self) -> Result<Option<String>, ApiError> {
+        let text = self.text();
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        json_of(&text)
+            .map(Some)
+            .map_err(|reason| ApiError::invalid("invalid_filter", format!("filter: {reason}")))
     }
 }

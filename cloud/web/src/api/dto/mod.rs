@@ -394,6 +394,8 @@ pub struct LogDto {
     pub text: String,
     /// Time at which the device wrote the line, by its own clock.
     pub devicetimestamp: Date,
+    /// Time at which the cloud received the line.
+    pub timestamp: Date,
 }
 
 /// Line of a firmware log with its device.
@@ -425,6 +427,9 @@ impl DeviceLogDto {
 pub struct ProjectLogs {
     /// Lines, newest first.
     pub logs: Vec<DeviceLogDto>,
+    /// Cursor of the next page, if there may be more lines: `before=<next>`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// HTTP status: always 200.
     pub status: u16,
 }
@@ -435,6 +440,7 @@ impl From<StoredLog> for LogDto {
             level: log.level,
             text: log.text,
             devicetimestamp: log.device_timestamp.into(),
+            timestamp: log.received.into(),
         }
     }
 }

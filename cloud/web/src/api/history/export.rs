@@ -127,7 +127,11 @@ impl Export {
         let (reader, store) = (&self.services.history_reader, &self.services.store);
         let evaluation = match &self.filter {
             None => None,
-            Some(filter) => Some(reader.evaluation(self.scope.project, Arc::clone(filter)).await?),
+            Some(filter) => Some(
+                reader
+                    .evaluation(store.as_ref(), self.scope, Arc::clone(filter))
+                    .await?,
+            ),
         };
         let mut turn = None;
         let part = reader

@@ -64,7 +64,7 @@ pub(crate) async fn page(services: &WebServices, scope: Scope, asked: &Page<'_>)
         Some(filter) => {
             let evaluation = services
                 .history_reader
-                .evaluation(scope.project, Arc::new(filter))
+                .evaluation(services.store.as_ref(), scope, Arc::new(filter))
                 .await?;
             scan.matching(&evaluation, asked.limit).await?
         }

@@ -4,6 +4,7 @@ use iottly_core::model::{Group, UnixMs};
 use maud::{Markup, html};
 
 use super::super::forms::Fields;
+use super::super::kit::filter::message_filter_field;
 use super::super::kit::script::snippet;
 use super::CONDITIONS;
 use crate::api::dto::{AlertRuleBody, FilterBody, MailList};
@@ -24,9 +25,9 @@ pub(super) fn show(
             div.field { label for="name" { "Name" } input #name name="name" required maxlength="128" placeholder="away" value=(typed("name")); }
             div.field { label for="condition" { "Raise when" } select #condition name="condition" { @for (word, words) in CONDITIONS { option value=(word) selected[word == typed("condition")] { (words) } } } }
             div.field { label for="after" { "Minutes, if the condition has a length of time" } input #after name="after" type="number" min="1" max="129600" placeholder="5" value=(typed("after")); }
-            div.field { label for="filter" { "Filter, for a message that matches" } input #filter name="filter" placeholder="temp>30" autocomplete="off" spellcheck="false" value=(typed("filter"));
+            div.field { label for="filter" { "Filter, for a message that matches" } (message_filter_field("filter", "group:demo temp>30", typed("filter")))
                 p.hint { "The list of rules shows the MongoDB filter that it stands for; that is taken as well." } }
-            div.field { label for="clear" { "Filter that clears it" } input #clear name="clear" placeholder="temp<28" autocomplete="off" spellcheck="false" value=(typed("clear"));
+            div.field { label for="clear" { "Filter that clears it" } (message_filter_field("clear", "temp<28", typed("clear")))
                 p.hint { "Without it, an alert clears after ten minutes without a match." } }
             div.field { label for="group" { "Watch" } select #group name="group" {
                 option value="" { "the whole project" }

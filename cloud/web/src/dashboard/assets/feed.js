@@ -13,7 +13,8 @@ class LiveFeed extends HTMLElement {
     this.dropped = 0;
     this.paused = false;
     this.onEntry = (event) => this.add(event.detail);
-    this.onSkipped = (event) => this.countSkipped(event.detail.count);
+    this.undecidedCount = 0;
+    this.onSkipped = ({ detail }) => (detail.undecided ? this.countUndecided(detail.count) : this.countSkipped(detail.count));
     document.addEventListener("iottly:entry", this.onEntry);
     document.addEventListener("iottly:skipped", this.onSkipped);
     if (this.pauseButton) {
@@ -102,11 +103,22 @@ class LiveFeed extends HTMLElement {
 
   countSkipped(count) {
     this.skippedCount = count === null || this.skippedCount === null ? null : this.skippedCount + count;
+    this.showSkipped();
+  }
+
+  // Messages for which the filter needs too many steps: they may match or not.
+  countUndecided(count) {
+    this.undecidedCount += count;
+    this.showSkipped();
+  }
+
+  showSkipped() {
     if (!this.skippedLine) return;
-    this.skippedLine.textContent =
-      this.skippedCount === null
-        ? "The connection was interrupted, and messages of that time may be missing here. The history has them all."
-        : `${this.skippedCount} messages were skipped because they came too fast. The history has them all.`;
+    const lines = [];
+    if (this.skippedCount === null) lines.push("The connection was interrupted, and messages of that time may be missing here.");
+    else if (this.skippedCount) lines.push(`${this.skippedCount} messages were skipped because they came too fast.`);
+    if (this.undecidedCount) lines.push(`${this.undecidedCount} messages were left out because the filter takes too long for them.`);
+    this.skippedLine.textContent = `${lines.join(" ")} The history has them all.`;
   }
 }
 

@@ -38,7 +38,7 @@ document.querySelector("[data-keys]")?.addEventListener("click", (event) => {
 
 const ACTIONS = {
   "?": showKeys,
-  "/": () => (document.querySelector(".filter input") ?? document.getElementById("find"))?.focus(),
+  "/": () => (document.querySelector(".filter input:not([type='hidden'])") ?? document.getElementById("find"))?.focus(),
   j: () => move(1),
   k: () => move(-1),
   "[": () => tab(-1),

@@ -18,7 +18,7 @@ use crate::error::ApiError;
 /// File that is shown when the address names none.
 const MAIN: &str = "main.js";
 /// Largest text that is edited in the browser, in bytes.
-const MAX_TEXT_BYTES: usize = 256 << 10;
+const MAX_EDITED_BYTES: usize = 256 << 10;
 
 type OfRevision = Path<(String, String, u64)>;
 
@@ -90,7 +90,7 @@ async fn page(visitor: &Visitor, branch: &str, revision: u64, file: &str) -> Res
 }
 
 fn form(visitor: &Visitor, here: &str, file: &str, text: &str) -> Markup {
-    let is_short = text.len() <= MAX_TEXT_BYTES;
+    let is_short = text.len() <= MAX_EDITED_BYTES;
     html! {
         @if visitor.may(Scopes::WRITE) && is_short {
             form.card.stack method="post" action=(here) {
@@ -125,7 +125,7 @@ pub(in super::super) async fn save(
         let (file, message) = (field("file"), field("message").trim().to_owned());
         // Browsers send line ends as CR LF.
         let text = field("text").replace("\r\n", "\n");
-        if text.len() > MAX_TEXT_BYTES || message.len() > MAX_MESSAGE_BYTES || message.contains('\0') {
+        if text.len() > MAX_EDITED_BYTES || message.len() > MAX_MESSAGE_BYTES || message.contains('\0') {
             let reason = "the text or the message is too long";
             return Err(ApiError::invalid("invalid_form", reason));
         }

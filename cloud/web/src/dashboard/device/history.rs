@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::super::kit::csv::csv_link;
 use super::super::kit::empty::{broken, empty};
 use super::super::kit::filter::{FilterBox, filter_box};
-use super::super::kit::script::script;
+use super::super::kit::script::{script, word};
 use super::super::kit::stream::message;
 use super::super::layout::failure;
 use super::super::text;
@@ -69,7 +69,7 @@ async fn page(visitor: &Visitor, id: &str, asked: &Asked) -> Result<Response, Ap
     let own = format!("{}/devices/{id}/history", visitor.base());
     let more = next.map(|next| format!("{own}?before={next}&filter={}", text::escaped(text)));
     let content = html! {
-        (filter_box(&FilterBox {
+        (filter_box("messages", &FilterBox {
             action: &own,
             text,
             placeholder: "temperature>30 at>2026-11-26",
@@ -94,7 +94,7 @@ async fn page(visitor: &Visitor, id: &str, asked: &Asked) -> Result<Response, Ap
     let tab = Tab {
         path: "/history",
         events: None,
-        scripts: &[],
+        scripts: &["suggest.js"],
         content,
     };
     tab.respond(visitor, &access).await
@@ -104,7 +104,7 @@ async fn page(visitor: &Visitor, id: &str, asked: &Asked) -> Result<Response, Ap
 fn same(device: &str, filter: &str) -> Markup {
     let (mut line, mut path) = (format!("iottly history {device}"), format!("/messages/{device}"));
     if !filter.is_empty() {
-        line += &format!(" --filter '{}'", filter.replace('\'', "'\\''"));
+        line += &format!(" --filter {}", word(filter));
         path += &format!("?queryJson={}", text::escaped(filter));
     }
     script(&line, ("GET", &path, None))

@@ -48,7 +48,7 @@ pub(in super::super) async fn ask(
 ) -> Response {
     let page = async {
         let group = find(&visitor, &id).await?;
-        // The build goes on without this request; the next one finds its outcome.
+        // The build continues without this request; the next one finds its outcome.
         match timeout(BUILD, preview(&visitor, &group, wanted.revision)).await {
             Ok(content) => respond(&visitor, &group, "Flash", content?).await,
             Err(_) => {
@@ -70,7 +70,7 @@ fn building(visitor: &Visitor, group: &Group, revision: Option<u64>) -> Markup {
     html! {
         div.dialog aria-busy="true" {
             h1.break { "Building " @match revision { Some(number) => { "r" (number) }, None => "the newest revision" } " of " (branch) "…" }
-            p role="status" { "The cloud builds the code and runs its top level; other builds may be before it. This page goes on by itself, and nothing is sent before you have agreed." }
+            p role="status" { "The cloud builds the code and runs its top level; other builds may be before it. This page continues by itself, and nothing is sent before you have agreed." }
             ol.route role="list" data-fold {
                 li data-state="now" { b { "Build" } span { "now" } }
                 li { b { "Check" } span { "what the devices would do" } }

@@ -83,7 +83,7 @@ async fn page(
             @if found.is_empty() {
                 (empty(
                     "No device is here",
-                    "Devices move on while the rollout goes on; the page of the rollout shows where they are now.",
+                    "Devices move on while the rollout continues; the page of the rollout shows where they are now.",
                     &html! { a.button data-kind="main" href=(here) { "Show the rollout" } },
                 ))
             } @else { (table(visitor, &found)) }

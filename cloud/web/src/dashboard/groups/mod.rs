@@ -17,6 +17,7 @@ pub(super) use page::{of_rollout, show};
 pub(super) use steer::{ask_cancel, ask_pause, ask_resume, ask_roll_back};
 
 use iottly_core::model::{Group, Rollout, RolloutMember};
+use iottly_core::short_form::equals;
 
 use super::text::escaped;
 use super::visitor::Visitor;
@@ -75,11 +76,7 @@ fn devices_where(visitor: &Visitor, group: &Group, digest: &serde_json::Value) -
 
 /// Returns the filter that a group's devices match.
 fn in_group(group: &Group) -> String {
-    if group.name.contains(char::is_whitespace) {
-        format!("group:\"{}\"", group.name)
-    } else {
-        format!("group:{}", group.name)
-    }
+    equals("group", &group.name)
 }
 
 /// Returns a number of devices with its noun.

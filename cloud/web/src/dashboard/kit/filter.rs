@@ -1,5 +1,6 @@
 //! The box for a filter, with the filter of the API that its short form stands for.
 
+use iottly_core::short_form::MESSAGES;
 use maud::{Markup, html};
 
 use super::icons::{Icon, icon};
@@ -21,15 +22,28 @@ pub(in super::super) struct FilterBox<'a> {
     pub(in super::super) examples: Vec<&'static str>,
 }
 
-/// Returns the box.
-pub(in super::super) fn filter_box(filter: &FilterBox<'_>) -> Markup {
+/// Returns a field for a filter of messages in a form, which completes words and shows the filter of the API that its text
+/// stands for.
+pub(in super::super) fn message_filter_field(name: &str, placeholder: &str, value: &str) -> Markup {
+    html! {
+        filter-suggest data-of="messages" data-explain {
+            input id=(name) name=(name) placeholder=(placeholder) value=(value) autocomplete="off" spellcheck="false" list={ (name) "-examples" };
+            datalist id={ (name) "-examples" } { @for example in MESSAGES.suggestions("") { option value=(example) {} } }
+        }
+    }
+}
+
+/// Returns the box; `of` names what is filtered, for the suggestions: `devices`, `messages` or `audit`.
+pub(in super::super) fn filter_box(of: &str, filter: &FilterBox<'_>) -> Markup {
     html! {
         form.filter role="search" action=(filter.action) {
             div.filter-box {
                 (icon(Icon::Filter))
                 label.sr for="f" { "Filter" }
-                input #f name="filter" value=(filter.text) placeholder=(filter.placeholder) autocomplete="off" spellcheck="false"
-                    list="f-examples" aria-invalid=[filter.problem.map(|_| "true")] aria-describedby="f-note";
+                filter-suggest data-of=(of) {
+                    input #f name="filter" value=(filter.text) placeholder=(filter.placeholder) autocomplete="off" spellcheck="false"
+                        list="f-examples" aria-invalid=[filter.problem.map(|_| "true")] aria-describedby="f-note";
+                }
                 datalist #f-examples { @for example in &filter.examples { option value=(example) {} } }
                 button data-kind="plain" { "Apply" }
             }

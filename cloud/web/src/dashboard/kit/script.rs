@@ -41,12 +41,14 @@ fn curl(method: &str, path: &str, body: Option<&str>) -> String {
     }
     line += "-H \"Authorization: Bearer $IOTTLY_TOKEN\" ";
     if let Some(body) = body {
-        line += &format!(
-            "-H 'Content-Type: application/json' -d '{}' ",
-            body.replace('\'', "'\\''")
-        );
+        line += &format!("-H 'Content-Type: application/json' -d {} ", word(body));
     }
     line + &format!("\"$IOTTLY_URL/v1.0/project/$IOTTLY_PROJECT{path}\"")
+}
+
+/// Returns a text as one word of a command line.
+pub(in super::super) fn word(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 /// Returns a text to copy, with a button for it.

@@ -1,6 +1,7 @@
 //! Tables of a project as files of comma-separated values, by name. Long ones are read in parts while the client takes them.
 
 mod alerts;
+mod audit;
 mod work;
 
 use std::sync::Arc;
@@ -8,12 +9,14 @@ use std::sync::Arc;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use iottly_core::model::{
-    AuditEntry, CommandRecord, MAIN_BRANCH, OrganizationId, Revision, RolloutId, RolloutMember, Scopes,
-    StoredRelease, UnixMs, WebhookAttempt,
+    CommandRecord, MAIN_BRANCH, Revision, RolloutId, RolloutMember, Scopes, StoredRelease, UnixMs,
+    WebhookAttempt,
 };
-use iottly_store::CommandQuery;
+use iottly_store::{CommandQuery, LogPlace};
 use serde::Deserialize;
 use tokio::sync::watch;
+
+pub(super) use audit::of_organization as organization_audit;
 
 use super::layout::failure;
 use super::text::iso;
@@ -68,7 +71,7 @@ async fn file(
     Ok(match table {
         "alerts" => alerts::alerts(&access).await?.into_file("alerts.csv"),
         "attempts" => return attempts(access, asked, closing).await,
-        "audit" => return audit(access, closing).await,
+        "audit" => return audit::of_project(access, asked, closing).await,
         "copies" => work::copies(&access).await?.into_file("copies.csv"),
         "commands" => return commands(visitor, asked, closing).await,
         "crashes" => crashes::csv(visitor).await?.into_file("crashes.csv"),
@@ -243,38 +246,33 @@ async fn logs(
     asked: Asked,
     closing: watch::Receiver<bool>,
 ) -> Result<Response, ApiError> {
-    let next = move |until: Option<UnixMs>| {
+    let next = move |before: Option<LogPlace>| {
         let access = access.clone();
-        let query = log_query(asked.level.as_deref(), asked.search.as_deref(), until, PART);
+        let query = log_query(
+            asked.level.as_deref(),
+            asked.search.as_deref(),
+            (None, before),
+            PART,
+        );
         async move {
-            let mut lines = project_logs(&access, &query?).await?;
-            let (first, last) = (lines.first(), lines.last());
-            let at = |line: &api::dto::DeviceLogDto| line.line.devicetimestamp.at();
-            let more = match (first.map(at), last.map(at)) {
-                // Lines of the last millisecond come again with the next part, where all of them are.
-                (Some(first), Some(last)) if lines.len() >= PART && first > last => {
-                    lines.retain(|line| at(line) > last);
-                    Some(Some(last))
-                }
-                (_, Some(last)) if lines.len() >= PART => Some(Some(last.saturating_sub(1))),
-                _ => None,
-            };
+            let (lines, next) = project_logs(&access, &query?).await?;
             let mut csv = Csv::default();
             for line in &lines {
                 csv.row(&[
-                    &iso(at(line)),
+                    &iso(line.line.devicetimestamp.at()),
                     &line.device.to_string(),
                     &line.name,
                     super::kit::stream::level_name(line.line.level),
                     &line.line.text,
+                    &iso(line.line.timestamp.at()),
                 ]);
             }
-            Ok((csv, more))
+            Ok((csv, next.map(Some)))
         }
     };
     streamed(
         "logs.csv",
-        &["time", "device", "name", "level", "text"],
+        &["time", "device", "name", "level", "text", "received"],
         (None, next),
         closing,
     )
@@ -308,56 +306,6 @@ where
         }
     };
     streamed(name, columns, (None, next), closing).await
-}
-
-/// Columns of the changes of a project or an organisation.
-const CHANGES: [&str; 6] = ["time", "actor", "address", "action", "target", "detail"];
-
-fn change(csv: &mut Csv, entry: &AuditEntry) {
-    let address = entry.address.map(|address| address.to_string());
-    csv.row(&[
-        &iso(entry.at),
-        &entry.actor,
-        &address.unwrap_or_default(),
-        &entry.action,
-        &entry.target,
-        &entry.detail,
-    ]);
-}
-
-async fn audit(access: ProjectAccess, closing: watch::Receiver<bool>) -> Result<Response, ApiError> {
-    access.require(Scopes::ADMIN)?;
-    let read = move |before| {
-        let (store, project) = (access.services().store.clone(), access.id());
-        async move { store.audit(project, before, PART).await }
-    };
-    listed(
-        "audit.csv",
-        &CHANGES,
-        read,
-        change,
-        |entry: &AuditEntry| entry.number,
-        closing,
-    )
-    .await
-}
-
-/// Returns the changes of an organisation as a file.
-pub(super) async fn organization_audit(app: App, organization: OrganizationId) -> Result<Response, ApiError> {
-    let store = app.services.store.clone();
-    let read = move |before| {
-        let store = store.clone();
-        async move { store.organization_audit(organization, before, PART).await }
-    };
-    listed(
-        "organization-audit.csv",
-        &CHANGES,
-        read,
-        change,
-        |entry: &AuditEntry| entry.number,
-        app.closing,
-    )
-    .await
 }
 
 async fn attempts(

@@ -69,7 +69,7 @@ fn screen<'a>(title: &'a str, crumbs: &'a [(&'a str, String)], content: Markup) 
         title,
         crumbs,
         events: None,
-        scripts: &[],
+        scripts: &["suggest.js"],
         content,
     }
 }

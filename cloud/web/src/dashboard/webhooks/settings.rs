@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use maud::{Markup, html};
 
 use super::super::forms::Fields;
+use super::super::kit::filter::message_filter_field;
 use crate::api::dto::{FilterBody, WebhookDto, WebhookSettings};
 use crate::error::ApiError;
 
@@ -51,7 +52,7 @@ pub(super) fn fields(known: Option<&WebhookDto>, typed: Option<&Fields>) -> Mark
                 input #channel name="channel" value=(value("channel", known.map_or("*".to_owned(), |known| known.channel.clone())));
             }
             div.field { label for="filter" { "Filter" }
-                input #filter name="filter" placeholder="temperature>30" spellcheck="false" value=(value("filter", filter));
+                (message_filter_field("filter", "group:demo temperature>30", &value("filter", filter)))
                 span.hint { "Short form or JSON; empty for all messages." }
             }
         }
