@@ -12,7 +12,7 @@ use super::super::forms::Fields;
 use super::super::kit::empty::shown;
 use super::super::kit::notice::{Tone, notice};
 use super::super::kit::question::{Question, question};
-use super::super::kit::script::{quoted, request_for, script, script_for};
+use super::super::kit::script::{quoted, script, script_for};
 use super::super::layout::failure;
 use super::super::visitor::Visitor;
 use super::{Tab, absence};
@@ -99,10 +99,13 @@ async fn page(
         } }
         (absence::script(id))
         (script(&format!("iottly device show {id}"), ("GET", &format!("/device/{id}/props"), None)))
-        (request_for("change name and tags", ("PUT", &format!("/device/{id}/props"), Some(&json!({"name": device.name, "tags": device.tags}).to_string()))))
+        (script_for("rename it", &format!("iottly device rename {id} {}", quoted(&device.name)),
+            ("PUT", &format!("/device/{id}/props"), Some(&json!({"name": device.name}).to_string()))))
+        (script_for("change its tags", &format!("iottly device tag {id} --add attic"),
+            ("PUT", &format!("/device/{id}/props"), Some(&json!({"tags": device.tags}).to_string()))))
         (script_for("move it to a group", &format!("iottly device move {id} --to {}", quoted(group_name(&groups, device.group))),
             ("PUT", &format!("/device/{id}/props"), Some(&json!({"deployment_group": device.group}).to_string()))))
-        (request_for("change the settings for the firmware", ("PUT", &format!("/device/{id}/config"), Some(values.as_deref().unwrap_or("{}")))))
+        (script_for("change the settings for the firmware", &format!("iottly device config set {id} --file settings.json"), ("PUT", &format!("/device/{id}/config"), Some(values.as_deref().unwrap_or("{}")))))
         (script_for("remove it", &format!("iottly device rm {id} --yes"), ("DELETE", &format!("/device/{id}"), None)))
     };
     let tab = Tab {

@@ -6,17 +6,12 @@ use super::icons::{Icon, icon};
 
 /// Returns the box of one of several actions of a page, which its heading names.
 pub(in super::super) fn script_for(action: &str, command: &str, rest: (&str, &str, Option<&str>)) -> Markup {
-    titled(&format!("From a script: {action}"), Some(command), rest)
-}
-
-/// Returns the box of an action that has no command line.
-pub(in super::super) fn request_for(action: &str, rest: (&str, &str, Option<&str>)) -> Markup {
-    titled(&format!("From a script: {action}"), None, rest)
+    titled(&format!("From a script: {action}"), command, rest)
 }
 
 /// Returns the box; `rest` is a method, a path below the project, and a body or `None`.
 pub(in super::super) fn script(command: &str, rest: (&str, &str, Option<&str>)) -> Markup {
-    titled("Do this from a script", Some(command), rest)
+    titled("Do this from a script", command, rest)
 }
 
 /// Returns a text as one word of a shell's command line.
@@ -24,16 +19,14 @@ pub(in super::super) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-fn titled(title: &str, command: Option<&str>, (method, path, body): (&str, &str, Option<&str>)) -> Markup {
+fn titled(title: &str, command: &str, (method, path, body): (&str, &str, Option<&str>)) -> Markup {
     let curl = curl(method, path, body);
     html! {
         details.script {
             summary { (icon(Icon::Script)) (title) }
             div {
-                @if let Some(command) = command {
-                    p.label { "Command line" }
-                    (snippet(command))
-                }
+                p.label { "Command line" }
+                (snippet(command))
                 p.label { "REST" }
                 (snippet(&curl))
             }

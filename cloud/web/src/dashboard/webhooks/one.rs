@@ -13,7 +13,7 @@ use super::super::kit::empty::{broken, empty};
 use super::super::kit::figure::{Figure, figures};
 use super::super::kit::notice::{Tone, notice};
 use super::super::kit::question::{Question, question};
-use super::super::kit::script::{request_for, script, script_for};
+use super::super::kit::script::{quoted, script, script_for};
 use super::super::layout::failure;
 use super::super::text;
 use super::super::visitor::Visitor;
@@ -167,14 +167,13 @@ fn done(asked: &Asked, attempts: &[WebhookAttempt]) -> Markup {
 fn scripts(webhook: &WebhookDto) -> Markup {
     let (id, own) = (webhook.id, format!("/webhooks/{}", webhook.id));
     let to = |below: &str| format!("{own}{below}");
-    let settings =
-        serde_json::json!({"enabled": webhook.enabled, "description": webhook.description}).to_string();
+    let settings = serde_json::json!({"description": webhook.description}).to_string();
     html! {
         (script(&format!("iottly webhook log {id}"), ("GET", &to("/log"), None)))
         (script_for("send a test", &format!("iottly webhook test {id}"), ("POST", &to("/test"), None)))
         (script_for("replay what failed since a time", &format!("iottly webhook replay {id} --failed-since 1795691111824"),
             ("POST", &to("/replay"), Some(r#"{"failed_since":1795691111824}"#))))
-        (request_for("change the settings", ("PUT", &own, Some(&settings))))
+        (script_for("change the settings", &format!("iottly webhook set {id} --description {}", quoted(&webhook.description)), ("PUT", &own, Some(&settings))))
         (script_for("replace the secret", &format!("iottly webhook rotate {id}"), ("POST", &to("/secret/rotate"), None)))
         (script_for("delete", &format!("iottly webhook remove {id}"), ("DELETE", &own, None)))
         (portals::script(&id.to_string()))
