@@ -84,7 +84,7 @@ struct Cli {
     #[arg(long, short, global = true)]
     quiet: bool,
     /// Bold headings of tables
-    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t = terminal::Color::Auto)]
+    #[arg(long, global = true, value_enum, value_name = "auto|always|never", hide_possible_values = true, default_value_t = terminal::Color::Auto)]
     color: terminal::Color,
     #[command(subcommand)]
     command: Command,
