@@ -181,7 +181,7 @@ impl PresenceService {
         Ok(times.last().copied())
     }
 
-    /// Tells the watchers of devices of one project how they are now.
+    /// Sends the watchers of devices of one project their presence.
     async fn tell(&self, scopes: &[Scope]) -> iottly_store::Result<()> {
         let Some(project) = scopes.first().map(|scope| scope.project) else {
             return Ok(());
@@ -293,6 +293,6 @@ mod tests {
         assert_eq!(told.len(), 2501);
         assert_eq!(told.iter().collect::<HashSet<_>>().len(), 2501);
         changes.add(scope(1, 7));
-        assert_eq!(changes.take(), [scope(1, 7)], "a later change is told again");
+        assert_eq!(changes.take(), [scope(1, 7)], "a later change is published again");
     }
 }

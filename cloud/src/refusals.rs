@@ -59,21 +59,14 @@ impl RefusalBook {
     /// inside of private networks. Others see nothing of it, because nothing says whose device it was.
     #[must_use]
     pub fn near(&self, viewer: IpAddr) -> Option<Refused> {
-        let (own, inside) = (AddressKey::of(viewer), is_private(viewer));
+        let own = AddressKey::of(viewer);
+        let inside = own.is_private();
         let book = self.lock();
         let near = book.address(
             |address| *address == own || (inside && address.is_private()),
             clock::now(),
         );
         near.cloned()
-    }
-}
-
-/// Returns true for an address that is used inside of networks only.
-pub(crate) fn is_private(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
     }
 }
 

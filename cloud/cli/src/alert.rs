@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::answer::read;
 use crate::call::Call;
-use crate::device::absence::{moment, now};
 use crate::exit::Failure;
 use crate::named_device::device_id;
 use crate::remote::escaped;
 use crate::time_text::at;
+use crate::time_text::{moment, now};
 
 mod mail;
 

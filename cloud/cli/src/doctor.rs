@@ -12,10 +12,10 @@ use serde_json::json;
 
 use crate::answer::read;
 use crate::call::Call;
-use crate::device::absence::now;
 use crate::exit::Failure;
 use crate::remote::{Api, Place};
 use crate::time_text::at;
+use crate::time_text::now;
 
 /// Difference of the clocks from which it is a fault, in milliseconds.
 const CLOCKS_MS: i64 = 30_000;

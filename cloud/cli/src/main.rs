@@ -81,10 +81,10 @@ use exit::Failure;
 )]
 struct Cli {
     /// Leave out progress and notes; errors and questions are still written
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, display_order = 900)]
     quiet: bool,
     /// Bold headings of tables
-    #[arg(long, global = true, value_enum, value_name = "auto|always|never", hide_possible_values = true, default_value_t = terminal::Color::Auto)]
+    #[arg(long, global = true, value_enum, value_name = "auto|always|never", hide_possible_values = true, display_order = 901, default_value_t = terminal::Color::Auto)]
     color: terminal::Color,
     #[command(subcommand)]
     command: Command,

@@ -13,6 +13,10 @@ pub(crate) fn hint(wanted: &str, names: &[String], list: &str) -> String {
         .filter_map(|name| Some((distance(wanted, name)?, name)))
         .collect();
     near.sort();
+    // The same name in other letters is the one that was meant.
+    if near.first().is_some_and(|(distance, _)| *distance == 0) {
+        near.retain(|(distance, _)| *distance == 0);
+    }
     near.truncate(SHOWN);
     let near: Vec<String> = near.iter().map(|(_, name)| format!("{name:?}")).collect();
     match &near[..] {

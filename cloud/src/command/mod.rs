@@ -241,7 +241,7 @@ impl CommandService {
         sent.is_ok()
     }
 
-    /// Tells pages that commands of a device have changed.
+    /// Notifies pages that commands of a device have changed.
     fn tell(&self, scope: Scope) {
         self.live
             .changed(scope.project, Some(scope.device), Parts::COMMAND);

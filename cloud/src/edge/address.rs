@@ -21,7 +21,10 @@ impl AddressKey {
 
     /// Returns true for an address that is used inside of networks only.
     pub(crate) fn is_private(self) -> bool {
-        crate::refusals::is_private(self.0)
+        match self.0.to_canonical() {
+            IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+        }
     }
 }
 

@@ -262,7 +262,7 @@ impl Enrolment {
         Ok(())
     }
 
-    /// Tells pages that the boards that wait have changed.
+    /// Notifies pages that the boards that wait have changed.
     fn tell(&self, project: ProjectId) {
         self.waiting.live.changed(project, None, Parts::WAITING);
     }

@@ -6,7 +6,7 @@ use iottly_protocol::MessageKind;
 use crate::live::{LiveHub, Parts};
 use iottly_core::model::Scope;
 
-/// Tells pages what the writes of some devices have changed.
+/// Notifies pages of what the writes of some devices have changed.
 pub(super) fn tell(live: &LiveHub, scopes: &[Scope], outcomes: &[Option<Outcome>]) {
     for (scope, outcome) in scopes.iter().zip(outcomes) {
         let parts = outcome.as_ref().map(changed).unwrap_or_default();

@@ -241,7 +241,7 @@ impl LiveHub {
         Ok(self.stream(watcher))
     }
 
-    /// Tells the pages that show a device, or something of the project, that parts of it have changed.
+    /// Notifies the pages that show a device, or something of the project, that parts of it have changed.
     pub fn changed(&self, project: ProjectId, device: Option<DeviceId>, parts: Parts) {
         if parts.is_empty() || !self.has_watchers() {
             return;

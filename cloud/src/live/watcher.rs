@@ -16,7 +16,7 @@ pub(super) const QUEUE_MESSAGES: usize = 256;
 /// Maximum payload bytes queued for a slow watcher; a single larger message is still queued alone.
 const QUEUE_BYTES: usize = 1 << 20;
 
-/// Maximum number of devices whose presence waits for a slow watcher; above, all is dropped, and the watcher asks anew.
+/// Maximum number of devices whose presence waits for a slow watcher; above, all is dropped, and the watcher asks again.
 pub(super) const QUEUE_PRESENCES: usize = 1024;
 
 /// Kind of a watcher, by what it gets beside presence.

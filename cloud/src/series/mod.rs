@@ -235,7 +235,7 @@ mod tests {
     fn request(whole: bool) -> PlotRequest {
         PlotRequest {
             path: "temperature".to_owned(),
-            selection: Selection::All,
+            selection: Selection::default(),
             split: Split::None,
             aggregate: Aggregate::Avg,
             range: Range { from: 0, to: 1000 },

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use iottly_cloud::Services;
 use iottly_core::model::RolloutStatus;
 use iottly_protocol::ProjectId;
 use serde::Serialize;
-
-use crate::app::WebServices;
 
 /// Shortest time for which numbers are kept.
 const KEPT: Duration = Duration::from_secs(1);
@@ -50,11 +49,7 @@ impl ProjectNumbers {
     ///
     /// # Errors
     /// If the store fails.
-    pub(crate) async fn of(
-        &self,
-        services: &WebServices,
-        project: ProjectId,
-    ) -> iottly_store::Result<Numbers> {
+    pub(crate) async fn of(&self, services: &Services, project: ProjectId) -> iottly_store::Result<Numbers> {
         let began = Instant::now();
         if let Some((numbers, until)) = self.lock().get(&project)
             && began < *until

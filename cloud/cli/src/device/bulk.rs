@@ -117,12 +117,7 @@ impl Choice {
             return Ok(());
         }
         let question = format!("this affects {devices}; go on? Type yes to go on:");
-        agree(
-            &question,
-            "yes",
-            &format!("this would affect {devices}"),
-            "goes on",
-        )
+        agree(&question, "yes", &format!("this would affect {devices}"), "runs")
     }
 
     /// Starts a job and follows it, or prints what it `would` do with how many devices.

@@ -135,12 +135,12 @@ fn a_person_compares_the_code_and_approves_the_board_in_the_browser() {
     browser.find("nav.side");
     browser.open(&format!("{}/p/{}/devices/add", site.api.url, site.api.project));
     browser.write(&browser.find("input#code"), &board.code.to_lowercase());
-    browser.click(&browser.find("form[action='/enroll'] button"));
+    browser.click(&browser.find("form[action$='/enroll'] button"));
     browser.shows("Approve this board?");
     browser.shows(&board.code);
     browser.picture("approve");
     browser.click(&browser.find("form[method='post'] button[value='approve']"));
-    browser.shows("The board is approved");
+    browser.shows("Add hall 7");
     let (code, rest) = board.end();
     assert_eq!(code, Some(0), "{rest}");
     browser.open(&format!("{}/p/{}/devices", site.api.url, site.api.project));

@@ -9,10 +9,15 @@ const WHOLE: [(&str, &[&str]); 4] = [
     // The groups without a limit, as the API documents them.
     (".all_members(", &["api/group_members.rs"]),
     (".rollout_members(", &[]),
-    // Filters look at all devices, and jobs and moves act on them.
+    // Filters and searches look at all devices, and jobs and moves act on them.
     (
         ".devices_with(",
-        &["api/device_filter.rs", "api/groups.rs", "api/jobs/start.rs"],
+        &[
+            "api/device_filter.rs",
+            "api/device_list.rs",
+            "api/groups.rs",
+            "api/jobs/start.rs",
+        ],
     ),
 ];
 

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use iottly_core::model::Device;
 use iottly_core::natural_order;
 use iottly_protocol::DeviceId;
-use iottly_store::DevicePlace;
+use iottly_store::{DeviceNeeds, DevicePlace};
 
 use super::device_filter::DeviceFilter;
 use super::device_search::DeviceSearch;
@@ -102,7 +102,8 @@ impl DeviceList {
         after: Option<&DevicePlace>,
         limit: usize,
     ) -> Result<Self, ApiError> {
-        let mut found = access.services().store.devices(access.id()).await?;
+        let store = &access.services().store;
+        let mut found = store.devices_with(access.id(), DeviceNeeds::ALL).await?;
         found.retain(|device| search.matches(device));
         if let Some(filter) = filter {
             found = filter.select(found).await?;

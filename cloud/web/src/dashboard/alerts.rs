@@ -189,7 +189,7 @@ impl Listed {
             false => ("cleared", &asked.cleared, CLEARED),
         };
         let before = match behind.as_deref().map(str::parse::<AlertId>) {
-            // The alert may have been deleted since the page was made: then the list begins anew.
+            // The alert may have been deleted since the page was made: then the list begins again.
             Some(Ok(id)) => rest::place(&visitor.project, id).await.ok(),
             Some(Err(_)) | None => None,
         };

@@ -70,7 +70,7 @@ pub(super) struct Wanted {
     quiet: Option<String>,
     /// Given if the page shows the numbers of the project.
     counts: Option<String>,
-    /// Given if the page waits for a new device: it is told of refusals near its visitor.
+    /// Given if the page waits for a new device: it gets refusals near its visitor.
     arrival: Option<String>,
 }
 
@@ -339,7 +339,7 @@ impl Feed {
         self.tell();
     }
 
-    /// Tells the page of the parts that have changed, at most once a second.
+    /// Notifies the page of the parts that have changed, at most once a second.
     fn tell(&mut self) {
         let now = Instant::now();
         if self.changed.is_empty() || self.told.is_some_and(|told| now < told + SECOND) {

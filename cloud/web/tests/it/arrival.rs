@@ -118,7 +118,7 @@ async fn the_arrival_shows_its_line_once_and_why_a_board_was_refused() {
     assert!(!again.text.contains("It is shown this one time."));
     assert!(again.text.contains("Get a new line"));
 
-    // A code that nobody has leads to no device: it is shown to those who look from nearby.
+    // A code of no board leads to no device: it is shown to those who look from nearby.
     let nothing = format!("{:032x}", 7);
     post(&cloud, "/v1.0/enroll", &request(&nothing, 1))
         .await

@@ -79,6 +79,10 @@ const FORMS: &[(&str, Twin)] = &[
     ("/devices/bulk/{kind}", Operation("post", "/jobs")),
     ("/devices/move", Operation("post", "/jobs")),
     (
+        "/devices/{device}/arrival",
+        Operation("post", "/device/{device}/replace"),
+    ),
+    (
         "/devices/{device}/board/inputs",
         Operation("post", "/device/{device}/board/inputs"),
     ),
@@ -116,6 +120,7 @@ const FORMS: &[(&str, Twin)] = &[
         "/groups/{group}/policy",
         Operation("put", "/deploymentgroups/{group}/policy"),
     ),
+    ("/enroll", Operation("post", "/waiting/{code}")),
     (
         "/groups/{group}/resume",
         Operation("post", "/deploymentgroups/{group}/resume"),

@@ -394,6 +394,9 @@ async fn the_page_of_a_webhook_opens_and_closes_links() {
     let closed = cloud
         .request("POST", &own, &[&cookie, FORM], body.as_bytes())
         .await;
+    assert_eq!(closed.status, 303, "{}", closed.text);
+    let target = closed.header("location").expect("a target").to_owned();
+    let closed = get(&cloud, &target, &cookie).await;
     assert!(
         closed.text.contains("The link is closed") && closed.text.contains("No link is open"),
         "{}",
