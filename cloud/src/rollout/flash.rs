@@ -261,7 +261,7 @@ impl Rollouts {
         loop {
             let page = self.facts(project, rollout.group, after).await?;
             after = page.last().map(|known| known.device);
-            found.add(preflight(project, release, &page, now, &make));
+            found.add(preflight(project, release, &page, now, make));
             if page.len() < FACTS {
                 return Ok(found);
             }

@@ -33,7 +33,7 @@ async fn offline(cloud: &TestCloud, count: usize, since: i64) -> Vec<Scope> {
             scope,
             name: format!("many {n}"),
             group: cloud.tenant.group,
-            secret: secret.clone(),
+            secret,
         };
         store.create_device(&device).await.expect("created");
         scopes.push(scope);

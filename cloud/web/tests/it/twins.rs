@@ -210,7 +210,7 @@ fn forms() -> Vec<String> {
             if rest.contains("post(") {
                 found.push(format!(
                     "{prefix}{}",
-                    if *prefix == "" {
+                    if prefix.is_empty() {
                         path
                     } else {
                         path.trim_end_matches('/')

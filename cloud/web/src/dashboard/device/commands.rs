@@ -67,13 +67,12 @@ pub(in super::super) async fn send(
 async fn submit(visitor: &Visitor, id: &str, fields: Fields) -> Result<Response, ApiError> {
     let access = visitor.device(id).await?;
     let cmd_type = fields.get("cmd_type").unwrap_or_default().to_owned();
-    let ttl_ms = match fields.get(TTL).map(str::trim).filter(|text| !text.is_empty()) {
-        None => None,
-        Some(text) => Some(
-            text.parse::<i64>()
-                .map_or(0, |seconds| seconds.saturating_mul(1000)),
-        ),
-    };
+    let seconds = fields.get(TTL).map(str::trim).filter(|text| !text.is_empty());
+    // What is no number is refused as a lifetime of 0.
+    let ttl_ms = seconds.map(|text| {
+        text.parse::<i64>()
+            .map_or(0, |seconds| seconds.saturating_mul(1000))
+    });
     let options = fields
         .0
         .into_iter()
