@@ -310,7 +310,7 @@ fn main_acts(world: &World) {
 
     world.open("/alerts");
     world.write("#filter", "temp>30");
-    browser.shows("stands for {\"temp\":{\"$gt\":30}}");
+    browser.shows("{\"temp\":{\"$gt\":30}}");
     world.open("/alerts");
     world.write("#name", "away for long");
     world.write("#after", "5");

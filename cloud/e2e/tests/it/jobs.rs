@@ -208,7 +208,7 @@ fn jobs_from_the_command_line_have_codes_of_their_results() {
     let (code, _, errors) = run(&to_field);
     assert_eq!(code, Some(2), "{errors}");
     assert!(
-        errors.contains("this would affect 250 devices") && errors.contains("`--yes` goes on without asking"),
+        errors.contains("this would affect 250 devices") && errors.contains("`--yes` runs without asking"),
         "{errors}"
     );
     let (code, _, errors) = run(&[

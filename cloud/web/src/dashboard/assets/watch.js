@@ -3,6 +3,9 @@
 const SILENCE_MS = 12_000;
 // Pause before the next attempt after a connection has ended.
 const PAUSE_MS = 3_000;
+// Time for which the page of a hidden tab stays connected. A browser has six connections to a cloud without TLS, for all tabs
+// together, so streams that are not looked at would keep other pages from loading.
+const HIDDEN_MS = 60_000;
 
 export function clock() {
   return new Date().toISOString().slice(11, 19);
@@ -12,8 +15,29 @@ export function clock() {
 // `state(word, text)` gets `wait`, `live` or `off` with words for people.
 export class Watched {
   constructor(address, names, on, state) {
-    Object.assign(this, { address, names, on, state });
+    Object.assign(this, { address, names, on, state, hidden: 0, rests: false });
     this.connect(false);
+    // A page that is left may be kept for the way back: it gives its connection up until then.
+    addEventListener("pagehide", () => this.rest());
+    addEventListener("pageshow", () => this.wake());
+    document.addEventListener("visibilitychange", () => {
+      clearTimeout(this.hidden);
+      if (document.hidden) this.hidden = setTimeout(() => this.rest(), HIDDEN_MS);
+      else this.wake();
+    });
+  }
+
+  rest() {
+    if (this.ended) return;
+    this.rests = true;
+    this.stop();
+    this.state("wait", `not followed since ${clock()}`);
+  }
+
+  wake() {
+    if (!this.rests) return;
+    this.rests = false;
+    this.reconnect();
   }
 
   alive() {
@@ -51,9 +75,15 @@ export class Watched {
     }
   }
 
-  close() {
+  stop() {
     clearTimeout(this.timer);
     this.stream.close();
+  }
+
+  close() {
+    this.ended = true;
+    this.rests = false;
+    this.stop();
   }
 }
 
