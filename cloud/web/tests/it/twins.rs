@@ -91,6 +91,10 @@ const FORMS: &[(&str, Twin)] = &[
         Operation("post", "/device/{device}/command"),
     ),
     (
+        "/devices/{device}/commands/{command}/cancel",
+        Operation("post", "/device/{device}/commands/{command}/cancel"),
+    ),
+    (
         "/devices/{device}/keep",
         Operation("post", "/device/{device}/copies/{copy}/keep"),
     ),
