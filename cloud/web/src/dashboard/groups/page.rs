@@ -225,7 +225,7 @@ fn by_release(
                                     span.sub { "release " (release.seq) " by " (release.author) ", " (text::iso(release.created)) }
                                 }
                                 None if digest.is_empty() => "nothing reported",
-                                None => { "a release that is not kept any more " span.mono.soft { (digest.get(..8).unwrap_or_default()) } }
+                                None => { "no release of this project, or one that is not kept any more " span.mono.soft { (digest.get(..8).unwrap_or_default()) } }
                             }
                         }
                         td.num {
