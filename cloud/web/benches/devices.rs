@@ -284,7 +284,7 @@ async fn dashboards(
     Ok(())
 }
 
-/// What the readers of the dashboards have read, and their processor time in seconds.
+/// Number of messages that the readers of the dashboards got, and their processor time in seconds.
 struct Read {
     messages: usize,
     seconds: f64,

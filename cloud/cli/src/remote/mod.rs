@@ -249,7 +249,7 @@ impl Api {
     /// Returns the answer to a GET of a whole address without a token.
     ///
     /// # Errors
-    /// When nothing answers.
+    /// If nothing answers.
     pub(crate) fn probe(&self, url: &str) -> Result<Probed, ureq::Error> {
         let mut answer = self.agent.get(url).call()?;
         let date = answer.headers().get("date").and_then(|date| date.to_str().ok());

@@ -1,4 +1,4 @@
-//! What the pages offer for scripts: every command line and every request of every page's boxes, run against a demo.
+//! Boxes for scripts: every command line and every request that the pages show, run against a demo.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

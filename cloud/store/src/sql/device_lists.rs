@@ -54,6 +54,14 @@ static BY_GROUP: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// Lists of tags that devices of a project have.
+static TAGS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT DISTINCT d.tags FROM devices d WHERE d.project = $1 AND d.tags <> '[]'{} LIMIT $2",
+        db::IN_ORDER
+    )
+});
+
 /// Connected devices, from the index of them.
 static CONNECTED: LazyLock<String> = LazyLock::new(|| {
     format!(
@@ -251,10 +259,9 @@ impl DeviceListStore for Backend {
     }
 
     async fn device_tags(&self, project: ProjectId, limit: usize) -> Result<Vec<String>> {
-        let query =
-            sqlx::query("SELECT DISTINCT tags FROM devices WHERE project = $1 AND tags <> '[]' LIMIT $2")
-                .bind(codec::id(&project))
-                .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        let query = sqlx::query(TAGS.as_str())
+            .bind(codec::id(&project))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let mut tags = Vec::new();
         for row in query.fetch_all(&self.readers).await? {
             let list: Vec<String> = codec::json(codec::get(&row, "tags")?, "devices", "tags")?;

@@ -171,7 +171,7 @@ impl Names {
     }
 }
 
-/// One of the two lists: its alerts and the address of the rest, or the reason for which it cannot be read.
+/// List of raised or of cleared alerts: its alerts and the address of the rest, or the reason for which it cannot be read.
 struct Listed {
     alerts: Result<Vec<AlertDto>, String>,
     rest: Option<String>,

@@ -1,4 +1,4 @@
-//! What an event stream looks at each second for its page: numbers of the project, and refusals near the visitor.
+//! Events that are looked for each second while a page is open: changed numbers of the project, and refusals near the visitor.
 
 use std::net::IpAddr;
 
@@ -11,14 +11,14 @@ use super::events::event_of;
 use crate::app::WebServices;
 use crate::numbers::Numbers;
 
-/// What is looked at each second for a page.
+/// State of the page that decides which of these events are due.
 pub(super) struct Second {
     pub(super) project: ProjectId,
-    /// Numbers that the page was told; none if it shows no numbers.
+    /// Numbers that the page was sent; none if it shows no numbers.
     pub(super) counts: Option<Option<Numbers>>,
     /// Address of the visitor, if the page waits for a new device.
     pub(super) viewer: Option<IpAddr>,
-    /// Time of the refusal near the visitor that the page was told of.
+    /// Time of the refusal near the visitor that the page was notified of.
     pub(super) near: Option<UnixMs>,
     /// Device of the page.
     pub(super) device: Option<Scope>,

@@ -83,7 +83,7 @@ pub(super) fn straight(text: &str) -> String {
 /// Reads the value of a field for a date with a time, in UTC; browsers leave the seconds out.
 ///
 /// # Errors
-/// When the text is no such time.
+/// If the text is no such time.
 pub(super) fn moment(text: &str) -> Result<UnixMs, &'static str> {
     date::parse(text).or_else(|reason| date::parse(&format!("{text}:00")).map_err(|_| reason))
 }

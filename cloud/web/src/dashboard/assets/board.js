@@ -124,6 +124,7 @@ class BoardView extends HTMLElement {
       const answer = await fetch(`${this.dataset.api}/inputs`, {
         method: "POST",
         keepalive: true,
+        signal: AbortSignal.timeout(30_000),
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ inputs }),
       });

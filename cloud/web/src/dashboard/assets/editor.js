@@ -257,6 +257,8 @@ class CodeEditor extends HTMLElement {
     return fetch(`${this.dataset.api}${path}`, {
       method,
       keepalive,
+      // A request on a connection that was cut without a word would never end, and none is sent beside it.
+      signal: AbortSignal.timeout(60_000),
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
     });

@@ -6,6 +6,8 @@ import { renew } from "./ages.js";
 // which parts are read without a change: another process of the cloud may have made it.
 const LEAST_MS = 1000;
 const AT_LATEST_MS = 60_000;
+// Maximum time of a read: on a connection that was cut without a word it would never end, and no part would be read again.
+const TIMEOUT_MS = 30_000;
 const due = new Set();
 const read = new Map();
 let reading = false;
@@ -41,6 +43,7 @@ function start() {
   const request = new XMLHttpRequest();
   request.open("GET", location.href);
   request.responseType = "document";
+  request.timeout = TIMEOUT_MS;
   request.addEventListener("load", () => {
     if (request.status === 200 && request.response) for (const id of wanted) show(id, request.response);
   });

@@ -31,7 +31,7 @@ class PlotView extends HTMLElement {
     if (this.loading) return;
     this.loading = true;
     try {
-      const response = await fetch(this.dataset.src, { headers: { accept: "application/json" } });
+      const response = await fetch(this.dataset.src, { headers: { accept: "application/json" }, signal: AbortSignal.timeout(30_000) });
       if (!response.ok) throw new Error(String(response.status));
       this.plot = await response.json();
       this.times = [...new Set(this.plot.lines.flatMap((line) => line.points.map(([at]) => at)))].sort((a, b) => a - b);

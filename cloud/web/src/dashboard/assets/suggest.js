@@ -58,7 +58,7 @@ class FilterSuggest extends HTMLElement {
 
   async ask(query) {
     try {
-      const answer = await fetch(`${base}/suggestions?of=${this.dataset.of}${query}`);
+      const answer = await fetch(`${base}/suggestions?of=${this.dataset.of}${query}`, { signal: AbortSignal.timeout(30_000) });
       return answer.ok ? await answer.json() : null;
     } catch {
       return null;

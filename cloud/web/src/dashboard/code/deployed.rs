@@ -1,4 +1,4 @@
-//! What differs between the working copy and what the groups of its branch run: a part for each revision that one of them runs.
+//! Differences between the working copy and the revisions that the groups of its branch run, a part for each revision.
 
 use std::collections::BTreeMap;
 
