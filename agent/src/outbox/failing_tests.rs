@@ -160,7 +160,7 @@ fn a_full_disk_stops_neither_delivery_nor_answers() {
     fill(&dir.path().join("foreign"));
     let taken = overload(&outbox);
     // The backlog is in many segments: each is opened for reading while not a byte can be written.
-    drain(&outbox, BACKLOG);
+    let came = drain(&outbox, BACKLOG).last().copied().unwrap_or(0);
     // Acknowledging makes room, so the waiting records are stored and delivered as well.
     let streams = outbox.streams();
     let began = Instant::now();
@@ -168,9 +168,9 @@ fn a_full_disk_stops_neither_delivery_nor_answers() {
         assert!(began.elapsed() < PATIENCE, "what waited is not stored");
         thread::sleep(Duration::from_millis(20));
     }
-    let oldest = streams.borrow()[0].oldest;
-    if oldest <= BACKLOG + taken {
-        drain_from(&outbox, oldest, BACKLOG + taken);
+    // The first drain may have read some of them already; its acknowledgement may still be in progress.
+    if came < BACKLOG + taken {
+        drain_from(&outbox, came + 1, BACKLOG + taken);
     }
     outbox.stop();
     thread.join().expect("it ends");
