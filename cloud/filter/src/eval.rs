@@ -37,6 +37,16 @@ impl Expr {
             Self::Field(path, _) => heads.extend(path.head()),
         }
     }
+
+    pub(super) fn heads_below<'a>(&'a self, parent: &str, heads: &mut Vec<&'a str>) {
+        match self {
+            Self::And(parts) | Self::Or(parts) | Self::Nor(parts) => {
+                parts.iter().for_each(|part| part.heads_below(parent, heads));
+            }
+            Self::Field(path, _) if path.head() == Some(parent) => heads.push(path.second()),
+            Self::Field(..) => {}
+        }
+    }
 }
 
 impl Test {

@@ -101,6 +101,15 @@ impl Filter {
         heads
     }
 
+    /// Returns the parts behind a first one, `parent`, of all paths that lead through it, with repetitions; an empty text for
+    /// a path that ends there.
+    #[must_use]
+    pub fn heads_below(&self, parent: &str) -> Vec<&str> {
+        let mut heads = Vec::new();
+        self.expr.heads_below(parent, &mut heads);
+        heads
+    }
+
     /// Moves every path that is neither one of `known` nor leads through one below the field `parent`.
     ///
     /// With this a filter of the history can name a field of a payload without the word `payload`.

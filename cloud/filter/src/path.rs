@@ -82,6 +82,11 @@ impl Path {
         self.0.first().map(|part| part.name.as_str())
     }
 
+    /// Returns the part behind the first one; an empty text if there is none.
+    pub(super) fn second(&self) -> &str {
+        self.0.get(1).map_or("", |part| part.name.as_str())
+    }
+
     /// Returns whether `test` holds for any element that the path yields; `None` is a missing one.
     pub(super) fn any(
         &self,

@@ -19,6 +19,7 @@ mod fault;
 mod history;
 mod ingest;
 mod jobs;
+mod latest;
 mod leases;
 mod machine_logins;
 mod pending_webhooks;
@@ -68,6 +69,7 @@ pub use history::{
 };
 pub use ingest::IngestStore;
 pub use jobs::{ClaimedJob, JobPlace, JobStep, JobStore};
+pub use latest::LatestStore;
 pub use leases::{LeaseStore, OpenOrder};
 pub use machine_logins::MachineLoginStore;
 pub use pending_webhooks::PendingWebhooks;
@@ -107,6 +109,7 @@ pub trait Store:
     + RolloutStore
     + LeaseStore
     + SeriesStore
+    + LatestStore
     + SavedPlotStore
     + WebhookStore
     + PortalStore

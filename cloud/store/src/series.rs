@@ -66,8 +66,8 @@ pub trait SeriesStore: Send + Sync + 'static {
     async fn count_selected(&self, project: ProjectId, selection: &Selection) -> Result<(usize, usize)>;
     /// Returns the lines of a plot, sorted by their keys. Devices and groups without values have none.
     async fn lines(&self, project: ProjectId, query: &LinesQuery) -> Result<Vec<Line>>;
-    /// Rolls up at most `limit` messages of one history from before roll-ups were kept, the newest first. Returns false
-    /// when there are none.
+    /// Rolls up, or takes latest values of, at most `limit` messages of one history from before these were kept, the newest
+    /// first. Returns false when there are none.
     async fn fill_series(&self, limit: usize) -> Result<bool>;
     /// Looks at the next `devices` devices behind `after` and returns those that have roll-ups which are kept no longer at
     /// `now`. Writes nothing.

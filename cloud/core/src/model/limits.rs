@@ -52,6 +52,15 @@ pub struct Usage {
     pub bytes: u64,
 }
 
+/// Number of messages that were stored in a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MinuteUsage {
+    /// Start of the minute.
+    pub start: UnixMs,
+    /// Number of the messages.
+    pub messages: u64,
+}
+
 /// Usage of one hour: the messages received in it that are still stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HourUsage {

@@ -61,7 +61,7 @@ pub use job::{
     MAX_EXPORT_BYTES, MAX_JOB_FAILURES, MAX_JOB_REASON_BYTES, MAX_KEPT_JOBS, MAX_OPEN_JOBS, NewJob, Progress,
 };
 pub use lease::{Lease, LeaseDevice, LeaseEnding, LeaseOrder, MAX_OPEN_LEASES, NewLease, OutgoingOrder};
-pub use limits::{HourUsage, Limits, Usage};
+pub use limits::{HourUsage, Limits, MinuteUsage, Usage};
 pub use machine_login::{MAX_MACHINE_LOGINS, MachineLogin};
 pub use mail::{
     MAIL_KEPT_MS, MAX_MAILS_PER_HOUR, MAX_RECIPIENTS, Mail, MailKind, MailResult, MailState, NewMail,

@@ -1,4 +1,4 @@
-//! Numbers in the payload of a message, each with its path.
+//! Numbers, flags and short texts in the payload of a message, each with its path.
 
 use std::fmt;
 use std::fmt::Write as _;
@@ -13,6 +13,19 @@ pub const MAX_PATH_BYTES: usize = 128;
 pub const MAX_VALUES: usize = 64;
 /// Maximum magnitude of a value. The sum of all values that a history can hold stays a finite number.
 pub const MAX_MAGNITUDE: f64 = 1e150;
+/// Maximum length of a text that is a latest value, in bytes.
+pub const MAX_TEXT_BYTES: usize = 64;
+
+/// Value in a payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Found<'a> {
+    /// A number.
+    Number(f64),
+    /// True or false.
+    Flag(bool),
+    /// A text of at most [`MAX_TEXT_BYTES`].
+    Text(&'a str),
+}
 
 /// Numbers of a payload that became no points, by reason.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,12 +51,23 @@ impl Skipped {
 /// Calls `found` with the path and the value of each number in a payload. A path is the keys that lead to the number,
 /// joined with `.`; positions of arrays are keys. A key that occurs twice in an object is found twice. Text that is not
 /// JSON is read up to its error.
-pub fn extract(payload: &str, found: impl FnMut(&str, f64)) -> Skipped {
+pub fn extract(payload: &str, mut found: impl FnMut(&str, f64)) -> Skipped {
+    walk(payload, |path, value| {
+        if let Found::Number(number) = value {
+            found(path, number);
+        }
+    })
+}
+
+/// Calls `found` with the path and the value of each number, as [`extract`] does, and of each flag and short text. A message
+/// has as many flags and texts as numbers.
+pub fn walk(payload: &str, found: impl FnMut(&str, Found<'_>)) -> Skipped {
     let mut walk = Walk {
         path: String::new(),
         depth: 0,
         named: true,
         values: 0,
+        words: 0,
         skipped: Skipped::default(),
         found,
     };
@@ -58,15 +82,30 @@ struct Walk<F> {
     depth: usize,
     /// False while the path holds a key that no series can have.
     named: bool,
+    /// Numbers that were found.
     values: usize,
+    /// Flags and texts that were found.
+    words: usize,
     skipped: Skipped,
     found: F,
 }
 
-impl<F: FnMut(&str, f64)> Walk<F> {
+impl<F: FnMut(&str, Found<'_>)> Walk<F> {
+    fn is_named(&self) -> bool {
+        self.depth > 0 && self.named && self.path.len() <= MAX_PATH_BYTES
+    }
+
+    /// Takes a flag or a text. What exceeds a bound is no value of a series, so it is not counted.
+    fn word(&mut self, found: Found<'_>) {
+        if self.is_named() && self.words < MAX_VALUES {
+            self.words += 1;
+            (self.found)(&self.path, found);
+        }
+    }
+
     fn number(&mut self, value: f64) {
         // A payload that is a number itself has no path.
-        if self.depth == 0 || !self.named || self.path.len() > MAX_PATH_BYTES {
+        if !self.is_named() {
             self.skipped.named += 1;
         } else if value.is_nan() || value.abs() > MAX_MAGNITUDE {
             self.skipped.great += 1;
@@ -74,7 +113,7 @@ impl<F: FnMut(&str, f64)> Walk<F> {
             self.skipped.many += 1;
         } else {
             self.values += 1;
-            (self.found)(&self.path, value);
+            (self.found)(&self.path, Found::Number(value));
         }
     }
 
@@ -98,7 +137,7 @@ impl<F: FnMut(&str, f64)> Walk<F> {
     }
 }
 
-impl<'de, F: FnMut(&str, f64)> DeserializeSeed<'de> for &mut Walk<F> {
+impl<'de, F: FnMut(&str, Found<'_>)> DeserializeSeed<'de> for &mut Walk<F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -136,7 +175,7 @@ impl Visitor<'_> for Key<'_> {
     clippy::cast_precision_loss,
     reason = "a series holds doubles; an integer beyond 2^53 is the nearest one"
 )]
-impl<'de, F: FnMut(&str, f64)> Visitor<'de> for &mut Walk<F> {
+impl<'de, F: FnMut(&str, Found<'_>)> Visitor<'de> for &mut Walk<F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -158,11 +197,15 @@ impl<'de, F: FnMut(&str, f64)> Visitor<'de> for &mut Walk<F> {
         Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        if text.len() <= MAX_TEXT_BYTES {
+            self.word(Found::Text(text));
+        }
         Ok(())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+    fn visit_bool<E>(self, flag: bool) -> Result<(), E> {
+        self.word(Found::Flag(flag));
         Ok(())
     }
 

@@ -1,14 +1,18 @@
-//! Series: the numbers in devices' messages over time. Extraction from payloads, roll-ups, and the plan and the
-//! lines of a plot. Pure.
+//! Series: the numbers in devices' messages over time. Extraction from payloads, roll-ups, latest values, and the plan and
+//! the lines of a plot. Pure.
 
 mod extract;
+mod latest;
 mod line;
 mod lttb;
 mod plan;
 mod rollup;
 mod sketch;
 
-pub use extract::{MAX_DEPTH, MAX_MAGNITUDE, MAX_PATH_BYTES, MAX_VALUES, Skipped, extract};
+pub use extract::{
+    Found, MAX_DEPTH, MAX_MAGNITUDE, MAX_PATH_BYTES, MAX_TEXT_BYTES, MAX_VALUES, Skipped, extract, walk,
+};
+pub use latest::{Latest, LatestValue, MAX_LATEST, MAX_LATEST_BYTES, Newest, Reading};
 pub use line::{Bucket, Line, Piece, pieces, thin};
 pub use lttb::{Point, lttb};
 pub use plan::{

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use iottly_protocol::{DeviceId, ProjectId};
 
 use super::db::{self, Conn};
-use super::{Backend, codec, missing, rollups, usage};
+use super::{Backend, codec, latest, missing, rollups, usage};
 use crate::{ErasureStore, Result};
 use iottly_core::model::{NO_DEVICE, Scope, UnixMs};
 
@@ -61,6 +61,8 @@ impl ErasureStore for Backend {
     async fn drop_older(&self, scope: Scope, before: UnixMs, limit: usize) -> Result<u64> {
         let mut writer = self.write().await?;
         let mut tx = db::begin(&mut writer).await?;
+        // First, because it locks the device, as the ingest does first.
+        latest::forget_older(&mut tx, scope, before).await?;
         let deleted = delete_messages(&mut tx, scope, before, limit).await?;
         let rolled = rollups::delete_older(&mut tx, scope, [before; 2], limit).await?;
         usage::forget_empty(&mut tx, scope.project, before).await?;
@@ -81,6 +83,7 @@ pub(super) async fn device(tx: &mut Conn, project: ProjectId, device: DeviceId, 
     for sql in [
         "DELETE FROM licences WHERE project = $1 AND device = $2",
         "DELETE FROM series_fills WHERE project = $1 AND device = $2",
+        "DELETE FROM latest_fills WHERE project = $1 AND device = $2",
         "DELETE FROM device_keys WHERE project = $1 AND device = $2",
         "DELETE FROM device_copies WHERE project = $1 AND device = $2",
         "DELETE FROM device_secrets WHERE project = $1 AND device = $2",
@@ -152,6 +155,7 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
         project,
         &[
             "DELETE FROM usage WHERE project = $1",
+            "DELETE FROM minute_usage WHERE project = $1",
             "DELETE FROM saved_plots WHERE project = $1",
             "DELETE FROM webhook_portals WHERE project = $1",
             // The remaining rows of their queues mark the data to erase.
@@ -161,6 +165,7 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
             "DELETE FROM alert_mails WHERE project = $1",
             "DELETE FROM alert_rules WHERE project = $1",
             "DELETE FROM series_fills WHERE project = $1",
+            "DELETE FROM latest_fills WHERE project = $1",
             "DELETE FROM series WHERE project = $1",
             "DELETE FROM series_counts WHERE project = $1",
             "DELETE FROM projects WHERE id = $1",
@@ -253,6 +258,8 @@ async fn erase(tx: &mut Conn, scope: Scope, limit: usize) -> Result<u64> {
          (SELECT token, name FROM idempotency WHERE project = $1 AND device = $2 LIMIT $3)",
         "DELETE FROM rollups WHERE project = $1 AND device = $2 AND (path, width, start) IN \
          (SELECT path, width, start FROM rollups WHERE project = $1 AND device = $2 LIMIT $3)",
+        // A row of a device, which the limit does not bind.
+        "DELETE FROM latest_values WHERE project = $1 AND device = $2 AND $3 > 0",
         "DELETE FROM device_logs WHERE project = $1 AND device = $2 AND n IN \
          (SELECT n FROM device_logs WHERE project = $1 AND device = $2 LIMIT $3)",
         "DELETE FROM webhook_attempts WHERE project = $1 AND device = $2 AND (hook, n) IN \

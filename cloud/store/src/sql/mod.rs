@@ -29,6 +29,7 @@ mod groups;
 mod history;
 mod ingest;
 mod jobs;
+mod latest;
 mod leases;
 mod logs;
 mod machine_logins;

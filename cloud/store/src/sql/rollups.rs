@@ -8,10 +8,10 @@ use iottly_protocol::{DeviceId, MessageKind, ProjectId};
 use super::db::{Conn, Row};
 use super::series_fill::Cursors;
 use super::series_paths::{self, PathId};
-use super::{codec, multi_row};
+use super::{codec, latest, multi_row};
 use crate::Result;
 use iottly_core::model::{Scope, StoredMessage, UnixMs};
-use iottly_core::series::{Rollup, Skipped, Width, extract, made_at};
+use iottly_core::series::{Found, Newest, Rollup, Skipped, Width, made_at, walk};
 
 const COLUMNS: usize = 10;
 const KEY_COLUMNS: usize = 5;
@@ -49,6 +49,7 @@ pub(super) struct Batch {
     projects: HashMap<ProjectId, Paths>,
     minutes: HashMap<(Scope, Place, UnixMs), Rollup>,
     missing: BTreeMap<(Scope, UnixMs), u64>,
+    latest: BTreeMap<Scope, Newest>,
 }
 
 /// Paths of a project in a batch, and what it skipped.
@@ -80,12 +81,15 @@ impl Batch {
         Ok(())
     }
 
-    /// Adds the numbers of a message.
+    /// Adds the numbers of a message, and its latest values.
     pub(super) fn message(&mut self, scope: Scope, at: UnixMs, payload: &str) {
         let paths = self.projects.entry(scope.project).or_default();
         let (minute, hour) = (Width::Minute.start(at), Width::Hour.start(at));
         let minutes = &mut self.minutes;
-        let skipped = extract(payload, |path, value| {
+        let latest = self.latest.entry(scope).or_default();
+        let skipped = walk(payload, |path, found| {
+            latest.put(path, found, at);
+            let Found::Number(value) = found else { return };
             let place = match paths.places.get(path) {
                 Some(place) => *place,
                 None => {
@@ -104,6 +108,11 @@ impl Batch {
         paths.skipped.named += skipped.named;
         paths.skipped.many += skipped.many;
         paths.skipped.great += skipped.great;
+    }
+
+    /// Adds the latest values of a message whose numbers are rolled up.
+    pub(super) fn latest(&mut self, scope: Scope, at: UnixMs, payload: &str) {
+        self.latest.entry(scope).or_default().message(payload, at);
     }
 
     /// Counts messages that are missing in a device's history.
@@ -126,6 +135,7 @@ impl Batch {
             let rollup = Rollup::of(codec::signed(count) as f64);
             into_rows(&mut rows, (scope, series_paths::MISSING_ID, minute), &rollup);
         }
+        latest::write(tx, self.latest).await?;
         let mut rows: Vec<_> = rows.into_iter().collect();
         let mut left = rows.as_mut_slice();
         for (size, (read, write)) in SIZES.into_iter().zip(READ.iter().zip(WRITE.iter())) {

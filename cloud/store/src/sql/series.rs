@@ -113,10 +113,15 @@ impl SeriesStore for Backend {
 
     async fn fill_series(&self, limit: usize) -> Result<bool> {
         let mut writer = self.write().await?;
-        let mut tx = db::begin(&mut writer).await?;
-        let more = series_fill::step(&mut tx, limit).await?;
-        tx.commit().await?;
-        Ok(more)
+        for fill in series_fill::FILLS.iter() {
+            let mut tx = db::begin(&mut writer).await?;
+            let more = series_fill::step(&mut tx, fill, limit).await?;
+            tx.commit().await?;
+            if more {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn old_rollups(&self, after: Option<Scope>, devices: usize, now: UnixMs) -> Result<OldRollups> {

@@ -1,9 +1,11 @@
-//! Roll-ups of messages that were stored before roll-ups were kept: made in steps, each message once.
+//! Roll-ups and latest values of messages that were stored before they were kept: made in steps, each message once.
 //!
 //! A device's history is rolled up from a key downwards, the newest first. Until it is done, a new message that is stored
-//! below this key (after the clock was set back) is left to the fill; any other is rolled up as it is stored.
+//! below this key (after the clock was set back) is left to the fill; any other is rolled up as it is stored. A latest value
+//! may be taken twice: the time of its message decides.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use iottly_protocol::MessageKind;
 
@@ -13,6 +15,31 @@ use super::rollups::Batch;
 use crate::Result;
 use iottly_core::model::{MessageId, Scope, StoredMessage, UnixMs};
 use iottly_core::series::{GAP_COUNT, extract, made_at};
+
+/// Kind of fill: a table of keys, and its statements.
+pub(super) struct Fill {
+    rolls_up: bool,
+    next: String,
+    cursor: String,
+    advance: String,
+    done: String,
+}
+
+impl Fill {
+    fn of(table: &str, rolls_up: bool) -> Self {
+        Self {
+            rolls_up,
+            next: format!("SELECT project, device FROM {table} ORDER BY project, device LIMIT 1"),
+            cursor: format!("SELECT ts, id FROM {table} WHERE project = $1 AND device = $2"),
+            advance: format!("UPDATE {table} SET ts = $3, id = $4 WHERE project = $1 AND device = $2"),
+            done: format!("DELETE FROM {table} WHERE project = $1 AND device = $2"),
+        }
+    }
+}
+
+/// Histories to roll up, which gives their latest values too, and histories of which only these are to be taken.
+pub(super) static FILLS: LazyLock<[Fill; 2]> =
+    LazyLock::new(|| [Fill::of("series_fills", true), Fill::of("latest_fills", false)]);
 
 /// Keys down to which histories of a transaction are rolled up.
 pub(super) struct Cursors(HashMap<Scope, (UnixMs, MessageId)>);
@@ -48,15 +75,13 @@ impl Cursors {
     }
 }
 
-/// Rolls up a part of one history. Returns false when there is none to roll up.
-pub(super) async fn step(tx: &mut Conn, limit: usize) -> Result<bool> {
-    let next = sqlx::query("SELECT project, device FROM series_fills ORDER BY project, device LIMIT 1")
-        .fetch_optional(&mut *tx)
-        .await?;
+/// Looks at a part of one history. Returns false when there is none to look at.
+pub(super) async fn step(tx: &mut Conn, fill: &'static Fill, limit: usize) -> Result<bool> {
+    let next = sqlx::query(fill.next.as_str()).fetch_optional(&mut *tx).await?;
     let Some(next) = next else { return Ok(false) };
     let scope = codec::scope(&next, "series_fills", "device")?;
     db::lock_devices(tx, std::iter::once(scope)).await?;
-    let cursor = sqlx::query("SELECT ts, id FROM series_fills WHERE project = $1 AND device = $2")
+    let cursor = sqlx::query(fill.cursor.as_str())
         .bind(codec::id(&scope.project))
         .bind(codec::id(&scope.device))
         .fetch_optional(&mut *tx)
@@ -84,8 +109,14 @@ pub(super) async fn step(tx: &mut Conn, limit: usize) -> Result<bool> {
         let (received, body): (UnixMs, &str) = (codec::get(row, "ts")?, codec::get(row, "body")?);
         match codec::kind(codec::get(row, "kind")?)? {
             MessageKind::UserDefined => {
-                batch.message(scope, made_at(codec::get(row, "device_ts")?, received), body);
+                let at = made_at(codec::get(row, "device_ts")?, received);
+                if fill.rolls_up {
+                    batch.message(scope, at, body);
+                } else {
+                    batch.latest(scope, at, body);
+                }
             }
+            MessageKind::IottlyAgent if !fill.rolls_up => {}
             MessageKind::IottlyAgent => {
                 extract(body, |path, count| {
                     if path == GAP_COUNT && count >= 1.0 {
@@ -98,7 +129,7 @@ pub(super) async fn step(tx: &mut Conn, limit: usize) -> Result<bool> {
     batch.write(tx).await?;
     match rows.get(limit) {
         Some(row) => {
-            sqlx::query("UPDATE series_fills SET ts = $3, id = $4 WHERE project = $1 AND device = $2")
+            sqlx::query(fill.advance.as_str())
                 .bind(codec::id(&scope.project))
                 .bind(codec::id(&scope.device))
                 .bind(codec::get::<UnixMs>(row, "ts")?)
@@ -107,7 +138,7 @@ pub(super) async fn step(tx: &mut Conn, limit: usize) -> Result<bool> {
                 .await?;
         }
         None => {
-            sqlx::query("DELETE FROM series_fills WHERE project = $1 AND device = $2")
+            sqlx::query(fill.done.as_str())
                 .bind(codec::id(&scope.project))
                 .bind(codec::id(&scope.device))
                 .execute(tx)

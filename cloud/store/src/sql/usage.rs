@@ -10,12 +10,15 @@ use super::{Backend, codec};
 use crate::{Result, UsageStore};
 use iottly_core::ingest::Entry;
 use iottly_core::ingest::stream::StreamState;
-use iottly_core::model::{HourUsage, Limits, StoredMessage, UnixMs, Usage};
+use iottly_core::model::{HourUsage, Limits, MinuteUsage, StoredMessage, UnixMs, Usage};
 
 const HOUR_MS: UnixMs = 60 * 60 * 1000;
 const DAY_HOURS: i64 = 24;
 /// Value of `hour` in the row with the project's totals.
 const TOTAL: i64 = -1;
+const MINUTE_MS: UnixMs = 60 * 1000;
+/// Number of minutes whose messages are counted: a day.
+const DAY_MINUTES: i64 = 24 * 60;
 /// Maximum number of hours considered for deleting the oldest messages: more than a year.
 const MAX_HOURS: i64 = 10_000;
 
@@ -25,6 +28,11 @@ const COUNT: &str = "INSERT INTO usage (project, hour, received, messages, bytes
                      messages = usage.messages + excluded.messages, bytes = usage.bytes + excluded.bytes \
                      RETURNING (SELECT hooks FROM projects WHERE id = $1) AS hooks, \
                      (SELECT alert_changes FROM projects WHERE id = $1) AS alert_changes";
+
+/// Counts messages of a minute, in the slot of the same minute of an earlier day.
+const COUNT_MINUTE: &str = "INSERT INTO minute_usage (project, slot, minute, messages) VALUES ($1, $2, $3, $4) \
+                            ON CONFLICT (project, slot) DO UPDATE SET messages = excluded.messages + CASE \
+                            WHEN minute_usage.minute = excluded.minute THEN minute_usage.messages ELSE 0 END, minute = excluded.minute";
 
 /// Amounts that a transaction adds to the counts.
 #[derive(Default, Clone, Copy)]
@@ -48,7 +56,10 @@ pub(super) struct Versions {
 pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<Versions> {
     // Ordered, so that two transactions never deadlock.
     let mut sums: BTreeMap<(ProjectId, i64), Sum> = BTreeMap::new();
+    let mut minutes: BTreeMap<(ProjectId, i64), i64> = BTreeMap::new();
     for message in messages {
+        let minute = message.timestamp.div_euclid(MINUTE_MS).max(0);
+        *minutes.entry((message.scope.project, minute)).or_default() += 1;
         let sum = sums
             .entry((message.scope.project, hour(message.timestamp)))
             .or_default();
@@ -68,6 +79,16 @@ pub(super) async fn count(tx: &mut Conn, messages: &[&StoredMessage]) -> Result<
             };
             versions.insert(project, (number("hooks")?, number("alert_changes")?));
         }
+    }
+    // The rows above have locked the counts of these projects.
+    for ((project, minute), messages) in minutes {
+        sqlx::query(COUNT_MINUTE)
+            .bind(codec::id(&project))
+            .bind(minute % DAY_MINUTES)
+            .bind(minute)
+            .bind(messages)
+            .execute(&mut *tx)
+            .await?;
     }
     let mut found = Versions::default();
     for (project, (hooks, alerts)) in versions {
@@ -131,10 +152,15 @@ pub(super) async fn forget_empty(tx: &mut Conn, project: ProjectId, now: UnixMs)
         .bind(hour(now) - 2 * DAY_HOURS)
         .execute(&mut *tx)
         .await?;
-    sqlx::query("DELETE FROM usage WHERE project = $1 AND NOT EXISTS (SELECT 1 FROM projects WHERE id = $1)")
-        .bind(codec::id(&project))
-        .execute(tx)
-        .await?;
+    for sql in [
+        "DELETE FROM usage WHERE project = $1 AND NOT EXISTS (SELECT 1 FROM projects WHERE id = $1)",
+        "DELETE FROM minute_usage WHERE project = $1 AND NOT EXISTS (SELECT 1 FROM projects WHERE id = $1)",
+    ] {
+        sqlx::query(sql)
+            .bind(codec::id(&project))
+            .execute(&mut *tx)
+            .await?;
+    }
     Ok(())
 }
 
@@ -170,6 +196,24 @@ impl UsageStore for Backend {
             messages,
             bytes,
         })
+    }
+
+    async fn minutes(&self, project: ProjectId, from: UnixMs, to: UnixMs) -> Result<Vec<MinuteUsage>> {
+        let rows = sqlx::query(
+            "SELECT minute, messages FROM minute_usage WHERE project = $1 AND minute >= $2 AND minute < $3 ORDER BY minute",
+        )
+        .bind(codec::id(&project))
+        .bind(from.div_euclid(MINUTE_MS))
+        .bind(to.div_euclid(MINUTE_MS))
+        .fetch_all(&self.readers)
+        .await?;
+        let minute = |row: &Row| {
+            Ok(MinuteUsage {
+                start: codec::get::<i64>(row, "minute")?.saturating_mul(MINUTE_MS),
+                messages: codec::unsigned(codec::get(row, "messages")?, "minute_usage", "messages")?,
+            })
+        };
+        rows.iter().map(minute).collect()
     }
 
     async fn hours(&self, project: ProjectId) -> Result<Vec<HourUsage>> {

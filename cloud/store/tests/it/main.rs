@@ -101,6 +101,11 @@ suites! {
         rollups_go_with_their_messages,
         older_histories_are_filled_once_in_steps,
         a_damaged_distribution_keeps_no_message_away;
+    latest:
+        the_newest_value_of_each_path_stays,
+        latest_values_go_with_their_messages,
+        older_histories_give_their_latest_values,
+        minutes_are_counted_for_a_day;
     leases:
         a_lease_goes_its_way,
         orders_have_rising_counters_and_are_stored_while_the_lease_is_open,

@@ -28,6 +28,7 @@ pub(crate) mod drafts;
 pub(crate) mod enrolment;
 pub(crate) mod history;
 pub(crate) mod jobs;
+pub(crate) mod latest;
 pub(crate) mod leases;
 pub(crate) mod limits;
 pub(crate) mod logs;

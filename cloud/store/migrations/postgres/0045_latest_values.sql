@@ -1,0 +1,22 @@
+-- Latest values of a device, packed in one text, and the time of the oldest of them.
+CREATE TABLE latest_values (
+    project BYTEA NOT NULL,
+    device  BYTEA NOT NULL,
+    oldest  BIGINT NOT NULL,
+    body    TEXT NOT NULL,
+    PRIMARY KEY (project, device)
+);
+
+-- Histories from before latest values were kept: what is older than (ts, id), or equal, is still to be looked at.
+CREATE TABLE latest_fills (
+    project BYTEA NOT NULL,
+    device  BYTEA NOT NULL,
+    ts      BIGINT NOT NULL,
+    id      BYTEA NOT NULL,
+    PRIMARY KEY (project, device)
+);
+
+INSERT INTO latest_fills (project, device, ts, id)
+SELECT project, device, ts, '\xffffffffffffffffffffffff'::BYTEA FROM
+    (SELECT d.project, d.id AS device, (SELECT max(m.ts) FROM messages m WHERE m.project = d.project AND m.device = d.id) AS ts FROM devices d) AS known
+WHERE ts IS NOT NULL;
