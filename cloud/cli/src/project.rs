@@ -1,7 +1,7 @@
 //! `iottly project …`: lists, creates and changes projects, and chooses the one that commands act in.
 
 use clap::{Args, Subcommand};
-use iottly_web::answers::{CreatedProject, OneProject, ProjectDto, ProjectList};
+use iottly_web::answers::{CreatedProject, MinuteDto, OneProject, ProjectDto, ProjectList};
 use serde_json::{Map, Value, json};
 
 use crate::answer::read;
@@ -53,6 +53,14 @@ enum Command {
         #[command(flatten)]
         call: Call,
     },
+    /// Shows how many messages were stored in each of the last minutes; the last one is not over yet
+    Minutes {
+        /// Number of minutes, at most a day
+        #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=1440))]
+        last: u32,
+        #[command(flatten)]
+        call: Call,
+    },
     /// Shows the settings of the project, or changes the given ones
     Settings {
         #[command(flatten)]
@@ -101,6 +109,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                     plain(&one.project.name)
                 )
             })
+        }
+        Command::Minutes { last, call } => {
+            let answer = call.api()?.get(&format!("/usage/minutes?minutes={last}"))?;
+            call.print_table(
+                "minutes",
+                &answer,
+                &["MINUTE", "MESSAGES"],
+                |minute: &MinuteDto| vec![at(minute.start), minute.messages.to_string()],
+            )
         }
         Command::Settings { settings, call } => {
             let mut body = Map::new();

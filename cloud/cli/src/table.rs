@@ -1,6 +1,8 @@
 //! Tables for people: columns with headings that fit the terminal; elsewhere the same columns without headings, whole, for
 //! other programs.
 
+use std::borrow::Cow;
+
 use comfy_table::presets::NOTHING;
 use comfy_table::{ColumnConstraint, ContentArrangement};
 
@@ -15,7 +17,7 @@ const WIDE_ENOUGH: u16 = 60;
 /// Rows below headings.
 #[derive(Debug)]
 pub(crate) struct Table {
-    head: Vec<&'static str>,
+    head: Vec<Cow<'static, str>>,
     rows: Vec<Vec<String>>,
 }
 
@@ -23,9 +25,15 @@ impl Table {
     /// Creates an empty table.
     pub(crate) fn new(head: &[&'static str]) -> Self {
         Self {
-            head: head.to_vec(),
+            head: head.iter().copied().map(Cow::Borrowed).collect(),
             rows: Vec::new(),
         }
+    }
+
+    /// Adds columns behind the others, with headings that a person has chosen.
+    pub(crate) fn with_columns(mut self, names: &[String]) -> Self {
+        self.head.extend(names.iter().map(|name| Cow::Owned(plain(name))));
+        self
     }
 
     /// Adds a row. Control characters of its texts, with which a device could write to the terminal, become spaces.

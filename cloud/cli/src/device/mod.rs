@@ -7,12 +7,15 @@ mod presence_text;
 mod settings;
 mod timeline;
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
 use iottly_protocol::Secret;
 use iottly_protocol::enroll::{EnrollUrl, PairCode};
-use iottly_web::answers::{AllProps, CopyDto, CreatedDevice, OneWaitingBoard, Props, WaitingBoardDto};
+use iottly_web::answers::{
+    AllProps, CopyDto, CreatedDevice, LatestDto, OneWaitingBoard, Props, ValueDto, WaitingBoardDto,
+};
 use serde_json::{Value, json};
 
 use crate::answer::{self, read};
@@ -144,9 +147,12 @@ struct ListOptions {
     /// Connection of the devices: connected or disconnected
     #[arg(long, value_parser = ["connected", "disconnected"])]
     state: Option<String>,
-    /// Conditions such as `group:demo offline>1h`, or a filter as JSON
+    /// Conditions such as `group:demo temp>30 offline>1h`, or a filter as JSON
     #[arg(long, value_name = "CONDITIONS")]
     filter: Option<String>,
+    /// Paths of latest values to show beside each device, separated by commas; at most 8
+    #[arg(long, value_name = "PATHS", value_delimiter = ',')]
+    columns: Vec<String>,
 }
 
 #[derive(Args)]
@@ -254,12 +260,22 @@ fn listed(options: &ListOptions) -> Result<(), Failure> {
         Some(group) => Some(api.group(group)?.id.to_string()),
         None => None,
     };
+    let columns: Vec<String> = options
+        .columns
+        .iter()
+        .map(|path| path.trim().to_owned())
+        .collect();
+    let columns_text = columns.join(",");
     let asked = [
         ("search", options.search.as_deref()),
         ("filter", options.filter.as_deref()),
         ("tag", options.tag.as_deref()),
         ("deployment_group", group.as_deref()),
         ("operatingstatus", options.state.as_deref()),
+        (
+            "columns",
+            Some(columns_text.as_str()).filter(|text| !text.is_empty()),
+        ),
     ];
     let mut path = format!("/devices/props?limit={PAGE}");
     for (name, value) in asked {
@@ -267,7 +283,7 @@ fn listed(options: &ListOptions) -> Result<(), Failure> {
             write!(path, "&{name}={}", escaped(value)).expect("a string takes all");
         }
     }
-    let mut table = Table::new(&["ID", "STATE", "SINCE", "NAME"]);
+    let mut table = Table::new(&["ID", "STATE", "SINCE", "NAME"]).with_columns(&columns);
     let mut pages = options.call.pages("devices");
     let mut after = String::new();
     loop {
@@ -275,7 +291,11 @@ fn listed(options: &ListOptions) -> Result<(), Failure> {
         if options.call.is_table() {
             let AllProps { devices, .. } = read(&page)?;
             // All rows have columns of the same widths.
-            devices.iter().for_each(|device| table.add(listed_device(device)));
+            for device in &devices {
+                let mut row = listed_device(device);
+                row.extend(columns.iter().map(|path| column(&device.values, path)));
+                table.add(row);
+            }
         }
         pages.print_json(answer::list(&page, "devices")?)?;
         match page["next"].as_str() {
@@ -295,8 +315,29 @@ fn listed(options: &ListOptions) -> Result<(), Failure> {
 fn show(device: &str, call: &Call) -> Result<(), Failure> {
     let api = call.api()?;
     let id = device_id(&api, device)?;
-    let answer = api.get(&format!("/device/{}/props", escaped(&id)))?;
-    call.print_as(&answer, properties)
+    let mut answer = api.get(&format!("/device/{}/props", escaped(&id)))?;
+    let latest = api.get(&format!("/device/{}/latest", escaped(&id)))?;
+    answer["latest"] = latest["values"].clone();
+    let values: LatestDto = read(&latest)?;
+    call.print_as(&answer, |device| properties(device) + &latest_text(&values))
+}
+
+/// Returns the latest values of a device, each in a line with its time; an empty text without any.
+fn latest_text(latest: &LatestDto) -> String {
+    let mut out = String::new();
+    for value in &latest.values {
+        let name = format!("latest {}", plain(&value.path));
+        let shown = plain(&value.value.to_string());
+        writeln!(out, "{name:22} {shown}  ({})", at(value.at)).expect("a string takes all");
+    }
+    out
+}
+
+/// Returns the text of a column of a list.
+fn column(values: &BTreeMap<String, ValueDto>, path: &str) -> String {
+    values
+        .get(path)
+        .map_or("-".to_owned(), |value| value.value.to_string())
 }
 
 /// Returns the properties of a device, each in a line with the name that it has in the API.

@@ -1,14 +1,15 @@
-//! Devices as documents for filters.
+//! Devices as documents for filters: their fields, and their latest values as the payload of a message.
 
 use iottly_filter::{Document, Filter, Value};
 
 use super::value::Kind;
-use super::{Field, Language, Other, UnknownField, known_only, text};
+use super::{Field, Language, Other, UnknownField, text};
 use crate::model::{Device, UnixMs};
 use crate::presence::Shown;
+use crate::series::Latest;
 use iottly_protocol::FirmwareState;
 
-/// Fields of devices.
+/// Fields of devices; other names are paths of latest values, but for those of messages.
 pub static DEVICES: Language = Language {
     fields: &[
         text("name", "name", "name:cold-*"),
@@ -41,7 +42,7 @@ pub static DEVICES: Language = Language {
         },
     ],
     word: Some("name"),
-    other: Other::Refused,
+    other: Other::Values,
 };
 
 /// Facts of a device that are not its own.
@@ -51,6 +52,8 @@ pub struct DeviceFacts<'a> {
     pub group: &'a str,
     /// Presence of the device.
     pub presence: &'a Shown,
+    /// Latest values of the device; none without any, or if the filter looks at none.
+    pub latest: Option<&'a Latest>,
     /// Current time.
     pub now: UnixMs,
 }
@@ -61,32 +64,70 @@ const NAMES: [&str; 12] = [
     "legacy",
 ];
 
-/// Parses a filter over devices.
+/// Field that holds the latest values, as the payload of a message would.
+const PAYLOAD: &str = "payload";
+/// Fields of the short form that have another name in JSON: with it a filter would match all devices or none.
+const SHORT: [&str; 1] = ["tag"];
+
+/// Parses a filter over devices. A path that leads through no field is one of latest values.
 ///
 /// # Errors
-/// If the text is not a filter, or names a field that no device has: it would match all devices or none.
+/// If the text is not a filter, or names what no device has.
 pub fn filter(text: &str) -> Result<Filter, UnknownField> {
-    known_only(text, "devices", &NAMES)
+    let filter = Filter::parse(text)?;
+    let heads = filter.heads();
+    let unknown = heads.iter().find(|head| SHORT.contains(head));
+    let unknown = unknown
+        .copied()
+        .or_else(|| filter.heads_below(PAYLOAD).contains(&"").then_some(PAYLOAD));
+    if let Some(name) = unknown {
+        return Err(UnknownField::Name {
+            name: name.to_owned(),
+            documents: "devices",
+            known: format!("{}, payload.PATH", NAMES.join(", ")),
+        });
+    }
+    let mut known = NAMES.to_vec();
+    known.push(PAYLOAD);
+    Ok(filter.below(PAYLOAD, &known))
 }
 
 /// Fields of devices that a filter looks at, so that the others are not copied for each of many devices.
 #[derive(Debug, Clone)]
-pub struct DeviceFields(Vec<&'static str>);
+pub struct DeviceFields {
+    names: Vec<&'static str>,
+    /// First keys of the paths of latest values.
+    values: Vec<String>,
+}
 
 impl DeviceFields {
-    /// Returns the fields whose names occur in the text of a filter; all for a text in which names may be written with
-    /// escapes.
+    /// Returns the fields that a [`filter`] names.
     #[must_use]
-    pub fn of(json: &str) -> Self {
-        let escaped = json.contains('\\');
-        let mentioned = |name: &&str| escaped || json.contains(name);
-        Self(NAMES.into_iter().filter(mentioned).collect())
+    pub fn of(filter: &Filter) -> Self {
+        let heads = filter.heads();
+        let mut values: Vec<_> = filter
+            .heads_below(PAYLOAD)
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
+        values.sort_unstable();
+        values.dedup();
+        Self {
+            names: NAMES.into_iter().filter(|name| heads.contains(name)).collect(),
+            values,
+        }
     }
 
     /// Returns true if the filter may look at a field.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains(&name)
+        self.names.contains(&name)
+    }
+
+    /// Returns true if the filter looks at latest values.
+    #[must_use]
+    pub fn has_values(&self) -> bool {
+        !self.values.is_empty()
     }
 
     /// Returns true if the filter may look at the presence or at its length.
@@ -134,6 +175,10 @@ pub fn document(device: &Device, facts: DeviceFacts<'_>, fields: &DeviceFields) 
         push("digest", &|| string(&report.digest));
     }
     push("legacy", &|| Value::Bool(device.legacy));
+    if let Some(latest) = facts.latest.filter(|_| fields.has_values()) {
+        let keys: Vec<_> = fields.values.iter().map(String::as_str).collect();
+        document.push(PAYLOAD, Value::Object(latest.payload(&keys)));
+    }
     document
 }
 
@@ -148,13 +193,20 @@ fn state(state: FirmwareState) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use iottly_filter::Budget;
+    use iottly_protocol::{DeviceId, GroupId, ProjectId};
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::model::Scope;
+    use crate::series::Newest;
 
     #[test]
     fn a_field_that_no_device_has_is_refused() {
         for text in [
-            r#"{"temp":{"$gt":30}}"#,
             r#"{"$or":[{"group":"demo"},{"tag":"attic"}]}"#,
+            r#"{"payload":{"$exists":true}}"#,
+            r#"{"$nor":[{"payload":1}]}"#,
         ] {
             let error = filter(text).expect_err(text).to_string();
             assert!(error.contains("the fields are id, name, group, tags"), "{error}");
@@ -163,5 +215,118 @@ mod tests {
             let json = DEVICES.translate(example).expect("a short form");
             filter(&json).unwrap_or_else(|error| panic!("{example}: {error}"));
         }
+    }
+
+    fn device(tags: &[&str]) -> Device {
+        Device {
+            scope: Scope {
+                project: ProjectId::from_bytes([1; 12]),
+                device: DeviceId::from_bytes([2; 16]),
+            },
+            group: GroupId::from_bytes([3; 16]),
+            name: "cold-1".to_owned(),
+            mac_address: None,
+            online: false,
+            online_since: Some(0),
+            agent_version: None,
+            firmware: None,
+            tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            pair_code: None,
+            legacy: false,
+            proof: None,
+            absence: None,
+        }
+    }
+
+    /// Decides on a device of the group `demo` that is offline since the beginning of time, an hour and a minute ago.
+    fn matches(text: &str, payload: &str) -> bool {
+        let mut newest = Newest::default();
+        newest.message(payload, 5);
+        let latest = newest.onto(&Latest::default());
+        let filter = filter(&DEVICES.translate(text).expect("a short form")).expect("a filter");
+        let presence = Shown::Offline { since: Some(0) };
+        let facts = DeviceFacts {
+            group: "demo",
+            presence: &presence,
+            latest: Some(&latest),
+            now: 61 * 60_000,
+        };
+        let document = document(&device(&["attic"]), facts, &DeviceFields::of(&filter));
+        filter
+            .matches(&document, &mut Budget::steps(20_000))
+            .expect("decided")
+    }
+
+    #[test]
+    fn fields_presence_and_latest_values_are_one_language() {
+        let payload =
+            r#"{"temp":31,"door":"open","on":true,"data":{"temp":9},"list":[1,7],"name":"own","offline":3}"#;
+        for (text, expected) in [
+            ("group:demo temp>30 offline>1h", true),
+            ("group:demo temp>30 offline>2h", false),
+            ("group:demo temp>31", false),
+            ("-group:demo or temp>=31", true),
+            ("data.temp<10 tag:attic", true),
+            ("payload.temp>30", true),
+            ("door:open,shut on:true", true),
+            ("door:op* cold", true),
+            ("door!=open", false),
+            ("-door:shut", true),
+            ("list:7", true),
+            ("list.0:1", true),
+            ("payload.name:own name:cold-1", true),
+            ("payload.offline:3", true),
+            // Devices without a value match no condition on it, but that it is missing.
+            ("hum<5", false),
+            ("-hum<5", false),
+            ("hum!=5", false),
+            ("-hum:1,2", false),
+            ("hum:null", true),
+            ("temp:null", false),
+            (r#"{"temp":{"$gt":30},"group":"demo"}"#, true),
+            (r#"{"hum":{"$not":{"$lt":5}}}"#, true),
+        ] {
+            assert_eq!(matches(text, payload), expected, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_mix_of_conditions_is_what_its_parts_are(
+            terms in prop::collection::vec((0_usize..6, 0_i64..4, any::<bool>()), 1..6),
+            temp in 0_i64..4,
+        ) {
+            let payload = format!(r#"{{"temp":{temp},"deep":{{"x":{temp}}}}}"#);
+            let (mut words, mut expected) = (Vec::new(), true);
+            for (kind, number, negated) in terms {
+                let (word, holds) = match kind {
+                    0 => (format!("temp>{number}"), temp > number),
+                    1 => (format!("deep.x<={number}"), temp <= number),
+                    2 => (format!("payload.temp:{number}"), temp == number),
+                    3 => (format!("group:demo{}", if number == 0 { "" } else { "x" }), number == 0),
+                    4 => (format!("offline>{number}h"), number < 2),
+                    // A value that the device does not have.
+                    _ => (format!("hum>{number}"), negated),
+                };
+                words.push(format!("{}{word}", if negated { "-" } else { "" }));
+                expected &= holds != negated;
+            }
+            let text = words.join(" ");
+            prop_assert_eq!(matches(&text, &payload), expected, "{}", &text);
+            // The JSON that is shown is a filter of its own, and the same one.
+            let json = DEVICES.translate(&text).expect("a short form");
+            prop_assert_eq!(matches(&json, &payload), expected, "{}", &json);
+        }
+    }
+
+    #[test]
+    fn only_what_a_filter_names_is_looked_at() {
+        let of = |text: &str| {
+            DeviceFields::of(&filter(&DEVICES.translate(text).expect("a short form")).expect("a filter"))
+        };
+        let fields = of("group:demo temp>30 payload.agent:1");
+        assert!(fields.has("group") && !fields.has("agent") && !fields.has_presence());
+        assert_eq!(fields.values, ["agent", "temp"]);
+        assert!(of("silent>5m").has_presence() && !of("silent>5m").has_values());
     }
 }

@@ -42,6 +42,8 @@ enum Other {
     Path,
     /// A path in the payload of a message; fields that only devices have are refused.
     Payload,
+    /// A path of the latest values of a device; fields that only messages have are refused.
+    Values,
 }
 
 /// A field of a language.
@@ -119,10 +121,7 @@ pub enum ShortFormError {
     #[error("{0:?} stands without a condition")]
     Dangling(String),
     /// The language has no such field.
-    #[error(
-        "{name:?} is no field here; the fields are {known}. Values of messages are conditions of the stream, histories, \
-         alerts and webhooks"
-    )]
+    #[error("{name:?} is no field here; the fields are {known}")]
     UnknownField {
         /// Name of the condition.
         name: String,
@@ -134,6 +133,12 @@ pub enum ShortFormError {
         "{0} is a condition on devices, for lists of devices; a value of that name in messages is payload.{0}"
     )]
     OfDevices(String),
+    /// The field is one of messages, and the filter is over devices.
+    #[error(
+        "{0} is a condition on messages, for the stream, histories, alerts and webhooks; a latest value of that name is \
+         payload.{0}"
+    )]
+    OfMessages(String),
     /// The value does not fit the field.
     #[error("{value:?} is not {expected} for {name}")]
     Value {
@@ -249,15 +254,29 @@ impl Language {
                 (path, value::test(name, kind, term.operator, &term.value)?)
             }
         };
-        let mut condition = Map::new();
-        if term.negated && test.is_object() {
-            condition.insert(path.to_owned(), json!({ "$not": test }));
-        } else if term.negated {
-            condition.insert(path.to_owned(), json!({ "$ne": test }));
-        } else {
-            condition.insert(path.to_owned(), test);
+        let mut test = match (term.negated, test.is_object()) {
+            (false, _) => test,
+            (true, true) => json!({ "$not": test }),
+            (true, false) => json!({ "$ne": test }),
+        };
+        // A device without the value is not one whose value is another.
+        if self.other == Other::Values
+            && !self.is_field(path)
+            && let Value::Object(tests) = &mut test
+            && tests
+                .keys()
+                .any(|operator| matches!(operator.as_str(), "$not" | "$ne" | "$nin"))
+        {
+            tests.insert("$exists".to_owned(), json!(true));
         }
+        let mut condition = Map::new();
+        condition.insert(path.to_owned(), test);
         Ok(Value::Object(condition))
+    }
+
+    /// Returns true for the path of a field.
+    fn is_field(&self, path: &str) -> bool {
+        self.fields.iter().any(|field| field.path == path)
     }
 
     fn field<'a>(&'a self, name: &'a str) -> Result<(&'a str, Kind), ShortFormError> {
@@ -270,6 +289,9 @@ impl Language {
         }
         if self.other == Other::Payload && DEVICES.fields.iter().any(|field| field.name == name) {
             return Err(ShortFormError::OfDevices(name.to_owned()));
+        }
+        if self.other == Other::Values && MESSAGES.fields.iter().any(|field| field.name == name) {
+            return Err(ShortFormError::OfMessages(name.to_owned()));
         }
         Ok((name, Kind::Any))
     }
@@ -401,7 +423,8 @@ mod tests {
     #[test]
     fn what_is_no_condition_is_named() {
         for (text, reason) in [
-            ("temp>30", "\"temp\" is no field here; the fields are name,"),
+            ("$temp>30", "\"$temp\" is no field here; the fields are name,"),
+            ("channel:x", "channel is a condition on messages"),
             ("group:", "\"group:\" is no condition"),
             (":x", "\":x\" is no condition"),
             ("or group:a", "\"or\" stands without a condition"),

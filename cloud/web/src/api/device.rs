@@ -15,6 +15,7 @@ use super::device_search::DeviceSearch;
 use super::dto::{
     AllProps, CreatedDevice, DeletedDevice, NewDeviceBody, OK, OneProps, Props, UpdateDeviceBody,
 };
+use super::latest::Columns;
 use super::names;
 use super::query::Params;
 use super::spaced::Spaced;
@@ -48,7 +49,8 @@ const ERASE_STEP: usize = 1000;
         ("tag" = Option<String>, Query, description = "Tag of the device"),
         ("deployment_group" = Option<String>, Query, format = "uuid", description = "Id of the device's deployment group"),
         ("operatingstatus" = Option<String>, Query, pattern = "^(connected|disconnected)$", description = "`connected` or `disconnected`"),
-        ("filter" = Option<String>, Query, description = "Conditions such as `group:demo offline>1h`, or a filter as JSON"),
+        ("filter" = Option<String>, Query, description = "Conditions such as `group:demo temp>30 offline>1h`, or a filter as JSON"),
+        ("columns" = Option<String>, Query, description = "Paths of latest values, separated by commas; at most 8. Each device then has those of its values in `values`"),
         ("limit" = Option<u64>, Query, description = "Maximum number of devices, 1 to 1,000; without it, all of them"),
         ("after" = Option<String>, Query, description = "Value of `next` of the page before; only together with `limit`"),
     ),
@@ -56,6 +58,7 @@ const ERASE_STEP: usize = 1000;
 )]
 pub(crate) async fn all_props(access: ProjectAccess, params: Params) -> Answer<AllProps> {
     let search = DeviceSearch::from_params(&params)?;
+    let columns = Columns::of(params.get("columns").unwrap_or_default())?;
     let filter = match params.get("filter") {
         Some(text) => Some(DeviceFilter::of(&access, text).await?),
         None => None,
@@ -66,7 +69,7 @@ pub(crate) async fn all_props(access: ProjectAccess, params: Params) -> Answer<A
         if let Some(filter) = filter {
             devices = filter.select(devices).await?;
         }
-        return Ok(Spaced(shown(&access, devices, None, None)));
+        return Ok(Spaced(shown(&access, (devices, &columns), None, None).await?));
     };
     let invalid = |message: &str| ApiError::invalid("invalid_query", message.to_owned());
     let limit = usize::try_from(limit).ok().filter(|limit| *limit <= MAX_PAGE);
@@ -87,31 +90,40 @@ pub(crate) async fn all_props(access: ProjectAccess, params: Params) -> Answer<A
         }
     };
     let next = list.next.as_ref().map(device_list::written);
-    Ok(Spaced(shown(&access, list.devices, next, Some(matching))))
+    Ok(Spaced(
+        shown(&access, (list.devices, &columns), next, Some(matching)).await?,
+    ))
 }
 
-fn shown(
+async fn shown(
     access: &ProjectAccess,
-    devices: Vec<Device>,
+    (devices, columns): (Vec<Device>, &Columns),
     next: Option<String>,
     matching: Option<usize>,
-) -> AllProps {
+) -> Result<AllProps, ApiError> {
+    let values = columns
+        .read(access, devices.iter().map(|device| device.scope.device))
+        .await?;
     let presence = &access.services().presence;
     let devices: Vec<Props> = devices
         .into_iter()
         .map(|device| {
             let view = presence.view(&device);
-            Props::new(device, view)
+            let id = device.scope.device;
+            Props {
+                values: values.of_device(id, columns).collect(),
+                ..Props::new(device, view)
+            }
         })
         .collect();
-    AllProps {
+    Ok(AllProps {
         count: devices.len(),
         errors: None,
         devices,
         matching,
         next,
         status: OK,
-    }
+    })
 }
 
 /// Returns the properties of a device.

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use iottly_cloud::{PresenceService, Turn, clock};
 use iottly_core::model::{Device, UnixMs};
 use iottly_core::presence::Shown;
+use iottly_core::series::Latest;
 use iottly_core::short_form::{DEVICES, DeviceFacts, DeviceFields, device_document, device_filter};
 use iottly_filter::{Budget, Filter, Undecided};
-use iottly_protocol::{GroupId, ProjectId};
-use iottly_store::DeviceNeeds;
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
+use iottly_store::{DeviceNeeds, Store};
 
 use super::device_list::by_place;
 use crate::auth::ProjectAccess;
@@ -17,6 +18,15 @@ use crate::error::ApiError;
 
 /// Maximum number of steps for which a filter examines the devices of a project.
 const MAX_STEPS: u64 = 20_000_000;
+/// Bytes of latest values that are searched in one step.
+const BYTES_A_STEP: u64 = 64;
+/// Number of devices whose latest values are in memory at the same time.
+const PART: usize = 4000;
+/// Number of devices up to which only their own latest values are read.
+const FEW: usize = 500;
+
+/// A device with its place among others.
+type Placed = (usize, Device);
 
 /// A valid filter over the devices of a project.
 pub(crate) struct DeviceFilter {
@@ -27,9 +37,11 @@ pub(crate) struct DeviceFilter {
     fields: DeviceFields,
     groups: HashMap<GroupId, String>,
     presence: Arc<PresenceService>,
+    store: Arc<dyn Store>,
+    project: ProjectId,
     now: UnixMs,
     /// Turn of the project among all filters, held until the evaluation has ended.
-    turn: Turn<ProjectId>,
+    _turn: Turn<ProjectId>,
 }
 
 impl DeviceFilter {
@@ -46,13 +58,15 @@ impl DeviceFilter {
         let filter = device_filter(&json).map_err(|error| invalid(error.to_string()))?;
         let groups = access.groups().await?.into_iter();
         Ok(Self {
-            fields: DeviceFields::of(&json),
+            fields: DeviceFields::of(&filter),
             json,
             filter,
             groups: groups.map(|group| (group.id, group.name)).collect(),
             presence: Arc::clone(&access.services().presence),
+            store: Arc::clone(&access.services().store),
+            project: access.id(),
             now: clock::now(),
-            turn: access.services().history_reader.filter_turn(access.id()).await?,
+            _turn: access.services().history_reader.filter_turn(access.id()).await?,
         })
     }
 
@@ -88,19 +102,75 @@ impl DeviceFilter {
     /// Returns those of some devices that match, in their order.
     ///
     /// # Errors
-    /// 400 when the filter needs too many steps for that many devices.
+    /// 400 when the filter needs too many steps for that many devices, 500 when the store fails.
     pub(crate) async fn select(self, devices: Vec<Device>) -> Result<Vec<Device>, ApiError> {
+        let mut placed: Vec<Placed> = devices.into_iter().enumerate().collect();
+        let filter = Arc::new(self);
+        if !filter.fields.has_values() {
+            let (selected, _) = filter.evaluate(placed, HashMap::new(), MAX_STEPS).await?;
+            return Ok(selected.into_iter().map(|(_, device)| device).collect());
+        }
+        // Latest values come by id, a part of the devices after the other: those of all would not fit into memory.
+        placed.sort_unstable_by_key(|(_, device)| device.scope.device);
+        let ids: Vec<_> = placed.iter().map(|(_, device)| device.scope.device).collect();
+        let (mut left, mut after, mut steps) = (placed.into_iter().peekable(), None, MAX_STEPS);
+        let mut selected = Vec::new();
+        loop {
+            let (latest, last) = filter.latest(&ids, after).await?;
+            let mut part = Vec::new();
+            while let Some(next) =
+                left.next_if(|(_, device)| last.is_none_or(|last| device.scope.device <= last))
+            {
+                part.push(next);
+            }
+            let (found, rest) = filter.evaluate(part, latest, steps).await?;
+            selected.extend(found);
+            (after, steps) = (last, rest);
+            if last.is_none() {
+                break;
+            }
+        }
+        selected.sort_unstable_by_key(|(place, _)| *place);
+        Ok(selected.into_iter().map(|(_, device)| device).collect())
+    }
+
+    /// Returns the latest values of a part of the devices, and the last device of the part; none for the end.
+    async fn latest(
+        &self,
+        ids: &[DeviceId],
+        after: Option<DeviceId>,
+    ) -> Result<(HashMap<DeviceId, Latest>, Option<DeviceId>), ApiError> {
+        if ids.len() <= FEW {
+            let found = self.store.latest_of(self.project, ids).await?;
+            return Ok((found.into_iter().collect(), None));
+        }
+        let found = self.store.latest_after(self.project, after, PART).await?;
+        let last = found
+            .last()
+            .map(|(device, _)| *device)
+            .filter(|_| found.len() == PART);
+        Ok((found.into_iter().collect(), last))
+    }
+
+    /// Returns those of some devices that match, and the steps that are left.
+    async fn evaluate(
+        self: &Arc<Self>,
+        devices: Vec<Placed>,
+        latest: HashMap<DeviceId, Latest>,
+        steps: u64,
+    ) -> Result<(Vec<Placed>, u64), ApiError> {
+        // A caller that goes away does not end the evaluation, so it has the turn.
+        let filter = Arc::clone(self);
         let selected = tokio::task::spawn_blocking(move || {
-            let mut budget = Budget::steps(MAX_STEPS);
+            let mut budget = Budget::steps(steps);
             let mut selected = Vec::new();
-            for device in devices {
-                if self.matches(&device, &mut budget)? {
-                    selected.push(device);
+            for (place, device) in devices {
+                let latest = latest.get(&device.scope.device);
+                if filter.matches(&device, latest, &mut budget)? {
+                    selected.push((place, device));
                 }
             }
-            // A caller that goes away does not end the evaluation, so it has the turn.
-            drop(self.turn);
-            Ok(selected)
+            Ok((selected, budget.left()))
         });
         let selected = selected.await.expect("evaluation does not panic");
         selected.map_err(|error: Undecided| {
@@ -108,15 +178,24 @@ impl DeviceFilter {
         })
     }
 
-    fn matches(&self, device: &Device, budget: &mut Budget<'_>) -> Result<bool, Undecided> {
+    fn matches(
+        &self,
+        device: &Device,
+        latest: Option<&Latest>,
+        budget: &mut Budget<'_>,
+    ) -> Result<bool, Undecided> {
         let presence = if self.fields.has_presence() {
             self.presence.view(device).shown
         } else {
             Shown::Online { since: None }
         };
+        if let Some(latest) = latest {
+            budget.charge(latest.as_str().len() as u64 / BYTES_A_STEP);
+        }
         let facts = DeviceFacts {
             presence: &presence,
             group: self.groups.get(&device.group).map_or("", String::as_str),
+            latest,
             now: self.now,
         };
         self.filter

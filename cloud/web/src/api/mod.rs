@@ -32,12 +32,14 @@ pub(crate) mod health;
 mod history;
 mod inspect;
 pub(crate) mod jobs;
+pub(crate) mod latest;
 mod lease_events;
 mod leases;
 mod limits;
 pub(crate) mod logs;
 pub(crate) mod machine_login;
 pub(crate) mod message_filter;
+pub(crate) mod minutes;
 mod names;
 pub(crate) mod openapi;
 mod organizations;
@@ -143,6 +145,7 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(audit::list))
         .routes(routes!(audit::export))
         .routes(routes!(limits::show))
+        .routes(routes!(minutes::show))
         .routes(routes!(definitions::all, definitions::create))
         .routes(routes!(
             definitions::one,
@@ -193,6 +196,7 @@ fn device_routes() -> OpenApiRouter<App> {
         .routes(routes!(device::replace))
         .routes(routes!(copies::keep))
         .routes(routes!(device::props, device::set_props))
+        .routes(routes!(latest::show))
         .routes(routes!(absence::plan, absence::end))
         .routes(routes!(device_settings::show, device_settings::set))
         .routes(routes!(board::show))

@@ -125,6 +125,7 @@ fn list(own: &str, asked: &Asked, found: &Found) -> Markup {
             json: found.json.as_deref(),
             problem: found.problem.as_ref().map(ApiError::message),
             examples: AUDIT.suggestions("").collect(),
+            more: html! {},
         }))
         section.card data-flush {
             @if count > 0 { (table(&found.entries)) }

@@ -85,7 +85,7 @@ async fn page(visitor: &Visitor, filter: &str) -> Result<Response, ApiError> {
             h1 { "Jobs " span.count data-count="All" { (jobs.len()) } }
             p.lede { "A job continues when this page is closed, and after a restart of the cloud." }
         } div.actions { (csv_link(&format!("{base}/csv/jobs"), "jobs.csv")) } }
-        (chips(&own, filter, &counts))
+        (chips(&own, (filter, ""), &counts))
         section.card data-flush aria-label="Jobs" data-later=[later] {
             @if let Err(reason) = &read { (broken("The jobs could not be read", reason)) }
             @else if jobs.is_empty() {

@@ -32,6 +32,7 @@ mod login;
 mod logs;
 mod machine;
 mod members;
+mod minutes;
 mod overview;
 mod person;
 mod plots;

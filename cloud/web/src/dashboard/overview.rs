@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
-use iottly_core::model::{Device, Group, RolloutStatus, UnixMs, WebhookState};
+use iottly_core::model::{Device, Group, MinuteUsage, RolloutStatus, UnixMs, WebhookState};
 use iottly_store::GroupCounts;
 use maud::{Markup, html};
 
@@ -11,11 +11,13 @@ use super::kit::age::ago;
 use super::kit::csv::csv_link;
 use super::kit::empty::{broken, empty};
 use super::kit::figure::{Figure, figures};
+use super::kit::script::script;
 use super::layout::failure;
 use super::shell::{Screen, Section, is_failing};
 use super::visitor::{Refusal, Visitor};
-use super::{copies, enroll, login, machine, person, text};
+use super::{copies, enroll, login, machine, minutes, person, text};
 use crate::api::copies::CopyDto;
+use crate::api::minutes::{DEFAULT_MINUTES, read};
 use crate::app::App;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
@@ -61,6 +63,8 @@ struct Facts {
     copies: Result<Vec<CopyDto>, ApiError>,
     /// Number of raised alerts.
     raised: Result<usize, ApiError>,
+    /// Messages of the last hour.
+    minutes: Result<Vec<MinuteUsage>, ApiError>,
     now: UnixMs,
 }
 
@@ -84,6 +88,7 @@ impl Facts {
             boards: services.enrolment.waiting(project),
             copies: copies::of(access).await,
             raised: raised.map_err(ApiError::from),
+            minutes: read(access, DEFAULT_MINUTES).await,
             now: clock::now(),
         }
     }
@@ -119,6 +124,7 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
             div.actions { a.button href={ (base) "/devices/add" } { "Add a device" } }
         }
         (numbers(&facts, &base))
+        (minutes::minutes(&facts.minutes, &base))
         live-part #attention data-on="alert webhook waiting group crash" data-least="5" {
         @match &facts.copies {
             Ok(copies) => (copies::panel(copies, &base)),
@@ -127,6 +133,7 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
         (needs(&facts, &base))
         (groups(&facts, &base))
         }
+        (script("iottly project minutes", ("GET", "/usage/minutes", None)))
     };
     let screen = Screen {
         section: Section::Overview,

@@ -49,6 +49,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             json: json.as_deref(),
             problem: problem.as_deref(),
             examples: MESSAGES.suggestions("").collect(),
+            more: html! {},
         }))
         live-feed.card data-flush {
             div.card-head {

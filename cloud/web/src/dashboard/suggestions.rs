@@ -1,11 +1,12 @@
 //! Suggestions for the boxes of filters: names of fields, and values that the project has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use axum::Json;
 use axum::extract::Query;
 use axum::response::{IntoResponse, Response};
-use iottly_core::short_form::{AUDIT, DEVICES, Language, MESSAGES};
+use iottly_core::series::Reading;
+use iottly_core::short_form::{AUDIT, DEVICES, Language, MESSAGES, device_filter};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -16,6 +17,10 @@ use crate::error::ApiError;
 
 /// Maximum number of values of a field.
 const VALUES: usize = 200;
+/// Maximum number of paths of values.
+const PATHS: usize = 500;
+/// Number of devices whose latest values are looked at for flags and texts.
+const DEVICES_READ: usize = 50;
 /// States of the presence of devices.
 const PRESENCE: [&str; 4] = ["online", "silent", "offline", "absent"];
 /// States of firmware.
@@ -63,7 +68,13 @@ pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Respon
 fn explained(of: Of, text: &str) -> Value {
     let found = match of {
         Of::Messages => json_of(text),
-        Of::Devices => DEVICES.translate(text).map_err(|error| error.to_string()),
+        Of::Devices => DEVICES
+            .translate(text)
+            .map_err(|error| error.to_string())
+            .and_then(|json| match device_filter(&json) {
+                Ok(_) => Ok(json),
+                Err(error) => Err(error.to_string()),
+            }),
         Of::Audit => AuditFilter::of(text)
             .map(|filter| filter.map_or("{}".to_owned(), |filter| filter.json))
             .map_err(|error| error.message().to_owned()),
@@ -77,7 +88,7 @@ fn explained(of: Of, text: &str) -> Value {
 async fn suggested(visitor: &Visitor, of: Of) -> Result<Value, ApiError> {
     let examples: Vec<_> = of.language().suggestions("").collect();
     let mut values = Map::new();
-    let mut paths = Vec::new();
+    let mut paths: Vec<String> = Vec::new();
     if of != Of::Audit {
         let (store, project) = (&visitor.project.services().store, visitor.project.id());
         let groups = visitor.project.groups().await?;
@@ -88,10 +99,27 @@ async fn suggested(visitor: &Visitor, of: Of) -> Result<Value, ApiError> {
             "tag".to_owned(),
             json!(tags.iter().take(VALUES).collect::<Vec<_>>()),
         );
+        let series = store.series(project).await?.paths;
+        let mut known: BTreeSet<_> = series.into_iter().map(|series| series.path).collect();
+        // Flags and texts are no series; those of some devices stand for all.
+        let mut words: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (_, latest) in store.latest_after(project, None, DEVICES_READ).await? {
+            for value in latest
+                .values()
+                .filter(|value| !matches!(value.value, Reading::Number(_)))
+            {
+                let values = words.entry(value.path.into_owned()).or_default();
+                values.insert(value.value.to_string());
+            }
+        }
+        for (path, found) in words.into_iter().take(VALUES) {
+            let found: Vec<_> = found.iter().take(VALUES).collect();
+            values.entry(path.clone()).or_insert_with(|| json!(found));
+            known.insert(path);
+        }
+        paths = known.into_iter().take(PATHS).collect();
         if of == Of::Messages {
             values.insert("type".to_owned(), json!(["userdefined", "iottlyagent"]));
-            let series = store.series(project).await?.paths;
-            paths = series.into_iter().map(|series| series.path).collect();
         } else {
             values.insert("presence".to_owned(), json!(PRESENCE));
             values.insert("firmware".to_owned(), json!(FIRMWARE));

@@ -347,7 +347,7 @@ async fn a_short_form_is_a_filter_of_rules_webhooks_and_moves() {
     assert_eq!(moved["affected"], 0, "it is there already");
     for body in [
         r#"{"filter": ""}"#,
-        r#"{"filter": "temp>30"}"#,
+        r#"{"filter": "channel:x"}"#,
         r#"{"filter": "name:a", "devices": []}"#,
         "{}",
     ] {

@@ -11,7 +11,7 @@ use crate::support::{TestCloud, start, tenant};
 
 const PROJECT: &str = "/v1.0/project/<project id>";
 /// Operations that a bound token may use for objects of its group; all others are refused, also new ones.
-const ALLOWED: [&str; 44] = [
+const ALLOWED: [&str; 45] = [
     "DELETE /v1.0/project/{project}/device/{device}",
     "DELETE /v1.0/project/{project}/device/{device}/absence",
     "GET /v1.0/ping",
@@ -24,6 +24,7 @@ const ALLOWED: [&str; 44] = [
     "GET /v1.0/project/{project}/device/{device}/commands/{command}",
     "GET /v1.0/project/{project}/device/{device}/config",
     "GET /v1.0/project/{project}/device/{device}/events",
+    "GET /v1.0/project/{project}/device/{device}/latest",
     "GET /v1.0/project/{project}/device/{device}/logs",
     "GET /v1.0/project/{project}/device/{device}/messages/export",
     "GET /v1.0/project/{project}/device/{device}/messages/paginated",

@@ -32,6 +32,7 @@ mod gaps;
 mod hostile_text;
 mod ingest;
 mod jobs;
+mod latest;
 mod leases;
 mod log_context;
 mod logins;

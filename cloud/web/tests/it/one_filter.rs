@@ -122,8 +122,8 @@ async fn what_messages_or_devices_do_not_have_is_refused_with_the_reason() {
         assert!(refused.contains("a condition on devices"), "{path}: {refused}");
     }
     for (filter, reason) in [
-        ("temp%3E30", "conditions of the stream"),
-        ("%7B%22temp%22%3A1%7D", "no field of devices"),
+        ("channel%3Ax", "for the stream"),
+        ("%7B%22tag%22%3A1%7D", "no field of devices"),
         (
             "%7B%22%24or%22%3A%5B%7B%22tag%22%3A1%7D%5D%7D",
             "no field of devices",

@@ -96,6 +96,8 @@ pub(crate) const PAGES: &[(&str, &str, &str)] = &[
     ("GET", "/p/<project id>/csv/running?group={group}", ""),
     ("GET", "/p/<project id>/csv/attempts?webhook={webhook}", ""),
     ("GET", "/p/<project id>/csv/commands?device={device}", ""),
+    ("GET", "/p/{project}/csv/minutes", ""),
+    ("GET", "/p/<project id>/csv/latest?device={device}", ""),
     ("GET", "/p/<project id>/csv/log?device={device}", ""),
     ("GET", "/p/<project id>/csv/messages?device={device}", ""),
     ("GET", "/p/<project id>/csv/rollout?rollout={rollout}", ""),

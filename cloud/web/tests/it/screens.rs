@@ -98,14 +98,14 @@ async fn a_filter_of_the_devices_is_the_same_on_the_page_and_in_the_api() {
         none.contains("No device matches") && none.contains("Show all 3"),
         "{none}"
     );
-    let wrong = visit.page("/devices?filter=temp%3E30").await;
+    let wrong = visit.page("/devices?filter=%24temp%3E30").await;
     assert!(
         wrong.contains("is no field here") && wrong.contains("aria-invalid"),
         "{wrong}"
     );
     let refused = visit
         .cloud
-        .get("/v1.0/project/<project id>/devices/props?filter=temp%3E30")
+        .get("/v1.0/project/<project id>/devices/props?filter=%24temp%3E30")
         .await;
     assert!(refused.error(400).contains("is no field here"));
     let costly = format!("({}x+)+y", "x+".repeat(20));

@@ -2,6 +2,7 @@
 //! documented.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use iottly_protocol::{
     CommandId, DeviceId, FirmwareMark, FirmwareReport, GroupId, Level, MessageKind, ProjectId, StreamId,
@@ -30,6 +31,7 @@ mod events;
 mod filters;
 mod groups;
 mod jobs;
+mod latest;
 mod leases;
 mod machine_login;
 mod mails;
@@ -61,6 +63,7 @@ pub use events::*;
 pub(crate) use filters::*;
 pub use groups::*;
 pub use jobs::*;
+pub use latest::*;
 pub use leases::*;
 pub use machine_login::*;
 pub use mails::*;
@@ -237,6 +240,9 @@ pub struct Props {
     /// Last refusal of the device since it got in last; left out in lists, and if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<DeviceRefusalDto>,
+    /// Latest values of the paths that a list was asked for with `columns`, as far as the device has them; else left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub values: BTreeMap<String, ValueDto>,
 }
 
 impl Props {
@@ -244,6 +250,7 @@ impl Props {
         Self {
             presence: presence.into(),
             refusal: None,
+            values: BTreeMap::new(),
             id: device.scope.device,
             name: device.name,
             macaddress: device.mac_address.unwrap_or_default(),

@@ -7,8 +7,10 @@ use iottly_protocol::{ProjectId, Secret};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Date, GroupDto};
-use iottly_core::model::{AuditEntry, CodeRoom, Limits, OrganizationId, Project, TokenId, Usage};
+use super::{Date, GroupDto, OK};
+use iottly_core::model::{
+    AuditEntry, CodeRoom, Limits, MinuteUsage, OrganizationId, Project, TokenId, Usage,
+};
 
 /// Project.
 #[derive(Serialize, Deserialize, ToSchema)]
@@ -266,6 +268,39 @@ impl UsageDto {
             messages,
             bytes,
             code_bytes: room.used(),
+        }
+    }
+}
+
+/// Messages of the last minutes.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Minutes)]
+pub struct MinutesDto {
+    /// Minutes, oldest first; the last one is not over yet.
+    pub minutes: Vec<MinuteDto>,
+    /// HTTP status: always 200.
+    pub status: u16,
+}
+
+/// Messages of a minute.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Minute)]
+pub struct MinuteDto {
+    /// Start of the minute.
+    pub start: Date,
+    /// Number of messages that were stored in it.
+    pub messages: u64,
+}
+
+impl MinutesDto {
+    pub(crate) fn of(minutes: &[MinuteUsage]) -> Self {
+        let minute = |minute: &MinuteUsage| MinuteDto {
+            start: minute.start.into(),
+            messages: minute.messages,
+        };
+        Self {
+            minutes: minutes.iter().map(minute).collect(),
+            status: OK,
         }
     }
 }

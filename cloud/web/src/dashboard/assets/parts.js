@@ -77,9 +77,14 @@ function parts() {
   return [...document.querySelectorAll("live-part[id]")];
 }
 
-document.addEventListener("iottly:changed", ({ detail }) => {
-  want(parts().filter((part) => part.dataset.on.split(" ").some((name) => detail.parts.includes(name))));
-});
+function changed(names) {
+  want(parts().filter((part) => part.dataset.on.split(" ").some((name) => names.includes(name))));
+}
+
+document.addEventListener("iottly:changed", ({ detail }) => changed(detail.parts));
+// Parts that show what messages say.
+document.addEventListener("iottly:entry", () => changed(["entry"]));
+document.addEventListener("iottly:skipped", () => changed(["entry"]));
 document.addEventListener("iottly:back", () => want(parts()));
 document.addEventListener("visibilitychange", () => want([]));
 setInterval(() => want(parts()), AT_LATEST_MS);

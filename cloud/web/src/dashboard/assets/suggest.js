@@ -118,7 +118,8 @@ class FilterSuggest extends HTMLElement {
       text: /^[^!<>:=]+(!=|>=|<=|[:=<>])/.exec(example)[0],
       note: example,
     }));
-    const paths = this.data.paths.map((path) => ({ text: `${path}>`, note: "value in messages" }));
+    const note = this.dataset.of === "devices" ? "latest value" : "value in messages";
+    const paths = this.data.paths.map((path) => ({ text: `${quoted(path)}${this.data.values[path] ? ":" : ">"}`, note }));
     return [...fields, ...paths].filter((item) => item.text.toLowerCase().startsWith(begun));
   }
 

@@ -77,6 +77,7 @@ async fn page(visitor: &Visitor, id: &str, asked: &Asked) -> Result<Response, Ap
             json: json.as_deref(),
             problem: problem.as_deref(),
             examples: MESSAGES.suggestions("").collect(),
+            more: html! {},
         }))
         section.card data-flush {
             @if let Some(error) = &failed {

@@ -20,6 +20,7 @@ use super::Tab;
 use crate::api;
 use crate::api::message_filter::json_of;
 use crate::error::ApiError;
+use iottly_cloud::clock;
 
 /// Number of messages that the server renders.
 const MESSAGES: usize = 50;
@@ -75,6 +76,8 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
         .chain(latest.first())
         .max_by_key(place);
     let newest = newest.map(events::event_id).unwrap_or_default();
+    let file = format!("{}/csv/latest?device={id}", visitor.base());
+    let newest_values = part(api::latest::of(&access).await)?;
     let id = access.scope().device;
     let own = format!("{}/devices/{id}", visitor.base());
     let mut rest = format!("&after={newest}");
@@ -93,7 +96,9 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
             json: json.as_deref(),
             problem: problem.as_deref(),
             examples: MESSAGES_LANGUAGE.suggestions("").collect(),
+            more: html! {},
         }))
+        (super::latest::latest(&newest_values, (&own, &file), clock::now()))
         @if let Err(error) = &read { section.card data-flush { (broken("The stored messages could not be read", error.message())) } }
         (feed(messages, &format!("Messages of {}", access.device().name), &own, text))
         (script(&line, ("GET", &path, None)))

@@ -4,6 +4,7 @@ mod absence;
 pub(super) mod board;
 pub(super) mod commands;
 pub(super) mod history;
+mod latest;
 pub(super) mod live;
 pub(super) mod logs;
 pub(super) mod settings;

@@ -20,6 +20,8 @@ pub(in super::super) struct FilterBox<'a> {
     pub(in super::super) problem: Option<&'a str>,
     /// Examples of conditions.
     pub(in super::super) examples: Vec<&'static str>,
+    /// Further fields of the form, below the note.
+    pub(in super::super) more: Markup,
 }
 
 /// Returns a field for a filter of messages in a form, which completes words and shows the filter of the API that its text
@@ -56,6 +58,7 @@ pub(in super::super) fn filter_box(of: &str, filter: &FilterBox<'_>) -> Markup {
                     }
                 }
             }
+            (filter.more)
         }
     }
 }
@@ -67,12 +70,12 @@ pub(in super::super) struct Chip<'a> {
     pub(in super::super) count: usize,
 }
 
-/// Returns links to common filters of a page.
-pub(in super::super) fn chips(action: &str, text: &str, chips: &[Chip<'_>]) -> Markup {
+/// Returns links to common filters of a page; `rest` is the rest of its query, which the links keep.
+pub(in super::super) fn chips(action: &str, (text, rest): (&str, &str), chips: &[Chip<'_>]) -> Markup {
     html! {
         nav.chips aria-label="Common filters" {
             @for chip in chips {
-                @let href = if chip.filter.is_empty() { action.to_owned() } else { format!("{action}?filter={}", super::super::text::escaped(chip.filter)) };
+                @let href = if chip.filter.is_empty() && rest.is_empty() { action.to_owned() } else { format!("{action}?filter={}{rest}", super::super::text::escaped(chip.filter)) };
                 a.chip href=(href) aria-current=[(chip.filter == text).then_some("true")] { (chip.name) " " b data-count=(chip.name) { (chip.count) } }
             }
         }

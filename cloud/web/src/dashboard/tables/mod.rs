@@ -83,10 +83,12 @@ async fn file(
         "groups" => of_groups(&access).await?.into_file("groups.csv"),
         "jobs" => work::jobs(&access).await?.into_file("jobs.csv"),
         "keys" => work::keys(&access).await?.into_file("keys.csv"),
+        "latest" => latest(visitor, asked).await?.into_file("latest.csv"),
         "log" => log(visitor, asked).await?.into_file("log.csv"),
         "logs" => return logs(access, asked, closing).await,
         "mails" => work::mails(&access).await?.into_file("mails.csv"),
         "messages" => return messages(visitor, asked, closing).await,
+        "minutes" => minutes(&access).await?.into_file("minutes.csv"),
         "releases" => return releases(access, closing).await,
         "revisions" => return revisions(access, asked, closing).await,
         "rollout" => return rollout(access, &asked, closing).await,
@@ -104,6 +106,25 @@ async fn file(
         "webhooks" => webhooks(&access).await?.into_file("webhooks.csv"),
         _ => return Err(ApiError::missing("no such table")),
     })
+}
+
+/// Returns the latest values of a device.
+async fn latest(visitor: &Visitor, asked: Asked) -> Result<Csv, ApiError> {
+    let access = visitor.device(&asked.device.unwrap_or_default()).await?;
+    let mut csv = Csv::new(&["path", "value", "at"]);
+    for value in api::latest::of(&access).await?.values() {
+        csv.row(&[&value.path, &value.value.to_string(), &iso(value.at)]);
+    }
+    Ok(csv)
+}
+
+/// Returns the messages of the minutes of a day.
+async fn minutes(access: &ProjectAccess) -> Result<Csv, ApiError> {
+    let mut csv = Csv::new(&["start", "messages"]);
+    for minute in api::minutes::read(access, api::minutes::MAX_MINUTES).await? {
+        csv.row(&[&iso(minute.start), &minute.messages.to_string()]);
+    }
+    Ok(csv)
 }
 
 fn optional(at: Option<UnixMs>) -> String {
