@@ -41,8 +41,8 @@ pub use alert::{
 };
 pub use change::{AuditEntry, Change, Changed, FollowedBranch};
 pub use code::{
-    Branch, BranchCode, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES,
-    MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetKind,
+    Branch, BranchCode, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_FILE_NAME_BYTES,
+    MAX_MESSAGE_BYTES, MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetKind, is_file_name,
 };
 pub use code_room::{CodeRoom, MAX_PROJECT_CODE_BYTES};
 pub use copies::{CopyFate, DeviceCopy};

@@ -150,6 +150,7 @@ suites! {
         old_rollouts_are_forgotten_and_needed_releases_are_known;
     code:
         code_is_counted_and_refused_over_its_limit,
+        files_of_a_branch_are_added_renamed_and_removed,
         a_branch_carries_its_manifest_through_revisions_and_copies;
     drafts:
         a_draft_is_its_author_s_and_goes_with_its_branch,

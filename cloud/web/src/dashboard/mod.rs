@@ -198,11 +198,13 @@ fn build_screens() -> Router<App> {
         .route("/revision", post(code::revision))
         .route("/run", post(code::run))
         .route("/delete", get(code::ask_delete).post(code::delete))
+        .route("/rename", post(code::rename))
         .route("/discard", post(code::discard));
     Router::new()
         .route("/code", get(code::home).post(code::create_branch))
         .route("/code/{branch}", get(code::branch))
         .route("/code/{branch}/restore", post(code::restore))
+        .route("/code/{branch}/add", post(code::add_file))
         .nest("/code/{branch}/{file}", file)
         .route(
             "/pushed/{branch}/{revision}",
