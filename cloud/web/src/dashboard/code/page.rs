@@ -379,7 +379,7 @@ fn names(facts: &Facts<'_>, here: &str) -> Markup {
         html! { input id=(id) name="name" required maxlength=(MAX_FILE_NAME_BYTES) pattern=(pattern) value=[value] placeholder="filters.js"; }
     };
     html! {
-        section.card #files {
+        section.card.stack #files {
             h2 { "Files of your own" }
             p.soft { "A file shares its scope with all others: a function that it declares can be called in " code { "loop" } " and in the handlers. It runs after " code { "global" } "." }
             form.stack method="post" action={ (facts.visitor.base()) "/code/" (branch) "/add" } {
