@@ -133,7 +133,7 @@ impl Admission {
     }
 
     /// Returns the version of the trusted root; 0 if it cannot be read.
-    fn root_version(&self) -> u64 {
+    pub(super) fn root_version(&self) -> u64 {
         self.kept("root")["signed"]["version"].as_u64().unwrap_or(0)
     }
 
@@ -230,6 +230,11 @@ impl Admission {
             fresh.accept(directive.not_before);
             Ok(Some(directive))
         })
+    }
+
+    /// Brings the trusted metadata up to date, the root with it.
+    pub(super) fn refresh(&self, repository: &Repository, memory: &Memory) -> Verdict<()> {
+        self.decide(repository, memory, None, |_| Ok(())).0
     }
 
     /// Verifies a developer order after a refresh of the metadata. Returns it with the date of its verification.

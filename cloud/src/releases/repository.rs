@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use iottly_protocol::release::{ROLES_KEY, Release, developer_role, directive_role};
 use iottly_protocol::tuf::limits::TARGETS_BYTES;
 use iottly_protocol::tuf::{
-    FileInfo, Header, Instant, Kind, RoleKeys, Root, SIGNED_AT_KEY, SigningKey, Snapshot, Targets, Timestamp,
-    sha256_hex, sign,
+    FileInfo, Header, Instant, Key, Kind, RoleKeys, Root, SIGNED_AT_KEY, SigningKey, Snapshot, Targets,
+    Timestamp, sha256_hex, sign,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -15,7 +15,11 @@ use serde_json::json;
 
 use super::draft::{Draft, NewRelease};
 use super::keys::DEVELOPER;
-use super::{KeyFolder, ReleaseError, files, prune};
+use super::{KeyFolder, ReleaseError, files, prune, role_of};
+
+/// Field of a timestamp with the version of the root under which it was signed. A newer root without a newer timestamp is one
+/// below which the other metadata was not signed again yet.
+pub(super) const UNDER_ROOT_KEY: &str = "x-iottly-root";
 
 /// Number of seconds of a day.
 pub(super) const DAY: u64 = 86_400;
@@ -232,8 +236,34 @@ impl ReleaseRepository {
     /// # Errors
     /// If a key is missing or a file cannot be written.
     pub fn refresh(&self, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
-        let version = self.targets()?.header.version;
-        self.publish_above(version, keys, now)
+        let targets = self.targets()?;
+        if self.is_behind_root() {
+            return self.publish(targets, keys, now);
+        }
+        self.publish_above(targets.header.version, keys, now)
+    }
+
+    /// Returns the keys of a role that are here and that the newest root names.
+    ///
+    /// # Errors
+    /// [`ReleaseError::NoKey`] if there is none, [`ReleaseError::Untrusted`] if the root names fewer of them than must sign.
+    pub(super) fn signers(&self, role: &str, keys: &KeyFolder) -> Result<Vec<SigningKey>, ReleaseError> {
+        let root = self.root()?;
+        let mut held = keys.of(role)?;
+        let named = role_of(&root, role);
+        held.retain(|key| {
+            named
+                .as_ref()
+                .is_some_and(|named| named.keyids.contains(&key.public().id()))
+        });
+        if (held.len() as u64) < named.map_or(1, |named| named.threshold.max(1)) {
+            return Err(ReleaseError::Untrusted {
+                role: role.to_owned(),
+                folder: keys.shown(),
+                version: root.header.version,
+            });
+        }
+        Ok(held)
     }
 
     /// Returns the releases in the repository, by path.
@@ -296,7 +326,7 @@ impl ReleaseRepository {
     ) -> Result<(u64, Vec<u8>), ReleaseError> {
         targets.header.version += 1;
         targets.header.expires = now.plus(self.lifetimes.targets * DAY);
-        let signed = signed(&targets, &keys.of("targets")?)?;
+        let signed = signed(&targets, &self.signers("targets", keys)?)?;
         if signed.len() as u64 > TARGETS_BYTES {
             return Err(ReleaseError::TooMany {
                 bytes: signed.len(),
@@ -337,13 +367,26 @@ impl ReleaseRepository {
             meta: BTreeMap::from([("targets.json".to_owned(), FileInfo::of_version(targets))]),
             extra: BTreeMap::new(),
         };
-        self.put("snapshot", snapshot_version, &snapshot, &keys.of("snapshot")?)?;
+        self.put(
+            "snapshot",
+            snapshot_version,
+            &snapshot,
+            &self.signers("snapshot", keys)?,
+        )?;
         let timestamp = Timestamp {
             header: Header::new(Kind::Timestamp, version, now.plus(self.lifetimes.timestamp * DAY)),
             meta: BTreeMap::from([("snapshot.json".to_owned(), FileInfo::of_version(snapshot_version))]),
-            extra: BTreeMap::from([(SIGNED_AT_KEY.to_owned(), json!(now))]),
+            extra: BTreeMap::from([
+                (SIGNED_AT_KEY.to_owned(), json!(now)),
+                (UNDER_ROOT_KEY.to_owned(), json!(self.root()?.header.version)),
+            ]),
         };
-        self.put("timestamp", version, &timestamp, &keys.of("timestamp")?)
+        self.put(
+            "timestamp",
+            version,
+            &timestamp,
+            &self.signers("timestamp", keys)?,
+        )
     }
 
     pub(super) fn put(
@@ -366,12 +409,49 @@ impl ReleaseRepository {
         self.path.join(format!("metadata/{version}.root.json"))
     }
 
-    pub(super) fn root(&self) -> Result<Root, ReleaseError> {
-        let last = (1..)
+    /// Writes a signed root.
+    pub(super) fn put_root(&self, version: u64, document: &[u8]) -> Result<(), ReleaseError> {
+        files::replace(&self.root_path(version), document, 0o644)
+    }
+
+    /// Returns the version of the newest root; 1 if there is none.
+    pub(super) fn newest_root(&self) -> u64 {
+        (1..)
             .take_while(|version| self.root_path(*version).exists())
             .last()
-            .unwrap_or(1);
-        self.needed(&format!("{last}.root.json"))
+            .unwrap_or(1)
+    }
+
+    pub(super) fn root(&self) -> Result<Root, ReleaseError> {
+        self.needed(&format!("{}.root.json", self.newest_root()))
+    }
+
+    /// Returns all roots, by version.
+    pub(super) fn roots(&self) -> Result<Vec<Root>, ReleaseError> {
+        (1..=self.newest_root())
+            .map(|version| self.needed(&format!("{version}.root.json")))
+            .collect()
+    }
+
+    /// Returns the newest root as it was signed.
+    pub(super) fn root_document(&self) -> Result<Vec<u8>, ReleaseError> {
+        let path = self.root_path(self.newest_root());
+        files::read(&path)?.ok_or_else(|| ReleaseError::invalid(&path, "is missing"))
+    }
+
+    /// Returns true if a root was published and the other metadata was not signed again below it.
+    pub(super) fn is_behind_root(&self) -> bool {
+        self.under_root().is_some_and(|under| under < self.newest_root())
+    }
+
+    /// Returns true if the timestamp names the root under which it was signed.
+    pub(super) fn names_root(&self) -> bool {
+        self.under_root().is_some()
+    }
+
+    fn under_root(&self) -> Option<u64> {
+        let timestamp: Option<Timestamp> = self.signed("timestamp.json").ok().flatten();
+        timestamp?.extra.get(UNDER_ROOT_KEY)?.as_u64()
     }
 
     /// Returns the highest version of a role's metadata in the folder.
@@ -429,7 +509,13 @@ fn signed(payload: &impl Serialize, keys: &[SigningKey]) -> Result<Vec<u8>, Rele
 
 /// Names a role's keys in root; removes keys that no role names any more.
 pub(super) fn name_keys(root: &mut Root, role: &str, signers: &[SigningKey], threshold: u64) {
-    let ids: Vec<String> = signers.iter().map(|key| key.public().id()).collect();
+    let keys: Vec<Key> = signers.iter().map(SigningKey::public).collect();
+    name_public(root, role, &keys, threshold);
+}
+
+/// Names a role's keys in root; removes keys that no role names any more.
+pub(super) fn name_public(root: &mut Root, role: &str, keys: &[Key], threshold: u64) {
+    let ids: Vec<String> = keys.iter().map(Key::id).collect();
     let role_keys = RoleKeys::new(ids, threshold.max(1));
     if matches!(role, "directive" | DEVELOPER) {
         let roles = root
@@ -443,8 +529,7 @@ pub(super) fn name_keys(root: &mut Root, role: &str, signers: &[SigningKey], thr
     } else {
         root.roles.insert(role.to_owned(), role_keys);
     }
-    root.keys
-        .extend(signers.iter().map(|key| (key.public().id(), key.public())));
+    root.keys.extend(keys.iter().map(|key| (key.id(), key.clone())));
     let named: Vec<String> = root.roles.values().flat_map(|keys| keys.keyids.clone()).collect();
     let others = [directive_role(root), developer_role(root)];
     let others: Vec<String> = others
