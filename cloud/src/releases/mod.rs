@@ -17,6 +17,7 @@ mod renew;
 mod repositories;
 mod repository;
 mod room;
+mod roots;
 mod rotation;
 
 pub use directives::NewDirective;

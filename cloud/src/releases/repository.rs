@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::draft::{Draft, NewRelease};
 use super::keys::DEVELOPER;
-use super::{KeyFolder, ReleaseError, files, prune, role_of};
+use super::{KeyFolder, ReleaseError, files, prune};
 
 /// Field of a timestamp with the version of the root under which it was signed. A newer root without a newer timestamp is one
 /// below which the other metadata was not signed again yet.
@@ -243,29 +243,6 @@ impl ReleaseRepository {
         self.publish_above(targets.header.version, keys, now)
     }
 
-    /// Returns the keys of a role that are here and that the newest root names.
-    ///
-    /// # Errors
-    /// [`ReleaseError::NoKey`] if there is none, [`ReleaseError::Untrusted`] if the root names fewer of them than must sign.
-    pub(super) fn signers(&self, role: &str, keys: &KeyFolder) -> Result<Vec<SigningKey>, ReleaseError> {
-        let root = self.root()?;
-        let mut held = keys.of(role)?;
-        let named = role_of(&root, role);
-        held.retain(|key| {
-            named
-                .as_ref()
-                .is_some_and(|named| named.keyids.contains(&key.public().id()))
-        });
-        if (held.len() as u64) < named.map_or(1, |named| named.threshold.max(1)) {
-            return Err(ReleaseError::Untrusted {
-                role: role.to_owned(),
-                folder: keys.shown(),
-                version: root.header.version,
-            });
-        }
-        Ok(held)
-    }
-
     /// Returns the releases in the repository, by path.
     ///
     /// # Errors
@@ -405,53 +382,8 @@ impl ReleaseRepository {
         files::replace(&self.path.join("metadata").join(name), &signed, 0o644)
     }
 
-    fn root_path(&self, version: u64) -> PathBuf {
+    pub(super) fn root_path(&self, version: u64) -> PathBuf {
         self.path.join(format!("metadata/{version}.root.json"))
-    }
-
-    /// Writes a signed root.
-    pub(super) fn put_root(&self, version: u64, document: &[u8]) -> Result<(), ReleaseError> {
-        files::replace(&self.root_path(version), document, 0o644)
-    }
-
-    /// Returns the version of the newest root; 1 if there is none.
-    pub(super) fn newest_root(&self) -> u64 {
-        (1..)
-            .take_while(|version| self.root_path(*version).exists())
-            .last()
-            .unwrap_or(1)
-    }
-
-    pub(super) fn root(&self) -> Result<Root, ReleaseError> {
-        self.needed(&format!("{}.root.json", self.newest_root()))
-    }
-
-    /// Returns all roots, by version.
-    pub(super) fn roots(&self) -> Result<Vec<Root>, ReleaseError> {
-        (1..=self.newest_root())
-            .map(|version| self.needed(&format!("{version}.root.json")))
-            .collect()
-    }
-
-    /// Returns the newest root as it was signed.
-    pub(super) fn root_document(&self) -> Result<Vec<u8>, ReleaseError> {
-        let path = self.root_path(self.newest_root());
-        files::read(&path)?.ok_or_else(|| ReleaseError::invalid(&path, "is missing"))
-    }
-
-    /// Returns true if a root was published and the other metadata was not signed again below it.
-    pub(super) fn is_behind_root(&self) -> bool {
-        self.under_root().is_some_and(|under| under < self.newest_root())
-    }
-
-    /// Returns true if the timestamp names the root under which it was signed.
-    pub(super) fn names_root(&self) -> bool {
-        self.under_root().is_some()
-    }
-
-    fn under_root(&self) -> Option<u64> {
-        let timestamp: Option<Timestamp> = self.signed("timestamp.json").ok().flatten();
-        timestamp?.extra.get(UNDER_ROOT_KEY)?.as_u64()
     }
 
     /// Returns the highest version of a role's metadata in the folder.
@@ -478,7 +410,7 @@ impl ReleaseRepository {
         self.needed(&format!("{version}.targets.json"))
     }
 
-    fn needed<P: DeserializeOwned>(&self, name: &str) -> Result<P, ReleaseError> {
+    pub(super) fn needed<P: DeserializeOwned>(&self, name: &str) -> Result<P, ReleaseError> {
         let missing = || {
             ReleaseError::Input(format!(
                 "{} is not a repository: metadata/{name} is missing",

@@ -152,8 +152,8 @@ impl ReleaseRepositories {
             Ok(signers) => signers,
             Err(ReleaseError::NoKey { .. } | ReleaseError::Untrusted { .. }) => {
                 return Err(refused(
-                    "the keys of root are not in this cloud: ask for the next root (iottly key propose ROLE), sign it where they are \
-                     (iottly key sign FILE), and publish it (iottly key publish FILE)",
+                    "the keys of root are not in this cloud: ask for the next root (iottly signing-key propose ROLE), sign it where they are \
+                     (iottly key sign FILE), and publish it (iottly signing-key publish FILE)",
                 ));
             }
             Err(error) => return Err(error),
@@ -261,7 +261,7 @@ fn holds(keys: &KeyFolder, root: &Root, role: &str) -> Result<(), ReleaseError> 
     if (usable as u64) < named.threshold {
         return Err(refused(format!(
             "the root names keys for {role} that this cloud does not have: it could not sign; ask for the next root with \
-             iottly key propose {role}"
+             iottly signing-key propose {role}"
         )));
     }
     Ok(())

@@ -19,10 +19,13 @@ use iottly_store::StoreError;
 const RELEASES: &str = "targets";
 /// Role of the keys that sign directives.
 const DIRECTIVES: &str = "directive";
-/// Number of connected devices that are told of a new root at once, and the pause before the next ones: they fetch it from
-/// this cloud.
-const ANNOUNCED: usize = 500;
+/// Number of connected devices that are told of a new root in a second: they fetch it from this cloud.
+pub const ROOTS_PER_SECOND: usize = 500;
+/// Pause before the next devices are told.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Maximum number of roots that are published in a project in a day: every device reads each of them once.
+const ROOTS_PER_DAY: usize = 50;
+const DAY_MS: UnixMs = 86_400_000;
 /// Time for which the version of a project's newest root is remembered.
 const REMEMBERED: Duration = Duration::from_secs(60);
 /// Number of remembered projects from which old ones are forgotten.
@@ -36,6 +39,11 @@ pub enum KeyError {
         "rollouts are under way whose directives the present key has signed: let them end, or cancel them"
     )]
     Underway,
+    /// The project has published too many roots lately.
+    #[error(
+        "{ROOTS_PER_DAY} roots were published within a day, and every device reads each of them: try again later"
+    )]
+    TooMany,
     /// The keys cannot be read, or the change is refused.
     #[error(transparent)]
     Release(#[from] ReleaseError),
@@ -228,6 +236,11 @@ impl Rollouts {
         work: impl FnOnce(&ReleaseRepositories, Date) -> Result<PublishedRoot, ReleaseError> + Send + 'static,
     ) -> Result<PublishedRoot, KeyError> {
         let project = by.project;
+        let day = clock::now().saturating_sub(DAY_MS);
+        let recorded = self.store.release_roots(project).await?;
+        if recorded.iter().filter(|root| root.published > day).count() >= ROOTS_PER_DAY {
+            return Err(KeyError::TooMany);
+        }
         let published = self.with_repositories(work).await?;
         self.newest_roots.set(project, published.version);
         let record = NewRoot {
@@ -255,12 +268,12 @@ impl Rollouts {
         loop {
             let devices = self
                 .store
-                .connected_below_root(project, version, after, ANNOUNCED)
+                .connected_below_root(project, version, after, ROOTS_PER_SECOND)
                 .await?;
             for device in &devices {
                 self.tell(*device, version).await;
             }
-            if devices.len() < ANNOUNCED
+            if devices.len() < ROOTS_PER_SECOND
                 || self
                     .newest_roots
                     .get(project)

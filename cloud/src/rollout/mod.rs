@@ -24,7 +24,7 @@ pub use builder::{Build, BuildFailure, Builder, Capabilities};
 pub use check::BuiltCode;
 pub use executor::StepError;
 pub use flash_request::{FlashError, FlashRequest, Flashed};
-pub use keys::{KeyError, KeyRing, KeyStanding, RootPoint};
+pub use keys::{KeyError, KeyRing, KeyStanding, ROOTS_PER_SECOND, RootPoint};
 pub use steady_clock::SteadyClock;
 pub use watch::Watched;
 
