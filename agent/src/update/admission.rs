@@ -132,9 +132,15 @@ impl Admission {
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
-    /// Returns the version of the trusted root; 0 if it cannot be read.
+    /// Returns the version of the trusted root: before the first refresh, of the one that the device was set up with; 0 if
+    /// it cannot be read.
     pub(super) fn root_version(&self) -> u64 {
-        self.kept("root")["signed"]["version"].as_u64().unwrap_or(0)
+        let version = |root: &serde_json::Value| root["signed"]["version"].as_u64();
+        let first = || {
+            let bytes = read_file(&self.config.root, MAX_ROOT_BYTES).ok()?;
+            version(&serde_json::from_slice(&bytes).ok()?)
+        };
+        version(&self.kept("root")).or_else(first).unwrap_or(0)
     }
 
     /// Returns the stored targets metadata of the release with this digest.

@@ -1,6 +1,6 @@
 -- Version of the root of releases that a device trusts, as it has reported; none before its first report.
 ALTER TABLE devices ADD COLUMN root_version BIGINT;
-UPDATE devices SET root_version = (facts::json ->> 'root_version')::bigint WHERE facts IS NOT NULL;
+UPDATE devices SET root_version = greatest(1, (facts::json ->> 'root_version')::bigint) WHERE facts IS NOT NULL;
 CREATE INDEX devices_root ON devices(project, root_version);
 
 -- Roots of releases that were published through the cloud. The roots themselves are files.

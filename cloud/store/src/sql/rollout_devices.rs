@@ -365,7 +365,8 @@ pub(super) async fn set_facts(connection: &mut Conn, scope: Scope, facts: &Devic
         .bind(codec::id(&scope.project))
         .bind(codec::id(&scope.device))
         .bind(codec::text(&text).into_owned())
-        .bind(codec::signed(facts.root_version))
+        // Before their first update, earlier agents report 0 and trust the first root.
+        .bind(codec::signed(facts.root_version.max(1)))
         .execute(&mut *connection)
         .await?;
     raise_counter(connection, scope, facts.counter).await

@@ -91,7 +91,7 @@ async fn screen(title: &str, content: Markup, visitor: &Visitor) -> Result<Respo
 fn content(visitor: &Visitor, keys: &KeyList) -> Markup {
     let (own, may) = (own(visitor), visitor.may(Scopes::ADMIN));
     html! {
-        section.card aria-labelledby="trust" {
+        section.card.stack aria-labelledby="trust" {
             h2 #trust { "Root " (keys.root.version) }
             p { (behind(visitor, keys)) }
             @if !keys.devices.is_empty() {
@@ -136,6 +136,7 @@ fn content(visitor: &Visitor, keys: &KeyList) -> Markup {
                 }
             }
         }
+        @if may { (scripts(keys)) }
         (script_for("list keys", "iottly signing-key list", ("GET", "/keys", None)))
         (script_for("list devices that do not trust the newest root", &format!("iottly device list --filter 'root<{}'", keys.root.version), ("GET", &format!("/devices/props?filter=root%3C{}", keys.root.version), None)))
     }
@@ -148,8 +149,7 @@ fn behind(visitor: &Visitor, keys: &KeyList) -> Markup {
         @if keys.behind == 0 {
             "Every device trusts it."
         } @else {
-            a href=(filtered(visitor, &format!("root<{version}"))) { (devices(keys.behind)) }
-            " not trusting it yet: " b { (keys.behind) } ". "
+            "Devices not trusting it yet: " a href=(filtered(visitor, &format!("root<{version}"))) { b { (keys.behind) } span.sr { " devices" } } ". "
             span.soft { "Each takes it up when it connects, or with its next update. Until then it refuses what only the new keys have signed (unknown_key), and trusts what the former keys have signed." }
         }
     }
@@ -206,6 +206,12 @@ fn changes(keys: &KeyList, own: &str) -> Markup {
                 div.actions { button { "Publish" } }
             }
         }
+    }
+}
+
+/// Returns the boxes of the changes.
+fn scripts(keys: &KeyList) -> Markup {
+    html! {
         @if keys.signs_roots {
             (script_for("rotate", "iottly signing-key rotate targets", ("POST", "/keys/rotate", Some(r#"{"role":"targets"}"#))))
             (script_for("revoke", "iottly signing-key revoke KEY", ("POST", "/keys/revoke", Some(r#"{"key":"KEY"}"#))))
