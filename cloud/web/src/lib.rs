@@ -35,7 +35,9 @@ pub mod answers {
         SensorDto, SeriesDto, SettingsDto, SkippedDto, SnippetDto, TimelineDto, TimelineEventDto, TokenDto,
         UndecidedEvent, WaitingBoardDto, WebhookDto, WebhookTest, WebhookWithSecret, WhoAmI,
     };
-    pub use crate::api::release_keys::{KeyDto, KeyList, RootDto};
+    pub use crate::api::release_keys::{
+        KeyDto, KeyList, ProposedRoot, PublishedRootDto, RoleKeyDto, RootDto, RootPointDto,
+    };
 }
 
 pub use app::WebServices;

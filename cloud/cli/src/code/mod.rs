@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use iottly_web::answers::{
-    CheckAnswer, DraftSummary, KeyList, OneBranch, OneLease, ReleaseDto, RevisionDto, SavedVersion,
+    CheckAnswer, DraftSummary, OneBranch, OneLease, ReleaseDto, RevisionDto, SavedVersion,
 };
 use serde_json::{Value, json};
 
@@ -206,16 +206,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 ]
             })
         }
-        Command::Keys { call } => {
-            let answer = call.api()?.get("/keys")?;
-            call.print_as(&answer, |answer: &KeyList| {
-                let mut table = Table::new(&["KEY", "SCHEME", "ROLES"]);
-                for key in &answer.root.keys {
-                    table.add(vec![key.key.clone(), key.scheme.clone(), key.roles.join(",")]);
-                }
-                table.render(Screen::of_stdout())
-            })
-        }
+        Command::Keys { call } => crate::signing_key::list(call),
         Command::Drafts(of) => {
             let answer = of.call.api()?.get(&format!("{}/drafts", of.path()))?;
             of.call

@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 
 use super::{
     Absence, AlertId, AlertRule, AlertRuleId, Approval, Definition, EnrolmentKeyId, JobId, Limits,
-    NewEnrolmentKey, NewJob, NewLease, NewMail, NewPortal, NewRollout, OutgoingOrder, PortalId, Replay,
-    RolloutCommand, RolloutId, RolloutKind, SavedPlot, SavedPlotId, SecretHash, SnippetEdit, SnippetId,
-    StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
+    NewEnrolmentKey, NewJob, NewLease, NewMail, NewPortal, NewRollout, NewRoot, OutgoingOrder, PortalId,
+    Replay, RolloutCommand, RolloutId, RolloutKind, SavedPlot, SavedPlotId, SecretHash, SnippetEdit,
+    SnippetId, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
 use crate::seal::Sealed;
@@ -239,6 +239,8 @@ pub enum Change {
     ReplayWebhook(WebhookId, Replay),
     /// Adds a key for developer orders to the root of the project; the root is signed already.
     AllowLeases,
+    /// Records a root of the project's releases, which is published already.
+    PublishRoot(NewRoot),
     /// Opens a developer lease.
     OpenLease(Box<NewLease>),
     /// Stores a signed order of an open lease: to run a script.
@@ -495,6 +497,9 @@ impl Change {
             Self::SavePlot(plot) => entry("plot.save", &plot.id, &plot.name),
             Self::DeletePlot(id) => entry("plot.delete", id, &""),
             Self::AllowLeases => entry("lease.allow", &"", &""),
+            Self::PublishRoot(root) => {
+                entry(root.act.as_str(), &format!("root {}", root.version), &root.detail)
+            }
             Self::OpenLease(lease) => entry("lease.open", &lease.id, &opened(lease)),
             Self::OrderLease(order) => entry(
                 "lease.run",

@@ -25,6 +25,7 @@ mod fleet;
 mod full;
 mod jobs;
 mod journey;
+mod keys;
 mod login;
 mod mails;
 mod memory;

@@ -19,6 +19,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("device enroll", "the cloud has no TLS listener"),
     ("CODE", "no board that waits shows this code"),
     ("LEASE", "lease"),
+    ("KEY", "names no such key"),
+    ("signed.json", "cannot read"),
+    ("/keys/publish", "devices would refuse"),
     ("mail test", "mail"),
     ("/alerts/mails\"", "mail"),
 ];
@@ -309,6 +312,7 @@ fn furnish(world: &World) -> (Vec<String>, Vec<(&'static str, String)>) {
         "/code/main/firmware.toml",
         "/code/main/notes.js",
         "/releases",
+        "/releases/keys",
         "/definitions",
         "/definitions/new",
         "/definitions/echo",

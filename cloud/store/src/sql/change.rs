@@ -7,8 +7,8 @@ use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
     Backend, alerts, audit, branches, code_usage, codec, copies, definitions, device_settings, devices,
-    enrolment, enrolment_keys, erase, groups, jobs, leases, portals, releases, revisions, rollouts,
-    saved_plots, tokens, usage,
+    enrolment, enrolment_keys, erase, groups, jobs, leases, portals, release_roots, releases, revisions,
+    rollouts, saved_plots, tokens, usage,
 };
 use crate::write_turns::Lane;
 use crate::{ChangeStore, Result, StoreError};
@@ -214,6 +214,7 @@ async fn run(
         }
         // The root is signed by then; what remains is the audit entry.
         Change::AllowLeases => 1,
+        Change::PublishRoot(root) => release_roots::add(tx, project, &root, &by.name, now).await?,
         Change::OpenLease(lease) => leases::open(tx, project, &lease, &by.name, now).await?,
         Change::OrderLease(order) => leases::order(tx, project, &order, now).await?,
         Change::EndLease(lease, last) => leases::end(tx, project, lease, last.as_deref(), now).await?,

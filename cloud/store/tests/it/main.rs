@@ -117,6 +117,10 @@ suites! {
         a_former_secret_ends_after_the_hand_over,
         devices_of_an_ephemeral_key_are_found_when_abandoned,
         a_key_of_the_cloud_is_made_once;
+    browser_logins:
+        a_login_is_found_by_the_hash_of_its_secret_at_every_cloud,
+        one_token_or_person_ends_its_own_oldest_login,
+        logins_go_with_what_they_belong_to;
     people:
         accounts_follow_the_groups_of_their_provider,
         machine_logins_are_bounded_and_go_with_their_person,
@@ -139,6 +143,7 @@ suites! {
     rollouts:
         a_rollout_goes_its_way,
         an_operators_command_does_what_the_rule_says,
+        devices_are_counted_by_the_root_that_they_trust,
         facts_and_counters_are_the_devices_own,
         devices_of_a_rollout_are_paged_and_counted;
     steady:

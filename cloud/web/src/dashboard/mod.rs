@@ -43,6 +43,7 @@ mod revisions;
 mod shell;
 mod short_code;
 mod shortcuts;
+mod signing_keys;
 mod strayed;
 mod stream;
 mod suggestions;
@@ -214,6 +215,11 @@ fn build_screens() -> Router<App> {
         .route("/groups", get(groups::list).post(groups::create))
         .nest("/groups/{group}", group)
         .route("/releases", get(releases::show))
+        .route("/releases/keys", get(signing_keys::show))
+        .route("/releases/keys/rotate", post(signing_keys::rotate))
+        .route("/releases/keys/revoke", post(signing_keys::revoke))
+        .route("/releases/keys/propose", post(signing_keys::propose))
+        .route("/releases/keys/publish", post(signing_keys::publish))
 }
 
 /// Returns the routes of event streams, which last until the browser disconnects.

@@ -56,6 +56,8 @@ mod screens;
 mod series;
 mod service;
 mod sign_in;
+mod signing_keys;
+mod stored_logins;
 mod tables;
 mod timeline;
 mod twins;
