@@ -129,6 +129,7 @@ fn the_cloud_s_time_comes_with_how_long_ago_it_was_asked_for() {
         streams: Vec::new(),
         checks: Vec::new(),
         enroll: None,
+        capabilities: Vec::new(),
     };
     let effects = session.handle(Event::Down(Down::Welcome(welcome)), due + 5);
     let asked_ms = due + 5 - 1_000;

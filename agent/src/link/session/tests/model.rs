@@ -327,6 +327,7 @@ impl World {
             streams: Vec::new(),
             checks: Vec::new(),
             enroll: None,
+            capabilities: Vec::new(),
         };
         for info in &hello.streams {
             let body = UploadBody::Announce {
