@@ -128,7 +128,6 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
             "DELETE FROM device_keys WHERE project = $1",
             "DELETE FROM device_copies WHERE project = $1",
             "DELETE FROM device_secrets WHERE project = $1",
-            "DELETE FROM device_health WHERE project = $1",
             "DELETE FROM enrolment_keys WHERE project = $1",
             "DELETE FROM devices WHERE project = $1",
             "DELETE FROM groups WHERE project = $1",
@@ -261,7 +260,8 @@ async fn erase(tx: &mut Conn, scope: Scope, limit: usize) -> Result<u64> {
          (SELECT hook, n FROM webhook_attempts WHERE project = $1 AND device = $2 LIMIT $3)",
         "DELETE FROM rollout_devices WHERE project = $1 AND device = $2 AND rollout IN \
          (SELECT rollout FROM rollout_devices WHERE project = $1 AND device = $2 LIMIT $3)",
-        // Written once more by a report that came with the deletion.
+        // Of a deleted project, or written by a report that came with the deletion. Device by device: reports of several
+        // devices are written in one transaction.
         "DELETE FROM device_health WHERE project = $1 AND device = $2 AND device IN \
          (SELECT device FROM device_health WHERE project = $1 AND device = $2 LIMIT $3)",
     ] {

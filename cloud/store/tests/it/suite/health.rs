@@ -84,5 +84,6 @@ pub(crate) async fn reports_go_with_their_device_and_its_project(setup: Setup) {
         .change(scope.project, &by, Change::DeleteProject, 3_000)
         .await
         .expect("deletes");
+    while store.erase_step(3_000, 100).await.expect("erases") {}
     assert_eq!(store.device_health(second).await.expect("reads"), None);
 }
