@@ -12,8 +12,8 @@ use tokio::sync::watch;
 #[derive(Clone)]
 pub(crate) struct Meter {
     figures: Arc<Mutex<Figures>>,
-    /// Number of traps and restarts.
-    failures: Arc<watch::Sender<u64>>,
+    /// Number of traps and starts.
+    changes: Arc<watch::Sender<u64>>,
 }
 
 struct Figures {
@@ -41,13 +41,13 @@ impl Meter {
                 restarts: 0,
                 trapped: None,
             })),
-            failures: Arc::new(watch::Sender::new(0)),
+            changes: Arc::new(watch::Sender::new(0)),
         }
     }
 
-    /// Returns a watch of the number of traps and restarts.
-    pub(crate) fn failures(&self) -> watch::Receiver<u64> {
-        self.failures.subscribe()
+    /// Returns a watch of the number of traps and starts.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Notes what is about to run.
@@ -83,16 +83,18 @@ impl Meter {
             figures.traps = figures.traps.saturating_add(1);
             figures.trapped = Some(Instant::now());
         }
-        self.failures.send_modify(|count| *count += 1);
+        self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Notes a restart after a failure.
+    /// Notes a restart after a failure; [`Meter::runs`] follows unless it fails.
     pub(super) fn restarted(&self) {
-        {
-            let mut figures = self.figures();
-            figures.restarts = figures.restarts.saturating_add(1);
-        }
-        self.failures.send_modify(|count| *count += 1);
+        let mut figures = self.figures();
+        figures.restarts = figures.restarts.saturating_add(1);
+    }
+
+    /// Notes that the firmware runs: its `init` has returned.
+    pub(super) fn runs(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Returns the figures, and counts calls from now on anew; none if there was no firmware.
@@ -136,7 +138,7 @@ mod tests {
     #[test]
     fn calls_count_from_report_to_report_and_traps_from_the_start() {
         let meter = Meter::new();
-        let mut failures = meter.failures();
+        let mut changes = meter.changes();
         assert_eq!(meter.take(), None, "there was no firmware");
         meter.starts(&"a".repeat(64));
         let usage = |calls, milliseconds| Usage {
@@ -156,11 +158,12 @@ mod tests {
         );
         assert_eq!((first.memory_bytes, first.traps, first.restarts), (3 << 20, 1, 0));
         assert!(first.trapped_ms.is_some_and(|age| age < 60_000));
-        assert!(failures.has_changed().expect("the meter lives"));
-        failures.mark_unchanged();
+        assert!(changes.has_changed().expect("the meter lives"));
+        changes.mark_unchanged();
         meter.ended();
         meter.restarted();
-        assert!(failures.has_changed().expect("the meter lives"));
+        meter.runs();
+        assert!(changes.has_changed().expect("the meter lives"));
         let second = meter.take().expect("there was firmware");
         assert_eq!((second.calls, second.longest_us, second.memory_bytes), (0, 0, 0));
         assert_eq!((second.traps, second.restarts), (1, 1));

@@ -241,6 +241,7 @@ impl Supervisor {
             Err(failure) => return End::Failed(failure),
         };
         self.borrowed.started();
+        self.ports.meter.runs();
         self.policy.started(self.clock.now());
         self.offer(StreamClass::History, messages::firmware_started(self.stamp()));
         self.report(FirmwareState::Running, None);

@@ -61,7 +61,7 @@ impl HealthTask {
     /// Runs until the link ends.
     pub(crate) async fn run(mut self) {
         let (clock, mut pace) = (Monotonic::start(), Pace::default());
-        let mut failures = self.meter.failures();
+        let mut firmware = self.meter.changes();
         let mut streams = self.outbox.streams();
         loop {
             let now = clock.now_ms();
@@ -74,7 +74,7 @@ impl HealthTask {
                     Some(false) => Event::Lost,
                     None => return,
                 },
-                Ok(()) = failures.changed() => Event::Failed,
+                Ok(()) = firmware.changed() => Event::Firmware,
                 Ok(()) = streams.changed(), if pace.awaits_empty() => {
                     let held = streams.borrow_and_update().iter().map(|info| info.next - info.oldest).sum::<u64>();
                     if held > 0 { continue }

@@ -12,8 +12,8 @@ pub(super) enum Event {
     Welcomed,
     /// The connection has ended.
     Lost,
-    /// The firmware trapped, or was restarted after a failure.
-    Failed,
+    /// The firmware trapped, or was started.
+    Firmware,
     /// The queue was emptied after a report of records that wait.
     Drained,
     /// The time of [`Pace::next`] has come.
@@ -45,7 +45,7 @@ impl Pace {
                 self.due = None;
                 self.awaits_empty = false;
             }
-            Event::Failed => self.due = self.due.map(|due| due.min(earliest)),
+            Event::Firmware => self.due = self.due.map(|due| due.min(earliest)),
             Event::Drained => {
                 if std::mem::take(&mut self.awaits_empty) {
                     self.follows = true;
@@ -104,7 +104,7 @@ mod tests {
             !pace.handle(Event::Timer, 0) && pace.next().is_none(),
             "not connected"
         );
-        assert!(!pace.handle(Event::Failed, 5));
+        assert!(!pace.handle(Event::Firmware, 5));
         assert!(pace.handle(Event::Welcomed, 1000));
         pace.reported(0);
         assert_eq!(
@@ -120,12 +120,15 @@ mod tests {
     fn a_trap_is_reported_at_once_and_traps_without_end_every_ten_seconds() {
         let mut pace = Pace::default();
         assert!(pace.handle(Event::Welcomed, 0));
-        assert!(pace.handle(Event::Failed, 60_000));
-        assert!(!pace.handle(Event::Failed, 61_000), "the restart a second later");
+        assert!(pace.handle(Event::Firmware, 60_000));
+        assert!(
+            !pace.handle(Event::Firmware, 61_000),
+            "the restart a second later"
+        );
         assert_eq!(pace.next(), Some(70_000));
         assert!(pace.handle(Event::Timer, 70_000));
         let sent = (70_001..130_000)
-            .filter(|now| pace.handle(Event::Failed, *now))
+            .filter(|now| pace.handle(Event::Firmware, *now))
             .count();
         assert_eq!(sent, 5);
     }
