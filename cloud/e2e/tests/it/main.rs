@@ -23,6 +23,7 @@ mod dev;
 mod enrolment;
 mod fleet;
 mod full;
+mod health;
 mod jobs;
 mod journey;
 mod keys;

@@ -27,13 +27,12 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 36] = [
+const STEPS: [(i64, &str, &str); 35] = [
     (
         1,
         "initial",
         include_str!("../../migrations/sqlite/0001_initial.sql"),
     ),
-    (2, "api", include_str!("../../migrations/sqlite/0002_api.sql")),
     (
         3,
         "device_config",
@@ -149,7 +148,6 @@ const STEPS: [(i64, &str, &str); 36] = [
         "alerts",
         include_str!("../../migrations/sqlite/0025_alerts.sql"),
     ),
-    (26, "jobs", include_str!("../../migrations/sqlite/0026_jobs.sql")),
     (
         27,
         "timeline",
@@ -189,6 +187,11 @@ const STEPS: [(i64, &str, &str); 36] = [
         39,
         "rollout documents",
         include_str!("../../migrations/sqlite/0039_rollout_documents.sql"),
+    ),
+    (
+        40,
+        "device health",
+        include_str!("../../migrations/sqlite/0040_device_health.sql"),
     ),
     (
         42,

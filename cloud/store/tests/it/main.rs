@@ -34,6 +34,9 @@ suites! {
         forgotten_streams_are_the_oldest,
         two_processes_store_each_number_once,
         months_have_room;
+    health:
+        the_latest_report_of_a_device_replaces_the_one_before,
+        reports_go_with_their_device_and_its_project;
     logs:
         logs_keep_the_newest_lines,
         logs_of_a_project_are_searched;

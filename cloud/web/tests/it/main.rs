@@ -29,6 +29,7 @@ mod enrolment;
 mod filters;
 mod floods;
 mod gaps;
+mod health;
 mod hostile_text;
 mod ingest;
 mod jobs;

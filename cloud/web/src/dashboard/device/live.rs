@@ -17,9 +17,11 @@ use super::super::layout::failure;
 use super::super::text;
 use super::super::visitor::Visitor;
 use super::Tab;
+use super::health::health;
 use crate::api;
 use crate::api::message_filter::json_of;
 use crate::error::ApiError;
+use iottly_cloud::clock;
 
 /// Number of messages that the server renders.
 const MESSAGES: usize = 50;
@@ -84,6 +86,8 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
         line += &format!(" --filter {}", word(text));
         path += &format!("?filter={}", text::escaped(text));
     }
+    let reported = access.services().health.of(access.scope()).await;
+    let reported = reported.map_err(ApiError::from);
     let content = html! {
         (filter_box("messages", &FilterBox {
             action: &own,
@@ -95,6 +99,7 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
             examples: MESSAGES_LANGUAGE.suggestions("").collect(),
         }))
         @if let Err(error) = &read { section.card data-flush { (broken("The stored messages could not be read", error.message())) } }
+        (health(&reported, &visitor.base(), clock::now()))
         (feed(messages, &format!("Messages of {}", access.device().name), &own, text))
         (script(&line, ("GET", &path, None)))
     };
