@@ -40,6 +40,12 @@ pub static DEVICES: Language = Language {
             kind: Kind::Flag,
             example: "legacy:true",
         },
+        Field {
+            name: "root",
+            path: "root",
+            kind: Kind::Any,
+            example: "root<2",
+        },
     ],
     word: Some("name"),
     other: Other::Values,
@@ -59,9 +65,9 @@ pub struct DeviceFacts<'a> {
 }
 
 /// Fields of devices that filters may look at.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "id", "name", "group", "tags", "presence", "offline", "silent", "mac", "agent", "firmware", "digest",
-    "legacy",
+    "legacy", "root",
 ];
 
 /// Field that holds the latest values, as the payload of a message would.
@@ -175,6 +181,10 @@ pub fn document(device: &Device, facts: DeviceFacts<'_>, fields: &DeviceFields) 
         push("digest", &|| string(&report.digest));
     }
     push("legacy", &|| Value::Bool(device.legacy));
+    // Devices that have not reported a root trust none that is known, so that `root<2` finds them as well.
+    push("root", &|| {
+        Value::integer(i64::try_from(device.root_version.unwrap_or(0)).unwrap_or(i64::MAX))
+    });
     if let Some(latest) = facts.latest.filter(|_| fields.has_values()) {
         let keys: Vec<_> = fields.values.iter().map(String::as_str).collect();
         document.push(PAYLOAD, Value::Object(latest.payload(&keys)));
@@ -235,6 +245,7 @@ mod tests {
             legacy: false,
             proof: None,
             absence: None,
+            root_version: None,
         }
     }
 

@@ -24,6 +24,7 @@ mod commands;
 mod copies;
 mod crashes;
 mod definitions;
+mod device_health;
 mod devices;
 mod drafts;
 mod enrolment;
@@ -56,6 +57,7 @@ pub use commands::*;
 pub use copies::*;
 pub use crashes::*;
 pub use definitions::*;
+pub use device_health::*;
 pub use devices::*;
 pub use drafts::*;
 pub use enrolment::*;
@@ -243,6 +245,9 @@ pub struct Props {
     /// Latest values of the paths that a list was asked for with `columns`, as far as the device has them; else left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub values: BTreeMap<String, ValueDto>,
+    /// Latest report of the device about its queue and its sandbox; left out in lists, and before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<DeviceHealthDto>,
 }
 
 impl Props {
@@ -251,6 +256,7 @@ impl Props {
             presence: presence.into(),
             refusal: None,
             values: BTreeMap::new(),
+            health: None,
             id: device.scope.device,
             name: device.name,
             macaddress: device.mac_address.unwrap_or_default(),

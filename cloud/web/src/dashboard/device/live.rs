@@ -17,6 +17,7 @@ use super::super::layout::failure;
 use super::super::text;
 use super::super::visitor::Visitor;
 use super::Tab;
+use super::health::health;
 use crate::api;
 use crate::api::message_filter::json_of;
 use crate::error::ApiError;
@@ -87,6 +88,8 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
         line += &format!(" --filter {}", word(text));
         path += &format!("?filter={}", text::escaped(text));
     }
+    let reported = access.services().health.of(access.scope()).await;
+    let reported = reported.map_err(ApiError::from);
     let content = html! {
         (filter_box("messages", &FilterBox {
             action: &own,
@@ -100,6 +103,7 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
         }))
         (super::latest::latest(&newest_values, (&own, &file), clock::now()))
         @if let Err(error) = &read { section.card data-flush { (broken("The stored messages could not be read", error.message())) } }
+        (health(&reported, &visitor.base(), clock::now()))
         (feed(messages, &format!("Messages of {}", access.device().name), &own, text))
         (script(&line, ("GET", &path, None)))
     };
