@@ -320,7 +320,9 @@ fn show(device: &str, call: &Call) -> Result<(), Failure> {
     let latest = api.get(&format!("/device/{}/latest", escaped(&id)))?;
     answer["latest"] = latest["values"].clone();
     let values: LatestDto = read(&latest)?;
-    call.print_as(&answer, |device| properties(device) + &latest_text(&values))
+    call.print_as(&answer, |device: &Props| {
+        properties(device) + &latest_text(&values)
+    })
 }
 
 /// Returns the latest values of a device, each in a line with its time; an empty text without any.
