@@ -27,12 +27,13 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 35] = [
+const STEPS: [(i64, &str, &str); 37] = [
     (
         1,
         "initial",
         include_str!("../../migrations/sqlite/0001_initial.sql"),
     ),
+    (2, "api", include_str!("../../migrations/sqlite/0002_api.sql")),
     (
         3,
         "device_config",
@@ -148,6 +149,7 @@ const STEPS: [(i64, &str, &str); 35] = [
         "alerts",
         include_str!("../../migrations/sqlite/0025_alerts.sql"),
     ),
+    (26, "jobs", include_str!("../../migrations/sqlite/0026_jobs.sql")),
     (
         27,
         "timeline",

@@ -144,6 +144,7 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(audit::export))
         .routes(routes!(limits::show))
         .routes(routes!(definitions::all, definitions::create))
+        .routes(routes!(definitions::from_sample))
         .routes(routes!(
             definitions::one,
             definitions::update,
