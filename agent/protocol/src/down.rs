@@ -76,6 +76,9 @@ pub struct Welcome {
     /// Offer to a device without a key to make one. A device that does not know the field stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enroll: Option<EnrollOffer>,
+    /// Names of optional features that the cloud supports, sorted. A device that does not know the field ignores it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
 }
 
 /// Record that the cloud stored under the highest number that it remembers; the number may be above the

@@ -17,6 +17,7 @@ mod down;
 pub mod enroll;
 mod envelope;
 mod error;
+pub mod health;
 #[doc(hidden)]
 pub mod id;
 pub mod limits;

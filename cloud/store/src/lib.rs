@@ -17,6 +17,7 @@ mod enrolment;
 mod erasure;
 mod error;
 mod fault;
+mod health;
 mod history;
 mod ingest;
 mod jobs;
@@ -65,6 +66,7 @@ pub use enrolment::{Enrolment, EnrolmentStore, Grant, NewSecret};
 pub use erasure::ErasureStore;
 pub use error::{Result, StoreError};
 pub use fault::Fault;
+pub use health::HealthStore;
 pub use history::{
     EntrySize, FoundLogs, HistoryStore, LogPlace, LogQuery, PageQuery, SEARCHED_LINES, ScanBounds,
 };
@@ -101,6 +103,7 @@ pub trait Store:
     + DeviceListStore
     + EnrolmentStore
     + IngestStore
+    + HealthStore
     + HistoryStore
     + ErasureStore
     + CommandStore

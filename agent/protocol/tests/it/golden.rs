@@ -458,6 +458,7 @@ fn welcome_and_ack() {
         streams: vec![position],
         checks: Vec::new(),
         enroll: None,
+        capabilities: Vec::new(),
     };
     down(
         &Down::Welcome(welcome.clone()),

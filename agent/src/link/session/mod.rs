@@ -5,6 +5,7 @@
 //! welcome; only an open session sends records. A record counts as delivered when the cloud has acknowledged
 //! it, never when the broker has, so a new connection starts again after the last acknowledgement.
 
+use iottly_protocol::health::TAKES_HEALTH;
 use iottly_protocol::{
     BootId, ConnId, Down, Hello, StreamClass, StreamId, StreamInfo, StreamPosition, Up, Versions, Welcome,
 };
@@ -326,6 +327,9 @@ impl Session {
         });
         if let Some(offer) = welcome.enroll {
             effects.push(Effect::Offered(offer));
+        }
+        if welcome.capabilities.iter().any(|name| name == TAKES_HEALTH) {
+            effects.push(Effect::TakesHealth);
         }
         for position in &welcome.streams {
             let Some(track) = self.track(position.stream) else {

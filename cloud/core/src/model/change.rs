@@ -146,7 +146,18 @@ pub enum Change {
         /// Version of the text that the edit is based on; none to write over whatever there is.
         base: Option<String>,
     },
-    /// Removes a handler that no command calls.
+    /// Adds a file with a name of its own, which [`is_file_name`](super::is_file_name) accepts, to a branch's working copy.
+    AddFile {
+        /// The branch.
+        branch: String,
+        /// Id of the new snippet.
+        id: SnippetId,
+        /// Name of the file.
+        name: String,
+        /// Text of the file.
+        code: String,
+    },
+    /// Removes a file with a name of its own, or a handler that no command calls.
     DeleteSnippet(String, SnippetId),
     /// Saves the working copy as the next revision, unless it equals the newest one.
     SaveVersion {
@@ -441,6 +452,7 @@ impl Change {
                     .as_ref()
                     .map_or("removed".to_owned(), |text| format!("{} bytes", text.len())),
             ),
+            Self::AddFile { branch, name, .. } => entry("branch.add_file", branch, name),
             Self::DeleteSnippet(branch, id) => entry("snippet.delete", branch, id),
             Self::SaveVersion { branch, message } => entry("branch.save_version", branch, message),
             Self::SaveComponent { branch, message, .. } => entry("branch.save_component", branch, message),

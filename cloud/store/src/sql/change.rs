@@ -12,7 +12,7 @@ use super::{
 };
 use crate::write_turns::Lane;
 use crate::{ChangeStore, Result, StoreError};
-use iottly_core::model::{AuditEntry, Change, Changed, Principal, Scope, UnixMs};
+use iottly_core::model::{AuditEntry, Change, Changed, Principal, Scope, Snippet, SnippetKind, UnixMs};
 
 #[async_trait]
 impl ChangeStore for Backend {
@@ -162,6 +162,21 @@ async fn run(
         } => {
             let edit = (manifest.as_deref(), base.as_deref());
             branches::save_manifest(tx, project, &branch, edit, now).await?
+        }
+        Change::AddFile {
+            branch,
+            id,
+            name,
+            code,
+        } => {
+            let file = Snippet {
+                id,
+                kind: SnippetKind::File,
+                name,
+                description: String::new(),
+                code,
+            };
+            branches::add_file(tx, project, &branch, file, now).await?
         }
         Change::DeleteSnippet(branch, id) => branches::delete_snippet(tx, project, &branch, id, now).await?,
         Change::SaveVersion { branch, message } => {

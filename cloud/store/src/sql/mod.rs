@@ -27,6 +27,7 @@ mod enrolment_keys;
 mod erase;
 mod gaps;
 mod groups;
+mod health;
 mod history;
 mod ingest;
 mod jobs;

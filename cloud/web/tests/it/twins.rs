@@ -47,6 +47,14 @@ const FORMS: &[(&str, Twin)] = &[
         Operation("post", "/branches/{branch}/restore"),
     ),
     (
+        "/code/{branch}/add",
+        Operation("post", "/branches/{branch}/files"),
+    ),
+    (
+        "/code/{branch}/{file}/rename",
+        Operation("put", "/branches/{branch}/snippets"),
+    ),
+    (
         "/code/{branch}/{file}",
         Operation("put", "/branches/{branch}/snippets"),
     ),
@@ -71,6 +79,10 @@ const FORMS: &[(&str, Twin)] = &[
         Operation("put", "/leases/{lease}/branch"),
     ),
     ("/definitions", Operation("post", "/messagedefinitions")),
+    (
+        "/definitions/new",
+        Operation("post", "/messagedefinition/from-sample"),
+    ),
     (
         "/definitions/{type}",
         Operation("put", "/messagedefinitions/{type}"),

@@ -27,6 +27,7 @@ pub(crate) mod deletion;
 pub(crate) mod device_lists;
 pub(crate) mod drafts;
 pub(crate) mod enrolment;
+pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod jobs;
 pub(crate) mod leases;
