@@ -89,6 +89,7 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
     let reported = access.services().health.of(access.scope()).await;
     let reported = reported.map_err(ApiError::from);
     let content = html! {
+        (health(&reported, &visitor.base(), clock::now()))
         (filter_box("messages", &FilterBox {
             action: &own,
             text,
@@ -99,7 +100,6 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
             examples: MESSAGES_LANGUAGE.suggestions("").collect(),
         }))
         @if let Err(error) = &read { section.card data-flush { (broken("The stored messages could not be read", error.message())) } }
-        (health(&reported, &visitor.base(), clock::now()))
         (feed(messages, &format!("Messages of {}", access.device().name), &own, text))
         (script(&line, ("GET", &path, None)))
     };
