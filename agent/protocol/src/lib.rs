@@ -33,8 +33,8 @@ mod up;
 
 pub use command::{CommandResult, CommandState};
 pub use down::{
-    Ack, Cancel, Command, DeviceConfig, Down, Held, Refuse, SignedDirective, SignedOrder, StreamCheck,
-    StreamPosition, Welcome,
+    Ack, Cancel, Command, DeviceConfig, Down, Held, NewestRoot, Refuse, SignedDirective, SignedOrder,
+    StreamCheck, StreamPosition, Welcome,
 };
 pub use envelope::WIRE_VERSION;
 pub use error::DecodeError;

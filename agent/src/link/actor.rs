@@ -311,6 +311,12 @@ impl Actor {
             Effect::Config(config) => _ = self.links.settings.send(Some(config)),
             Effect::Directive(directive) => self.forward_directive(&directive),
             Effect::Developer(order) => self.forward_order(order),
+            Effect::Root(version) => {
+                // Without updates there is nothing to trust.
+                if let Some(directives) = &self.links.directives {
+                    directives.root_announced(version);
+                }
+            }
             Effect::Board(order) => {
                 // Without room it is dropped: the cloud repeats its order every few seconds.
                 let sent = self

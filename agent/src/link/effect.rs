@@ -46,6 +46,8 @@ pub(super) enum Effect {
     Directive(SignedDirective),
     /// Hand this developer order to the update.
     Developer(SignedOrder),
+    /// Tell the update of the newest root of releases.
+    Root(u64),
     /// Hand this order to the view of the board.
     Board(BoardOrder),
     /// Note on the disk that another board was kept as the device.

@@ -6,6 +6,7 @@ use iottly_core::MessageIds;
 mod alerts;
 mod backend;
 mod backup;
+mod browser_logins;
 mod changes;
 mod code;
 mod commands;
@@ -52,6 +53,7 @@ mod write_turns;
 pub use alerts::AlertStore;
 pub use backend::{Database, open};
 pub use backup::{backup, restore};
+pub use browser_logins::BrowserLoginStore;
 pub use changes::ChangeStore;
 pub use code::CodeStore;
 pub use commands::{CommandQuery, CommandRoom, CommandStore, OpenTotals, PAGE_COMMANDS, Submitted};
@@ -96,6 +98,7 @@ pub trait Store:
     + TokenStore
     + PeopleStore
     + MachineLoginStore
+    + BrowserLoginStore
     + DeviceStore
     + DeviceListStore
     + EnrolmentStore

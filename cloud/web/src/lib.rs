@@ -30,12 +30,15 @@ pub mod answers {
         MessageEvent, Moved, Oid, OneAlertRule, OneBranch, OneDefinition, OneGroup, OneJob, OneLease,
         OnePlot, OneProject, OneRollout, OneWaitingBoard, OpenedPortal, PartsDto, PathDto, PinDto, PlotList,
         PointDto, PointsDto, PortalDto, PresenceDto, PresenceSpanDto, ProblemDto, ProjectDto, ProjectList,
-        ProjectLogs, Props, PwmDto, ReleaseDto, ReleaseList, ReleaseSpanDto, Replayed, Reported, RevisionDto,
-        RevisionList, RolloutDeviceDto, RolloutDevices, RolloutDto, RolloutList, SavedPlotDto, SavedVersion,
-        Section, SensorDto, SeriesDto, SettingsDto, SkippedDto, SnippetDto, TimelineDto, TimelineEventDto,
-        TokenDto, UndecidedEvent, WaitingBoardDto, WebhookDto, WebhookTest, WebhookWithSecret, WhoAmI,
+        ProjectLogs, ProposedDefinition, Props, PwmDto, ReleaseDto, ReleaseList, ReleaseSpanDto, Replayed,
+        Reported, RevisionDto, RevisionList, RolloutDeviceDto, RolloutDevices, RolloutDto, RolloutList,
+        SampleBody, SavedPlotDto, SavedVersion, Section, SensorDto, SeriesDto, SettingsDto, SkippedDto,
+        SnippetDto, TimelineDto, TimelineEventDto, TokenDto, UndecidedEvent, WaitingBoardDto, WebhookDto,
+        WebhookTest, WebhookWithSecret, WhoAmI,
     };
-    pub use crate::api::release_keys::{KeyDto, KeyList, RootDto};
+    pub use crate::api::release_keys::{
+        KeyDto, KeyList, ProposedRoot, PublishedRootDto, RoleKeyDto, RootDto, RootPointDto,
+    };
 }
 
 pub use app::WebServices;

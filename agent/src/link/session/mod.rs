@@ -269,6 +269,7 @@ impl Session {
             Down::Directive(directive) => effects.push(Effect::Directive(directive)),
             Down::Developer(order) => effects.push(Effect::Developer(order)),
             Down::Board(order) => effects.push(Effect::Board(order)),
+            Down::Root(root) => effects.push(Effect::Root(root.version)),
             Down::Held(held) if held.boot == self.identity.boot => self.verdict(held.kept, now_ms, effects),
             Down::Held(_) => {}
         }

@@ -132,6 +132,8 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
             "DELETE FROM devices WHERE project = $1",
             "DELETE FROM groups WHERE project = $1",
             "DELETE FROM tokens WHERE project = $1",
+            "DELETE FROM browser_logins WHERE project = $1",
+            "DELETE FROM release_roots WHERE project = $1",
             "DELETE FROM idempotency WHERE project = $1",
             "DELETE FROM definitions WHERE project = $1",
             "DELETE FROM snippets WHERE project = $1",

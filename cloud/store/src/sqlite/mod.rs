@@ -27,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 35] = [
+const STEPS: [(i64, &str, &str); 37] = [
     (
         1,
         "initial",
@@ -194,6 +194,16 @@ const STEPS: [(i64, &str, &str); 35] = [
         40,
         "device health",
         include_str!("../../migrations/sqlite/0040_device_health.sql"),
+    ),
+    (
+        42,
+        "browser_logins",
+        include_str!("../../migrations/sqlite/0042_browser_logins.sql"),
+    ),
+    (
+        43,
+        "roots",
+        include_str!("../../migrations/sqlite/0043_roots.sql"),
     ),
 ];
 

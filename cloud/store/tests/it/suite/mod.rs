@@ -20,6 +20,7 @@ pub(crate) mod approval;
 pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod bounds;
+pub(crate) mod browser_logins;
 pub(crate) mod code;
 pub(crate) mod commands;
 pub(crate) mod deletion;
