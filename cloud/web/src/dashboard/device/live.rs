@@ -103,6 +103,7 @@ async fn page(visitor: &Visitor, id: &str, text: &str, lane: Lane) -> Result<Res
     let reported = access.services().health.of(access.scope()).await;
     let reported = reported.map_err(ApiError::from);
     let content = html! {
+        (health(&reported, &visitor.base(), clock::now()))
         (filter_box("messages", &FilterBox {
             action: &own,
             text,
@@ -113,7 +114,6 @@ async fn page(visitor: &Visitor, id: &str, text: &str, lane: Lane) -> Result<Res
             examples: MESSAGES_LANGUAGE.suggestions("").collect(),
         }))
         @if let Err(error) = &read { section.card data-flush { (broken("The stored messages could not be read", error.message())) } }
-        (health(&reported, &visitor.base(), clock::now()))
         (feed(messages, &format!("Messages of {}", access.device().name), &own, (text, Some(lane), hidden)))
         (script(&line, ("GET", &path, None)))
     };
