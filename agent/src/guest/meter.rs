@@ -97,7 +97,7 @@ impl Meter {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    /// Returns the figures, and counts calls from now on anew; none if there was no firmware.
+    /// Returns the figures, and begins the count of calls again; none if there was no firmware.
     pub(crate) fn take(&self) -> Option<FirmwareHealth> {
         let now = Instant::now();
         let mut figures = self.figures();

@@ -332,7 +332,7 @@ impl Actor {
         }
     }
 
-    /// Tells the reports about the device's health that a cloud takes them, or that the connection has ended.
+    /// Notifies the reports about the device's health that a cloud takes them, or that the connection has ended.
     fn tell_health(&self, takes: bool) {
         // Without room for it reports are missing until the next welcome, or are made for no connection.
         if let Err(error) = self.links.health.link.try_send(takes) {

@@ -30,11 +30,12 @@ pub mod answers {
         MailDto, MailList, MessageDto, MessageEvent, MinuteDto, MinutesDto, Moved, Oid, OneAlertRule,
         OneBranch, OneDefinition, OneGroup, OneJob, OneLease, OnePlot, OneProject, OneRollout,
         OneWaitingBoard, OpenedPortal, PartsDto, PathDto, PinDto, PlotList, PointDto, PointsDto, PortalDto,
-        PresenceDto, PresenceSpanDto, ProblemDto, ProjectDto, ProjectList, ProjectLogs, Props, PwmDto,
-        ReleaseDto, ReleaseList, ReleaseSpanDto, Replayed, Reported, RevisionDto, RevisionList,
-        RolloutDeviceDto, RolloutDevices, RolloutDto, RolloutList, SavedPlotDto, SavedVersion, Section,
-        SensorDto, SeriesDto, SettingsDto, SkippedDto, SnippetDto, TimelineDto, TimelineEventDto, TokenDto,
-        UndecidedEvent, ValueDto, WaitingBoardDto, WebhookDto, WebhookTest, WebhookWithSecret, WhoAmI,
+        PresenceDto, PresenceSpanDto, ProblemDto, ProjectDto, ProjectList, ProjectLogs, ProposedDefinition,
+        Props, PwmDto, ReleaseDto, ReleaseList, ReleaseSpanDto, Replayed, Reported, RevisionDto,
+        RevisionList, RolloutDeviceDto, RolloutDevices, RolloutDto, RolloutList, SampleBody, SavedPlotDto,
+        SavedVersion, Section, SensorDto, SeriesDto, SettingsDto, SkippedDto, SnippetDto, TimelineDto,
+        TimelineEventDto, TokenDto, UndecidedEvent, ValueDto, WaitingBoardDto, WebhookDto, WebhookTest,
+        WebhookWithSecret, WhoAmI,
     };
     pub use crate::api::release_keys::{
         KeyDto, KeyList, ProposedRoot, PublishedRootDto, RoleKeyDto, RootDto, RootPointDto,

@@ -27,12 +27,14 @@ mod lease;
 mod limits;
 mod machine_login;
 mod mail;
+mod option_facts;
 mod people;
 mod policy;
 mod portal;
 mod presence;
 mod release_root;
 mod rollout;
+mod sample;
 mod saved_plot;
 mod webhook;
 
@@ -69,6 +71,7 @@ pub use machine_login::{MAX_MACHINE_LOGINS, MachineLogin};
 pub use mail::{
     MAIL_KEPT_MS, MAX_MAILS_PER_HOUR, MAX_RECIPIENTS, Mail, MailKind, MailResult, MailState, NewMail,
 };
+pub use option_facts::{Bound, InvalidFacts, InvalidValue, MAX_UNIT_BYTES, OptionFacts, ValueType};
 pub use people::{
     DEFAULT_ORGANIZATION, Invitation, MAX_MEMBERS, MAX_ORGANIZATIONS, Member, Membership, Organization, Role,
     User, UserName, UserNameError,
@@ -81,6 +84,7 @@ pub use rollout::{
     DirectiveStatus, KnownFacts, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutIntent,
     RolloutKind, RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, StoredRelease,
 };
+pub use sample::{InvalidSample, MAX_SAMPLE_BYTES, Proposal, propose};
 pub use saved_plot::{MAX_SAVED_PLOTS, PlotSettings, SavedPlot};
 pub use webhook::{Replay, Webhook, WebhookAttempt, WebhookKey, WebhookKind, WebhookQueue, WebhookState};
 

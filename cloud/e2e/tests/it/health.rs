@@ -120,7 +120,7 @@ fn a_firmware_that_traps_is_counted_and_warned_of() {
     assert_eq!(firmware["digest"].as_str().map(str::len), Some(64), "{firmware}");
     if let Some(browser) = page(&device) {
         browser.shows("The sandbox stopped the firmware");
-        browser.shows("since the agent's start");
+        browser.shows("since the start");
         for (name, width, dark) in [
             ("light", 1280, false),
             ("dark", 1280, true),

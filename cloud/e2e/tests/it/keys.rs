@@ -143,7 +143,7 @@ fn a_rotated_key_is_taken_up_when_devices_connect_and_the_old_one_signs_nothing_
     let third = &site.devices[2];
     wait_for("the third is off", || {
         let shown = site.get(&format!("/device/{}/props", third.id))?;
-        (shown["props"]["operatingstatus"] == "disconnected").then_some(())
+        (shown["operatingstatus"] == "disconnected").then_some(())
     });
     let said = site.run(&["signing-key", "rotate", "targets"]);
     assert!(

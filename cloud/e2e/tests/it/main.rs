@@ -7,6 +7,7 @@ mod board;
 mod browser;
 mod browser_acts;
 mod browser_build;
+mod browser_definitions;
 mod browser_live;
 mod browser_screens;
 mod cli;

@@ -99,6 +99,7 @@ suites! {
         each_value_counts_once_in_its_minute_and_its_hour,
         percentiles_of_many_commits_are_within_one_percent,
         devices_and_groups_have_lines_of_their_own,
+        a_device_has_the_paths_that_it_has_sent,
         missing_messages_are_counted_beside_the_values,
         what_exceeds_the_bounds_of_series_is_counted_and_stored,
         rollups_go_with_their_messages,

@@ -147,6 +147,7 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(limits::show))
         .routes(routes!(minutes::show))
         .routes(routes!(definitions::all, definitions::create))
+        .routes(routes!(definitions::from_sample))
         .routes(routes!(
             definitions::one,
             definitions::update,

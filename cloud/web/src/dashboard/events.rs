@@ -493,7 +493,8 @@ fn message_event(message: &StoredMessage, name: Option<&str>) -> Event {
 
 /// Returns a message as pages show it, as JSON text: without line breaks, so that it cannot end an event early.
 fn message_data(message: &StoredMessage, name: Option<&str>) -> String {
-    let data = json!({
+    let (payload, size) = text::beginning(message.payload.get());
+    let mut data = json!({
         "device": message.scope.device,
         "name": name,
         "at": message.timestamp,
@@ -501,8 +502,11 @@ fn message_data(message: &StoredMessage, name: Option<&str>) -> String {
         "clock": text::clock(message.timestamp),
         "type": message.kind,
         "channel": message.channel,
-        "payload": text::payload(message.payload.get()),
+        "payload": payload,
     });
+    if let Some(size) = size {
+        data["size"] = json!(size);
+    }
     data.to_string()
 }
 

@@ -155,7 +155,10 @@ fn screens() -> Router<App> {
         .route("/plots/data", get(plots::data))
         .route("/plots/csv", get(plots::csv))
         .route("/definitions", get(definitions::list).post(definitions::create))
-        .route("/definitions/new", get(definitions::new))
+        .route(
+            "/definitions/new",
+            get(definitions::new).post(definitions::from_sample),
+        )
         .route(
             "/definitions/{type}",
             get(definitions::show).post(definitions::update),

@@ -95,9 +95,11 @@ async fn a_report_is_in_the_api_and_on_the_page_also_after_a_restart() {
     for text in [
         "412</span> <small>messages",
         "oldest 3 h",
-        "1 MiB</span> <small>of 64 MiB",
-        "7 lost",
-        "3 MiB</span> <small>of 16 MiB",
+        "1 MiB</span>",
+        "of 64 MiB; <b>7 lost</b> since the start",
+        "3 MiB</span>",
+        "of 16 MiB, 18 %",
+        "3 h after the agent's start",
         "4.2 ms",
         "4 % of the budget of a call; 3000 calls in 5 min",
     ] {

@@ -56,6 +56,11 @@ pub(crate) const PAGES: &[(&str, &str, &str)] = &[
     ("GET", "/p/{project}/definitions", ""),
     ("POST", "/p/{project}/definitions", "type=intruder&key0=a"),
     ("GET", "/p/{project}/definitions/new", ""),
+    (
+        "POST",
+        "/p/{project}/definitions/new",
+        "type=intruder&sample=%7B%22a%22%3A1%7D",
+    ),
     ("GET", "/p/{project}/definitions/sesame_type", ""),
     ("POST", "/p/{project}/definitions/sesame_type", "do=delete"),
     ("GET", "/p/{project}/stream", ""),

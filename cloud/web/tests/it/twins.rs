@@ -80,6 +80,10 @@ const FORMS: &[(&str, Twin)] = &[
     ),
     ("/definitions", Operation("post", "/messagedefinitions")),
     (
+        "/definitions/new",
+        Operation("post", "/messagedefinition/from-sample"),
+    ),
+    (
         "/definitions/{type}",
         Operation("put", "/messagedefinitions/{type}"),
     ),

@@ -19,7 +19,7 @@ pub(super) fn health(read: &Result<Option<DeviceHealth>, ApiError>, base: &str, 
             section.section aria-labelledby="health" {
                 @match read {
                     Ok(Some(health)) => {
-                        div.section-head { h2 #health { "Health" } span.soft { "reported " (ago(health.at, now)) " ago" } }
+                        div.section-head { h2 #health { "Health" } span.soft { "reported " (ago(health.at, now)) " ago, " (text::span(health.report.up_ms)) " after the agent's start" } }
                         (warnings(health, base, now))
                         (figures(&shown(health)))
                     },
@@ -82,41 +82,42 @@ fn shown(health: &DeviceHealth) -> Vec<Figure<'static>> {
         figure(
             "Queue on its disk",
             text::size(health.queue_bytes()),
-            html! { "of " (text::size(report.queue_budget_bytes)) },
+            html! {},
             html! {
+                "of " (text::size(report.queue_budget_bytes)) "; "
                 @match health.lost() {
                     0 => "nothing lost",
                     lost => b { (lost) " lost" },
                 }
-                " since its start " (text::span(report.up_ms)) " before"
+                " since the start"
             },
             health.is_queue_nearly_full().then_some("warn"),
         ),
     ];
     if let Some(firmware) = &report.firmware {
-        shown.extend(sandbox(health, firmware).map(|(name, value, unit, aside)| {
+        shown.extend(sandbox(health, firmware).map(|(name, value, aside)| {
             let tone = (name == "Traps" && firmware.traps > 0).then_some("warn");
-            figure(name, value, unit, aside, tone)
+            figure(name, value, html! {}, aside, tone)
         }));
     }
     shown
 }
 
-fn sandbox(health: &DeviceHealth, firmware: &FirmwareHealth) -> [(&'static str, String, Markup, Markup); 3] {
-    let memory = match firmware.memory_bytes {
-        0 => html! { "nothing runs" },
-        _ => html! { (health.memory_percent().unwrap_or(0)) " % in use" },
+fn sandbox(health: &DeviceHealth, firmware: &FirmwareHealth) -> [(&'static str, String, Markup); 3] {
+    let limit = text::size(firmware.memory_limit_bytes);
+    let (memory, memory_aside) = match firmware.memory_bytes {
+        0 => ("–".to_owned(), html! { "nothing runs; the limit is " (limit) }),
+        bytes => (
+            text::size(bytes),
+            html! { "of " (limit) ", " (health.memory_percent().unwrap_or(0)) " %" },
+        ),
     };
+    let counted = |number: u64, name| text::counted(usize::try_from(number).unwrap_or(usize::MAX), name);
     let calls = html! {
-        @match firmware.calls {
-            0 => "no calls",
-            _ => { (percent(firmware.budget_permille)) " of the budget of a call; " (firmware.calls) " calls" },
-        }
-        " in " (text::span(firmware.over_ms))
+        @if firmware.calls > 0 { (percent(firmware.budget_permille)) " of the budget of a call; " }
+        (counted(firmware.calls, "call")) " in " (text::span(firmware.over_ms))
     };
-    let restarts = html! {
-        (text::counted(usize::try_from(firmware.restarts).unwrap_or(usize::MAX), "restart")) " since the agent's start"
-    };
+    let restarts = html! { (counted(firmware.restarts, "restart")) " since the start" };
     let longest = match firmware.longest_us {
         0..1000 => format!("{} µs", firmware.longest_us),
         1000..10_000 => format!(
@@ -127,14 +128,9 @@ fn sandbox(health: &DeviceHealth, firmware: &FirmwareHealth) -> [(&'static str, 
         longer => format!("{} ms", longer / 1000),
     };
     [
-        (
-            "Firmware memory",
-            text::size(firmware.memory_bytes),
-            html! { "of " (text::size(firmware.memory_limit_bytes)) },
-            memory,
-        ),
-        ("Longest call", longest, html! {}, calls),
-        ("Traps", firmware.traps.to_string(), html! {}, restarts),
+        ("Firmware memory", memory, memory_aside),
+        ("Longest call", longest, calls),
+        ("Traps", firmware.traps.to_string(), restarts),
     ]
 }
 
