@@ -5,14 +5,15 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use iottly_web::answers::{DefinitionList, OneDefinition};
+use iottly_web::answers::{DefinitionList, OneDefinition, ProposedDefinition, SampleBody};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::answer;
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::{Api, escaped};
+use crate::say::say;
 use crate::table::plain;
 
 /// Maximum size of a definition's file, in bytes: as much as the API takes.
@@ -39,8 +40,21 @@ enum Command {
         call: Call,
     },
     /// Adds a definition, or replaces the one of the same type
+    ///
+    /// An option is {"type": "FreeValue"}, {"type": "FixedValue", "value": …} or {"type": "MultipleChoice", "listvalues": […]},
+    /// with "optional": true if commands may leave it out. It may have "value_type" (text, integer, number or boolean),
+    /// "unit", "minimum" and "maximum", and a FreeValue a "default".
     Set {
         /// File with the definition as JSON; - for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        call: Call,
+    },
+    /// Proposes the definition of an event from a sample message, as `set` reads it; nothing is stored
+    FromSample {
+        /// Type of the messages
+        cmd_type: String,
+        /// File with the sample as JSON; - for standard input
         file: PathBuf,
         #[command(flatten)]
         call: Call,
@@ -68,6 +82,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             })
         }
         Command::Set { file, call } => set(file, call),
+        Command::FromSample { cmd_type, file, call } => propose(cmd_type, file, call),
         Command::Rm { cmd_type, call } => {
             let answer = call.api()?.delete(&path(cmd_type))?;
             call.print(&answer, |_| "deleted\n".to_owned())
@@ -94,6 +109,22 @@ fn set(file: &PathBuf, call: &Call) -> Result<(), Failure> {
     let saved: OneDefinition = answer::read(&answer)?;
     let Metadata { kind, .. } = metadata(&saved.messagedefinition)?;
     call.print(&answer, |_| format!("saved {}\n", plain(&kind)))
+}
+
+fn propose(cmd_type: &str, file: &PathBuf, call: &Call) -> Result<(), Failure> {
+    let body = SampleBody {
+        cmd_type: Some(cmd_type.to_owned()),
+        sample: read(file)?,
+    };
+    let answer = call.api()?.post("/messagedefinition/from-sample", &json!(body))?;
+    let proposed: ProposedDefinition = answer::read(&answer)?;
+    if proposed.left_out > 0 {
+        say(&format!(
+            "{} values of the sample have no room and are left out",
+            proposed.left_out
+        ));
+    }
+    call.print(&answer, |_| format!("{:#}\n", proposed.messagedefinition))
 }
 
 fn is_known(api: &Api, cmd_type: &str) -> Result<bool, Failure> {

@@ -27,6 +27,9 @@ pub(crate) struct Options {
 enum Command {
     /// List the paths of numbers in the project's messages
     List {
+        /// Only the paths that this device has sent, by name or id
+        #[arg(long)]
+        device: Option<String>,
         #[command(flatten)]
         call: Call,
     },
@@ -117,8 +120,13 @@ enum By {
 
 pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     match &options.command {
-        Command::List { call } => {
-            let answer = call.api()?.get("/series")?;
+        Command::List { device, call } => {
+            let api = call.api()?;
+            let of = match device {
+                Some(device) => format!("?device={}", escaped(&device_id(&api, device)?)),
+                None => String::new(),
+            };
+            let answer = api.get(&format!("/series{of}"))?;
             if call.is_table() {
                 return call.print_as(&answer, list);
             }

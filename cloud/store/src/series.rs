@@ -62,6 +62,8 @@ pub struct LinesQuery {
 pub trait SeriesStore: Send + Sync + 'static {
     /// Returns the series of a project.
     async fn series(&self, project: ProjectId) -> Result<SeriesList>;
+    /// Returns the paths of which a device has values, sorted, each with the newest hour with a value of the device.
+    async fn series_of(&self, scope: Scope) -> Result<Vec<SeriesPath>>;
     /// Returns the number of devices of a selection, and the number of groups that these devices are in.
     async fn count_selected(&self, project: ProjectId, selection: &Selection) -> Result<(usize, usize)>;
     /// Returns the lines of a plot, sorted by their keys. Devices and groups without values have none.

@@ -180,7 +180,7 @@ pub(super) fn tag(options: &TagOptions) -> Result<(), Failure> {
 pub(super) fn command(options: &CommandOptions) -> Result<(), Failure> {
     let api = options.choice.call.api()?;
     let mut body = options.choice.job(&api, "command", &options.devices)?;
-    for (key, value) in cmd::body(&options.command) {
+    for (key, value) in cmd::body(&api, &options.command) {
         body[key] = value;
     }
     options.choice.agreed(&api, &body)?;

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use iottly_protocol::command_name::is_function_name;
 use regex::{Captures, Regex};
 
-use crate::model::{Definition, Direction, Snippet, SnippetId, SnippetKind};
+use crate::model::{Definition, DefinitionOption, Direction, Snippet, SnippetId, SnippetKind};
 
 const GLOBAL: &str = "// Shared by all other sections.\n";
 const INIT: &str = "// Runs once, before the first message is sent.\nfunction init() {\n}\n";
@@ -31,10 +31,19 @@ impl HandlerChange {
         match (old.filter(command), new.filter(command)) {
             (None, Some(_)) => Some(Self::Appeared),
             (Some(_), None) => Some(Self::Vanished),
-            (Some(old), Some(new)) if old.options != new.options => Some(Self::Changed),
+            (Some(old), Some(new)) if !has_same_values(old, new) => Some(Self::Changed),
             _ => None,
         }
     }
+}
+
+/// Returns true if a handler gets the same options from both definitions. Facts about their values change no handler: they
+/// only narrow what is sent.
+fn has_same_values(old: &Definition, new: &Definition) -> bool {
+    let is_same = |(old, new): (&DefinitionOption, &DefinitionOption)| {
+        old.key == new.key && old.kind == new.kind && old.optional == new.optional
+    };
+    old.options.len() == new.options.len() && old.options.iter().zip(&new.options).all(is_same)
 }
 
 /// Returns the snippets of a new branch, with ids from `new_id`.
@@ -283,6 +292,13 @@ mod tests {
         assert_eq!(
             HandlerChange::between(Some(&old), Some(&options)),
             Some(HandlerChange::Changed)
+        );
+        let mut facts = old.clone();
+        facts.options[0].facts.unit = Some("°C".into());
+        assert_eq!(
+            HandlerChange::between(Some(&old), Some(&facts)),
+            None,
+            "the handler gets the same options"
         );
     }
 

@@ -1,6 +1,6 @@
 //! Definitions that every new project starts with.
 
-use crate::model::{Definition, DefinitionOption, Direction, OptionKind};
+use crate::model::{Definition, DefinitionOption, Direction, OptionFacts, OptionKind};
 
 /// Returns the definitions that every new project has.
 #[must_use]
@@ -16,6 +16,7 @@ pub fn seeded_definitions() -> Vec<Definition> {
                     value: "IOTTLY hello world!!!!".into(),
                 },
                 optional: false,
+                facts: OptionFacts::default(),
             }],
         },
         Definition {
@@ -28,6 +29,7 @@ pub fn seeded_definitions() -> Vec<Definition> {
                     listvalues: vec!["start".into(), "stop".into()],
                 },
                 optional: false,
+                facts: OptionFacts::default(),
             }],
         },
     ]

@@ -5,7 +5,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value};
 
 use super::MAX_VALUES_BYTES;
-use crate::model::{Definition, Direction, OptionKind};
+use crate::model::{Definition, DefinitionOption, Direction, InvalidValue, OptionKind};
 
 /// Reason for which values do not match a definition; names the key as the caller wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,6 +40,14 @@ pub enum InvalidCommand {
         /// Accepted type.
         expected: &'static str,
     },
+    /// The value does not match the facts of the option.
+    #[error("{key}: {why}")]
+    Value {
+        /// Key of the option.
+        key: String,
+        /// Reason of the refusal.
+        why: InvalidValue,
+    },
     /// A value without a default is missing.
     #[error("key {0:?} is missing")]
     Missing(String),
@@ -51,10 +59,27 @@ pub enum InvalidCommand {
     TooLong,
 }
 
+impl InvalidCommand {
+    /// Returns the key of the refused value, as the caller wrote it; none if the refusal is not about one value.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Prefix { key, .. }
+            | Self::UnknownKey(key)
+            | Self::Choice { key, .. }
+            | Self::Type { key, .. }
+            | Self::Value { key, .. }
+            | Self::Missing(key) => Some(key),
+            Self::Event(_) | Self::Depth | Self::TooLong => None,
+        }
+    }
+}
+
 /// Checks a caller's values and returns the body for the device: the options in the definition's order,
 /// without prefix.
 ///
-/// Null and the empty string count as missing; a missing `FixedValue` is sent as its default.
+/// Null and the empty string count as missing; a missing value is sent as its default, if it has one and is not optional.
+/// A value is sent as the caller wrote it: a number that is written as text stays text.
 ///
 /// # Errors
 /// Names the first key that does not match.
@@ -85,7 +110,7 @@ pub fn validate(
         if option.optional && given.is_none() {
             continue;
         }
-        sent.insert(option.key.clone(), accept(&option.kind, key, given)?);
+        sent.insert(option.key.clone(), accept(option, key, given)?);
     }
     let raw = to_raw_value(&sent).expect("a JSON map serializes without failing");
     if raw.get().len() > MAX_VALUES_BYTES {
@@ -97,9 +122,10 @@ pub fn validate(
     Ok(raw)
 }
 
-fn accept(kind: &OptionKind, key: String, given: Option<&Value>) -> Result<Value, InvalidCommand> {
-    match (kind, given) {
-        (OptionKind::FixedValue { value }, None) => Ok(Value::String(value.clone())),
+fn accept(option: &DefinitionOption, key: String, given: Option<&Value>) -> Result<Value, InvalidCommand> {
+    let facts = &option.facts;
+    match (&option.kind, given) {
+        (OptionKind::FixedValue { value }, None) => Ok(facts.value_of(value)),
         (OptionKind::FixedValue { .. }, Some(value)) if value.is_object() || value.is_array() => {
             Err(InvalidCommand::Type {
                 key,
@@ -119,9 +145,12 @@ fn accept(kind: &OptionKind, key: String, given: Option<&Value>) -> Result<Value
             }
             Ok(value.clone())
         }
-        (OptionKind::FixedValue { .. } | OptionKind::FreeValue, Some(value)) => Ok(value.clone()),
+        (OptionKind::FixedValue { .. } | OptionKind::FreeValue, Some(value)) => match facts.accepts(value) {
+            Ok(()) => Ok(value.clone()),
+            Err(why) => Err(InvalidCommand::Value { key, why }),
+        },
         (OptionKind::MultipleChoice { .. } | OptionKind::FreeValue, None) => {
-            Err(InvalidCommand::Missing(key))
+            facts.default.clone().ok_or(InvalidCommand::Missing(key))
         }
     }
 }
@@ -132,7 +161,7 @@ mod tests {
 
     use super::*;
     use crate::command::seeded_definitions;
-    use crate::model::DefinitionOption;
+    use crate::model::OptionFacts;
 
     fn check(definition: &Definition, values: Value) -> Result<String, InvalidCommand> {
         validate(definition, values.as_object().expect("an object")).map(|raw| raw.get().to_owned())
@@ -204,6 +233,50 @@ mod tests {
     }
 
     #[test]
+    fn facts_are_checked_and_values_stay_as_they_were_written() {
+        let body = r#"{"cmd_type":"temperature","description":"","direction":"command","options":[
+            {"key":"target","type":"FreeValue","value_type":"number","unit":"°C","minimum":5,"maximum":60,"default":20},
+            {"key":"mode","type":"FreeValue","optional":true,"value_type":"boolean","default":true},
+            {"key":"steps","type":"FixedValue","value":"3","value_type":"integer"}]}"#;
+        let definition: Definition = serde_json::from_str(body).expect("a definition");
+        for (values, sent) in [
+            (json!({}), r#"{"target":20,"steps":3}"#),
+            (
+                json!({"temperature.target": 21.50, "temperature.mode": false}),
+                r#"{"target":21.5,"mode":false,"steps":3}"#,
+            ),
+            (
+                json!({"temperature.target": "21.50", "temperature.steps": "4"}),
+                r#"{"target":"21.50","steps":"4"}"#,
+            ),
+        ] {
+            assert_eq!(check(&definition, values).as_deref(), Ok(sent));
+        }
+        for (values, reason) in [
+            (
+                json!({"temperature.target": 95}),
+                "temperature.target: 95 is above the maximum of 60 °C",
+            ),
+            (
+                json!({"temperature.target": "warm"}),
+                "temperature.target: \"warm\" is not a number",
+            ),
+            (
+                json!({"temperature.mode": "on"}),
+                "temperature.mode: \"on\" is not true or false",
+            ),
+            (
+                json!({"temperature.steps": 2.5}),
+                "temperature.steps: 2.5 is not a whole number",
+            ),
+        ] {
+            let refused = check(&definition, values).expect_err(reason);
+            assert_eq!(refused.to_string(), reason);
+            assert_eq!(refused.key(), reason.split_once(':').map(|(key, _)| key));
+        }
+    }
+
+    #[test]
     fn events_are_not_sent_and_values_are_bounded() {
         let mut definition = Definition {
             cmd_type: "free".into(),
@@ -213,6 +286,7 @@ mod tests {
                 key: "v".into(),
                 kind: OptionKind::FreeValue,
                 optional: false,
+                facts: OptionFacts::default(),
             }],
         };
         assert_eq!(

@@ -3,18 +3,20 @@
 use iottly_protocol::command_name::{BadName, is_good_name};
 use serde::{Deserialize, Serialize};
 
+use super::option_facts::{InvalidFacts, OptionFacts};
+
 /// Maximum number of definitions of a project.
 pub const MAX_DEFINITIONS: usize = 200;
 /// Maximum number of options of a definition.
-const MAX_OPTIONS: usize = 64;
+pub(super) const MAX_OPTIONS: usize = 64;
 /// Maximum number of choices of an option.
 const MAX_CHOICES: usize = 256;
 /// Maximum length of a definition's or option's name, in bytes.
-const MAX_NAME_BYTES: usize = 64;
+pub(super) const MAX_NAME_BYTES: usize = 64;
 /// Maximum length of a default or choice, in bytes.
-const MAX_VALUE_BYTES: usize = 1024;
+pub(super) const MAX_VALUE_BYTES: usize = 1024;
 /// Maximum length of a description, in bytes.
-const MAX_DESCRIPTION_BYTES: usize = 2048;
+pub(super) const MAX_DESCRIPTION_BYTES: usize = 2048;
 
 /// A kind of message that a project sends as commands or receives as events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,9 @@ pub struct DefinitionOption {
     /// True if a command may omit the option.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
+    /// Type, unit, range and default of the values.
+    #[serde(flatten)]
+    pub facts: OptionFacts,
 }
 
 /// Accepted values of an option.
@@ -106,6 +111,14 @@ pub enum InvalidDefinition {
     /// A choice has no values, a repeated value, or an empty one.
     #[error("key {0:?} needs listvalues that are different and not empty")]
     Choices(String),
+    /// The facts about an option contradict each other or its kind.
+    #[error("key {key:?}: {why}")]
+    Facts {
+        /// Name of the option.
+        key: String,
+        /// Reason of the refusal.
+        why: InvalidFacts,
+    },
     /// A limit is exceeded.
     #[error("{what} is over its limit of {max}")]
     Limit {
@@ -144,6 +157,13 @@ impl Definition {
         for option in &mut self.options {
             option.key = name("key", &option.key)?;
             check_kind(&option.key, &option.kind)?;
+            let facts = std::mem::take(&mut option.facts);
+            option.facts = facts
+                .checked(&option.kind)
+                .map_err(|why| InvalidDefinition::Facts {
+                    key: option.key.clone(),
+                    why,
+                })?;
         }
         for (index, option) in self.options.iter().enumerate() {
             if self.options[..index].iter().any(|other| other.key == option.key) {
@@ -224,6 +244,7 @@ mod tests {
             key: key.into(),
             kind: OptionKind::FreeValue,
             optional: false,
+            facts: OptionFacts::default(),
         }
     }
 
@@ -271,6 +292,29 @@ mod tests {
     }
 
     #[test]
+    fn facts_that_are_not_set_are_not_written() {
+        let option = serde_json::to_value(free("k")).expect("an option serializes");
+        assert_eq!(option, serde_json::json!({"key": "k", "type": "FreeValue"}));
+        let stored = r#"{"key":"t","type":"FreeValue","value_type":"number","unit":"°C","minimum":-5,"maximum":60.5,"default":20}"#;
+        let read: DefinitionOption = serde_json::from_str(stored).expect("an option");
+        assert_eq!(
+            serde_json::to_string(&read).expect("an option serializes"),
+            stored
+        );
+    }
+
+    #[test]
+    fn refused_facts_name_their_option() {
+        let mut option = free("target value");
+        option.facts.minimum = Some(5.into());
+        let refused = definition("a", vec![option]).checked().expect_err("no numbers");
+        assert_eq!(
+            refused.to_string(),
+            "key \"target_value\": minimum and maximum need the value_type \"integer\" or \"number\""
+        );
+    }
+
+    #[test]
     fn what_does_not_fit_is_named() {
         let choice = |list: &[&str]| {
             let listvalues = list.iter().map(|value| (*value).to_owned()).collect();
@@ -280,6 +324,7 @@ mod tests {
                     key: "k".into(),
                     kind: OptionKind::MultipleChoice { listvalues },
                     optional: false,
+                    facts: OptionFacts::default(),
                 }],
             )
         };

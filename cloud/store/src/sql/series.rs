@@ -24,6 +24,12 @@ const OLD: &str = "SELECT d.project, d.id, CASE WHEN EXISTS (SELECT 1 FROM (SELE
                    (SELECT project, id FROM devices WHERE (project, id) > ($1, $2) ORDER BY project, id LIMIT $3) d \
                    ORDER BY d.project, d.id";
 
+/// The paths of a project of which a device has roll-ups. Each path is one search in the key, regardless of the number of
+/// its roll-ups; those of hours are kept the longest.
+const OF_DEVICE: &str = "SELECT path, seen FROM (SELECT s.path, (SELECT max(r.start) FROM rollups r WHERE r.project = s.project \
+                         AND r.device = $2 AND r.path = s.id AND r.width = 3600000) AS seen FROM series s WHERE s.project = $1) known \
+                         WHERE seen IS NOT NULL ORDER BY path LIMIT $3";
+
 /// Returns the latest start of a roll-up that is kept no longer, for each width.
 fn ends(now: UnixMs) -> [UnixMs; Width::ALL.len()] {
     Width::ALL.map(|width| now.saturating_sub(width.kept_ms()).saturating_sub(width.ms()))
@@ -42,12 +48,6 @@ impl SeriesStore for Backend {
             .bind(MAX_PATHS as i64)
             .fetch_all(&mut *tx)
             .await?;
-        let path = |row: &Row| {
-            Ok(SeriesPath {
-                path: codec::get(row, "path")?,
-                seen: codec::get(row, "seen")?,
-            })
-        };
         let paths = rows.iter().map(path).collect::<Result<_>>()?;
         let counts =
             sqlx::query("SELECT deep, named, many, great, refused FROM series_counts WHERE project = $1")
@@ -74,6 +74,16 @@ impl SeriesStore for Backend {
             };
         }
         Ok(list)
+    }
+
+    async fn series_of(&self, scope: Scope) -> Result<Vec<SeriesPath>> {
+        let rows = sqlx::query(OF_DEVICE)
+            .bind(codec::id(&scope.project))
+            .bind(codec::id(&scope.device))
+            .bind(MAX_PATHS as i64)
+            .fetch_all(&self.readers)
+            .await?;
+        rows.iter().map(path).collect()
     }
 
     async fn count_selected(&self, project: ProjectId, selection: &Selection) -> Result<(usize, usize)> {
@@ -270,6 +280,13 @@ fn sketch(parts: &str) -> Sketch {
         }
     }
     merged
+}
+
+fn path(row: &Row) -> Result<SeriesPath> {
+    Ok(SeriesPath {
+        path: codec::get(row, "path")?,
+        seen: codec::get(row, "seen")?,
+    })
 }
 
 /// Returns the column that tells the lines apart.

@@ -6,12 +6,14 @@ use serde_json::{Map, Value, json};
 
 use super::Answer;
 use super::body::JsonObject;
-use super::dto::{DefinitionList, Done, OK, OneDefinition};
+use super::dto::{DefinitionList, Done, OK, OneDefinition, ProposedDefinition, SampleBody};
 use super::spaced::Spaced;
 use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
-use iottly_core::model::{Change, Definition, DefinitionOption, Direction, OptionKind, normalised};
+use iottly_core::model::{
+    Change, Definition, DefinitionOption, Direction, OptionFacts, OptionKind, Scopes, normalised, propose,
+};
 
 /// Lists the message definitions of the project.
 #[utoipa::path(
@@ -50,7 +52,7 @@ pub(crate) async fn one(
     post,
     path = "/messagedefinitions",
     tag = "message definitions",
-    request_body(content = Object, description = "`{\"<type>\": {\"<key>\": {\"type\": …}}, \"metadata\": {…}}`"),
+    request_body(content = Object, description = "`{\"<type>\": {\"<key>\": {\"type\": …}}, \"metadata\": {…}}`. An option may have `value_type` (`text`, `integer`, `number` or `boolean`), `unit`, `minimum`, `maximum` and `default`"),
     responses((status = 200, description = "The new message definition", body = OneDefinition))
 )]
 pub(crate) async fn create(access: ProjectAccess, JsonObject(body): JsonObject) -> Answer<OneDefinition> {
@@ -69,7 +71,7 @@ pub(crate) async fn create(access: ProjectAccess, JsonObject(body): JsonObject) 
     put,
     path = "/messagedefinitions/{type}",
     tag = "message definitions",
-    request_body(content = Object, description = "`{\"<type>\": {\"<key>\": {\"type\": …}}, \"metadata\": {…}}`"),
+    request_body(content = Object, description = "`{\"<type>\": {\"<key>\": {\"type\": …}}, \"metadata\": {…}}`. An option may have `value_type` (`text`, `integer`, `number` or `boolean`), `unit`, `minimum`, `maximum` and `default`"),
     responses((status = 200, description = "The changed message definition", body = OneDefinition))
 )]
 pub(crate) async fn update(
@@ -116,6 +118,42 @@ pub(crate) async fn delete(
     Ok(Done::answer())
 }
 
+/// Proposes the definition of an event from a sample message: an option for each of its values.
+///
+/// Nothing is stored. The sample is a payload, a message as the history returns it, or a payload inside of its type.
+#[utoipa::path(
+    post,
+    path = "/messagedefinition/from-sample",
+    tag = "message definitions",
+    request_body = SampleBody,
+    responses((status = 200, description = "The proposed definition, as it can be added", body = ProposedDefinition))
+)]
+pub(crate) async fn from_sample(
+    access: ProjectAccess,
+    JsonObject(mut body): JsonObject,
+) -> Answer<ProposedDefinition> {
+    access.require(Scopes::WRITE)?;
+    let cmd_type = match body.remove("type") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(name)) => Some(name),
+        Some(_) => return Err(ApiError::invalid("invalid_sample", "type is not text")),
+    };
+    let sample = body.remove("sample").unwrap_or_default();
+    let (definition, left_out) = proposed(cmd_type.as_deref(), &sample.to_string())?;
+    Ok(Spaced(ProposedDefinition {
+        messagedefinition: shape(&definition),
+        left_out,
+        status: OK,
+    }))
+}
+
+/// Returns the definition that a sample proposes, and the number of its values that have no room in it.
+pub(crate) fn proposed(cmd_type: Option<&str>, sample: &str) -> Result<(Definition, usize), ApiError> {
+    let proposal =
+        propose(cmd_type, sample).map_err(|error| ApiError::invalid("invalid_sample", error.to_string()))?;
+    Ok((proposal.definition, proposal.left_out))
+}
+
 fn answer(definition: &Definition) -> Answer<OneDefinition> {
     Ok(Spaced(OneDefinition {
         messagedefinition: shape(definition),
@@ -141,6 +179,8 @@ struct OptionBody {
     kind: OptionKind,
     #[serde(default)]
     optional: bool,
+    #[serde(flatten)]
+    facts: OptionFacts,
 }
 
 fn parse(mut body: Map<String, Value>) -> Result<Definition, ApiError> {
@@ -169,8 +209,17 @@ fn parse(mut body: Map<String, Value>) -> Result<Definition, ApiError> {
     let options = keys.into_iter().map(|(key, value)| {
         let option =
             serde_json::from_value(value).map_err(|error| invalid(format!("key {key:?}: {error}")))?;
-        let OptionBody { kind, optional } = option;
-        Ok(DefinitionOption { key, kind, optional })
+        let OptionBody {
+            kind,
+            optional,
+            facts,
+        } = option;
+        Ok(DefinitionOption {
+            key,
+            kind,
+            optional,
+            facts,
+        })
     });
     let definition = Definition {
         cmd_type,
@@ -194,6 +243,10 @@ pub(crate) fn shape(definition: &Definition) -> Value {
         };
         if option.optional {
             shown["optional"] = json!(true);
+        }
+        let facts = serde_json::to_value(&option.facts).expect("facts have string keys");
+        if let (Value::Object(shown), Value::Object(facts)) = (&mut shown, facts) {
+            shown.extend(facts);
         }
         keys.insert(option.key.clone(), shown);
         format.insert(option.key.clone(), Value::String(placeholder(option)));
@@ -231,7 +284,7 @@ mod tests {
     #[test]
     fn the_documented_shape_reads_back() {
         let body = json!({
-            "set light": {"state": {"type": "MultipleChoice", "listvalues": ["on", "off"]}, "level": {"type": "FreeValue", "optional": true}},
+            "set light": {"brightness": {"type": "FreeValue", "value_type": "integer", "unit": "%", "minimum": 0, "maximum": 100, "default": 50}, "state": {"type": "MultipleChoice", "listvalues": ["on", "off"]}, "level": {"type": "FreeValue", "optional": true}},
             "metadata": {"type": "set light", "description": "A light.", "direction": "command", "jsonfmt": {"any": "thing"}},
         });
         let Value::Object(body) = body else {
@@ -242,7 +295,16 @@ mod tests {
         let shown = shape(&definition);
         assert_eq!(
             shown["metadata"]["jsonfmt"],
-            json!({"set_light": {"state": "<on|off>", "level": "[<free value>]"}})
+            json!({"set_light": {"brightness": "<free value>", "state": "<on|off>", "level": "[<free value>]"}})
+        );
+        assert_eq!(
+            shown["set_light"]["brightness"],
+            json!({"type": "FreeValue", "value_type": "integer", "unit": "%", "minimum": 0, "maximum": 100, "default": 50})
+        );
+        assert_eq!(
+            shown["set_light"]["level"],
+            json!({"type": "FreeValue", "optional": true}),
+            "facts that are not set are absent"
         );
         let Value::Object(again) = shown else {
             unreachable!("a shape is an object")
@@ -259,6 +321,14 @@ mod tests {
             (json!({"a": {}}), "no keys"),
             (json!({"a": {"k": {"type": "Free"}}}), "key \"k\""),
             (json!({"a": {"k": {"type": "FixedValue"}}}), "value"),
+            (
+                json!({"a": {"k": {"type": "FreeValue", "value_type": "float"}}}),
+                "key \"k\"",
+            ),
+            (
+                json!({"a": {"k": {"type": "FreeValue", "value_type": "number", "minimum": 2, "maximum": 1}}}),
+                "key \"k\": the minimum 2 is above the maximum 1",
+            ),
             (
                 json!({"a": {"k": {"type": "FreeValue"}}, "metadata": {"type": "b"}}),
                 "metadata.type",

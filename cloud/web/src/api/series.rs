@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 use axum::response::{IntoResponse, Response};
-use iottly_protocol::{DeviceId, GroupId};
+use iottly_protocol::GroupId;
 use serde::Deserialize;
 
 use super::Answer;
@@ -33,10 +33,29 @@ const MAX_NAMED: usize = MAX_LINES;
     get,
     path = "/series",
     tag = "series",
+    params(("device" = Option<String>, Query, description = "Id of a device: only the paths of which it has values, each with the device's newest hour")),
     responses((status = 200, description = "The paths, sorted", body = SeriesDto))
 )]
-pub(super) async fn all(access: ProjectAccess) -> Answer<SeriesDto> {
-    Ok(Spaced(access.services().store.series(access.id()).await?.into()))
+pub(super) async fn all(access: ProjectAccess, params: Params) -> Answer<SeriesDto> {
+    let store = &access.services().store;
+    let mut list = store.series(access.id()).await?;
+    if let Some(id) = params.get("device") {
+        list.paths = store.series_of(device_of(&access, id).await?).await?;
+    }
+    Ok(Spaced(list.into()))
+}
+
+/// Returns a device of the project.
+async fn device_of(access: &ProjectAccess, id: &str) -> Result<Scope, ApiError> {
+    let unknown = || ApiError::missing(format!("no device {id:?}"));
+    let scope = Scope {
+        project: access.id(),
+        device: id.parse().map_err(|_| unknown())?,
+    };
+    match access.services().store.device(scope).await? {
+        Some(_) => Ok(scope),
+        None => Err(unknown()),
+    }
 }
 
 /// Returns the points of a series over time, over one device, groups, or all devices of the project.
@@ -224,17 +243,7 @@ fn list(text: &Option<String>, name: &str) -> Result<Vec<String>, ApiError> {
 async fn selection(access: &ProjectAccess, query: &PlotQuery) -> Result<Selection, ApiError> {
     let mut selection = Selection::default();
     for id in list(&query.device, "device")? {
-        let device: DeviceId = id
-            .parse()
-            .map_err(|_| ApiError::missing(format!("no device {id:?}")))?;
-        let scope = Scope {
-            project: access.id(),
-            device,
-        };
-        if access.services().store.device(scope).await?.is_none() {
-            return Err(ApiError::missing(format!("no device {id:?}")));
-        }
-        selection.devices.push(device);
+        selection.devices.push(device_of(access, &id).await?.device);
     }
     let wanted = list(&query.group, "group")?;
     if !wanted.is_empty() {

@@ -26,6 +26,7 @@ const ASSETS: &[(&str, &str)] = embedded![
     "events.js",
     "feed.js",
     "job.js",
+    "json.js",
     "keys.js",
     "lease.js",
     "numbers.js",

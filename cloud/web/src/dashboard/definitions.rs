@@ -3,7 +3,10 @@
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use iottly_core::model::{Definition, DefinitionOption, Direction, OptionKind, Scopes};
+use iottly_core::model::{
+    Definition, DefinitionOption, Direction, MAX_SAMPLE_BYTES, MAX_UNIT_BYTES, OptionFacts, OptionKind,
+    Scopes, ValueType,
+};
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -28,10 +31,19 @@ const EMPTY_ROWS: usize = 3;
 const MAX_ROWS: usize = 64;
 
 pub(super) async fn list(visitor: Visitor) -> Response {
-    list_page(&visitor).await.unwrap_or_else(|error| failure(&error))
+    list_page(&visitor, None)
+        .await
+        .unwrap_or_else(|error| failure(&error))
 }
 
-async fn list_page(visitor: &Visitor) -> Result<Response, ApiError> {
+/// Sample as it was typed, with the reason for which nothing was proposed.
+struct RefusedSample<'a> {
+    cmd_type: &'a str,
+    text: &'a str,
+    why: &'a ApiError,
+}
+
+async fn list_page(visitor: &Visitor, refused: Option<&RefusedSample<'_>>) -> Result<Response, ApiError> {
     let definitions = part(visitor.project.definitions().await)?;
     let count = definitions.as_ref().ok().map(Vec::len);
     let own = format!("{}/definitions", visitor.base());
@@ -60,9 +72,66 @@ async fn list_page(visitor: &Visitor) -> Result<Response, ApiError> {
                 }
             } }))
         }
+        @if may { (sample_form(&own, refused)) }
         (script("iottly definition list", ("GET", "/messagedefinitions", None)))
+        (script_for("propose one from a sample", r#"echo '{"temperature":21.5}' | iottly definition from-sample reading -"#,
+            ("POST", "/messagedefinition/from-sample", Some(r#"{"type":"reading","sample":{"temperature":21.5}}"#))))
     };
-    screen("Definitions", &[], content).respond(visitor).await
+    let page = screen("Definitions", &[], content).respond(visitor).await?;
+    let status = refused.map_or(StatusCode::OK, |refused| refused.why.status());
+    Ok((status, page).into_response())
+}
+
+/// Returns the form that proposes the definition of an event from a sample message.
+fn sample_form(own: &str, refused: Option<&RefusedSample<'_>>) -> Markup {
+    html! {
+        details.card #from-sample open[refused.is_some()] {
+            summary { b { "Define an event from a sample message" } }
+            form.stack method="post" action={ (own) "/new" } {
+                p.soft { "Each value of the sample becomes an option with its type. You edit the proposal, add units and ranges, and save it." }
+                div.field { label for="sample-type" { "Type" span.hint { " optional" } }
+                    input #sample-type name="type" maxlength="64" placeholder="reading" value=(refused.map_or("", |refused| refused.cmd_type));
+                }
+                div.field { label for="sample" { "Sample, as JSON" }
+                    textarea #sample name="sample" rows="6" required maxlength=(MAX_SAMPLE_BYTES) spellcheck="false" placeholder=r#"{"temperature": 21.5, "door": {"open": true}}"#
+                        aria-invalid=[refused.map(|_| "true")] aria-describedby=[refused.map(|_| "sample-problem")] { "\n" (refused.map_or("", |refused| refused.text)) }
+                    @if let Some(refused) = refused { p.problem #sample-problem role="alert" { (refused.why.message()) } }
+                }
+                div.actions { button { "Propose a definition" } }
+            }
+        }
+    }
+}
+
+/// Shows the form for a new definition, filled in from a sample. Nothing is stored.
+pub(super) async fn from_sample(visitor: Visitor, fields: Fields) -> Response {
+    let (cmd_type, text) = (
+        fields.get("type").unwrap_or_default(),
+        fields.get("sample").unwrap_or_default(),
+    );
+    let shown = async {
+        visitor.project.require(Scopes::WRITE)?;
+        match rest::proposed(Some(cmd_type), text) {
+            Ok((definition, left_out)) => {
+                form_page(
+                    &visitor,
+                    &Form::of(&definition),
+                    None,
+                    Some(Outcome::Proposed(left_out)),
+                )
+                .await
+            }
+            Err(why) => {
+                let refused = RefusedSample {
+                    cmd_type,
+                    text,
+                    why: &why,
+                };
+                list_page(&visitor, Some(&refused)).await
+            }
+        }
+    };
+    shown.await.unwrap_or_else(|error| failure(&error))
 }
 
 fn screen<'a>(title: &'a str, crumbs: &'a [(&'a str, String)], content: Markup) -> Screen<'a> {
@@ -95,13 +164,7 @@ pub(super) struct Done {
 }
 
 pub(super) async fn new(visitor: Visitor) -> Response {
-    let empty = Definition {
-        cmd_type: String::new(),
-        description: String::new(),
-        direction: Direction::Command,
-        options: Vec::new(),
-    };
-    form_page(&visitor, &empty, None, None)
+    form_page(&visitor, &Form::default(), None, None)
         .await
         .unwrap_or_else(|error| failure(&error))
 }
@@ -115,53 +178,66 @@ pub(super) async fn show(
         let store = &visitor.project.services().store;
         let found = store.definition(visitor.project.id(), &cmd_type).await?;
         let found = found.ok_or_else(|| ApiError::missing("project has no such message definition"))?;
-        form_page(&visitor, &found, Some(&cmd_type), done.done.map(|_| Ok(()))).await
+        let saved = done.done.map(|_| Outcome::Saved);
+        form_page(&visitor, &Form::of(&found), Some(&cmd_type), saved).await
     };
     shown.await.unwrap_or_else(|error| failure(&error))
 }
 
-/// Shows the form; `saved` is the type of a stored definition, `result` that of the last attempt to save it.
+/// Outcome of the last request, shown above the form.
+enum Outcome {
+    Saved,
+    Refused(ApiError),
+    /// Proposed from a sample, with the number of values that were left out.
+    Proposed(usize),
+}
+
+/// Shows the form; `saved` is the type of a stored definition.
 async fn form_page(
     visitor: &Visitor,
-    definition: &Definition,
+    filled: &Form,
     saved: Option<&str>,
-    result: Option<Result<(), ApiError>>,
+    outcome: Option<Outcome>,
 ) -> Result<Response, ApiError> {
     let own = format!("{}/definitions", visitor.base());
     let action = saved.map_or(own.clone(), |saved| format!("{own}/{}", text::escaped(saved)));
     let title = saved.unwrap_or("New definition");
-    let status = match &result {
-        Some(Err(error)) => error.status(),
-        Some(Ok(())) | None => StatusCode::OK,
+    let status = match &outcome {
+        Some(Outcome::Refused(error)) => error.status(),
+        _ => StatusCode::OK,
     };
+    let example = filled.example();
     let content = html! {
         div.head { div { h1 { (title) } } }
-        @match &result {
-            Some(Ok(())) => (notice(Tone::Good, &html! { "Saved. A command has a handler in every branch now." })),
-            Some(Err(error)) => (notice(Tone::Bad, &html! { (error.message()) })),
+        @match &outcome {
+            Some(Outcome::Saved) => (notice(Tone::Good, &html! { "Saved. A command has a handler in every branch now." })),
+            Some(Outcome::Refused(error)) => (notice(Tone::Bad, &html! { (error.message()) })),
+            Some(Outcome::Proposed(0)) => (notice(Tone::Good, &html! { "Proposed from the sample, not saved yet. Its author knows the units and ranges." })),
+            Some(Outcome::Proposed(left)) => (notice(Tone::Good, &html! { "Proposed from the sample, not saved yet. " (text::counted(*left, "value")) " had no room and was left out." })),
             None => {},
         }
         form.card.stack method="post" action=(action) {
             div.fields {
                 div.field { label for="type" { "Type" }
-                    input #type name="type" value=(definition.cmd_type) required maxlength="64" readonly[saved.is_some()] placeholder="set_target";
+                    input #type name="type" value=(filled.cmd_type) required maxlength="64" readonly[saved.is_some()] placeholder="set_target";
                 }
                 div.field { label for="direction" { "Direction" }
                     select #direction name="direction" {
                         @for known in [Direction::Command, Direction::Event] {
-                            option value=(direction(known)) selected[definition.direction == known] {
+                            option value=(direction(known)) selected[filled.is_event == (known == Direction::Event)] {
                                 (direction(known)) @if known == Direction::Command { ", cloud to device" } @else { ", device to cloud" }
                             }
                         }
                     }
                 }
             }
-            div.field { label for="description" { "Description" } textarea #description name="description" rows="2" { (definition.description) } }
-            table.table data-fold {
+            div.field { label for="description" { "Description" } textarea #description name="description" rows="2" { (filled.description) } }
+            table.table.options data-fold {
                 caption.sr { "Options" }
-                thead { tr { th { "Option" } th { "Values" } th { "Default, or the choices separated by commas" } th { "Optional" } } }
-                tbody { @for row in 0..(definition.options.len() + EMPTY_ROWS).min(MAX_ROWS) { (row_of(row, definition.options.get(row))) } }
+                thead { tr { th { "Option" } th { "Values" } th { "Default or choices" } th { "Type" } th { "Unit" } th { "Minimum" } th { "Maximum" } th { "Optional" } } }
+                tbody { @for row in 0..(filled.rows.len() + EMPTY_ROWS).min(MAX_ROWS) { (row_of(row, filled.rows.get(row).unwrap_or(&Row::default()))) } }
             }
+            p.soft.small { "Choices are separated by commas. Type, unit, minimum and maximum may stay empty; commands with other values are refused. A value with a type reaches the device from forms in that type." }
             @if visitor.may(Scopes::WRITE) {
                 div.actions {
                     button data-kind="main" { "Save" }
@@ -170,11 +246,11 @@ async fn form_page(
             } @else { p.soft { "This login may read only." } }
         }
         @match saved {
-            None => (script("iottly definition set definition.json", ("POST", "/messagedefinitions", Some(&example(definition))))),
+            None => (script("iottly definition set definition.json", ("POST", "/messagedefinitions", Some(&example)))),
             Some(saved) => {
                 @let path = format!("/messagedefinitions/{}", text::escaped(saved));
                 (script_for("show", &format!("iottly definition show {saved}"), ("GET", &path, None)))
-                (script_for("change", "iottly definition set definition.json", ("PUT", &path, Some(&example(definition)))))
+                (script_for("change", "iottly definition set definition.json", ("PUT", &path, Some(&example))))
                 (script_for("delete", &format!("iottly definition rm {saved}"), ("DELETE", &path, None)))
             }
         }
@@ -184,30 +260,25 @@ async fn form_page(
     Ok((status, page).into_response())
 }
 
-fn row_of(row: usize, option: Option<&DefinitionOption>) -> Markup {
-    let (kind, value) = match option.map(|option| &option.kind) {
-        Some(OptionKind::FixedValue { value }) => ("FixedValue", value.clone()),
-        Some(OptionKind::MultipleChoice { listvalues }) => ("MultipleChoice", listvalues.join(", ")),
-        Some(OptionKind::FreeValue) | None => ("FreeValue", String::new()),
-    };
+fn row_of(row: usize, option: &Row) -> Markup {
+    let number = row + 1;
     html! { tr {
-        td { input name={ "key" (row) } aria-label={ "Name of option " (row + 1) } value=(option.map_or("", |option| option.key.as_str())) maxlength="64"; }
-        td { select name={ "kind" (row) } aria-label={ "Values of option " (row + 1) } {
-            @for (known, name) in [("FreeValue", "any value"), ("MultipleChoice", "one of a list"), ("FixedValue", "a default")] {
-                option value=(known) selected[known == kind] { (name) }
+        td { input name={ "key" (row) } aria-label={ "Name of option " (number) } value=(option.key) maxlength="64" placeholder="name"; }
+        td { select name={ "kind" (row) } aria-label={ "Values of option " (number) } {
+            @for (known, name) in [("FreeValue", "any value"), ("MultipleChoice", "choices"), ("FixedValue", "a default")] {
+                option value=(known) selected[known == option.kind] { (name) }
             }
         } }
-        td { input name={ "value" (row) } aria-label={ "Default or choices of option " (row + 1) } value=(value); }
-        td { input type="checkbox" name={ "optional" (row) } value="yes" aria-label={ "Option " (row + 1) " is optional" } checked[option.is_some_and(|option| option.optional)]; }
+        td { input name={ "value" (row) } aria-label={ "Default or choices of option " (number) } value=(option.value) placeholder="default or choices"; }
+        td { select name={ "type" (row) } aria-label={ "Type of option " (number) } {
+            option value="" { "any" }
+            @for known in ValueType::ALL { option value=(known.as_str()) selected[known.as_str() == option.value_type] { (known.as_str()) } }
+        } }
+        td { input name={ "unit" (row) } aria-label={ "Unit of option " (number) } value=(option.unit) maxlength=(MAX_UNIT_BYTES) placeholder="unit"; }
+        td { input name={ "min" (row) } aria-label={ "Minimum of option " (number) } value=(option.minimum) inputmode="decimal" maxlength="64" placeholder="min"; }
+        td { input name={ "max" (row) } aria-label={ "Maximum of option " (number) } value=(option.maximum) inputmode="decimal" maxlength="64" placeholder="max"; }
+        td { label.choice { input type="checkbox" name={ "optional" (row) } value="yes" aria-label={ "Option " (number) " is optional" } checked[option.optional]; span.only-phone { "optional" } } }
     } }
-}
-
-fn example(definition: &Definition) -> String {
-    if definition.cmd_type.is_empty() {
-        return r#"{"set_target":{"degrees":{"type":"FreeValue"}},"metadata":{"direction":"command"}}"#
-            .to_owned();
-    }
-    rest::shape(definition).to_string()
 }
 
 /// Stores the definition of the form as a new one.
@@ -235,7 +306,8 @@ async fn saved(visitor: &Visitor, fields: &Fields, known: Option<String>) -> Res
         rest::delete(access, Path((project, cmd_type.clone()))).await?;
         return Ok(Redirect::to(&own).into_response());
     }
-    let body = body(fields);
+    let typed = Form::typed(fields);
+    let body = typed.body();
     let done = match known.clone() {
         None => rest::create(access, JsonObject(body)).await,
         Some(cmd_type) => rest::update(access, Path((project, cmd_type)), JsonObject(body)).await,
@@ -248,55 +320,162 @@ async fn saved(visitor: &Visitor, fields: &Fields, known: Option<String>) -> Res
             Ok(Redirect::to(&format!("{own}/{}?done=1", text::escaped(cmd_type))).into_response())
         }
         Err(error) if error.status().is_client_error() => {
-            form_page(visitor, &typed(fields), known.as_deref(), Some(Err(error))).await
+            form_page(visitor, &typed, known.as_deref(), Some(Outcome::Refused(error))).await
         }
         Err(error) => Err(error),
     }
 }
 
-/// Returns the form's fields as the request of the API.
-fn body(fields: &Fields) -> Map<String, Value> {
-    let typed = typed(fields);
-    let mut keys = Map::new();
-    for option in &typed.options {
-        let mut kind = serde_json::to_value(&option.kind).expect("an option has string keys");
-        kind["optional"] = json!(option.optional);
-        keys.insert(option.key.clone(), kind);
-    }
-    let mut body = Map::new();
-    let direction = direction(typed.direction);
-    body.insert(
-        "metadata".to_owned(),
-        json!({"description": typed.description, "direction": direction}),
-    );
-    body.insert(typed.cmd_type, Value::Object(keys));
-    body
+/// Fields of the form as they were typed, unchecked.
+#[derive(Default)]
+struct Form {
+    cmd_type: String,
+    description: String,
+    is_event: bool,
+    rows: Vec<Row>,
 }
 
-/// Returns the form's fields as they were typed, unchecked.
-fn typed(fields: &Fields) -> Definition {
-    let field = |name: String| fields.get(&name).unwrap_or_default().trim().to_owned();
-    let options = (0..MAX_ROWS).filter_map(|row| {
-        let key = field(format!("key{row}"));
-        let value = field(format!("value{row}"));
-        let kind = match field(format!("kind{row}")).as_str() {
-            "FixedValue" => OptionKind::FixedValue { value },
-            "MultipleChoice" => OptionKind::MultipleChoice {
-                listvalues: value.split(',').map(|choice| choice.trim().to_owned()).collect(),
-            },
-            _ => OptionKind::FreeValue,
+/// Option in the form.
+#[derive(Default)]
+struct Row {
+    key: String,
+    kind: String,
+    value: String,
+    value_type: String,
+    unit: String,
+    minimum: String,
+    maximum: String,
+    optional: bool,
+}
+
+impl Form {
+    fn of(definition: &Definition) -> Self {
+        Self {
+            cmd_type: definition.cmd_type.clone(),
+            description: definition.description.clone(),
+            is_event: definition.direction == Direction::Event,
+            rows: definition.options.iter().map(Row::of).collect(),
+        }
+    }
+
+    fn typed(fields: &Fields) -> Self {
+        let field = |name: &str| fields.get(name).unwrap_or_default().trim().to_owned();
+        let rows = (0..MAX_ROWS).map(|row| {
+            let cell = |name: &str| field(&format!("{name}{row}"));
+            Row {
+                key: cell("key"),
+                kind: cell("kind"),
+                value: cell("value"),
+                value_type: cell("type"),
+                unit: cell("unit"),
+                minimum: cell("min"),
+                maximum: cell("max"),
+                optional: fields.get(&format!("optional{row}")).is_some(),
+            }
+        });
+        Self {
+            cmd_type: field("type"),
+            description: field("description"),
+            is_event: field("direction") == "event",
+            rows: rows.filter(|row| !row.key.is_empty()).collect(),
+        }
+    }
+
+    /// Returns the request of the API.
+    fn body(&self) -> Map<String, Value> {
+        let keys = self.rows.iter().map(|row| (row.key.clone(), row.json()));
+        let direction = match self.is_event {
+            true => Direction::Event,
+            false => Direction::Command,
         };
-        let optional = fields.get(&format!("optional{row}")).is_some();
-        (!key.is_empty()).then_some(DefinitionOption { key, kind, optional })
-    });
-    Definition {
-        cmd_type: field("type".to_owned()),
-        description: field("description".to_owned()),
-        direction: if field("direction".to_owned()) == "event" {
-            Direction::Event
-        } else {
-            Direction::Command
-        },
-        options: options.collect(),
+        let metadata = json!({"description": self.description, "direction": self::direction(direction)});
+        let mut body = Map::new();
+        body.insert("metadata".to_owned(), metadata);
+        body.insert(self.cmd_type.clone(), Value::Object(keys.collect()));
+        body
+    }
+
+    /// Returns the request as an example for scripts.
+    fn example(&self) -> String {
+        if self.cmd_type.is_empty() {
+            return r#"{"set_target":{"degrees":{"type":"FreeValue","value_type":"number","unit":"°C","maximum":60}},"metadata":{"direction":"command"}}"#
+                .to_owned();
+        }
+        Value::Object(self.body()).to_string()
+    }
+}
+
+impl Row {
+    fn of(option: &DefinitionOption) -> Self {
+        let facts = &option.facts;
+        let (kind, value) = match &option.kind {
+            OptionKind::FixedValue { value } => ("FixedValue", value.clone()),
+            OptionKind::MultipleChoice { listvalues } => ("MultipleChoice", listvalues.join(", ")),
+            OptionKind::FreeValue => ("FreeValue", facts.default.as_ref().map(plain).unwrap_or_default()),
+        };
+        let number = |number: &Option<serde_json::Number>| {
+            number.as_ref().map(ToString::to_string).unwrap_or_default()
+        };
+        Self {
+            key: option.key.clone(),
+            kind: kind.to_owned(),
+            value,
+            value_type: facts.value_type.map_or("", ValueType::as_str).to_owned(),
+            unit: facts.unit.clone().unwrap_or_default(),
+            minimum: number(&facts.minimum),
+            maximum: number(&facts.maximum),
+            optional: option.optional,
+        }
+    }
+
+    /// Returns the option as the API takes it. What is not a number stays text, which the API refuses with its reason.
+    fn json(&self) -> Value {
+        let kind = match self.kind.as_str() {
+            kind @ ("FixedValue" | "MultipleChoice") => kind,
+            _ => "FreeValue",
+        };
+        let mut option = json!({"type": kind});
+        match kind {
+            "FixedValue" => option["value"] = json!(self.value),
+            "MultipleChoice" => {
+                let choices: Vec<_> = self.value.split(',').map(str::trim).collect();
+                option["listvalues"] = json!(choices);
+            }
+            _ if !self.value.is_empty() => option["default"] = Self::of_type(&self.value_type, &self.value),
+            _ => {}
+        }
+        for (name, text) in [("value_type", &self.value_type), ("unit", &self.unit)] {
+            if !text.is_empty() {
+                option[name] = json!(text);
+            }
+        }
+        for (name, text) in [("minimum", &self.minimum), ("maximum", &self.maximum)] {
+            if !text.is_empty() {
+                option[name] = Self::of_type(ValueType::Number.as_str(), text);
+            }
+        }
+        if self.optional {
+            option["optional"] = json!(true);
+        }
+        option
+    }
+
+    fn of_type(value_type: &str, text: &str) -> Value {
+        let value_type = ValueType::ALL
+            .into_iter()
+            .find(|known| known.as_str() == value_type);
+        let facts = OptionFacts {
+            value_type,
+            ..OptionFacts::default()
+        };
+        facts.value_of(text)
+    }
+}
+
+/// Returns a value as the text of a form.
+pub(super) fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }

@@ -43,6 +43,7 @@ mod revisions;
 mod shell;
 mod short_code;
 mod shortcuts;
+mod signing_keys;
 mod strayed;
 mod stream;
 mod suggestions;
@@ -153,7 +154,10 @@ fn screens() -> Router<App> {
         .route("/plots/data", get(plots::data))
         .route("/plots/csv", get(plots::csv))
         .route("/definitions", get(definitions::list).post(definitions::create))
-        .route("/definitions/new", get(definitions::new))
+        .route(
+            "/definitions/new",
+            get(definitions::new).post(definitions::from_sample),
+        )
         .route(
             "/definitions/{type}",
             get(definitions::show).post(definitions::update),
@@ -198,11 +202,13 @@ fn build_screens() -> Router<App> {
         .route("/revision", post(code::revision))
         .route("/run", post(code::run))
         .route("/delete", get(code::ask_delete).post(code::delete))
+        .route("/rename", post(code::rename))
         .route("/discard", post(code::discard));
     Router::new()
         .route("/code", get(code::home).post(code::create_branch))
         .route("/code/{branch}", get(code::branch))
         .route("/code/{branch}/restore", post(code::restore))
+        .route("/code/{branch}/add", post(code::add_file))
         .nest("/code/{branch}/{file}", file)
         .route(
             "/pushed/{branch}/{revision}",
@@ -212,6 +218,11 @@ fn build_screens() -> Router<App> {
         .route("/groups", get(groups::list).post(groups::create))
         .nest("/groups/{group}", group)
         .route("/releases", get(releases::show))
+        .route("/releases/keys", get(signing_keys::show))
+        .route("/releases/keys/rotate", post(signing_keys::rotate))
+        .route("/releases/keys/revoke", post(signing_keys::revoke))
+        .route("/releases/keys/propose", post(signing_keys::propose))
+        .route("/releases/keys/publish", post(signing_keys::publish))
 }
 
 /// Returns the routes of event streams, which last until the browser disconnects.

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::kit::filter::{FilterBox, filter_box};
 use super::kit::icons::{Icon, icon};
+use super::kit::lane::{Lane, lanes};
 use super::kit::script::{script, word};
 use super::layout::failure;
 use super::shell::{Screen, Section};
@@ -20,6 +21,7 @@ use crate::error::ApiError;
 #[derive(Deserialize)]
 pub(super) struct Asked {
     filter: Option<String>,
+    show: Option<String>,
 }
 
 pub(super) async fn show(visitor: Visitor, Query(asked): Query<Asked>) -> Response {
@@ -39,6 +41,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
         },
     };
     let own = format!("{base}/stream");
+    let lane = Lane::of(asked.show.as_deref());
     let content = html! {
         div.head { div { h1 { "Stream" } p.lede { "Messages of all devices as they are stored. A device's history has the older ones." } } }
         (filter_box("messages", &FilterBox {
@@ -50,9 +53,10 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             problem: problem.as_deref(),
             examples: MESSAGES.suggestions("").collect(),
         }))
-        live-feed.card data-flush {
+        live-feed.card data-flush data-show=[lane.name()] {
             div.card-head {
                 span.actions { button type="button" data-size="s" data-pause aria-pressed="false" hidden { (icon(Icon::Pause)) "Pause " kbd { "p" } } }
+                (lanes(&own, text, lane))
                 span.soft.small data-counts role="status" {}
             }
             ol.stream data-with="device" aria-label="Messages of all devices" {}
@@ -63,7 +67,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             }
             div.card-foot { span data-skipped role="status" {} span { "Newest first, times in UTC" } }
         }
-        (same(text))
+        (same(&lane.filter(text)))
     };
     let events = match &json {
         Some(_) => format!("{base}/events?filter={}", text::escaped(text)),

@@ -6,7 +6,7 @@ use iottly_protocol::limits::clip;
 use iottly_core::model::UnixMs;
 
 /// Maximum length of a payload on a page, in bytes; the API returns the whole payload.
-const MAX_SHOWN_BYTES: usize = 4096;
+pub(super) const MAX_SHOWN_BYTES: usize = 4096;
 
 /// Formats a time as `2017-04-19T10:47:58.133Z`.
 pub(super) fn iso(at: UnixMs) -> String {
@@ -44,6 +44,20 @@ pub(super) fn ago(since: UnixMs, now: UnixMs) -> String {
     }
 }
 
+/// Formats a length of time in milliseconds, in the largest fitting unit.
+pub(super) fn span(millis: u64) -> String {
+    ago(0, UnixMs::try_from(millis).unwrap_or(UnixMs::MAX))
+}
+
+/// Formats a size in the largest fitting unit, rounded up.
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{} MiB", bytes.div_ceil(1_048_576)),
+    }
+}
+
 /// Returns a number with the name of what it counts, such as `1 device` and `2 devices`.
 pub(super) fn counted(number: usize, name: &str) -> String {
     let end = if number == 1 { "" } else { "s" };
@@ -65,12 +79,16 @@ pub(super) fn escaped(text: &str) -> String {
 
 /// Returns the payload's text, cut if it is long.
 pub(super) fn payload(json: &str) -> String {
-    let cut = clip(json, MAX_SHOWN_BYTES);
-    if cut.len() < json.len() {
-        format!("{cut} … ({} bytes)", json.len())
-    } else {
-        cut.to_owned()
+    match beginning(json) {
+        (cut, Some(size)) => format!("{cut} … ({size} bytes)"),
+        (whole, None) => whole.to_owned(),
     }
+}
+
+/// Returns as much of the payload as a page shows, and its length in bytes if that is not all.
+pub(super) fn beginning(json: &str) -> (&str, Option<usize>) {
+    let cut = clip(json, MAX_SHOWN_BYTES);
+    (cut, (cut.len() < json.len()).then_some(json.len()))
 }
 
 /// Returns a text without the characters that turn the direction of writing around: for places, such as the texts of a picture,

@@ -12,9 +12,10 @@ use iottly_core::model::Policy;
 use iottly_core::model::{
     Actor, AlertFilter, AlertRule, AlertRuleId, AlertSubject, AlertTarget, Change, Condition, Definition,
     DefinitionOption, Direction, EnrolmentKey, EnrolmentKeyId, Invitation, JobFilter, JobId, JobTask,
-    NewEnrolmentKey, NewJob, NewPortal, NewRollout, OptionKind, OrganizationId, PlotSettings, Portal,
-    PortalId, Principal, Role, RolloutId, RolloutKind, SavedPlot, SavedPlotId, Scope, Scopes, SecretHash,
-    SnippetEdit, StoredMessage, StoredRelease, UserId, Webhook, WebhookId, WebhookKey, WebhookKind,
+    NewEnrolmentKey, NewJob, NewPortal, NewRollout, OptionFacts, OptionKind, OrganizationId, PlotSettings,
+    Portal, PortalId, Principal, Role, RolloutId, RolloutKind, SavedPlot, SavedPlotId, Scope, Scopes,
+    SecretHash, SnippetEdit, StoredMessage, StoredRelease, UserId, Webhook, WebhookId, WebhookKey,
+    WebhookKind,
 };
 use iottly_core::webhooks::sign::Secret;
 use iottly_core::webhooks::{sealed_headers, sealed_secret};
@@ -93,6 +94,7 @@ fn example(schema: &Value, document: &Value) -> Value {
         Some("boolean") => json!(false),
         // Several types: null is one of them.
         None if schema["type"].is_array() => Value::Null,
+        _ if schema["example"].is_string() => schema["example"].clone(),
         _ => json!("echo"),
     }
 }
@@ -146,6 +148,7 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         key: "k".into(),
         kind: OptionKind::FreeValue,
         optional: true,
+        facts: OptionFacts::default(),
     };
     let definition = Definition {
         cmd_type: cmd_type.clone(),
@@ -237,6 +240,7 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         .snippets[0]
         .id;
     let edit = SnippetEdit {
+        name: None,
         id: snippet,
         code: Some(format!("// {SECRET}")),
         description: None,

@@ -2,7 +2,9 @@
 //! keep working.
 
 use crate::support;
-use iottly_core::model::{Change, Definition, DefinitionOption, Direction, OptionKind, Principal, Scopes};
+use iottly_core::model::{
+    Change, Definition, DefinitionOption, Direction, OptionFacts, OptionKind, Principal, Scopes,
+};
 use iottly_web::auth::mint_token;
 use serde_json::{Value, json};
 use support::{Answer, TestCloud, start};
@@ -70,6 +72,7 @@ async fn a_command_that_exists_goes_on_working_whatever_its_name() {
         key: "v".into(),
         kind: OptionKind::FreeValue,
         optional: false,
+        facts: OptionFacts::default(),
     }];
     let old = Definition {
         cmd_type: "log".into(),

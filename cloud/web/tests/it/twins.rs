@@ -35,6 +35,14 @@ pub(crate) const FORMS: &[(&str, Twin)] = &[
         Operation("post", "/branches/{branch}/restore"),
     ),
     (
+        "/code/{branch}/add",
+        Operation("post", "/branches/{branch}/files"),
+    ),
+    (
+        "/code/{branch}/{file}/rename",
+        Operation("put", "/branches/{branch}/snippets"),
+    ),
+    (
         "/code/{branch}/{file}",
         Operation("put", "/branches/{branch}/snippets"),
     ),
@@ -59,6 +67,10 @@ pub(crate) const FORMS: &[(&str, Twin)] = &[
         Operation("put", "/leases/{lease}/branch"),
     ),
     ("/definitions", Operation("post", "/messagedefinitions")),
+    (
+        "/definitions/new",
+        Operation("post", "/messagedefinition/from-sample"),
+    ),
     (
         "/definitions/{type}",
         Operation("put", "/messagedefinitions/{type}"),
@@ -129,6 +141,10 @@ pub(crate) const FORMS: &[(&str, Twin)] = &[
     ),
     ("/plots", Operation("post", "/plots")),
     ("/plots/{plot}/delete", Operation("delete", "/plots/{plot}")),
+    ("/releases/keys/propose", Operation("post", "/keys/propose")),
+    ("/releases/keys/publish", Operation("post", "/keys/publish")),
+    ("/releases/keys/revoke", Operation("post", "/keys/revoke")),
+    ("/releases/keys/rotate", Operation("post", "/keys/rotate")),
     ("/tokens", Operation("post", "/tokens")),
     ("/tokens/{token}/revoke", Operation("delete", "/tokens/{token}")),
     ("/webhooks", Operation("post", "/webhooks")),

@@ -1,8 +1,8 @@
 //! Projects with their groups, devices and tokens: creation, changes and deletion.
 
 use iottly_core::model::{
-    Change, Definition, DefinitionOption, Direction, FollowedBranch, MAIN_BRANCH, ORPHANED, OptionKind,
-    Project, Scope, Scopes, SecretHash, SnippetEdit,
+    Change, Definition, DefinitionOption, Direction, FollowedBranch, MAIN_BRANCH, ORPHANED, OptionFacts,
+    OptionKind, Project, Scope, Scopes, SecretHash, SnippetEdit,
 };
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use iottly_store::{NewDevice, StoreError};
@@ -319,6 +319,7 @@ pub(crate) async fn branches_and_definitions(setup: Setup) {
         .expect("a section")
         .id;
     let edit = |code: &str| SnippetEdit {
+        name: None,
         id: init,
         code: Some(code.into()),
         description: None,
@@ -376,6 +377,7 @@ pub(crate) async fn branches_and_definitions(setup: Setup) {
         key: "k".into(),
         kind: OptionKind::FreeValue,
         optional: false,
+        facts: OptionFacts::default(),
     };
     let light = Definition {
         cmd_type: "light".into(),

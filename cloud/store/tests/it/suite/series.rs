@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use iottly_core::ingest::{Entry, Upload, UploadBody};
 use iottly_core::model::{Change, Scope, UnixMs};
 use iottly_core::series::{Line, MAX_PATHS, Range, Rollup, Split, Width};
-use iottly_protocol::{DeviceId, GapReason, GroupId, MessageKind, StreamId};
+use iottly_protocol::{DeviceId, GapReason, GroupId, MessageKind, ProjectId, StreamId};
 use iottly_store::{LinesQuery, Selection, Store};
 use serde_json::value::RawValue;
 
@@ -234,6 +234,52 @@ pub(crate) async fn devices_and_groups_have_lines_of_their_own(setup: Setup) {
         ..query("t", Width::Minute, Split::None)
     };
     assert_eq!(sums(&lines(store, scope, &chosen).await), [(None, 8.0)]);
+}
+
+pub(crate) async fn a_device_has_the_paths_that_it_has_sent(setup: Setup) {
+    let Setup { store, scope, .. } = setup;
+    let store = store.as_ref();
+    let [other, silent] = [2, 3].map(|id| Scope {
+        device: DeviceId::from_bytes([id; 16]),
+        ..scope
+    });
+    for scope in [other, silent] {
+        device(store, scope).await.expect("created");
+    }
+    send(store, scope, 1, NOW, &[(NOW, r#"{"t":1,"shared":1}"#.into())]).await;
+    send(
+        store,
+        other,
+        1,
+        NOW,
+        &[(NOW - 2 * HOUR, r#"{"shared":2,"a":3}"#.into())],
+    )
+    .await;
+    let of = async |scope| {
+        let paths = store.series_of(scope).await.expect("reads").into_iter();
+        paths.map(|path| (path.path, path.seen)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        of(scope).await,
+        [("shared".to_owned(), NOW), ("t".to_owned(), NOW)]
+    );
+    assert_eq!(
+        of(other).await,
+        [
+            ("a".to_owned(), NOW - 2 * HOUR),
+            ("shared".to_owned(), NOW - 2 * HOUR)
+        ],
+        "the newest hour is that of the device"
+    );
+    assert!(of(silent).await.is_empty());
+    let foreign = Scope {
+        project: ProjectId::from_bytes([9; 12]),
+        ..scope
+    };
+    assert!(
+        of(foreign).await.is_empty(),
+        "a device is read in its project alone"
+    );
 }
 
 pub(crate) async fn missing_messages_are_counted_beside_the_values(setup: Setup) {

@@ -1,4 +1,7 @@
 // <live-feed>: adds new messages on top of the list that the server rendered. Text from devices is never used as HTML.
+// `data-show` is the lane of the page; messages of the other lane are counted. A message that is read pauses the list.
+import { json } from "./json.js";
+
 const MOST_ROWS = 200;
 
 class LiveFeed extends HTMLElement {
@@ -12,6 +15,10 @@ class LiveFeed extends HTMLElement {
     this.waiting = [];
     this.dropped = 0;
     this.paused = false;
+    this.pausedByReading = false;
+    this.lane = this.dataset.show;
+    this.hiddenCount = Number(this.dataset.hidden ?? 0);
+    this.list.addEventListener("toggle", () => this.reading(), true);
     this.onEntry = (event) => this.add(event.detail);
     this.undecidedCount = 0;
     this.onSkipped = ({ detail }) => (detail.undecided ? this.countUndecided(detail.count) : this.countSkipped(detail.count));
@@ -30,6 +37,11 @@ class LiveFeed extends HTMLElement {
 
   // Entries of a frame are drawn together, so that hundreds per second do not cost a layout each.
   add(entry) {
+    if (this.lane && (entry.type === "iottlyagent") !== (this.lane === "platform")) {
+      this.hiddenCount += 1;
+      this.showCounts();
+      return;
+    }
     this.waiting.push(entry);
     if (this.waiting.length > MOST_ROWS) {
       this.waiting.shift();
@@ -54,7 +66,16 @@ class LiveFeed extends HTMLElement {
     this.showCounts();
   }
 
+  // The list pauses while a message is open, unless it is paused already.
+  reading() {
+    const isOpen = this.list.querySelector("details.json[open]") !== null;
+    if (isOpen === this.pausedByReading || (isOpen && this.paused)) return;
+    this.togglePause();
+    this.pausedByReading = isOpen;
+  }
+
   togglePause() {
+    this.pausedByReading = false;
     this.paused = !this.paused;
     this.pauseButton.setAttribute("aria-pressed", String(this.paused));
     this.pauseButton.childNodes[1].textContent = this.paused ? "Resume " : "Pause ";
@@ -67,10 +88,17 @@ class LiveFeed extends HTMLElement {
     if (!this.countsLine || this.countsTimer) return;
     this.countsTimer = setTimeout(() => {
       this.countsTimer = 0;
-      this.countsLine.textContent = this.paused
+      const state = this.paused
         ? `paused; ${this.waiting.length + this.dropped} wait`
         : `${this.shown} since you opened the page`;
+      this.countsLine.textContent = state + this.hiddenWords();
     }, 1000);
+  }
+
+  hiddenWords() {
+    if (!this.hiddenCount) return "";
+    const other = this.lane === "platform" ? "user" : "platform";
+    return `; ${this.hiddenCount} ${other} message${this.hiddenCount === 1 ? "" : "s"} hidden`;
   }
 
   row(entry) {
@@ -86,9 +114,7 @@ class LiveFeed extends HTMLElement {
     body.className = "body";
     if (entry.type === "iottlyagent") body.append(tag("agent"));
     if (entry.channel !== null) body.append(tag(entry.channel));
-    const code = document.createElement("code");
-    code.textContent = entry.payload;
-    body.append(code);
+    body.append(json(entry.payload, entry.size));
     row.append(body);
     return row;
   }

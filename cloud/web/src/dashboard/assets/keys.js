@@ -8,7 +8,7 @@ function isTyping(target) {
 }
 
 function rows() {
-  return [...document.querySelectorAll(".row-link")];
+  return [...document.querySelectorAll(".row-link, .stream .json > summary")];
 }
 
 function move(step) {

@@ -228,7 +228,7 @@ class RolloutProgress extends HTMLElement {
   entry(entry) {
     if (this.places.get(entry.device) !== "committed") return;
     const cell = this.querySelector(`a.cell[data-device="${CSS.escape(entry.device)}"]`);
-    if (cell) this.row(entry.iso, entry.device, cell.dataset.name, entry.payload, entry.type === "iottlyagent" ? "agent" : "");
+    if (cell) this.row(entry.iso, entry.device, cell.dataset.name, entry.size ? `${entry.payload} … (${entry.size} bytes)` : entry.payload, entry.type === "iottlyagent" ? "agent" : "");
   }
 
   row(iso, device, name, body, kind) {

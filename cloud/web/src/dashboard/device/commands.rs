@@ -8,6 +8,7 @@ use iottly_cloud::command::{CommandRequest, SubmitError};
 use iottly_core::command::{DEFAULT_TTL_MS, MAX_TTL_MS};
 use iottly_core::model::{
     CommandRecord, CommandStatus, Definition, DefinitionOption, Direction, OptionKind, Scopes, UnixMs,
+    ValueType,
 };
 use iottly_protocol::CommandId;
 use iottly_store::CommandQuery;
@@ -15,11 +16,12 @@ use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::super::definitions::plain;
 use super::super::forms::Fields;
 use super::super::kit::csv::csv_link;
 use super::super::kit::empty::{empty, shown};
 use super::super::kit::notice::{Tone, notice};
-use super::super::kit::script::script;
+use super::super::kit::script::{script, word};
 use super::super::layout::failure;
 use super::super::text;
 use super::super::visitor::Visitor;
@@ -64,6 +66,20 @@ pub(in super::super) async fn send(
         .unwrap_or_else(|error| failure(&error))
 }
 
+/// Command that was refused, as it was typed.
+struct Refused<'a> {
+    fields: &'a Fields,
+    why: String,
+    /// Name of the field that the refusal is about.
+    field: Option<String>,
+}
+
+impl Refused<'_> {
+    fn is_of(&self, definition: &Definition) -> bool {
+        self.fields.get("cmd_type") == Some(definition.cmd_type.as_str())
+    }
+}
+
 async fn submit(visitor: &Visitor, id: &str, fields: Fields) -> Result<Response, ApiError> {
     let access = visitor.device(id).await?;
     let cmd_type = fields.get("cmd_type").unwrap_or_default().to_owned();
@@ -73,11 +89,14 @@ async fn submit(visitor: &Visitor, id: &str, fields: Fields) -> Result<Response,
         text.parse::<i64>()
             .map_or(0, |seconds| seconds.saturating_mul(1000))
     });
-    let options = fields
-        .0
-        .into_iter()
-        .filter(|(key, _)| key != "cmd_type" && key != TTL);
-    let values: Map<String, Value> = options.map(|(key, value)| (key, Value::String(value))).collect();
+    let definitions = access.project().definitions().await?;
+    let definition = definitions
+        .iter()
+        .find(|definition| definition.cmd_type == cmd_type);
+    let options = fields.0.iter().filter(|(key, _)| key != "cmd_type" && key != TTL);
+    let values: Map<String, Value> = options
+        .map(|(key, text)| (key.clone(), value_of(definition, key, text)))
+        .collect();
     let request = CommandRequest {
         cmd_type,
         values,
@@ -92,10 +111,32 @@ async fn submit(visitor: &Visitor, id: &str, fields: Fields) -> Result<Response,
         }
         Err(SubmitError::Store(error)) => Err(error.into()),
         Err(error) => {
-            let page = page(visitor, &access, (None, None), Some(&error.to_string())).await?;
+            let field = match &error {
+                SubmitError::Invalid(invalid) => invalid.key().map(str::to_owned),
+                SubmitError::Ttl => Some(TTL.to_owned()),
+                _ => None,
+            };
+            let refused = Refused {
+                fields: &fields,
+                why: error.to_string(),
+                field,
+            };
+            let page = page(visitor, &access, (None, None), Some(&refused)).await?;
             Ok((StatusCode::BAD_REQUEST, page).into_response())
         }
     }
+}
+
+/// Returns the value of a field: of the type of its option, text without one.
+fn value_of(definition: Option<&Definition>, key: &str, text: &str) -> Value {
+    let option = definition.and_then(|definition| {
+        let name = key.strip_prefix(&definition.cmd_type)?.strip_prefix('.')?;
+        definition.options.iter().find(|option| option.key == name)
+    });
+    option.map_or_else(
+        || Value::String(text.to_owned()),
+        |option| option.facts.value_of(text),
+    )
 }
 
 /// Cancels a command that has not ended.
@@ -120,7 +161,7 @@ async fn page(
     visitor: &Visitor,
     access: &DeviceAccess,
     (sent, until): (Option<&str>, Option<UnixMs>),
-    problem: Option<&str>,
+    refused: Option<&Refused<'_>>,
 ) -> Result<Response, ApiError> {
     let definitions = access.project().definitions().await?;
     let query = CommandQuery {
@@ -139,7 +180,7 @@ async fn page(
     let may = visitor.may(Scopes::COMMAND);
     let content = html! {
         @if let Some(sent) = sent { (notice(Tone::Good, &html! { "Accepted as command " code { (sent) } "." })) }
-        @if let Some(problem) = problem { (notice(Tone::Bad, &html! { (problem) })) }
+        @if let Some(refused) = refused { (notice(Tone::Bad, &html! { "Not sent. " (refused.why) })) }
         div.split data-even {
             section.card.stack aria-labelledby="send" {
                 h2 #send { "Send a command" }
@@ -149,7 +190,11 @@ async fn page(
                     (empty("The project defines no commands", "A definition names a command and its options; the form here is made of it.",
                         &html! { a.button href={ (visitor.base()) "/definitions" } { "Define a command" } }))
                 } @else {
-                    @for (index, definition) in commands.iter().enumerate() { (form(definition, &own, index == 0)) }
+                    @let tried = refused.filter(|refused| commands.iter().any(|definition| refused.is_of(definition)));
+                    @for (index, definition) in commands.iter().enumerate() {
+                        @let own_try = tried.filter(|tried| tried.is_of(definition));
+                        (form(definition, &own, if tried.is_some() { own_try.is_some() } else { index == 0 }, own_try))
+                    }
                 }
             }
             section.card data-flush aria-labelledby="sent" {
@@ -175,14 +220,14 @@ fn box_of(definition: &Definition, id: &str) -> Markup {
     let (mut line, mut values) = (format!("iottly cmd {id} {name}"), serde_json::Map::new());
     for option in &definition.options {
         let example = match &option.kind {
-            OptionKind::FreeValue if !option.optional => "hi",
+            OptionKind::FreeValue if !option.optional => example(option),
             OptionKind::MultipleChoice { listvalues } if !option.optional => {
-                listvalues.first().map_or("", String::as_str)
+                listvalues.first().map_or("", String::as_str).into()
             }
             _ => continue,
         };
-        line += &format!(" {}='{}'", option.key, example.replace('\'', "'\\''"));
-        values.insert(format!("{name}.{}", option.key), example.into());
+        line += &format!(" {}={}", option.key, word(&plain(&example)));
+        values.insert(format!("{name}.{}", option.key), example);
     }
     let body = serde_json::json!({"cmd_type": name, "values": values}).to_string();
     script(
@@ -191,44 +236,149 @@ fn box_of(definition: &Definition, id: &str) -> Markup {
     )
 }
 
-fn form(definition: &Definition, own: &str, open: bool) -> Markup {
+/// Returns a value that the option accepts.
+fn example(option: &DefinitionOption) -> Value {
+    let facts = &option.facts;
+    let known = facts.default.clone();
+    let bound = facts.minimum.clone().or_else(|| facts.maximum.clone());
+    known
+        .or_else(|| bound.map(Value::Number))
+        .unwrap_or_else(|| match facts.value_type {
+            Some(ValueType::Integer | ValueType::Number) => 1.into(),
+            Some(ValueType::Boolean) => true.into(),
+            Some(ValueType::Text) | None => "hi".into(),
+        })
+}
+
+fn form(definition: &Definition, own: &str, open: bool, refused: Option<&Refused<'_>>) -> Markup {
     html! {
         details open[open] {
             summary { b { (definition.cmd_type) } }
             form.stack method="post" action={ (own) "/command" } {
                 @if !definition.description.is_empty() { p.soft.break { (definition.description) } }
                 input type="hidden" name="cmd_type" value=(definition.cmd_type);
-                @for option in &definition.options { (field(&definition.cmd_type, option)) }
-                (lifetime(&definition.cmd_type))
+                @for option in &definition.options { (field(&definition.cmd_type, option, refused)) }
+                (lifetime(&definition.cmd_type, refused))
                 div.actions { button data-kind=[open.then_some("main")] { "Send " (definition.cmd_type) } }
             }
         }
     }
 }
 
-fn field(cmd_type: &str, option: &DefinitionOption) -> Markup {
-    let name = format!("{cmd_type}.{}", option.key);
+/// Field of the form: its name, its text, and the reason for which that was refused.
+struct Field<'a> {
+    name: String,
+    text: String,
+    problem: Option<&'a str>,
+}
+
+impl<'a> Field<'a> {
+    fn new(name: String, default: Option<String>, refused: Option<&'a Refused<'a>>) -> Self {
+        let typed = refused.and_then(|refused| refused.fields.get(&name).map(str::to_owned));
+        let problem = refused.filter(|refused| refused.field.as_deref() == Some(&name));
+        Self {
+            text: typed.or(default).unwrap_or_default(),
+            problem: problem.map(|refused| refused.why.as_str()),
+            name,
+        }
+    }
+
+    fn note(&self, id: &str) -> Option<String> {
+        self.problem.map(|_| format!("{id}-problem"))
+    }
+
+    fn shown_problem(&self, id: &str) -> Markup {
+        html! { @if let Some(problem) = self.problem { p.problem id={ (id) "-problem" } { (problem) } } }
+    }
+}
+
+fn field(cmd_type: &str, option: &DefinitionOption, refused: Option<&Refused<'_>>) -> Markup {
+    let default = match &option.kind {
+        OptionKind::FreeValue => option.facts.default.as_ref().map(plain),
+        OptionKind::FixedValue { .. } | OptionKind::MultipleChoice { .. } => None,
+    };
+    let field = Field::new(format!("{cmd_type}.{}", option.key), default, refused);
+    let name = &field.name;
+    let label = html! { (option.key) @if option.optional { span.hint { " optional" } } @if let Some(range) = range(option) { span.hint { " " (range) } } };
+    if option.facts.value_type == Some(ValueType::Boolean) {
+        return html! {
+            fieldset.field aria-describedby=[field.note(name)] {
+                legend { (label) }
+                (truths(option, &field))
+                (field.shown_problem(name))
+            }
+        };
+    }
     html! {
         div.field {
-            label for=(name) { (option.key) @if option.optional { span.hint { " optional" } } }
-            @match &option.kind {
-                OptionKind::FixedValue { value } => { input id=(name) name=(name) placeholder=(value); }
-                OptionKind::MultipleChoice { listvalues } => {
-                    select id=(name) name=(name) { @if option.optional { option value="" {} } @for value in listvalues { option { (value) } } }
-                }
-                OptionKind::FreeValue => { input id=(name) name=(name) required[!option.optional]; }
-            }
+            label for=(name) { (label) }
+            @if let Some(unit) = &option.facts.unit { div.unit { (control(option, &field)) span { (unit) } } } @else { (control(option, &field)) }
+            (field.shown_problem(name))
         }
     }
 }
 
+/// Returns the range of an option's values in words.
+fn range(option: &DefinitionOption) -> Option<String> {
+    match (&option.facts.minimum, &option.facts.maximum) {
+        (Some(minimum), Some(maximum)) => Some(format!("{minimum} to {maximum}")),
+        (Some(minimum), None) => Some(format!("{minimum} or more")),
+        (None, Some(maximum)) => Some(format!("{maximum} or less")),
+        (None, None) => None,
+    }
+}
+
+fn control(option: &DefinitionOption, field: &Field<'_>) -> Markup {
+    let (name, facts) = (&field.name, &option.facts);
+    let (invalid, note) = (field.problem.map(|_| "true"), field.note(name));
+    if let OptionKind::MultipleChoice { listvalues } = &option.kind {
+        return html! {
+            select id=(name) name=(name) aria-invalid=[invalid] aria-describedby=[note] {
+                @if option.optional { option value="" {} }
+                @for value in listvalues { option selected[*value == field.text] { (value) } }
+            }
+        };
+    }
+    let (placeholder, needed) = match &option.kind {
+        OptionKind::FixedValue { value } => (Some(value), false),
+        _ => (None, !option.optional && facts.default.is_none()),
+    };
+    let step = match facts.value_type {
+        Some(ValueType::Integer) => Some("1"),
+        Some(ValueType::Number) => Some("any"),
+        _ => None,
+    };
+    html! {
+        input id=(name) name=(name) type=[step.map(|_| "number")] step=[step] min=[facts.minimum.as_ref()] max=[facts.maximum.as_ref()]
+            value=(field.text) placeholder=[placeholder] required[needed] aria-invalid=[invalid] aria-describedby=[note];
+    }
+}
+
+/// Returns the choice between true and false, and that of leaving the option out if it may be.
+fn truths(option: &DefinitionOption, field: &Field<'_>) -> Markup {
+    let chosen = match &option.kind {
+        OptionKind::FixedValue { value } if field.text.is_empty() && !option.optional => value,
+        _ => &field.text,
+    };
+    let needed = !option.optional;
+    html! {
+        @for (value, words) in [("true", "true"), ("false", "false")] {
+            label.choice { input type="radio" name=(field.name) value=(value) checked[chosen == value] required[needed]; (words) }
+        }
+        @if option.optional { label.choice { input type="radio" name=(field.name) value="" checked[chosen.is_empty()]; "leave out" } }
+    }
+}
+
 /// Returns the field for the time in which the device has to take the command.
-fn lifetime(cmd_type: &str) -> Markup {
+fn lifetime(cmd_type: &str, refused: Option<&Refused<'_>>) -> Markup {
     let id = format!("ttl-{cmd_type}");
+    let field = Field::new(TTL.to_owned(), None, refused);
     html! {
         div.field {
             label for=(id) { "Valid for, in seconds" span.hint { " optional" } }
-            input id=(id) name=(TTL) type="number" min="1" max=(MAX_TTL_MS / 1000) placeholder=(DEFAULT_TTL_MS / 1000);
+            input id=(id) name=(TTL) type="number" min="1" max=(MAX_TTL_MS / 1000) placeholder=(DEFAULT_TTL_MS / 1000)
+                value=(field.text) aria-invalid=[field.problem.map(|_| "true")] aria-describedby=[field.note(&id)];
+            (field.shown_problem(&id))
         }
     }
 }

@@ -94,7 +94,7 @@ async fn page(visitor: &Visitor, id: &str, asked: &Asked) -> Result<Response, Ap
     let tab = Tab {
         path: "/history",
         events: None,
-        scripts: &["suggest.js"],
+        scripts: &["json.js", "suggest.js"],
         content,
     };
     tab.respond(visitor, &access).await

@@ -11,23 +11,29 @@ use super::super::events;
 use super::super::kit::empty::{broken, part};
 use super::super::kit::filter::{FilterBox, filter_box};
 use super::super::kit::icons::{Icon, icon};
+use super::super::kit::lane::{Lane, lanes};
 use super::super::kit::script::{script, word};
 use super::super::kit::stream::message;
 use super::super::layout::failure;
 use super::super::text;
 use super::super::visitor::Visitor;
 use super::Tab;
+use super::health::health;
 use crate::api;
 use crate::api::message_filter::json_of;
 use crate::error::ApiError;
+use iottly_cloud::clock;
 
 /// Number of messages that the server renders.
 const MESSAGES: usize = 50;
+/// Number of messages that the server reads for one lane of them.
+const READ_FOR_LANE: usize = 200;
 
 /// Query of the page.
 #[derive(Deserialize)]
 pub(in super::super) struct Asked {
     filter: Option<String>,
+    show: Option<String>,
 }
 
 pub(in super::super) async fn show(
@@ -36,12 +42,12 @@ pub(in super::super) async fn show(
     Query(asked): Query<Asked>,
 ) -> Response {
     let text = asked.filter.as_deref().unwrap_or_default().trim();
-    page(&visitor, &id, text)
+    page(&visitor, &id, text, Lane::of(asked.show.as_deref()))
         .await
         .unwrap_or_else(|error| failure(&error))
 }
 
-async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiError> {
+async fn page(visitor: &Visitor, id: &str, text: &str, lane: Lane) -> Result<Response, ApiError> {
     let access = visitor.device(id).await?;
     let read = async |filter: Option<&str>, limit| {
         let asked = api::Page {
@@ -52,13 +58,17 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
         api::page(access.services(), access.scope(), &asked).await
     };
     // Read first, so that the page's events begin before the newest message that it may not show.
-    let latest = part(read(None, if text.is_empty() { MESSAGES } else { 1 }).await)?;
+    let most = match lane {
+        Lane::All => MESSAGES,
+        Lane::User | Lane::Platform => READ_FOR_LANE,
+    };
+    let latest = part(read(None, if text.is_empty() { most } else { 1 }).await)?;
     let latest = latest.map(|page| page.messages);
     let (read, json, problem) = match text {
         "" => (latest.clone(), None, None),
         text => match json_of(text) {
             Err(reason) => (Ok(Vec::new()), None, Some(reason)),
-            Ok(json) => match read(Some(&json), MESSAGES).await {
+            Ok(json) => match read(Some(&json), most).await {
                 Err(error) if error.status().is_client_error() => {
                     (Ok(Vec::new()), Some(json), Some(error.message().to_owned()))
                 }
@@ -66,14 +76,17 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
             },
         },
     };
+    let newest_match = read.as_ref().ok().and_then(|messages| messages.first().cloned());
+    let mut hidden = 0;
+    let read = read.map(|messages| {
+        let (shown, others) = lane.split(messages, MESSAGES);
+        hidden = others;
+        shown
+    });
     let messages = read.as_deref().unwrap_or_default();
     let latest = latest.as_deref().unwrap_or_default();
     let place = |message: &&StoredMessage| (message.timestamp, message.id);
-    let newest = messages
-        .first()
-        .into_iter()
-        .chain(latest.first())
-        .max_by_key(place);
+    let newest = newest_match.iter().chain(latest.first()).max_by_key(place);
     let newest = newest.map(events::event_id).unwrap_or_default();
     let id = access.scope().device;
     let own = format!("{}/devices/{id}", visitor.base());
@@ -81,9 +94,14 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
     let (mut line, mut path) = (format!("iottly tail {id}"), format!("/device/{id}/events"));
     if !text.is_empty() {
         rest += &format!("&filter={}", text::escaped(text));
-        line += &format!(" --filter {}", word(text));
-        path += &format!("?filter={}", text::escaped(text));
     }
+    let filter = lane.filter(text);
+    if !filter.is_empty() {
+        line += &format!(" --filter {}", word(&filter));
+        path += &format!("?filter={}", text::escaped(&filter));
+    }
+    let reported = access.services().health.of(access.scope()).await;
+    let reported = reported.map_err(ApiError::from);
     let content = html! {
         (filter_box("messages", &FilterBox {
             action: &own,
@@ -95,7 +113,8 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
             examples: MESSAGES_LANGUAGE.suggestions("").collect(),
         }))
         @if let Err(error) = &read { section.card data-flush { (broken("The stored messages could not be read", error.message())) } }
-        (feed(messages, &format!("Messages of {}", access.device().name), &own, text))
+        (health(&reported, &visitor.base(), clock::now()))
+        (feed(messages, &format!("Messages of {}", access.device().name), &own, (text, Some(lane), hidden)))
         (script(&line, ("GET", &path, None)))
     };
     let tab = Tab {
@@ -107,7 +126,13 @@ async fn page(visitor: &Visitor, id: &str, text: &str) -> Result<Response, ApiEr
     tab.respond(visitor, &access).await
 }
 
-pub(super) fn feed(messages: &[StoredMessage], label: &str, own: &str, filter: &str) -> Markup {
+/// Returns the list; `filter` is its text, its lane, none for a page without lanes, and the number of messages of the other lane among those shown.
+pub(super) fn feed(
+    messages: &[StoredMessage],
+    label: &str,
+    own: &str,
+    (filter, lane, hidden): (&str, Option<Lane>, usize),
+) -> Markup {
     let history = if filter.is_empty() {
         format!("{own}/history")
     } else {
@@ -116,13 +141,14 @@ pub(super) fn feed(messages: &[StoredMessage], label: &str, own: &str, filter: &
     html! {
         section.section aria-labelledby="live" {
             div.section-head { h2 #live { "Live" } span.soft { "Newest first, times in UTC" } }
-            live-feed.card data-flush {
+            live-feed.card data-flush data-show=[lane.and_then(Lane::name)] data-hidden=[(hidden > 0).then_some(hidden)] {
                 div.card-head {
                     span.actions {
                         button type="button" data-size="s" data-pause aria-pressed="false" hidden { (icon(Icon::Pause)) "Pause " kbd { "p" } }
                         a.button data-size="s" href=(history) { "Open in history" }
                     }
-                    span.soft.small data-counts role="status" {}
+                    @if let Some(lane) = lane { (lanes(own, filter, lane)) }
+                    span.soft.small data-counts role="status" { @if let Some(hidden) = lane.and_then(|lane| lane.hidden(hidden)) { (hidden) } }
                 }
                 ol.stream aria-label=(label) { @for stored in messages { (message(stored, None)) } }
                 @if messages.is_empty() && filter.is_empty() { p.empty.soft { "Messages appear here as the device sends them." } }

@@ -36,7 +36,7 @@ pub(in super::super) fn message_filter_field(name: &str, placeholder: &str, valu
 /// Returns the box; `of` names what is filtered, for the suggestions: `devices`, `messages` or `audit`.
 pub(in super::super) fn filter_box(of: &str, filter: &FilterBox<'_>) -> Markup {
     html! {
-        form.filter role="search" action=(filter.action) {
+        form.filter #filter-form role="search" action=(filter.action) {
             div.filter-box {
                 (icon(Icon::Filter))
                 label.sr for="f" { "Filter" }

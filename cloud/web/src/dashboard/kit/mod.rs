@@ -7,6 +7,8 @@ pub(super) mod empty;
 pub(super) mod figure;
 pub(super) mod filter;
 pub(super) mod icons;
+pub(super) mod json;
+pub(super) mod lane;
 pub(super) mod notice;
 pub(super) mod presence;
 pub(super) mod question;

@@ -5,6 +5,7 @@ use iottly_protocol::{Level, MessageKind};
 use maud::{Markup, html};
 
 use super::super::text;
+use super::json::json;
 
 /// Returns one message as a row; `name` is that of its device, on pages with several devices.
 pub(in super::super) fn message(message: &StoredMessage, name: Option<(&str, &str)>) -> Markup {
@@ -16,7 +17,7 @@ pub(in super::super) fn message(message: &StoredMessage, name: Option<(&str, &st
             div.body {
                 @if agent { span.tag { "agent" } }
                 @if let Some(channel) = &message.channel { span.tag.break { (channel) } }
-                code { (text::payload(message.payload.get())) }
+                (json(message.payload.get()))
             }
         }
     }

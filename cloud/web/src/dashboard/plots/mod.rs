@@ -2,6 +2,7 @@
 //! and a script adds reading of values and renewal.
 
 mod draw;
+mod form;
 mod saved;
 mod scale;
 mod words;
@@ -16,9 +17,8 @@ use serde_json::json;
 
 use self::draw::{DESK, Drawing, PHONE, colour, draw, has_band};
 pub(super) use self::scale::times;
-use self::words::{cells, is_group, words};
+use self::words::{cells, words};
 use super::device::Tab;
-use super::groups::counts_of;
 use super::kit::empty::{broken, empty};
 use super::kit::icons::{Icon, icon};
 use super::kit::script::{quoted, script};
@@ -31,8 +31,7 @@ use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_cloud::series::{Plot, PlotLine};
 use iottly_core::model::{Group, SavedPlot};
-use iottly_core::series::{Aggregate, Resolution, Split};
-use iottly_protocol::DeviceId;
+use iottly_core::series::{Resolution, Split};
 use iottly_store::{GroupCounts, SeriesList};
 
 /// Spans that are offered: their texts and their names in the address.
@@ -69,11 +68,12 @@ pub(super) async fn of_device(
     visitor: Visitor,
     Path((_, id)): Path<(String, String)>,
     Query(query): Query<PlotQuery>,
+    Query(paths): Query<Paths>,
 ) -> Response {
     let shown = async {
         let access = visitor.device(&id).await?;
-        let device = access.scope().device;
-        page(&visitor, Place::Device(Box::new(access), device), query).await
+        let all = paths.paths.as_deref() == Some("all");
+        page(&visitor, Place::Device(Box::new(access), all), query).await
     };
     shown.await.unwrap_or_else(|error| failure(&error))
 }
@@ -121,7 +121,8 @@ pub(super) async fn csv(visitor: Visitor, Query(query): Query<PlotQuery>) -> Res
 /// Place of a plot.
 enum Place {
     Project,
-    Device(Box<crate::auth::DeviceAccess>, DeviceId),
+    /// A device; true if the paths of all devices are offered.
+    Device(Box<crate::auth::DeviceAccess>, bool),
 }
 
 async fn plot(visitor: &Visitor, query: &PlotQuery) -> Result<(Asked, Plot, Named), ApiError> {
@@ -137,12 +138,18 @@ fn drawings(asked: &Asked, plot: &Plot) -> [Drawing; 2] {
 async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<Response, ApiError> {
     let access = &visitor.project;
     // Parts that cannot be read leave the others.
-    let read = access
-        .services()
-        .store
-        .series(access.id())
-        .await
-        .map_err(ApiError::from);
+    let store = &access.services().store;
+    let read = match (store.series(access.id()).await, &place) {
+        (Ok(mut list), Place::Device(device, false)) => {
+            let own = store.series_of(device.scope()).await;
+            own.map(|paths| {
+                list.paths = paths;
+                list
+            })
+        }
+        (list, _) => list,
+    };
+    let read = read.map_err(ApiError::from);
     let series = read.as_ref().cloned().unwrap_or_default();
     let groups = access.groups().await.unwrap_or_default();
     let counts = access.services().store.group_counts(access.id()).await;
@@ -155,14 +162,16 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
         .unwrap_or_default();
     let own = match &place {
         Place::Project => format!("{}/plots", visitor.base()),
-        Place::Device(_, device) => {
+        Place::Device(access, _) => {
+            let device = access.scope().device;
             query.device = Some(device.to_string());
             query.group = None;
             query.by = None;
             format!("{}/devices/{device}/plots", visitor.base())
         }
     };
-    if query.path.as_deref().is_none_or(|path| path.trim().is_empty()) {
+    let asks_for_path = query.path.as_deref().is_some_and(|path| !path.trim().is_empty());
+    if !asks_for_path {
         query.path = series.paths.first().map(|series| series.path.clone());
     }
     if query.points.is_none() {
@@ -177,10 +186,12 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
             div.head { div { h1 { "Plots" } } }
             section.card data-flush { (broken("The numbers could not be read", error.message())) }
         }
-    } else if series.paths.is_empty() {
+    } else if series.paths.is_empty() && !asks_for_path {
         html! {
-            div.head { div { h1 { "Plots" } } }
-            section.card data-flush { (nothing(&series)) }
+            @match &place {
+                Place::Project => { div.head { div { h1 { "Plots" } } } section.card data-flush { (nothing(&series)) } }
+                Place::Device(access, all) => section.card data-flush { (form::nothing_of_device(&series, access.device(), &own, *all)) },
+            }
         }
     } else {
         let made = plot(visitor, &query).await;
@@ -191,6 +202,10 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
             groups: &groups,
             counts: &counts,
             series: &series,
+            all: match &place {
+                Place::Project => None,
+                Place::Device(_, all) => Some(*all),
+            },
             saved: &kept,
         };
         match made {
@@ -222,6 +237,12 @@ async fn page(visitor: &Visitor, place: Place, mut query: PlotQuery) -> Result<R
     }
 }
 
+/// Query of a device's plots: `paths=all` offers the paths of all devices.
+#[derive(serde::Deserialize)]
+pub(super) struct Paths {
+    paths: Option<String>,
+}
+
 fn nothing(series: &SeriesList) -> Markup {
     let next = html! {
         @if series.filling > 0 { p { "Older messages of " (series.filling) " devices are being added." } }
@@ -242,6 +263,8 @@ struct View<'a> {
     /// Numbers of the groups' devices.
     counts: &'a [GroupCounts],
     series: &'a SeriesList,
+    /// On the tab of a device: true if the paths of all devices are offered.
+    all: Option<bool>,
     saved: &'a [SavedPlot],
 }
 
@@ -303,72 +326,6 @@ impl View<'_> {
         empty(&self.query.to) && empty(&self.query.from)
     }
 
-    fn form(&self) -> Markup {
-        let query = self.query;
-        let is = |given: &Option<String>, value: &str| given.as_deref() == Some(value);
-        let single = self.own.contains("/devices/");
-        html! {
-            form.fields action=(self.own) {
-                div.field {
-                    label for="path" { "Value" }
-                    select #path name="path" {
-                        @for series in &self.series.paths { option selected[is(&query.path, &series.path)] { (series.path) } }
-                    }
-                }
-                div.field {
-                    label for="agg" { @if single { "Join values by" } @else { "Join devices by" } }
-                    select #agg name="agg" {
-                        @for aggregate in Aggregate::ALL { option value=(aggregate.as_str()) selected[is(&query.agg, aggregate.as_str())] { (words(aggregate)) } }
-                    }
-                }
-                @if !single {
-                    @let (first, second) = self.chosen_groups();
-                    div.field {
-                        label for="group" { "Devices of" }
-                        select #group name="group" {
-                            option value="" { "all groups" }
-                            @for group in self.groups {
-                                option value=(group.name) selected[is_group(first, group)] { (group.name) " (" (counts_of(self.counts, group)) ")" }
-                            }
-                        }
-                    }
-                    div.field {
-                        label for="with" { "Beside them" }
-                        select #with name="with" {
-                            option value="" { "no second group" }
-                            @for group in self.groups { option value=(group.name) selected[is_group(second, group)] { (group.name) " (" (counts_of(self.counts, group)) ")" } }
-                        }
-                    }
-                    div.field {
-                        label for="by" { "One line for each" }
-                        select #by name="by" {
-                            @for (value, words) in [("none", "nothing: one line"), ("group", "group"), ("device", "device")] {
-                                option value=(value) selected[is(&query.by, value)] { (words) }
-                            }
-                        }
-                    }
-                    @if let Some(device) = query.device.as_deref().filter(|device| !device.is_empty()) { input type="hidden" name="device" value=(device); }
-                }
-                @for (name, value) in [("since", &query.since), ("from", &query.from), ("to", &query.to)] {
-                    @if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) { input type="hidden" name=(name) value=(value); }
-                }
-                div.field { span.label { "\u{a0}" } button data-kind="main" { "Draw" } }
-            }
-        }
-    }
-
-    /// Returns the first two groups of the query.
-    fn chosen_groups(&self) -> (Option<&str>, Option<&str>) {
-        let mut chosen = self
-            .query
-            .group
-            .as_deref()
-            .unwrap_or_default()
-            .split(',')
-            .map(str::trim);
-        (chosen.next(), chosen.next())
-    }
-
     fn spans(&self) -> Markup {
         let here = self
             .query
@@ -388,6 +345,7 @@ impl View<'_> {
     /// Returns the query string of the plot, with some fields replaced; empty ones are left out.
     fn address(&self, other: &[(&str, &str)]) -> String {
         let query = self.query;
+        let paths = (self.all == Some(true)).then(|| "all".to_owned());
         let fields = [
             ("path", &query.path),
             ("agg", &query.agg),
@@ -398,6 +356,7 @@ impl View<'_> {
             ("from", &query.from),
             ("to", &query.to),
             ("points", &query.points),
+            ("paths", &paths),
         ];
         let fields = fields.into_iter().filter_map(|(name, value)| {
             let replaced = other
@@ -427,9 +386,15 @@ impl View<'_> {
         };
         let sentence = match seen {
             Some(seen) => format!(
-                "The newest value of {path} in this project is of the hour of {}.",
+                "The newest value of {path} {} is of the hour of {}.",
+                if self.all == Some(false) {
+                    "of this device"
+                } else {
+                    "in this project"
+                },
                 text::iso(seen)
             ),
+            None if self.all == Some(false) => format!("This device has sent no number at {path}."),
             None => format!("No message of this project has a number at {path}."),
         };
         empty("No values in this time", &sentence, &next)
@@ -445,7 +410,7 @@ impl View<'_> {
         };
         html! {
             section.card data-flush aria-labelledby="values-h" {
-                div.card-head { h2 #values-h { "Values" } span.soft.small { (plot.devices) " devices, " (source) } }
+                div.card-head { h2 #values-h { "Values" } span.soft.small { (text::counted(plot.devices, "device")) ", " (source) } }
                 table.table {
                     thead { tr {
                         th { span.sr { "Line" } } th { "Of" } th.num { "Last" } th.num { "Average" } th.num.p2 { "Lowest" } th.num { "Highest" } th.num.p2 { "Values" } th.num.p2 { "Missing" }

@@ -86,7 +86,7 @@ async fn page(visitor: &Visitor, access: &DeviceAccess) -> Result<Response, ApiE
     let content = html! {
         board-view data-api={ "/v1.0/project/" (project) "/device/" (id) "/board" } data-drawn[seen.state.is_some()]
             data-stale[seen.standing != Standing::Live] {
-            (board(visitor, &seen, (&device.name, &own), &live::feed(&messages, &format!("Messages of {}", device.name), &own, "")))
+            (board(visitor, &seen, (&device.name, &own), &live::feed(&messages, &format!("Messages of {}", device.name), &own, ("", None, 0))))
         }
         (scripts(&id.to_string(), seen.state.as_deref()))
     };
