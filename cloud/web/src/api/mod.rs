@@ -38,6 +38,7 @@ mod limits;
 pub(crate) mod logs;
 pub(crate) mod machine_login;
 pub(crate) mod message_filter;
+pub(crate) mod named_device;
 mod names;
 pub(crate) mod openapi;
 mod organizations;

@@ -42,6 +42,8 @@ const FIELDS: &[(&str, &str)] = &[
     ("/enroll", "code=7K3M-9PQX&do=approve"),
     ("/pushed/{branch}/{revision}", "file=main.js&text=x"),
     ("/code", "name=intruder"),
+    ("/code/{branch}/add", "name=intruder.js"),
+    ("/code/{branch}/{file}/rename", "name=intruder.js"),
     ("/code/{branch}/restore", "revision=1"),
     ("/groups", "name=intruder"),
     ("/groups/{group}", "name=intruder"),

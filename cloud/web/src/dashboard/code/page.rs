@@ -3,9 +3,7 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use iottly_core::code::{self, CodeFile, MANIFEST_FILE, Problem};
-use iottly_core::model::{
-    Branch, Draft, Group, MAX_FILE_NAME_BYTES, Revision, Scopes, SnippetKind, UnixMs,
-};
+use iottly_core::model::{Branch, Draft, Group, MAX_FILE_NAME_BYTES, Revision, Scopes, SnippetKind, UnixMs};
 use iottly_store::GroupCounts;
 use maud::{Markup, html};
 
