@@ -102,7 +102,7 @@ fn long_commands_draw_bars_on_terminals_only_and_say_what_continues() {
         "{errors:?}"
     );
     let rollouts = api.get(&path("/rollouts")).1;
-    assert_eq!(rollouts["rollouts"][0]["status"], "deploying", "it goes on");
+    assert_eq!(rollouts["rollouts"][0]["status"], "deploying", "it continues");
     let (code, _, errors) = bash(api, "$iottly group watch 'north hall' --timeout 1");
     assert_eq!(code, Some(124), "{errors}");
     assert!(errors.contains("it continues"), "{errors}");

@@ -94,7 +94,7 @@ pub(super) struct Facts<'a> {
     newest: Option<Revision>,
     /// Names of the files of the branch of which the visitor has a draft that differs.
     drafts: Vec<String>,
-    /// What may run the code without a release.
+    /// Leases and devices that run the code without a release.
     pub(super) bench: Result<Bench, ApiError>,
     pub(super) now: UnixMs,
 }
