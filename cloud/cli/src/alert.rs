@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
-use iottly_web::answers::{AlertDto, AlertRuleDto, Date, OneAlertRule};
+use iottly_web::answers::{AlertDto, AlertList, AlertRuleDto, Date, OneAlertRule};
 use serde_json::json;
 
 use crate::answer::read;
@@ -11,6 +11,7 @@ use crate::call::Call;
 use crate::exit::Failure;
 use crate::named_device::device_id;
 use crate::remote::escaped;
+use crate::say::say;
 use crate::time_text::at;
 use crate::time_text::{moment, now};
 
@@ -37,6 +38,12 @@ enum Command {
         /// Id of the rule that raised them
         #[arg(long)]
         rule: Option<String>,
+        /// Maximum number of alerts
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        /// Id of the alert behind which the list continues
+        #[arg(long, value_name = "ALERT")]
+        before: Option<String>,
     },
     /// Manages the rules that raise alerts
     Rule {
@@ -121,9 +128,14 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
             state,
             device,
             rule,
+            limit,
+            before,
         } => {
             let api = call.api()?;
-            let mut path = format!("/alerts?state={state}");
+            let mut path = format!("/alerts?state={state}&limit={limit}");
+            if let Some(before) = before {
+                write!(path, "&before={}", escaped(before)).expect("a string takes all");
+            }
             if let Some(device) = device {
                 write!(path, "&device={}", escaped(&device_id(&api, device)?)).expect("a string takes all");
             }
@@ -131,7 +143,21 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 write!(path, "&rule={}", escaped(rule)).expect("a string takes all");
             }
             let head = ["ID", "STATE", "RAISED", "DEVICE", "RULE", "DETAIL"];
-            call.print_table("alerts", &api.get(&path)?, &head, alert)
+            let answer = api.get(&path)?;
+            let listed: AlertList = read(&answer)?;
+            call.print_table("alerts", &answer, &head, alert)?;
+            // The cloud does not say whether there are older ones; a full list may have been cut.
+            if let Some(last) = listed
+                .alerts
+                .last()
+                .filter(|_| listed.alerts.len() >= *limit as usize)
+            {
+                say(&format!(
+                    "the limit of {limit} was reached: there may be older alerts; `--before {}` continues the list, `--limit` changes it",
+                    last.id
+                ));
+            }
+            Ok(())
         }
         Command::Rule { command } => rule(command),
         Command::Mail { command } => mail::run(command),

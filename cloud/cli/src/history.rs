@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use clap::Args;
 use iottly_filter::date;
-use iottly_web::answers::{Date, DeviceLogDto, HistoryPage, LogDto, LogEvent, MessageDto};
+use iottly_web::answers::{Date, DeviceLogDto, HistoryPage, LogDto, LogEvent, MessageDto, ProjectLogs};
 use serde_json::json;
 use ureq::BodyReader;
 
@@ -87,6 +87,9 @@ pub(crate) struct LogsOptions {
     /// Text that the lines contain; only without a device
     #[arg(long, conflicts_with = "device")]
     search: Option<String>,
+    /// Place in the log before which the lines are, as the note of the command says it; only without a device
+    #[arg(long, value_name = "PLACE", conflicts_with = "device")]
+    before: Option<String>,
     /// Show further lines of the device as they are stored, until it is interrupted
     #[arg(long, short, requires = "device")]
     follow: bool,
@@ -106,7 +109,12 @@ pub(crate) fn logs(options: &LogsOptions) -> Result<(), Failure> {
         None => "/logs".to_owned(),
     };
     path += &format!("?numLines={}", options.last);
-    for (name, value) in [("level", &options.level), ("search", &options.search)] {
+    let asked = [
+        ("level", &options.level),
+        ("search", &options.search),
+        ("before", &options.before),
+    ];
+    for (name, value) in asked {
         if let Some(value) = value {
             path += &format!("&{name}={}", escaped(value));
         }
@@ -124,6 +132,7 @@ pub(crate) fn logs(options: &LogsOptions) -> Result<(), Failure> {
     if options.device.is_some() {
         options.call.print_lines("logs", &newest_last, line)?;
     } else {
+        let ProjectLogs { next, .. } = read(&answer)?;
         options
             .call
             .print_lines("logs", &newest_last, |named: &DeviceLogDto| {
@@ -134,6 +143,9 @@ pub(crate) fn logs(options: &LogsOptions) -> Result<(), Failure> {
                     said(&named.line)
                 )
             })?;
+        if let Some(next) = next {
+            say(&format!("`--before {next}` shows older lines"));
+        }
     }
     match stream {
         Some((events, stream)) => follow(&options.call, &api, events, stream),

@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::answer::read;
 use crate::call::Call;
 use crate::exit::Failure;
+use crate::interrupt::Following;
 use crate::progress::Progress;
 use crate::remote::{Api, escaped};
 use crate::say::say;
@@ -142,6 +143,9 @@ pub(crate) fn start(call: &Call, api: &Api, body: &Value, wait: &Wait) -> Result
 /// [`Failure::Failed`] when it was cancelled or has failed, or devices have.
 fn watch(call: &Call, api: &Api, id: &str) -> Result<(), Failure> {
     let path = format!("/jobs/{}", escaped(id));
+    let _following = Following::start(format!(
+        "the job continues in the cloud: `iottly job watch {id}` follows it again, `iottly job cancel {id}` ends it"
+    ));
     let (mut bar, mut said) = (None, String::new());
     loop {
         let answer = api.get(&path)?;

@@ -26,6 +26,7 @@ mod healthcheck;
 mod history;
 mod image;
 mod init;
+mod interrupt;
 mod job;
 mod keys;
 mod lease;

@@ -109,6 +109,12 @@ impl CloudHome {
 
     /// Starts the cloud with a changed command, for example another environment.
     pub fn start_as(&self, args: &[&str], kind: impl FnOnce(&mut Command)) -> Process {
+        self.start_ready(args, kind).0
+    }
+
+    /// Starts the cloud as [`Self::start_as`] does; returns what it prints when it is ready as well, such as the link for
+    /// the first person.
+    pub fn start_ready(&self, args: &[&str], kind: impl FnOnce(&mut Command)) -> (Process, Value) {
         let (http, mqtt) = (
             format!("127.0.0.1:{}", self.http),
             format!("127.0.0.1:{}", self.mqtt),
@@ -120,9 +126,9 @@ impl CloudHome {
             .args(self.server())
             .args(args);
         kind(&mut command);
-        let process = Process::start_until_ready("the cloud", &mut command).0;
+        let started = Process::start_until_ready("the cloud", &mut command);
         secrets::remember_keys(&self.data());
-        process
+        started
     }
 
     /// Creates a device whose firmware is the script `main_js`.

@@ -12,6 +12,7 @@ use super::{BuildFailure, FlashError, Rollouts};
 use crate::fair_queue::Turn;
 use crate::releases::BUILT;
 use iottly_core::model::{BranchCode, Changed, Principal, Revision};
+use iottly_store::StoreError;
 
 /// A component and its origin.
 pub(super) struct Made {
@@ -114,8 +115,14 @@ impl Rollouts {
         let refused = |reason: &str| FlashError::Code(format!("revision {revision} of {branch}: {reason}"));
         let wrong = |error: ScriptError| FlashError::Code(error.to_string());
         let found = self.store.revision(by.project, branch, revision).await?;
-        let sha256 = found.and_then(|(found, _)| found.component);
-        let sha256 = sha256.ok_or_else(|| refused("it was not pushed from a folder"))?;
+        let missing = || StoreError::Missing {
+            what: "revision",
+            name: format!("{branch} {revision}"),
+        };
+        let (found, _) = found.ok_or_else(missing)?;
+        let sha256 = found
+            .component
+            .ok_or_else(|| refused("it was not pushed from a folder"))?;
         let content = self.known(by.project, &sha256).await?;
         let content = content.ok_or_else(|| refused("its component is not kept any more"))?;
         let script = Script::extract(&content).map_err(wrong)?;

@@ -20,15 +20,15 @@ mod sessions;
 /// Answers of the REST API, for programs that read them: the types that the handlers write.
 pub mod answers {
     pub use crate::api::dto::{
-        Accepted, AlertDto, AlertRuleDto, AllProps, AttemptDto, AuditEntryDto, BoardDto, BranchDto,
-        BranchList, CheckAnswer, Code, CopyDto, CrashDevice, CrashDto, CrashList, CreatedDevice,
+        Accepted, AlertDto, AlertList, AlertRuleDto, AllProps, AttemptDto, AuditEntryDto, BoardDto,
+        BranchDto, BranchList, CheckAnswer, Code, CopyDto, CrashDevice, CrashDto, CrashList, CreatedDevice,
         CreatedEnrolmentKey, CreatedProject, CreatedToken, Date, DefinitionList, DeletedDevice, Desired,
         DeviceHealthDto, DeviceLogDto, DeviceRefusalDto, DraftList, DraftSummary, EnrolmentKeyDto,
         EnrolmentKeyList, FirmwareHealthDto, FlashDto, GroupDto, Health, HistoryPage, JobDto, LaggedEvent,
         LatestDto, LatestValueDto, LeaseDeviceDto, LeaseDto, LeaseKey, LeaseList, LeaseOrderDto,
         LeaseReportDto, LineDto, LogDto, LogEvent, LogList, LoginFacts, LoginShown, LoginToken, LoginWaits,
         MailDto, MailList, MessageDto, MessageEvent, MinuteDto, MinutesDto, Moved, Oid, OneAlertRule,
-        OneBranch, OneDefinition, OneGroup, OneJob, OneLease, OnePlot, OneProject, OneRollout,
+        OneBranch, OneDefinition, OneGroup, OneJob, OneLease, OnePlot, OnePolicy, OneProject, OneRollout,
         OneWaitingBoard, OpenedPortal, PartsDto, PathDto, PinDto, PlotList, PointDto, PointsDto, PortalDto,
         PresenceDto, PresenceSpanDto, ProblemDto, ProjectDto, ProjectList, ProjectLogs, ProposedDefinition,
         Props, PwmDto, ReleaseDto, ReleaseList, ReleaseSpanDto, Replayed, Reported, RevisionDto,

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::answer::read;
 use crate::call::Call;
 use crate::exit::Failure;
+use crate::interrupt::Following;
 use crate::say::say;
 use crate::time_text::at;
 
@@ -38,8 +39,9 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
     match command {
         Command::List { call } => {
             let answer = call.api()?.get("/alerts/mails")?;
+            let listed: MailList = read(&answer)?;
             call.print_lines("mails", &answer, line)?;
-            if answer["allowed"].is_null() {
+            if listed.allowed.is_none() {
                 say("this cloud sends no mails (iottly serve --smtp-url)");
             }
             Ok(())
@@ -51,6 +53,9 @@ pub(super) fn run(command: &Command) -> Result<(), Failure> {
 fn test(address: &str, call: &Call) -> Result<(), Failure> {
     let api = call.api()?;
     api.post("/alerts/mails", &json!({"to": address}))?;
+    let _following = Following::start(
+        "the mail is sent all the same: `iottly alert mail list` shows what became of it".to_owned(),
+    );
     let end = Instant::now() + WAIT;
     loop {
         let answer = api.get("/alerts/mails")?;

@@ -17,6 +17,9 @@ pub(super) struct AbsentOptions {
     device: String,
     #[command(flatten)]
     call: Call,
+    /// Beginning of the absence, in the same forms [default: now]
+    #[arg(long, value_name = "TIME", conflicts_with = "end")]
+    from: Option<String>,
     /// End of the absence: a time such as 2026-12-24T18:00:00Z or 2026-12-24, or from now on such as 90m, 2h or 3d
     #[arg(long, value_name = "TIME", required_unless_present = "end")]
     until: Option<String>,
@@ -34,8 +37,11 @@ pub(super) fn run(options: &AbsentOptions) -> Result<(), Failure> {
     let answer = match (&options.until, &options.reason) {
         (Some(until), Some(reason)) => {
             let until = moment(until, now()).map_err(Failure::Invalid)?;
-            let body = json!({"until": until, "reason": reason}).to_string();
-            api.put(&path, "application/json", body.as_bytes())?
+            let mut body = json!({"until": until, "reason": reason});
+            if let Some(from) = &options.from {
+                body["from"] = json!(moment(from, now()).map_err(Failure::Invalid)?);
+            }
+            api.put(&path, "application/json", body.to_string().as_bytes())?
         }
         _ => api.delete(&path)?,
     };

@@ -173,7 +173,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         GroupCommand::Watch(WatchOptions { named, patience }) => {
             let (api, group) = open(named)?;
             let json = named.output == Output::Json;
-            watch(&api, &newest(&api, &group)?, json, patience.deadline())
+            let rollout = newest(&api, &group)?;
+            watch(&api, (&group.name, &rollout), json, patience.deadline())
         }
         GroupCommand::Policy(options) => {
             let (api, group) = open(&options.named)?;
@@ -258,7 +259,8 @@ fn steer(api: &Api, group: &GroupDto, output: Output, (how, done): (&str, &str))
 fn follow(api: &Api, steered: &Steered, rollout: &str) -> Result<(), Failure> {
     if steered.watch {
         let json = steered.named.output == Output::Json;
-        watch(api, rollout, json, steered.patience.deadline())
+        let group = steered.named.group.as_str();
+        watch(api, (group, rollout), json, steered.patience.deadline())
     } else {
         Ok(())
     }

@@ -4,10 +4,12 @@ use std::io::Write;
 
 use anyhow::Context;
 use clap::Args;
-use iottly_web::answers::GroupDto;
+use iottly_core::model::Policy;
+use iottly_web::answers::{GroupDto, OnePolicy};
 use serde_json::{Map, Value, json};
 
 use super::Output;
+use crate::answer::read;
 use crate::exit::Failure;
 use crate::remote::Api;
 
@@ -116,15 +118,16 @@ pub(super) fn policy(api: &Api, group: &GroupDto, spread: &Spread, output: Outpu
     };
     let text = match output {
         Output::Json => answer.to_string(),
-        Output::Text => shown(&answer["policy"]),
+        Output::Text => shown(&read::<OnePolicy>(&answer)?.policy),
     };
     writeln!(std::io::stdout().lock(), "{text}").context("cannot write to standard output")?;
     Ok(())
 }
 
 /// Returns a policy in lines of a name and a value.
-fn shown(policy: &Value) -> String {
-    let fields = policy.as_object().into_iter().flatten();
+fn shown(policy: &Policy) -> String {
+    let fields = json!(policy);
+    let fields = fields.as_object().into_iter().flatten();
     let lines: Vec<_> = fields
         .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| format!("{name:<18}{}", value_text(name, value)))
@@ -168,7 +171,11 @@ mod tests {
         for wrong in ["", "+", "+10%", "300", "-1", "a few"] {
             assert!(wave(wrong).is_err(), "{wrong}");
         }
-        let shown = shown(&json!({"canary": 1, "waves": [{"percent": 25}, {"count": 10}], "window": null}));
-        assert_eq!(shown, "canary            1\nwaves             25% +10");
+        let policy = json!({"canary": 1, "waves": [{"percent": 25}, {"count": 10}], "window": null});
+        let shown = shown(&serde_json::from_value(policy).expect("a policy"));
+        let lines: Vec<_> = shown.lines().collect();
+        assert!(lines.contains(&"canary            1"), "{shown}");
+        assert!(lines.contains(&"waves             25% +10"), "{shown}");
+        assert!(!shown.contains("window"), "{shown}");
     }
 }

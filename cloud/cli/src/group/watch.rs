@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::answer::read;
 use crate::exit::Failure;
+use crate::interrupt::Following;
 use crate::progress::Progress;
 use crate::remote::Api;
 
@@ -21,15 +22,25 @@ const HOLD: Duration = Duration::from_secs(20);
 /// Number of devices of a page.
 const PAGE: usize = 1000;
 
-/// Prints the reports of a rollout's devices until the rollout has ended.
+/// Prints the reports of the devices of a group's rollout until the rollout has ended.
 ///
 /// # Errors
 /// [`Failure::Devices`] when devices of it failed, [`Failure::Failed`] when it was halted or cancelled otherwise, and
 /// [`Failure::Timeout`] when it has not ended by the deadline.
-pub(super) fn watch(api: &Api, rollout: &str, json: bool, deadline: Option<Instant>) -> Result<(), Failure> {
+pub(super) fn watch(
+    api: &Api,
+    (group, rollout): (&str, &str),
+    json: bool,
+    deadline: Option<Instant>,
+) -> Result<(), Failure> {
     // Number of printed steps of each device.
     let mut printed: HashMap<DeviceId, usize> = HashMap::new();
     let mut seen = String::new();
+    let _following = Following::start(format!(
+        "the rollout continues in the cloud: `iottly group watch {}` follows it again, `iottly rollout show {rollout}` shows \
+         how far it is",
+        quoted(group)
+    ));
     let mut bar: Option<Progress> = None;
     loop {
         // The status first: then the devices' reports that led to it are complete.
@@ -136,6 +147,15 @@ fn print(id: DeviceId, state: &str, newest: Option<&RolloutDeviceDto>, json: boo
         );
     }
     line(&text)
+}
+
+/// Returns a name as a word of a command line.
+fn quoted(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if !name.is_empty() && name.bytes().all(is_plain) {
+        return name.to_owned();
+    }
+    format!("'{}'", name.replace('\'', "'\\''"))
 }
 
 fn ended(status: &str, state: &RolloutDto, json: bool) -> String {

@@ -22,6 +22,9 @@ use crate::exit::Failure;
 use crate::progress::Progress;
 use crate::saved_logins::Logins;
 use crate::similar;
+use refused::text;
+
+mod refused;
 
 /// Longest wait for an answer; some wait for a build.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -404,13 +407,7 @@ impl Api {
 
     fn read(&self, url: &str, answer: Result<Response<Body>, ureq::Error>) -> Result<Value, Failure> {
         let answer = answer.map_err(|error| self.unreachable(url, error))?;
-        let is_unknown = answer.status() == 401;
-        match (read(answer, url), &self.again) {
-            (Err(Failure::NotAuthorised(_)), Some(again)) if is_unknown => Err(Failure::NotAuthorised(
-                format!("your login is over or was revoked; type `{again}`"),
-            )),
-            (read, _) => read,
-        }
+        refused::read(answer, url, self.cloud(), self.again.as_deref())
     }
 
     /// Returns the failure of a request that got no answer, with what to type next.
@@ -469,47 +466,6 @@ fn only_project(root: &Api) -> Result<ProjectId, Failure> {
                 .to_owned(),
         )),
     }
-}
-
-fn read(mut answer: Response<Body>, url: &str) -> Result<Value, Failure> {
-    let status = answer.status().as_u16();
-    let text = text(&mut answer, url)?;
-    let body: Value = serde_json::from_str(&text).unwrap_or_default();
-    let reason = || match body["error"].as_str() {
-        Some(reason) => reason.to_owned(),
-        None => format!(
-            "{url} answered {status} without a reason, so a proxy may have answered in place of the cloud; check --url"
-        ),
-    };
-    match status {
-        200 if body.is_object() => Ok(body),
-        200 => Err(Failure::Failed(anyhow!(
-            "{url} did not answer with JSON, so it may not be the address of a cloud; check --url"
-        ))),
-        400 | 413 | 422 => Err(Failure::Invalid(reason())),
-        401 | 403 => Err(Failure::NotAuthorised(reason())),
-        404 => Err(Failure::NotFound(reason())),
-        _ if body["error"].is_null() => Err(Failure::Failed(anyhow!("{}", reason()))),
-        status => Err(Failure::Failed(anyhow!("{url} answered {status}: {}", reason()))),
-    }
-}
-
-/// Reads the whole text of an answer.
-fn text(answer: &mut Response<Body>, url: &str) -> Result<String, Failure> {
-    let read = answer
-        .body_mut()
-        .with_config()
-        .limit(MAX_ANSWER)
-        .lossy_utf8(true)
-        .read_to_string();
-    read.map_err(|error| match error {
-        ureq::Error::BodyExceedsLimit(limit) => {
-            Failure::Failed(anyhow!("the answer of {url} is longer than {} MiB", limit >> 20))
-        }
-        error => {
-            Failure::Failed(anyhow::Error::new(error).context(format!("the answer of {url} is incomplete")))
-        }
-    })
 }
 
 /// Returns the time of a header such as `Fri, 27 Nov 2026 17:59:10 GMT`, in Unix milliseconds.

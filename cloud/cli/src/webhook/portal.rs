@@ -5,6 +5,7 @@ use iottly_web::answers::{OpenedPortal, PortalDto};
 use serde_json::json;
 
 use super::path;
+use crate::answer::list;
 use crate::call::Call;
 use crate::exit::Failure;
 use crate::remote::escaped;
@@ -30,7 +31,7 @@ pub(super) fn run(options: &PortalOptions) -> Result<(), Failure> {
     let (api, path) = (options.call.api()?, format!("{}/portals", path(&options.id)));
     if options.list {
         let answer = api.get(&path)?;
-        if answer["portals"].as_array().is_some_and(Vec::is_empty) {
+        if list(&answer, "portals")?.is_empty() {
             say("no link is open");
         }
         return options.call.print_lines("portals", &answer, line);

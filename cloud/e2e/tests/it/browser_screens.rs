@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use sqlx::Connection as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
+mod pages;
 mod table;
 
 use crate::webdriver::{Browser, is_installed};
@@ -32,8 +33,16 @@ impl World {
         }
         let home = CloudHome::new();
         let device = home.device("screens", "porch", "function loop() { return 1000; }");
-        let cloud = home.start();
+        let (cloud, ready) = home.start_ready(&[], |_| {});
         let browser = Browser::start(true);
+        // The first person owns the project. Without the table of tokens, a login with a token is none.
+        browser.open(ready["login"].as_str().expect("a link for the first person"));
+        browser.write(&browser.find("#name"), "ada");
+        for field in ["#password", "#again"] {
+            browser.write(&browser.find(field), "correct horse battery");
+        }
+        browser.click(&browser.find("form[action='/join'] button"));
+        browser.find("nav.side");
         Some(Self {
             home,
             device,
@@ -105,7 +114,6 @@ impl World {
 fn every_screen_has_its_states() {
     let _turn = beside_others();
     let Some(world) = World::begin() else { return };
-    world.log_in(&world.api().token);
     for word in ["echo", "examplecommand"] {
         world.open(&format!("/definitions/{word}"));
         world.click("button[value='delete']");
@@ -124,6 +132,14 @@ fn every_screen_has_its_states() {
         if !screen.act.is_empty() {
             world.browser.shows(screen.act);
         }
+        let of_page = || SCREENS.iter().filter(|other| other.path == screen.path);
+        if of_page().all(|row| row.act.is_empty()) {
+            assert_eq!(acts(&world.browser), 0, "{} has an act", screen.path);
+        }
+        if of_page().all(|row| row.nothing.0.is_empty()) {
+            let filter = world.browser.try_find("form.filter");
+            assert!(filter.is_none(), "{} has a filter", screen.path);
+        }
         let (query, words) = screen.nothing;
         if !query.is_empty() {
             world.open(&format!("{}?{query}", screen.path));
@@ -136,6 +152,15 @@ fn every_screen_has_its_states() {
     take_away(&world);
     main_acts(&world);
     world.cloud.terminate();
+}
+
+/// Returns the number of buttons of the page that change the project.
+fn acts(browser: &Browser) -> u64 {
+    let found = browser.run(
+        "const buttons = [...document.querySelectorAll(\"main form[method='post'] button:not([disabled]):not([type='button'])\")];
+         return buttons.filter((button) => !['/shortcuts', '/devices/add'].some((own) => (button.getAttribute('formaction') ?? button.form.getAttribute('action')).endsWith(own))).length",
+    );
+    found.as_u64().expect("a number")
 }
 
 /// Makes a webhook, a job and a rollout.
@@ -244,6 +269,11 @@ fn a_reader_sees_no_act(world: &World) {
     assert_eq!(status, 200, "{made}");
     world.log_out();
     world.log_in(made["token"].as_str().expect("a token"));
+    world.open("/devices/add");
+    world.browser.shows("This login may not add devices.");
+    world
+        .browser
+        .find("form[action$='/devices/add'] button[disabled]");
     for screen in SCREENS.iter().filter(|screen| !screen.act.is_empty()) {
         world.open(screen.path);
         world.browser.find("nav.side");
@@ -292,6 +322,11 @@ fn main_acts(world: &World) {
     browser.shows("iot_");
     world.open("/tokens");
     browser.shows("deploys");
+
+    world.open("/releases/keys");
+    world.click("form[action$='/rotate'] button[data-kind='main']");
+    world.click("form.dialog button[data-kind]");
+    browser.shows("Root 2");
 
     world.open("/webhooks");
     world.write("main input[name='url']", "https://example.com/hook");

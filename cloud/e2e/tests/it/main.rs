@@ -6,12 +6,17 @@ mod arrival;
 mod board;
 mod browser;
 mod browser_acts;
+mod browser_back;
 mod browser_build;
+mod browser_cut;
 mod browser_definitions;
+mod browser_group;
 mod browser_live;
 mod browser_screens;
 mod cli;
 mod cli_answers;
+mod cli_errors;
+mod cli_terminal;
 mod clocks;
 mod clones;
 #[path = "../../../store/tests/it/cluster.rs"]
@@ -36,6 +41,8 @@ mod pages;
 mod readme;
 mod release;
 mod rollout;
+#[path = "../../../web/tests/it/routes.rs"]
+mod routes;
 mod scripts;
 mod secrets;
 mod sections;

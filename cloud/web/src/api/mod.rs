@@ -40,6 +40,7 @@ pub(crate) mod logs;
 pub(crate) mod machine_login;
 pub(crate) mod message_filter;
 pub(crate) mod minutes;
+pub(crate) mod named_device;
 mod names;
 pub(crate) mod openapi;
 mod organizations;

@@ -108,6 +108,8 @@ async fn page(app: &App, person: &LoggedIn, done: bool, problem: Option<&str>) -
                 @if done { p.result role="status" { "The password was changed. Other logins were ended." } }
                 @if let Some(problem) = problem { p.field-problem role="alert" { (problem) } }
                 form.stack method="post" action="/account" {
+                    // Tells the browser whose password it is to keep.
+                    input name="username" value=(person.person.name) autocomplete="username" readonly hidden;
                     label for="old" { "Present password" }
                     input #old type="password" name="old" autocomplete="current-password" required;
                     label for="password" { "New password, at least 10 characters" }

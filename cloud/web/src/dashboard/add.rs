@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::forms::Fields;
 use super::kit::csv::csv_link;
-use super::kit::empty::empty;
+use super::kit::empty::{broken, empty, part};
 use super::kit::notice::{Tone, notice};
 use super::kit::script::{script, script_for, snippet};
 use super::layout::failure;
@@ -31,17 +31,17 @@ async fn page(visitor: &Visitor, problem: Option<&ApiError>) -> Result<Response,
         access.groups().await?,
         access.services().enrolment.waiting(access.id()),
     );
-    let base = visitor.base();
+    let (base, may) = (visitor.base(), visitor.may(Scopes::WRITE));
     let content = html! {
         div.head { div { h1 { "Add devices" } p.lede { "Paste one line on the board, or let the board show a code and approve it here." } } }
         @if let Some(problem) = problem { (notice(Tone::Bad, &html! { (problem.message()) })) }
-        @if !visitor.may(Scopes::WRITE) { (notice(Tone::Warn, &html! { "This login may not add devices. An owner of the organisation can grant it." })) }
+        @if !may { (notice(Tone::Warn, &html! { "This login may not add devices. An owner of the organisation can grant it." })) }
         div.ways {
             form.card.way method="post" action={ (base) "/devices/add" } {
                 h2 { "Install on a board" }
-                div.field { label for="name" { "Name" } input #name name="name" required maxlength="128" placeholder="porch"; }
-                div.field { label for="group" { "Group" } select #group name="group" { @for group in &groups { option value=(group.id) { (group.name) } } } }
-                div.actions { button data-kind="main" { "Get the line" } }
+                div.field { label for="name" { "Name" } input #name name="name" required maxlength="128" placeholder="porch" disabled[!may]; }
+                div.field { label for="group" { "Group" } select #group name="group" disabled[!may] { @for group in &groups { option value=(group.id) { (group.name) } } } }
+                div.actions { button data-kind="main" disabled[!may] { "Get the line" } }
             }
             (approval(&boards, &base))
         }
@@ -111,11 +111,11 @@ pub(super) async fn waiting(visitor: Visitor) -> Response {
     let shown = async {
         let access = &visitor.project;
         let boards = access.services().enrolment.waiting(access.id());
-        let (copies, base) = (copies::of(access).await?, visitor.base());
+        let (copies, base) = (part(copies::of(access).await)?, visitor.base());
         let content = html! {
             div.head { div { h1 { "Waiting" } p.lede { "Boards that ask to become devices, and boards that log in as one device." } } }
             live-part #waiting data-on="waiting device" data-least="5" {
-                @if boards.is_empty() && copies.is_empty() {
+                @if boards.is_empty() && copies.as_ref().is_ok_and(Vec::is_empty) {
                     section.card data-flush { (empty("No board waits", "A board that was started with an enrolment key, or with a code, appears here.", &html! {
                         a.button href={ (base) "/devices/add" } { "Add devices" }
                     })) }
@@ -124,7 +124,10 @@ pub(super) async fn waiting(visitor: Visitor) -> Response {
                     div.card-head { h2 #boards { "Boards" } (csv_link(&format!("{base}/csv/waiting"), "waiting.csv")) }
                     (waiting_table(&boards, &base))
                 } }
-                (copies::panel(&copies, &base))
+                @match &copies {
+                    Ok(copies) => (copies::panel(copies, &visitor)),
+                    Err(error) => section.card data-flush { (broken("The boards that log in as one device could not be read", error.message())) },
+                }
             }
             (script("iottly device waiting", ("GET", "/waiting", None)))
             (scripts())

@@ -25,6 +25,8 @@ use crate::api::alert_mails;
 use crate::api::alerts as rest;
 use crate::api::body::JsonBody;
 use crate::api::dto::{AlertDto, AlertRuleDto, TestMailBody};
+use crate::api::named_device::named_device;
+use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 use iottly_cloud::clock;
 
@@ -95,16 +97,14 @@ impl Asked {
     }
 
     /// Returns the filter of the API.
-    fn filter(&self) -> Result<AlertFilter, ApiError> {
+    async fn filter(&self, access: &ProjectAccess) -> Result<AlertFilter, ApiError> {
         let invalid = |text: &str| ApiError::invalid("invalid_filter", text);
+        let device = match self.device() {
+            Some(text) => Some(named_device(access, text).await?),
+            None => None,
+        };
         Ok(AlertFilter {
-            device: self
-                .device()
-                .map(|id| {
-                    id.parse()
-                        .map_err(|_| invalid("device is not the id of a device"))
-                })
-                .transpose()?,
+            device,
             rule: self
                 .rule()
                 .map(|id| id.parse().map_err(|_| invalid("rule is not the id of a rule")))
@@ -241,7 +241,7 @@ pub(super) async fn list(visitor: Visitor, Query(asked): Query<Asked>) -> Respon
 async fn page(visitor: &Visitor, asked: &Asked, refused: Option<Refused<'_>>) -> Result<Response, ApiError> {
     let (base, now) = (visitor.base(), clock::now());
     let own = format!("{base}/alerts");
-    let (filter, problem) = match asked.filter() {
+    let (filter, problem) = match asked.filter(&visitor.project).await {
         Ok(filter) => (filter, None),
         Err(error) => (AlertFilter::default(), Some(error)),
     };
@@ -350,8 +350,8 @@ fn filter_form(own: &str, asked: &Asked, rules: &[AlertRuleDto], problem: Option
                     @for known in rules { option value=(known.id) selected[known.id.to_string() == rule] { (known.name) } }
                     @if !rule.is_empty() && !is_known(rule) { option value=(rule) selected { "rule " (rule) } }
                 }
-                label.sr for="of-device" { "Id of a device" }
-                input #of-device name="device" value=(device) placeholder="id of a device" autocomplete="off" spellcheck="false" aria-invalid=[problem.map(|_| "true")];
+                label.sr for="of-device" { "Device, by name or id" }
+                input #of-device name="device" value=(device) placeholder="name or id of a device" autocomplete="off" spellcheck="false" aria-invalid=[problem.map(|_| "true")];
                 button data-size="s" { "Filter" }
                 @if !device.is_empty() || !rule.is_empty() { a.button data-size="s" href=(own) { "Show all" } }
             }
@@ -444,7 +444,7 @@ fn words(condition: &str) -> &str {
 /// Adds the rule of the form.
 pub(super) async fn add(visitor: Visitor, Query(asked): Query<Asked>, fields: Fields) -> Response {
     let done = async {
-        let body = form::read(&fields)?;
+        let body = form::read(&visitor.project, &fields).await?;
         rest::create(visitor.project.clone(), JsonBody(body)).await
     };
     ended(&visitor, &asked, Some(&fields), done.await.map(drop)).await

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::kit::csv::csv_link;
-use super::kit::empty::empty;
+use super::kit::empty::{empty, part, shown};
 use super::kit::filter::{FilterBox, filter_box};
 use super::kit::script::{script, word};
 use super::layout::{IntoHtml, Page, failure};
@@ -88,7 +88,7 @@ pub(super) async fn of_project(
     let visitor = visitor?;
     let project = &visitor.project;
     project.require(Scopes::ADMIN)?;
-    let found = found(project.services(), LogOf::Project(project.id()), &asked).await?;
+    let found = part(found(project.services(), LogOf::Project(project.id()), &asked).await)?;
     let (base, filter) = (visitor.base(), text::escaped(asked.text()));
     let content = html! {
         div.head { div { h1 { "Audit log" } p.lede { "Who changed what, when, and from where." } }
@@ -107,38 +107,51 @@ pub(super) async fn of_project(
         scripts: &["suggest.js"],
         content,
     };
-    let status = found.problem.as_ref().map_or(StatusCode::OK, ApiError::status);
+    let problem = found.as_ref().ok().and_then(|found| found.problem.as_ref());
+    let status = problem.map_or(StatusCode::OK, ApiError::status);
     Ok((status, screen.respond(&visitor).await?).into_response())
 }
 
 /// Returns the box for the filter, and the entries of a page.
-fn list(own: &str, asked: &Asked, found: &Found) -> Markup {
-    let text = asked.text();
-    let with = |before: u64| format!("{own}?filter={}&before={before}", text::escaped(text));
-    let count = found.entries.len();
+fn list(own: &str, asked: &Asked, read: &Result<Found, ApiError>) -> Markup {
+    let found = read.as_ref().ok();
     html! {
         (filter_box("audit", &FilterBox {
             action: own,
-            text,
+            text: asked.text(),
             placeholder: "who:anne action:device.* at>2026-11-26",
-            result: html! { b { (count) @if count == 1 { " entry" } @else { " entries" } @if found.next.is_some() { ", and older ones" } } },
-            json: found.json.as_deref(),
-            problem: found.problem.as_ref().map(ApiError::message),
+            result: html! { @if let Some(found) = found { (counted(found)) } },
+            json: found.and_then(|found| found.json.as_deref()),
+            problem: found.and_then(|found| found.problem.as_ref()).map(ApiError::message),
             examples: AUDIT.suggestions("").collect(),
             more: html! {},
         }))
         section.card data-flush {
-            @if count > 0 { (table(&found.entries)) }
-            @else if found.problem.is_some() { p.empty { "Nothing is shown while the filter is not valid." } }
-            @else if found.next.is_some() { (empty("No entry matches yet", &format!("None of the next {MAX_EXAMINED} entries matches the filter."), &html! {})) }
-            @else if text.is_empty() && asked.before.is_none() { p.empty { "Nothing was changed yet." } }
-            @else { (empty("No entry matches", "None of the stored entries matches.", &html! { a.button href=(own) { "Show all entries" } })) }
-            div.card-foot {
-                span { "Newest first, times in UTC" }
-                span.actions {
-                    @if asked.before.is_some() { a.button data-size="s" href={ (own) "?filter=" (text::escaped(text)) } { "Newest" } }
-                    @if let Some(next) = found.next { a.button data-size="s" href=(with(next)) rel="next" { "Older" } }
-                }
+            (shown(read, "The entries could not be read", |found| of_page(own, asked, found)))
+        }
+    }
+}
+
+fn counted(found: &Found) -> Markup {
+    let count = found.entries.len();
+    html! { b { (count) @if count == 1 { " entry" } @else { " entries" } @if found.next.is_some() { ", and older ones" } } }
+}
+
+/// Returns the entries of a page, with the way to the others.
+fn of_page(own: &str, asked: &Asked, found: &Found) -> Markup {
+    let text = asked.text();
+    let with = |before: u64| format!("{own}?filter={}&before={before}", text::escaped(text));
+    html! {
+        @if !found.entries.is_empty() { (table(&found.entries)) }
+        @else if found.problem.is_some() { p.empty { "Nothing is shown while the filter is not valid." } }
+        @else if found.next.is_some() { (empty("No entry matches yet", &format!("None of the next {MAX_EXAMINED} entries matches the filter."), &html! {})) }
+        @else if text.is_empty() && asked.before.is_none() { p.empty { "Nothing was changed yet." } }
+        @else { (empty("No entry matches", "None of the stored entries matches.", &html! { a.button href=(own) { "Show all entries" } })) }
+        div.card-foot {
+            span { "Newest first, times in UTC" }
+            span.actions {
+                @if asked.before.is_some() { a.button data-size="s" href={ (own) "?filter=" (text::escaped(text)) } { "Newest" } }
+                @if let Some(next) = found.next { a.button data-size="s" href=(with(next)) rel="next" { "Older" } }
             }
         }
     }
@@ -180,7 +193,7 @@ pub(super) async fn of_organization(
 ) -> Response {
     let shown = async {
         let place = place(&app, &person, &organization).await?;
-        let found = found(&app.services, LogOf::Organization(place.id), &asked).await?;
+        let found = part(found(&app.services, LogOf::Organization(place.id), &asked).await)?;
         Ok::<_, ApiError>(page(&person.person.name, &place, &asked, &found))
     };
     shown.await.unwrap_or_else(|error| failure(&error))
@@ -199,7 +212,7 @@ pub(super) async fn csv_of_organization(
     file.await.unwrap_or_else(|error| failure(&error))
 }
 
-fn page(name: &str, place: &Place, asked: &Asked, found: &Found) -> Response {
+fn page(name: &str, place: &Place, asked: &Asked, found: &Result<Found, ApiError>) -> Response {
     let content = html! {
         div.head { h1 { "Changes of " (place.name) }
             div.actions { (csv_link(&format!("/members/{}/audit/csv", place.id), "organization-audit.csv")) } }

@@ -11,11 +11,13 @@ use super::layout::failure;
 use super::visitor::Visitor;
 use crate::api::copies::CopyDto;
 use crate::error::ApiError;
+use iottly_core::model::Scopes;
 
 pub(super) use crate::api::copies::of;
 
-/// Returns the list of the boards; nothing if there are none.
-pub(super) fn panel(copies: &[CopyDto], base: &str) -> Markup {
+/// Returns the list of the boards, with the choice for those who may make it; nothing if there are none.
+pub(super) fn panel(copies: &[CopyDto], visitor: &Visitor) -> Markup {
+    let (base, may) = (visitor.base(), visitor.may(Scopes::WRITE));
     html! {
         @if !copies.is_empty() {
             section.card data-flush aria-labelledby="copies" {
@@ -29,12 +31,13 @@ pub(super) fn panel(copies: &[CopyDto], base: &str) -> Markup {
                         td { b.break { (copy.name) } }
                         td { code { (copy.address) } }
                         td { @if copy.connected { "connected" } @else { span.soft { "not connected" } } }
-                        td { form method="post" action={ (base) "/devices/" (copy.device) "/keep" } {
+                        td { @if may { form method="post" action={ (base) "/devices/" (copy.device) "/keep" } {
                             input type="hidden" name="copy" value=(copy.number);
                             button data-size="s" { "Keep this one" }
-                        } }
+                        } } }
                     } } }
                 }
+                @if !may { p.soft.pad { "This login may not choose. It takes the right “write”." } }
                 @if let Some(first) = copies.first() {
                     (script_for("keep one", &format!("iottly device keep {} {}", first.device, first.number),
                         ("POST", &format!("/device/{}/copies/{}/keep", first.device, first.number), None)))

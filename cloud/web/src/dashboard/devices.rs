@@ -193,7 +193,7 @@ async fn page(visitor: &Visitor, asked: &Asked) -> Result<Response, ApiError> {
             }
         }
         @match &copies {
-            Ok(copies) => (copies::panel(copies, &base)),
+            Ok(copies) => (copies::panel(copies, visitor)),
             Err(error) => section.card data-flush { (broken("Boards with the same keys could not be read", error.message())) },
         }
         (filter_box("devices", &FilterBox {

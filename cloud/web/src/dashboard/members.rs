@@ -1,6 +1,7 @@
 //! The page with the members of an organisation, for its owners to invite, promote and remove.
 
 use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use serde::Deserialize;
@@ -9,6 +10,7 @@ use super::forms::Fields;
 use super::kit::csv::csv_link;
 use super::layout::{IntoHtml, Page, failure};
 use super::person::LoggedIn;
+use super::webhooks::origin;
 use crate::app::App;
 use crate::auth::hash_secret;
 use crate::csv::Csv;
@@ -105,14 +107,14 @@ async fn page(
             section.card {
                 h2 { "Invitation" }
                 p { "Send this link to the new member. It works once, for three days, and is not shown again." }
-                p { code #link { (link) } }
+                p { code.break #link { (link) } }
             }
         }
         section.card {
             ul.members {
                 @for Member { user, role } in &members {
                     li {
-                        strong { (user.name) } " " span.soft { (role) }
+                        strong.break { (user.name) } " " span.soft { (role) }
                         @if owner && user.id != person.person.id {
                             form.inline method="post" action={ "/members/" (place.id) "/change" } {
                                 input type="hidden" name="user" value=(user.id);
@@ -160,6 +162,7 @@ pub(super) async fn invite(
     person: LoggedIn,
     State(app): State<App>,
     Path(organization): Path<String>,
+    headers: HeaderMap,
     fields: Fields,
 ) -> Response {
     let made = async {
@@ -178,7 +181,9 @@ pub(super) async fn invite(
         store
             .change_people(place.id, &person.author(), change, now)
             .await?;
-        page(&app, &person, &place, Some(&format!("/join?key={key}")), false).await
+        let origin = origin(&headers, app.services.https);
+        let link = format!("{}/join?key={key}", origin.unwrap_or_default());
+        page(&app, &person, &place, Some(&link), false).await
     };
     made.await.unwrap_or_else(|error| failure(&error))
 }

@@ -127,7 +127,7 @@ async fn page(visitor: &Visitor) -> Result<Response, ApiError> {
         (minutes::minutes(&facts.minutes, &base))
         live-part #attention data-on="alert webhook waiting group crash" data-least="5" {
         @match &facts.copies {
-            Ok(copies) => (copies::panel(copies, &base)),
+            Ok(copies) => (copies::panel(copies, visitor)),
             Err(error) => section.card data-flush { (broken("Boards with the same keys could not be read", error.message())) },
         }
         (needs(&facts, &base))

@@ -80,7 +80,11 @@ const SECTIONS: [(&str, &[Entry]); 4] = [
 /// Returns the section of a page's path, and its name; `None` for a path outside of the projects.
 pub(super) fn section_of(path: &str) -> Option<(Section, &'static str)> {
     let (_, below) = path.strip_prefix("/p/")?.split_once('/')?;
-    let first = below.split('/').next().unwrap_or_default();
+    let first = match below.split('/').next().unwrap_or_default() {
+        "pushed" | "leases" => "code",
+        "enroll" => "devices",
+        first => first,
+    };
     let entries = SECTIONS.iter().flat_map(|(_, entries)| entries.iter());
     let mut named = entries.map(|(section, name, path)| (*section, *name, path.trim_start_matches('/')));
     let found = named.clone().find(|(.., path)| *path == first);

@@ -8,7 +8,7 @@ use maud::{Markup, html};
 
 use super::forms::Fields;
 use super::kit::csv::csv_link;
-use super::kit::empty::empty;
+use super::kit::empty::{empty, part, shown};
 use super::kit::notice::{Tone, notice};
 use super::kit::question::{Question, question};
 use super::kit::script::{script, script_for, snippet};
@@ -44,13 +44,12 @@ async fn page(
 ) -> Result<Response, ApiError> {
     let own = format!("{}/tokens", visitor.base());
     let tokens = match rest::all(visitor.project.clone()).await {
-        Ok(list) => list.0.tokens,
         Err(error) if error.status() == axum::http::StatusCode::FORBIDDEN => return no_right(visitor).await,
-        Err(error) => return Err(error),
+        read => part(read.map(|list| list.0.tokens))?,
     };
     let content = html! {
         div.head { div {
-            h1 { "Tokens " span.count { (tokens.len()) } }
+            h1 { "Tokens" @if let Ok(tokens) = &tokens { " " span.count { (tokens.len()) } } }
             p.lede { "A token is for programs: the command line, scripts, other services. Its text is shown once." }
         } }
         @if let Some((name, secret)) = made {
@@ -61,8 +60,10 @@ async fn page(
         div.split {
             section.card data-flush aria-labelledby="all" {
                 div.card-head { h2 #all { "Tokens" } (csv_link(&format!("{}/csv/tokens", visitor.base()), "tokens.csv")) }
-                @if tokens.is_empty() { (empty("No tokens", "A token gives a program some of your rights.", &html! {})) }
-                @else { (table(&tokens, &own)) }
+                (shown(&tokens, "The tokens could not be read", |tokens| html! {
+                    @if tokens.is_empty() { (empty("No tokens", "A token gives a program some of your rights.", &html! {})) }
+                    @else { (table(tokens, &own)) }
+                }))
             }
             (form(visitor, &own))
         }

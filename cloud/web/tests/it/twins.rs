@@ -3,23 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::routes::routes;
 use crate::support::start;
 
-/// Source of the dashboard's router.
-const ROUTER: &str = include_str!("../../src/dashboard/mod.rs");
-/// Beginnings of parts of the source, and the path that the routes of the part are below.
-const PARTS: [(&str, &str); 5] = [
-    ("pub(crate) fn pages(", ""),
-    ("\nfn screens()", "/p/{project}"),
-    ("let group = Router::new()", "/p/{project}/groups/{group}"),
-    ("let file = Router::new()", "/p/{project}/code/{branch}/{file}"),
-    ("    Router::new()\n        .route(\"/code\"", "/p/{project}"),
-];
-/// Beginning of what comes after the parts.
-const END: &str = "\npub(crate) fn streams()";
-
 /// Operation of the API that does the same as a form, or the reason for which there is none.
-enum Twin {
+pub(crate) enum Twin {
     Operation(&'static str, &'static str),
     None(&'static str),
 }
@@ -30,7 +18,7 @@ use Twin::{None as Without, Operation};
 const PROJECT: &str = "/v1.0/project/{project}";
 
 /// Forms below a project's path, each with its twins below the project's path in the API.
-const FORMS: &[(&str, Twin)] = &[
+pub(crate) const FORMS: &[(&str, Twin)] = &[
     ("/alerts/mails", Operation("post", "/alerts/mails")),
     ("/alerts/rules", Operation("post", "/alerts/rules")),
     (
@@ -205,48 +193,6 @@ const OTHERS: &[(&str, Twin)] = &[
     ("/shortcuts", Without("chooses what the browser does")),
 ];
 
-/// Returns the paths of all forms, with `/p/{project}` before those of a project.
-fn forms() -> Vec<String> {
-    let (source, _) = ROUTER.split_once(END).expect("the streams come after the forms");
-    let mut places: Vec<_> = PARTS
-        .iter()
-        .map(|(beginning, prefix)| {
-            (
-                source.find(beginning).unwrap_or_else(|| panic!("no {beginning}")),
-                *prefix,
-            )
-        })
-        .collect();
-    places.sort_unstable();
-    let mut found = Vec::new();
-    for (index, (from, prefix)) in places.iter().enumerate() {
-        let to = places.get(index + 1).map_or(source.len(), |(next, _)| *next);
-        for route in source[*from..to].split(".route(").skip(1) {
-            let (path, rest) = route
-                .trim_start()
-                .strip_prefix('"')
-                .and_then(|route| route.split_once('"'))
-                .unwrap_or(("", route));
-            if rest.contains("post(") {
-                found.push(format!(
-                    "{prefix}{}",
-                    if prefix.is_empty() {
-                        path
-                    } else {
-                        path.trim_end_matches('/')
-                    }
-                ));
-            }
-        }
-    }
-    assert_eq!(
-        found.len(),
-        source.matches("post(").count(),
-        "a form of the source was not read"
-    );
-    found
-}
-
 #[tokio::test]
 async fn every_form_of_the_dashboard_is_an_operation_of_the_api() {
     let cloud = start().await;
@@ -259,7 +205,8 @@ async fn every_form_of_the_dashboard_is_an_operation_of_the_api() {
         .chain(others)
         .map(|(path, twin, prefix)| (path, (twin, prefix)))
         .collect();
-    for form in forms() {
+    for form in routes().into_iter().filter(|route| route.method == "POST") {
+        let form = form.path;
         let (twin, prefix) = known
             .remove(&form)
             .unwrap_or_else(|| panic!("{form} has no twin in the API and no reason"));

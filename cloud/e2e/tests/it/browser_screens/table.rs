@@ -7,8 +7,8 @@ pub(super) struct Screen {
     pub(super) empty: &'static str,
     /// Query of a filter that nothing matches, and the words of the screen then; empty for a screen without a filter.
     pub(super) nothing: (&'static str, &'static str),
-    /// Table of the database without which a part of the screen cannot be shown; empty for a screen that has one part only, or
-    /// whose login needs the table.
+    /// Table of the database without which a part of the screen cannot be shown; empty for a screen that has one part only, as
+    /// `pages.rs` says.
     pub(super) table: &'static str,
     /// Words of another part of the screen, which stands without the table.
     pub(super) sibling: &'static str,
@@ -16,7 +16,7 @@ pub(super) struct Screen {
     pub(super) act: &'static str,
 }
 
-pub(super) const SCREENS: [Screen; 31] = [
+pub(super) const SCREENS: [Screen; 37] = [
     Screen {
         path: "/",
         empty: "Nothing needs you.",
@@ -85,9 +85,9 @@ pub(super) const SCREENS: [Screen; 31] = [
         path: "/code",
         empty: "main",
         nothing: ("", ""),
-        table: "",
-        sibling: "",
-        act: "",
+        table: "developer_leases",
+        sibling: "Command handlers",
+        act: "Save as revision",
     },
     Screen {
         path: "/releases",
@@ -95,7 +95,15 @@ pub(super) const SCREENS: [Screen; 31] = [
         nothing: ("", ""),
         table: "releases",
         sibling: "Keys",
-        act: "",
+        act: "Create the branch",
+    },
+    Screen {
+        path: "/releases/keys",
+        empty: "No key was replaced yet",
+        nothing: ("", ""),
+        table: "",
+        sibling: "",
+        act: "Rotate…",
     },
     Screen {
         path: "/definitions",
@@ -132,7 +140,7 @@ pub(super) const SCREENS: [Screen; 31] = [
     Screen {
         path: "/alerts",
         empty: "No rules",
-        nothing: ("", ""),
+        nothing: ("rule=00000000-0000-4000-8000-000000000000", "None matches"),
         table: "alerts",
         sibling: "New rule",
         act: "Add the rule",
@@ -157,16 +165,16 @@ pub(super) const SCREENS: [Screen; 31] = [
         path: "/audit",
         empty: "Who changed what",
         nothing: ("filter=who%3Anone", "No entry matches"),
-        table: "",
-        sibling: "",
+        table: "audit",
+        sibling: "Do this from a script",
         act: "",
     },
     Screen {
         path: "/tokens",
         empty: "Tokens",
         nothing: ("", ""),
-        table: "",
-        sibling: "",
+        table: "tokens",
+        sibling: "New token",
         act: "Create the token",
     },
     Screen {
@@ -179,7 +187,7 @@ pub(super) const SCREENS: [Screen; 31] = [
     },
     Screen {
         path: "/devices/<device>/plots",
-        empty: "No numbers yet",
+        empty: "No numbers from this device yet",
         nothing: ("", ""),
         table: "series",
         sibling: "Send command",
@@ -264,5 +272,45 @@ pub(super) const SCREENS: [Screen; 31] = [
         table: "rollout_devices",
         sibling: "By revision",
         act: "Roll back",
+    },
+    Screen {
+        path: "/code",
+        empty: "main",
+        nothing: ("", ""),
+        table: "groups",
+        sibling: "Command handlers",
+        act: "Save as revision",
+    },
+    Screen {
+        path: "/devices/add",
+        empty: "Install on a board",
+        nothing: ("", ""),
+        table: "",
+        sibling: "",
+        act: "",
+    },
+    Screen {
+        path: "/definitions/new",
+        empty: "New definition",
+        nothing: ("", ""),
+        table: "",
+        sibling: "",
+        act: "Save",
+    },
+    Screen {
+        path: "/keys",
+        empty: "Keyboard shortcuts",
+        nothing: ("", ""),
+        table: "",
+        sibling: "",
+        act: "",
+    },
+    Screen {
+        path: "/groups/<shed>/rollouts/<rollout>/devices?place=committed",
+        empty: "No device is here",
+        nothing: ("", ""),
+        table: "",
+        sibling: "",
+        act: "",
     },
 ];

@@ -201,16 +201,16 @@ impl AlertDto {
 }
 
 /// Alerts of a project.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct AlertList {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct AlertList {
     /// Alerts, the newest raise first.
-    pub(crate) alerts: Vec<AlertDto>,
+    pub alerts: Vec<AlertDto>,
     /// Number of all raised alerts of the project.
-    pub(crate) raised: u64,
+    pub raised: u64,
     /// Number of raised alerts from which on no other one about a device is raised.
-    pub(crate) max_raised: u64,
+    pub max_raised: u64,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Alert.

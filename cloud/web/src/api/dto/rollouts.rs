@@ -304,12 +304,12 @@ pub struct RolloutDevices {
 }
 
 /// Rollout policy of a deployment group.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct OnePolicy {
+#[derive(Serialize, Deserialize, ToSchema)]
+pub struct OnePolicy {
     /// The policy.
-    pub(crate) policy: Policy,
+    pub policy: Policy,
     /// HTTP status: always 200.
-    pub(crate) status: u16,
+    pub status: u16,
 }
 
 /// Options of a way back; all can be left out.

@@ -8,6 +8,8 @@ use super::super::kit::filter::message_filter_field;
 use super::super::kit::script::snippet;
 use super::CONDITIONS;
 use crate::api::dto::{AlertRuleBody, FilterBody, MailList};
+use crate::api::named_device::named_device;
+use crate::auth::ProjectAccess;
 use crate::error::ApiError;
 
 /// Returns the form; `typed` are the fields of a rule that was refused.
@@ -33,7 +35,7 @@ pub(super) fn show(
                 option value="" { "the whole project" }
                 @for group in groups { option value=(group.id) selected[group.id.to_string() == typed("group")] { "group " (group.name) } }
             } }
-            div.field { label for="device" { "Id of a device, to watch only that" } input #device name="device" value=(typed("device")); }
+            div.field { label for="device" { "Device to watch, by name or id, in place of these" } input #device name="device" value=(typed("device")); }
             @if let Some(allowed) = &mails.allowed {
                 div.field { label for="mails" { "Addresses that get a mail" } input #mails name="mails" autocomplete="off" placeholder="anne@example.org, ben@example.org" value=(typed("mails"));
                     p.hint { "Ten at most; this cloud sends to " (allowed) "." } }
@@ -49,7 +51,7 @@ pub(super) fn show(
 ///
 /// # Errors
 /// If a field is not what it has to be.
-pub(super) fn read(fields: &Fields) -> Result<AlertRuleBody, ApiError> {
+pub(super) async fn read(access: &ProjectAccess, fields: &Fields) -> Result<AlertRuleBody, ApiError> {
     let given = |name: &str| fields.get(name).map(str::trim).filter(|text| !text.is_empty());
     let invalid = |text: &str| ApiError::invalid("invalid_form", text);
     let filter = |name: &str| given(name).map(|text| FilterBody::Text(text.to_owned()));
@@ -59,12 +61,10 @@ pub(super) fn read(fields: &Fields) -> Result<AlertRuleBody, ApiError> {
                 .map_err(|_| invalid("minutes are not a number"))
         })
         .transpose()?;
-    let device = given("device")
-        .map(|text| {
-            text.parse()
-                .map_err(|_| invalid("device is not the id of a device"))
-        })
-        .transpose()?;
+    let device = match given("device") {
+        Some(text) => Some(named_device(access, text).await?),
+        None => None,
+    };
     let deployment_group = given("group")
         .map(|text| {
             text.parse()

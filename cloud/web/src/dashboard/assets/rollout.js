@@ -33,9 +33,12 @@ class RolloutProgress extends HTMLElement {
     this.held = [];
     this.log = this.querySelector("[data-live-log]");
     this.pauseButton = this.querySelector("[data-pause]");
-    this.pauseButton.hidden = false;
     this.onPause = () => this.pause();
-    this.pauseButton.addEventListener("click", this.onPause);
+    // The page of many devices has no log of its own.
+    if (this.pauseButton) {
+      this.pauseButton.hidden = false;
+      this.pauseButton.addEventListener("click", this.onPause);
+    }
     for (const cell of this.querySelectorAll("a.cell[data-device]")) {
       if (cell.dataset.state === "committed") this.places.set(cell.dataset.device, "committed");
     }
@@ -47,7 +50,7 @@ class RolloutProgress extends HTMLElement {
   disconnectedCallback() {
     this.gone = true;
     clearTimeout(this.timer);
-    this.pauseButton.removeEventListener("click", this.onPause);
+    this.pauseButton?.removeEventListener("click", this.onPause);
     document.removeEventListener("iottly:entry", this.onEntry);
   }
 
@@ -121,6 +124,7 @@ class RolloutProgress extends HTMLElement {
     for (const element of this.querySelectorAll("[data-total]")) text(element, total);
     text(this.querySelector("[data-said]"), sentence(counts, total));
     this.bands(counts, total);
+    this.stations(counts.committed);
     this.exceptionCount = exceptions;
     if (this.dataset.cells === "many") {
       this.soon();
@@ -131,6 +135,19 @@ class RolloutProgress extends HTMLElement {
     const devices = (await answer.json()).devices;
     for (const device of devices) this.device(device);
     this.exceptions(devices.filter(isException).slice(0, Number(this.dataset.rows)));
+  }
+
+  // Counts the healthy devices of each wave; a wave is done when all of its devices are.
+  stations(done) {
+    let before = 0;
+    for (const span of this.querySelectorAll("[data-healthy]")) {
+      const end = Number(span.dataset.healthy);
+      text(span, `${Math.min(done, end)} of ${end} healthy`);
+      const station = span.closest("li");
+      if (done >= end) station.dataset.state = "done";
+      else if (done >= before && station.dataset.state !== "bad") station.dataset.state = "now";
+      before = end;
+    }
   }
 
   // Brings cells of several devices and the table up to date, not more often than every few seconds.

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use iottly_core::model::{Device, Lease};
+use iottly_core::model::{Device, Lease, UnixMs};
 use iottly_store::DevicePlace;
 use maud::{Markup, html};
 
+use super::super::kit::empty::broken;
 use super::super::kit::presence::presence;
 use super::super::text;
 use super::page::{Facts, Shown};
@@ -15,8 +16,28 @@ use crate::error::ApiError;
 /// Maximum number of devices in the choice of a test device.
 const MAX_CHOICE: usize = 50;
 
+/// Open leases, and devices that can run the code.
+pub(super) struct Bench {
+    pub(super) leases: Vec<Lease>,
+    /// Devices of the leases, and some that may become test devices.
+    pub(super) devices: Vec<Device>,
+}
+
+impl Bench {
+    /// Reads both.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub(super) async fn of(access: &ProjectAccess, now: UnixMs) -> Result<Self, ApiError> {
+        let mut leases = access.services().store.leases(access.id()).await?;
+        leases.retain(|lease| lease.is_open(now));
+        let devices = devices(access, &leases).await?;
+        Ok(Self { leases, devices })
+    }
+}
+
 /// Returns the devices of some leases, and others for the choice of a test device: connected ones, and the first by name.
-pub(super) async fn devices(access: &ProjectAccess, leases: &[Lease]) -> Result<Vec<Device>, ApiError> {
+async fn devices(access: &ProjectAccess, leases: &[Lease]) -> Result<Vec<Device>, ApiError> {
     let (store, project) = (&access.services().store, access.id());
     let mut ids = store.connected_devices(project, MAX_CHOICE).await?;
     ids.extend(
@@ -38,15 +59,21 @@ pub(super) async fn devices(access: &ProjectAccess, leases: &[Lease]) -> Result<
 
 /// Returns the pane.
 pub(super) fn pane(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
+    let bench = match &facts.bench {
+        Ok(bench) => bench,
+        Err(error) => {
+            return html! { div.pane-head { "Test device" } (broken("The test devices could not be read", error.message())) };
+        }
+    };
     let wanted = shown.lease.as_deref();
-    let lease = facts
+    let lease = bench
         .leases
         .iter()
         .find(|lease| Some(lease.id.to_string().as_str()) == wanted)
-        .or(facts.leases.first());
+        .or(bench.leases.first());
     html! {
-        div.pane-head { "Test device" @if let Some(lease) = lease { (state(facts, lease)) span.link data-link data-state="wait" role="status" { "not live" } } }
-        @if facts.may_deploy && facts.may_write { (choice(facts, lease, here)) }
+        div.pane-head { "Test device" @if let Some(lease) = lease { (state(bench, lease, facts.now)) span.link data-link data-state="wait" role="status" { "not live" } } }
+        @if facts.may_deploy && facts.may_write { (choice(bench, lease, here)) }
         @match lease {
             Some(lease) => (running(facts, lease, here)),
             None => div.empty {
@@ -57,9 +84,9 @@ pub(super) fn pane(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
     }
 }
 
-fn choice(facts: &Facts<'_>, lease: Option<&Lease>, here: &str) -> Markup {
+fn choice(bench: &Bench, lease: Option<&Lease>, here: &str) -> Markup {
     let leased = |device| lease.is_some_and(|lease| lease.devices.iter().any(|known| known.device == device));
-    let mut devices: Vec<_> = facts.devices.iter().collect();
+    let mut devices: Vec<_> = bench.devices.iter().collect();
     devices.sort_by_key(|device| (!leased(device.scope.device), !device.online));
     html! {
         div.bench {
@@ -78,16 +105,16 @@ fn choice(facts: &Facts<'_>, lease: Option<&Lease>, here: &str) -> Markup {
     }
 }
 
-fn state(facts: &Facts<'_>, lease: &Lease) -> Markup {
+fn state(bench: &Bench, lease: &Lease, now: UnixMs) -> Markup {
     let mut known = lease.devices.iter();
     let device = known.next().and_then(|known| {
-        facts
+        bench
             .devices
             .iter()
             .find(|device| device.scope.device == known.device)
     });
     html! {
-        @if let Some(device) = device { span.break { (device.name) } (presence(device, facts.now)) }
+        @if let Some(device) = device { span.break { (device.name) } (presence(device, now)) }
         @if lease.devices.len() > 1 { span.soft { "and " (lease.devices.len() - 1) " more" } }
         @if let Some(order) = &lease.order { span.end.mono.soft data-sha256=(order.sha256) { (order.sha256.get(..8).unwrap_or_default()) } }
     }

@@ -17,6 +17,9 @@ const MAX_REVISIONS: usize = 5;
 
 /// Returns the comparisons with each revision that a group of the branch runs.
 pub(super) async fn parts(facts: &Facts<'_>) -> Markup {
+    if let Err(error) = &facts.groups {
+        return html! { section.card data-flush aria-label="Deployment groups" { (broken("The deployment groups could not be read", error.message())) } };
+    }
     let mut running: BTreeMap<u64, Vec<&Group>> = BTreeMap::new();
     let mut nothing = Vec::new();
     for group in facts.followers() {

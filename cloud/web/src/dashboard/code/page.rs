@@ -3,19 +3,18 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use iottly_core::code::{self, CodeFile, MANIFEST_FILE, Problem};
-use iottly_core::model::{
-    Branch, Device, Draft, Group, Lease, MAX_FILE_NAME_BYTES, Revision, Scopes, SnippetKind, UnixMs,
-};
+use iottly_core::model::{Branch, Draft, Group, MAX_FILE_NAME_BYTES, Revision, Scopes, SnippetKind, UnixMs};
 use iottly_store::GroupCounts;
 use maud::{Markup, html};
 
 use super::super::groups::counts_of;
+use super::super::kit::empty::part;
 use super::super::kit::notice::{Tone, notice};
 use super::super::kit::script::script_for;
 use super::super::shell::{Screen, Section};
 use super::super::text::{self, escaped};
 use super::super::visitor::Visitor;
-use super::bench;
+use super::bench::{self, Bench};
 use super::deployed;
 use super::edit_pushed;
 use super::editor::editor;
@@ -90,16 +89,13 @@ pub(super) struct Facts<'a> {
     pub(super) may_write: bool,
     pub(super) may_deploy: bool,
     branches: Vec<Branch>,
-    groups: Vec<Group>,
-    /// Numbers of the groups' devices.
-    counts: Vec<GroupCounts>,
+    /// Groups, and the numbers of their devices.
+    pub(super) groups: Result<(Vec<Group>, Vec<GroupCounts>), ApiError>,
     newest: Option<Revision>,
     /// Names of the files of the branch of which the visitor has a draft that differs.
     drafts: Vec<String>,
-    /// Devices of the leases, and some that may become test devices.
-    pub(super) devices: Vec<Device>,
-    /// Open leases.
-    pub(super) leases: Vec<Lease>,
+    /// Leases and devices that run the code without a release.
+    pub(super) bench: Result<Bench, ApiError>,
     pub(super) now: UnixMs,
 }
 
@@ -111,18 +107,16 @@ impl<'a> Facts<'a> {
             .await?
             .pop();
         let now = clock::now();
-        let mut leases = store.leases(access.id()).await?;
-        leases.retain(|lease| lease.is_open(now));
+        let groups =
+            async { Ok::<_, ApiError>((access.groups().await?, store.group_counts(access.id()).await?)) };
         Ok(Self {
             may_write: visitor.may(Scopes::WRITE),
             may_deploy: visitor.may(Scopes::DEPLOY),
             branches: store.branches(access.id()).await?,
-            groups: access.groups().await?,
-            counts: store.group_counts(access.id()).await?,
+            groups: part(groups.await)?,
             newest,
             drafts: drafted(visitor, open).await?,
-            devices: bench::devices(access, &leases).await?,
-            leases,
+            bench: part(Bench::of(access, now).await)?,
             now,
             visitor,
             open,
@@ -152,9 +146,8 @@ impl<'a> Facts<'a> {
 
     pub(super) fn followers(&self) -> impl Iterator<Item = &Group> {
         let branch = Some(self.open.branch.name.as_str());
-        self.groups
-            .iter()
-            .filter(move |group| group.branch.as_deref() == branch)
+        let known = self.groups.iter().flat_map(|(groups, _)| groups);
+        known.filter(move |group| group.branch.as_deref() == branch)
     }
 }
 
@@ -291,6 +284,8 @@ fn actions(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
         ))
     } else if facts.newest.is_none() || facts.unsaved() || shown.clash.is_some() {
         Some("Flash waits until this is saved as a revision.".to_owned())
+    } else if facts.groups.is_err() {
+        Some("The deployment groups could not be read.".to_owned())
     } else if facts.followers().next().is_none() {
         Some("No deployment group follows this branch.".to_owned())
     } else {
@@ -308,11 +303,11 @@ fn actions(facts: &Facts<'_>, shown: &Shown, here: &str) -> Markup {
             @if facts.may_deploy {
                 @match &wait {
                     Some(_) => button type="button" disabled aria-describedby="why-not" { "Flash…" },
-                    None => @for group in facts.followers() {
+                    None => @if let Ok((_, counts)) = &facts.groups { @for group in facts.followers() {
                         a.button data-kind="main" href={ (facts.visitor.base()) "/groups/" (group.id) "/flash?revision=" (number) } {
-                            "Flash " (counts_of(&facts.counts, group)) " devices of " (group.name) "…"
+                            "Flash " (counts_of(counts, group)) " devices of " (group.name) "…"
                         }
-                    },
+                    } },
                 }
             }
             span.soft.small #why-not { @if let Some(wait) = &wait { (wait) } }

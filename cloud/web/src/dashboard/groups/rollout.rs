@@ -109,10 +109,10 @@ impl Progress {
                 div.notice data-tone="warn" role="alert" data-ended hidden { div { p data-ended-text {} } }
                 live-part #group-exceptions data-on="group" { (self.exceptions(visitor, &csv)) }
                 (self.grid(visitor, &places))
-                section.card data-flush aria-labelledby="live" {
+                @if self.is_many() { (elsewhere(visitor, group)) } @else { section.card data-flush aria-labelledby="live" {
                     div.card-head { h2 #live { "Live from these devices" } button type="button" data-size="s" data-pause aria-pressed="false" hidden { (icon(Icon::Pause)) span data-pause-word { "Pause" } " " kbd { "p" } } span.soft.small role="status" data-log-said { "from the moment this page was opened" } }
                     ol.stream data-with="device" data-live-log {}
-                }
+                } }
             }
         }
     }
@@ -182,6 +182,17 @@ impl Progress {
     }
 }
 
+/// Returns the way to the messages of many devices, which are too many to follow beside their rollout.
+fn elsewhere(visitor: &Visitor, group: &Group) -> Markup {
+    let filter = serde_json::json!({"device.group": group.name}).to_string();
+    html! {
+        section.card.stack aria-labelledby="live" {
+            h2 #live { "Live from these devices" }
+            p.soft { "They are too many to follow here. " a href={ (visitor.base()) "/stream?filter=" (text::escaped(&filter)) } { "The stream of the group" } " has what they send." }
+        }
+    }
+}
+
 /// Returns the evidence with which a rollout halted itself.
 fn evidence(rollout: &Rollout) -> Option<Value> {
     serde_json::from_str(rollout.evidence.as_ref()?).ok()
@@ -199,7 +210,9 @@ fn failures(evidence: Option<&Value>) -> impl Iterator<Item = (&str, &str)> {
 /// Returns the build and the waves of the policy as stations on a line.
 fn route(rollout: &Rollout, release: Option<&StoredRelease>, places: &Places) -> Markup {
     let total = usize::try_from(places.total()).unwrap_or(usize::MAX);
-    let ends = rollout.policy.ends(total);
+    let mut ends = rollout.policy.ends(total);
+    // Without a canary the first wave is the first station.
+    ends.retain(|end| *end > 0 || total == 0);
     let done = usize::try_from(places.at(Place::Committed)).unwrap_or(usize::MAX);
     let complete = rollout.status.is_complete();
     let state = |index: usize, end: usize| {
@@ -218,7 +231,7 @@ fn route(rollout: &Rollout, release: Option<&StoredRelease>, places: &Places) ->
             @for (index, end) in ends.iter().enumerate() {
                 li data-state=[state(index, *end)] {
                     b { @if index == 0 { "First " (end) } @else if index + 1 == ends.len() { "To all " (end) } @else { "To " (end) } }
-                    span { (done.min(*end)) " of " (end) " healthy" }
+                    span data-healthy=(end) { (done.min(*end)) " of " (end) " healthy" }
                 }
             }
             li data-state=[complete.then_some("done")] { b { "Deployed" } span { "all run it, healthy" } }

@@ -4,7 +4,7 @@ mod one;
 mod portals;
 mod settings;
 
-pub(super) use one::{act, show};
+pub(super) use one::{act, origin, show};
 
 use axum::response::{IntoResponse, Response};
 use iottly_core::model::Scopes;

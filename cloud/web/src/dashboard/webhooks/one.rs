@@ -272,7 +272,7 @@ pub(in super::super) async fn act(
 }
 
 /// Returns the origin under which a request reaches the cloud.
-fn origin(headers: &HeaderMap, https: bool) -> Option<String> {
+pub(in super::super) fn origin(headers: &HeaderMap, https: bool) -> Option<String> {
     let host = headers.get(header::HOST)?.to_str().ok()?;
     Some(format!("{}://{host}", if https { "https" } else { "http" }))
 }
