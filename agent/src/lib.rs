@@ -12,6 +12,7 @@ mod first_start;
 mod folder_check;
 mod grants;
 mod guest;
+mod health;
 mod identity;
 mod inbox;
 mod legacy;

@@ -20,6 +20,7 @@ use crate::device_settings::DeviceSettingsService;
 use crate::edge::EdgeConfig;
 use crate::enrolment::Enrolment;
 use crate::guarded_clock::GuardedClock;
+use crate::health::HealthService;
 use crate::history_reader::HistoryReader;
 use crate::holds::Holds;
 use crate::housekeeping;
@@ -162,6 +163,8 @@ pub struct Services {
     pub holds: Arc<Holds>,
     /// Views of virtual boards.
     pub boards: Arc<BoardViews>,
+    /// Health of devices.
+    pub health: Arc<HealthService>,
     /// Last refusals of devices that could not get in.
     pub refusals: Arc<RefusalBook>,
     /// Hub of messages as they are stored.
@@ -238,6 +241,7 @@ pub struct Cloud {
     executor: JoinHandle<()>,
     watching: JoinHandle<()>,
     viewing: JoinHandle<()>,
+    reporting: JoinHandle<()>,
     evaluator: JoinHandle<()>,
     mailer: Option<JoinHandle<()>>,
     jobs: JoinHandle<()>,
@@ -275,10 +279,16 @@ impl Cloud {
         let (store, ids) = store::open(&config.database()).await?;
         let time = Arc::new(GuardedClock::new(Arc::clone(&config.clock)));
         let boards = Arc::new(BoardViews::new(Arc::clone(&store)));
-        let (handle, queue) = Ingest::queue(Arc::clone(&store), Arc::clone(&time), Arc::clone(&boards));
+        let live = Arc::new(LiveHub::default());
+        let health = Arc::new(HealthService::new(Arc::clone(&store), Arc::clone(&live)));
+        let (handle, queue) = Ingest::queue(
+            Arc::clone(&store),
+            Arc::clone(&time),
+            Arc::clone(&boards),
+            Arc::clone(&health),
+        );
         let metrics = Arc::new(Metrics::default());
         let critical = CriticalTasks::default();
-        let live = Arc::new(LiveHub::default());
         let keys = config.key_places();
         let parts = DelivererParts {
             seal: keys.seal().map_err(SetupError::from)?,
@@ -376,6 +386,7 @@ impl Cloud {
         };
         let evaluator = tokio::spawn(critical.watch("alerts", evaluator.run(config.presence_grace)));
         let viewing = tokio::spawn(critical.watch("boards", Arc::clone(&boards).run()));
+        let reporting = tokio::spawn(critical.watch("health", Arc::clone(&health).run()));
         let mails = config.mails.map(Arc::new);
         let mailer = mails.as_ref().map(|mails| {
             let mailer = Mailer {
@@ -413,6 +424,7 @@ impl Cloud {
             holds,
             enroll_offer,
             boards,
+            health,
             refusals,
             live,
             presence,
@@ -445,6 +457,7 @@ impl Cloud {
             executor,
             watching,
             viewing,
+            reporting,
             evaluator,
             mailer,
             jobs: working,
@@ -478,6 +491,7 @@ impl Cloud {
         self.executor.abort();
         self.watching.abort();
         self.viewing.abort();
+        self.reporting.abort();
         self.evaluator.abort();
         if let Some(mailer) = &self.mailer {
             mailer.abort();
@@ -486,6 +500,9 @@ impl Cloud {
         self.broker.shutdown().await;
         self.ingest.finish(FINISH).await;
         self.deliverer.finish(RECORD).await;
+        if let Err(error) = self.services.health.flush().await {
+            tracing::debug!(%error, "failed to store the last reports about the health of devices; they come again");
+        }
         self.services.store.close().await;
     }
 }

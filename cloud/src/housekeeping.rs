@@ -87,6 +87,14 @@ pub(crate) async fn keep_house(store: Arc<dyn Store>, time: Arc<GuardedClock>) {
                 "failed to delete old webhook data",
                 tidy_webhooks(store.as_ref(), clock::now()).await,
             );
+            // A day late, and by both clocks, so that no wrong clock ends a login.
+            log(
+                "failed to delete logins of browsers that have expired",
+                store
+                    .forget_browser_logins(now.min(time.received()).saturating_sub(DAY_MS), STEP)
+                    .await
+                    .map(|_| ()),
+            );
             log(
                 "failed to delete old alerts",
                 tidy_alerts(store.as_ref(), clock::now()).await,

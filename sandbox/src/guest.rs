@@ -13,6 +13,7 @@ use crate::profile::Profile;
 use crate::quota::Quota;
 use crate::share::CpuShare;
 use crate::trap::{Stopped, TrapCode, of_system};
+use crate::usage::Usage;
 use crate::{Fault, Host, Limits};
 
 /// Processor time that the host needs at most for little work.
@@ -30,6 +31,8 @@ pub(crate) struct Guest {
     pub(crate) calls: CallRate,
     pub(crate) share: CpuShare,
     pub(crate) call: Call,
+    /// Calls since the driver asked for them; without the memory.
+    usage: Usage,
     /// Resources that the firmware has open on the board.
     pub(crate) table: ResourceTable,
     pub(crate) timers: Timers,
@@ -103,6 +106,7 @@ impl Guest {
             calls: CallRate::new(limits.calls_per_s),
             share: CpuShare::new(limits.cpu_percent),
             call: Call::default(),
+            usage: Usage::default(),
             table,
             timers: Timers::default(),
             events,
@@ -169,6 +173,21 @@ impl Guest {
         self.call.off_cpu += took;
         self.call.waited += took;
         Ok(result)
+    }
+
+    /// Counts a call that has ended.
+    pub(crate) fn called(&mut self, used: Duration) {
+        self.share.used(used);
+        self.usage.called(used, self.call.budget);
+    }
+
+    /// Returns what was used since the last time this was asked.
+    pub(crate) fn take_usage(&mut self) -> Usage {
+        Usage {
+            memory_bytes: self.memory_bytes,
+            memory_limit_bytes: self.limits.memory_bytes,
+            ..std::mem::take(&mut self.usage)
+        }
     }
 
     /// Returns a new number for a source of events.

@@ -11,7 +11,7 @@ use crate::epoch::EPOCH;
 use crate::guest::{Call, Guest, thread_cpu};
 use crate::profile::Profile;
 use crate::trap::{Stopped, TrapCode, TrapReport};
-use crate::{CallError, Fault, Host, Level, Limits, Runtime, StartError};
+use crate::{CallError, Fault, Host, Level, Limits, Runtime, StartError, Usage};
 
 /// Factor by which a call may exceed its budget in wall-clock time, while it waits for the processor or is in
 /// the host.
@@ -257,6 +257,11 @@ impl Instance {
         self.store.data_mut().device_failure.take()
     }
 
+    /// Returns what the firmware has used since the last time this was asked, and its memory now.
+    pub fn take_usage(&mut self) -> Usage {
+        self.store.data_mut().take_usage()
+    }
+
     fn limits(&self) -> &Limits {
         &self.store.data().limits
     }
@@ -304,7 +309,7 @@ fn arm(store: &mut Store<Guest>, budget: Duration) {
     store.set_epoch_deadline(1);
 }
 
-/// Counts the time of the call that has ended against the firmware's share: all of it except waits. Work that
+/// Counts the call that has ended, and its time against the firmware's share: all of it except waits. Work that
 /// the host does for the firmware counts, or a script of short calls into the host would have a processor of
 /// its own.
 fn settle(store: &mut Store<Guest>) {
@@ -317,7 +322,7 @@ fn settle(store: &mut Store<Guest>) {
             .map_or(Duration::ZERO, |at| at.elapsed())
             .saturating_sub(call.off_cpu),
     };
-    guest.share.used(used);
+    guest.called(used);
 }
 
 /// Decides at an epoch whether the call may continue.

@@ -46,6 +46,7 @@ mod script;
 mod share;
 mod state;
 mod trap;
+mod usage;
 mod worker;
 
 pub use cache::{Cache, ScriptEngine, install};
@@ -71,6 +72,7 @@ pub use runtime::Runtime;
 pub use schedule::{Call, Done, HEALTH_EVERY, Schedule, View};
 pub use state::{MemoryState, StateStore};
 pub use trap::{CallError, TrapCode, TrapReport};
+pub use usage::Usage;
 
 pub use iottly_child::{Confinement, descriptor_limit, raise_descriptor_limit, separate_children};
 

@@ -38,6 +38,9 @@ envelope! {
         /// Order to show the board, and inputs to it; sent only to devices with the capability
         /// [`CAN_SHOW_BOARD`](crate::board::CAN_SHOW_BOARD).
         Board(BoardOrder) = "board",
+        /// Announcement of a root of the project's releases; sent when it is published, and after a welcome to a device that
+        /// trusts an older one. Devices that do not know it ignore it, and take the root up with their next update.
+        Root(NewestRoot) = "root",
     }
 }
 
@@ -73,6 +76,9 @@ pub struct Welcome {
     /// Offer to a device without a key to make one. A device that does not know the field stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enroll: Option<EnrollOffer>,
+    /// Names of optional features that the cloud supports, sorted. A device that does not know the field ignores it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
 }
 
 /// Record that the cloud stored under the highest number that it remembers; the number may be above the
@@ -100,6 +106,14 @@ pub struct Held {
     /// connects as a copy and waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<bool>,
+}
+
+/// Newest root of a project's releases. Vouches for nothing: the device fetches the root and verifies it by the one that it
+/// trusts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewestRoot {
+    /// Version of the root.
+    pub version: u64,
 }
 
 /// Settings of one device, kept in the cloud for its firmware to read. The cloud's settings replace those of

@@ -17,6 +17,7 @@ mod down;
 pub mod enroll;
 mod envelope;
 mod error;
+pub mod health;
 #[doc(hidden)]
 pub mod id;
 pub mod limits;
@@ -32,8 +33,8 @@ mod up;
 
 pub use command::{CommandResult, CommandState};
 pub use down::{
-    Ack, Cancel, Command, DeviceConfig, Down, Held, Refuse, SignedDirective, SignedOrder, StreamCheck,
-    StreamPosition, Welcome,
+    Ack, Cancel, Command, DeviceConfig, Down, Held, NewestRoot, Refuse, SignedDirective, SignedOrder,
+    StreamCheck, StreamPosition, Welcome,
 };
 pub use envelope::WIRE_VERSION;
 pub use error::DecodeError;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::{DeviceId, IdError};
 
-/// MQTT topic of a device; all but `board` are used at QoS 1.
+/// MQTT topic of a device; all but `board` and `health` are used at QoS 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
     /// `v1/{device}/up`: envelopes of [`Up`](crate::Up), device to cloud.
@@ -19,13 +19,15 @@ pub enum Topic {
     Status(DeviceId),
     /// `v1/{device}/board`: envelopes of [`BoardMessage`](crate::board::BoardMessage), device to cloud, at QoS 0.
     Board(DeviceId),
+    /// `v1/{device}/health`: envelopes of [`HealthMessage`](crate::health::HealthMessage), device to cloud, at QoS 0.
+    Health(DeviceId),
 }
 
 /// Reason why a topic is not one of a device's.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
     /// The topic has another shape.
-    #[error("topic {0:?} is not v1/<device>/up, down, held, status or board")]
+    #[error("topic {0:?} is not v1/<device>/up, down, held, status, board or health")]
     Shape(String),
     /// The device part is malformed.
     #[error(transparent)]
@@ -41,14 +43,18 @@ impl Topic {
             | Self::Down(device)
             | Self::Held(device)
             | Self::Status(device)
-            | Self::Board(device) => *device,
+            | Self::Board(device)
+            | Self::Health(device) => *device,
         }
     }
 
     /// Returns true if the device itself may publish to this topic as the device, not as one of its copies.
     #[must_use]
     pub const fn is_from_device(&self) -> bool {
-        matches!(self, Self::Up(_) | Self::Status(_) | Self::Board(_))
+        matches!(
+            self,
+            Self::Up(_) | Self::Status(_) | Self::Board(_) | Self::Health(_)
+        )
     }
 }
 
@@ -60,6 +66,7 @@ impl fmt::Display for Topic {
             Self::Held(device) => write!(f, "v1/{device}/held"),
             Self::Status(device) => write!(f, "v1/{device}/status"),
             Self::Board(device) => write!(f, "v1/{device}/board"),
+            Self::Health(device) => write!(f, "v1/{device}/health"),
         }
     }
 }
@@ -77,6 +84,7 @@ impl FromStr for Topic {
             "held" => Self::Held,
             "status" => Self::Status,
             "board" => Self::Board,
+            "health" => Self::Health,
             _ => return Err(shape()),
         };
         Ok(make(device.parse()?))
@@ -96,6 +104,7 @@ mod tests {
             Topic::Held(device),
             Topic::Status(device),
             Topic::Board(device),
+            Topic::Health(device),
         ] {
             assert_eq!(topic.to_string().parse::<Topic>().expect("own text"), topic);
         }

@@ -82,7 +82,9 @@ impl Supervisor {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let began = Instant::now();
-            match self.call(call, &mut service) {
+            let called = self.call(call, &mut service);
+            self.ports.meter.used(service.instance.take_usage());
+            match called {
                 Ok(Some(done)) => schedule.done(done, began, Instant::now(), service.instance.pause()),
                 Ok(None) => {}
                 Err(failure) => {

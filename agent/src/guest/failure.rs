@@ -11,6 +11,8 @@ pub(super) struct Failure {
     pub(super) function: &'static str,
     pub(super) error: String,
     pub(super) description: String,
+    /// The sandbox stopped a call.
+    pub(super) trapped: bool,
 }
 
 impl fmt::Display for Failure {
@@ -37,6 +39,7 @@ impl Failure {
             function,
             error: error.into(),
             description,
+            trapped: false,
         }
     }
 }
@@ -65,6 +68,7 @@ pub(super) fn failure(function: &'static str, error: &CallError, instance: &mut 
             }
             let mut failure =
                 Failure::of_firmware(report.export, format!("trap {}", report.code), description);
+            failure.trapped = true;
             if report.code == TrapCode::Device {
                 failure.cause = Cause::Device;
             }

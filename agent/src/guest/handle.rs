@@ -46,7 +46,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::guest::{Installed, WriteBudget, mailbox};
+    use crate::guest::{Installed, Meter, WriteBudget, mailbox};
     use crate::outbox::{Outbox, SledQueue};
     use crate::settings::Settings;
     use crate::status::{FirmwareStatus, StatusBoard};
@@ -84,6 +84,7 @@ mod tests {
             outbox: outbox.clone(),
             inbox,
             status: status.clone(),
+            meter: Meter::new(),
         };
         let guest = Guest::start(source, ports, requests.clone(), receiver, "guest-test").expect("thread");
         let mut seen = status.subscribe();

@@ -8,6 +8,7 @@ use iottly_sandbox::{Cache, Runtime};
 use tokio::sync::mpsc;
 
 use super::budget::WriteBudget;
+use super::meter::Meter;
 use crate::access::Access;
 use crate::outbox::Outbox;
 use crate::settings::Settings;
@@ -21,6 +22,8 @@ pub(crate) struct Ports {
     pub(crate) outbox: Outbox,
     pub(crate) inbox: mpsc::Sender<GuestEvent>,
     pub(crate) status: StatusBoard,
+    /// Figures for the report about the device's health.
+    pub(crate) meter: Meter,
 }
 
 /// Firmware that the device is to run.

@@ -32,7 +32,7 @@ use crate::work::{GuestEvent, GuestState, Outcome};
 /// State of the firmware's thread.
 pub(super) struct Supervisor {
     pub(super) source: FirmwareSource,
-    ports: Ports,
+    pub(super) ports: Ports,
     pub(super) mailbox: Mailbox,
     pub(super) requests: Receiver<GuestRequest>,
     pub(super) clock: Monotonic,
@@ -99,7 +99,9 @@ impl Supervisor {
                 continue;
             }
             self.ports.status.firmware(FirmwareStatus::Starting);
-            let failure = match self.serve() {
+            let end = self.serve();
+            self.ports.meter.ended();
+            let failure = match end {
                 End::Stopped => break,
                 End::Replaced(request) => {
                     self.take(request);
@@ -136,6 +138,7 @@ impl Supervisor {
         if self.source.installed == Installed::Nothing {
             let reason = "no firmware is installed".to_owned();
             self.notify(GuestEvent::State(GuestState::Absent(reason)));
+            self.ports.meter.nothing_runs();
             self.ports.status.firmware(FirmwareStatus::Absent);
         } else {
             self.ports.status.firmware(FirmwareStatus::Starting);
@@ -220,6 +223,9 @@ impl Supervisor {
 
     /// Loads and starts one instance, and calls it until it ends.
     fn serve(&mut self) -> End {
+        if self.policy.failures() > 0 {
+            self.ports.meter.restarted();
+        }
         let firmware = match (self.borrowed.current().cloned(), &self.source.installed) {
             (Some(firmware), _) => Ok(firmware),
             (None, Installed::File(wasm)) => self.load(wasm),
@@ -227,6 +233,7 @@ impl Supervisor {
         };
         let started = firmware.and_then(|firmware| {
             firmware.digest().clone_into(&mut self.digest);
+            self.ports.meter.starts(&self.digest);
             self.start(&firmware)
         });
         let mut instance = match started {
@@ -234,6 +241,7 @@ impl Supervisor {
             Err(failure) => return End::Failed(failure),
         };
         self.borrowed.started();
+        self.ports.meter.runs();
         self.policy.started(self.clock.now());
         self.offer(StreamClass::History, messages::firmware_started(self.stamp()));
         self.report(FirmwareState::Running, None);
@@ -248,6 +256,7 @@ impl Supervisor {
             function: "load",
             error: error.to_owned(),
             description,
+            trapped: false,
         };
         let wasm = iottly_update::read_file(path, MAX_COMPONENT_BYTES as u64).map_err(|source| {
             // Too large or not a regular file: a retry cannot succeed.
@@ -292,8 +301,11 @@ impl Supervisor {
             function: "start",
             error: "trap".to_owned(),
             description: report.to_string(),
+            trapped: true,
         })?;
-        match instance.init() {
+        let init = instance.init();
+        self.ports.meter.used(instance.take_usage());
+        match init {
             Ok(()) => Ok(instance),
             Err(error) => Err(failure("init", &error, &mut instance)),
         }
@@ -306,6 +318,7 @@ impl Supervisor {
             function: "start",
             error: "state".to_owned(),
             description: format!("{}: {error}", path.display()),
+            trapped: false,
         });
         let (state, aside) = opened?;
         if let Some(aside) = aside {
@@ -327,7 +340,11 @@ impl Supervisor {
             function,
             error,
             description,
+            trapped,
         } = failure;
+        if *trapped {
+            self.ports.meter.trapped();
+        }
         static FAILED: LogLimit = LogLimit::new();
         if let Some(more) = FAILED.pass() {
             let error = cut(error);

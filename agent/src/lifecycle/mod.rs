@@ -25,7 +25,8 @@ use crate::board_view::BoardView;
 use crate::config::{AgentConfig, Compiler, ProxyAddress};
 use crate::datadir::DataDir;
 use crate::enroll::PENDING_FILE;
-use crate::guest::{Guest, Ports};
+use crate::guest::{Guest, Meter, Ports};
+use crate::health::HealthTask;
 use crate::identity::IdentityStore;
 use crate::inbox;
 use crate::link::{self, Delivery, Endpoint, Links, Route, Trust};
@@ -134,7 +135,9 @@ impl Agent {
         let (stop, stopped) = watch::channel(false);
         let (delivery_tx, deliveries) = mpsc::channel::<Delivery>(DELIVERIES);
         let (guest_tx, guest_rx) = mpsc::channel::<GuestEvent>(GUEST_EVENTS);
+        let meter = Meter::new();
         let ports = Ports {
+            meter: meter.clone(),
             outbox: outbox.clone(),
             inbox: guest_tx,
             status: status.clone(),
@@ -229,8 +232,12 @@ impl Agent {
             tokio::spawn(view.run());
             port
         });
+        let (reports, health) = HealthTask::new(outbox.clone(), meter);
+        // Ends with the link, which holds the other end of the channel.
+        tokio::spawn(reports.run());
         let links = Links {
             board,
+            health,
             outbox: outbox.clone(),
             inbox: delivery_tx,
             status: status.clone(),

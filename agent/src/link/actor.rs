@@ -17,6 +17,7 @@ use super::way::Ways;
 use crate::board_view::BoardPort;
 use crate::clock::Monotonic;
 use crate::files;
+use crate::health::HealthPort;
 use crate::outbox::{Item, Outbox, Page};
 use crate::status::{LinkState, StatusBoard};
 use crate::throttle::{LogLimit, cut};
@@ -87,6 +88,8 @@ pub(crate) struct Links {
     pub(crate) directives: Option<Directives>,
     /// View of the board, if the device shows it.
     pub(crate) board: Option<BoardPort>,
+    /// Reports about the device's health.
+    pub(crate) health: HealthPort,
     /// Becomes true when the agent stops.
     pub(crate) stop: watch::Receiver<bool>,
     /// Reports the progress of the task.
@@ -155,6 +158,13 @@ impl Actor {
                     }
                     None
                 }
+                Ok(()) = self.links.health.reports.changed() => {
+                    let report = self.links.health.reports.borrow_and_update().clone();
+                    if let (LinkState::Online, Some(connection)) = (self.session.state(), &self.connection) {
+                        connection.publish_health(report);
+                    }
+                    None
+                }
                 Some((class, page)) = self.reads.recv() => Some(Event::Read(class, page.map(|page| self.dated(page)))),
                 Ok(()) = self.streams.changed() => Some(Event::Streams(*self.streams.borrow_and_update())),
                 () = sleep(wait.unwrap_or_default()), if wait.is_some() => Some(Event::Timer),
@@ -218,12 +228,16 @@ impl Actor {
         if let Some(directives) = &self.links.directives {
             self.session.accepted(directives.counter());
         }
+        let was_online = self.session.state() == LinkState::Online;
         let effects = self.session.handle(event, self.clock.now_ms());
         for effect in effects {
             self.perform(effect, &mut receipt);
         }
         if let Some(receipt) = receipt {
             receipt.confirm();
+        }
+        if was_online && self.session.state() != LinkState::Online {
+            self.tell_health(false);
         }
         self.links.status.link(
             self.session.state(),
@@ -290,12 +304,19 @@ impl Actor {
                 }
                 self.links.outbox.remint(class);
             }
+            Effect::TakesHealth => self.tell_health(true),
             Effect::Offered(offer) => self.links.status.offered(offer),
             Effect::Command(command) => self.deliver(receipt, |receipt| Delivery::Command(command, receipt)),
             // The cloud repeats the latest settings after each welcome, so losing these costs nothing.
             Effect::Config(config) => _ = self.links.settings.send(Some(config)),
             Effect::Directive(directive) => self.forward_directive(&directive),
             Effect::Developer(order) => self.forward_order(order),
+            Effect::Root(version) => {
+                // Without updates there is nothing to trust.
+                if let Some(directives) = &self.links.directives {
+                    directives.root_announced(version);
+                }
+            }
             Effect::Board(order) => {
                 // Without room it is dropped: the cloud repeats its order every few seconds.
                 let sent = self
@@ -308,6 +329,14 @@ impl Actor {
                 }
             }
             Effect::Cancel(id) => self.deliver(receipt, |receipt| Delivery::Cancel(id, receipt)),
+        }
+    }
+
+    /// Notifies the reports about the device's health that a cloud takes them, or that the connection has ended.
+    fn tell_health(&self, takes: bool) {
+        // Without room for it reports are missing until the next welcome, or are made for no connection.
+        if let Err(error) = self.links.health.link.try_send(takes) {
+            tracing::debug!(device.id = %self.endpoint.device, %error, "failed to tell the reports about the health of the connection; continuing");
         }
     }
 

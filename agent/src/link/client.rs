@@ -224,16 +224,23 @@ impl Connection {
 
     /// Publishes the state of the board at QoS 0. Without room for it, it is dropped: a newer one follows.
     pub(super) fn publish_board(&self, payload: Vec<u8>) {
+        self.publish_newest(Topic::Board(self.device), payload);
+    }
+
+    /// Publishes a report about the device's health at QoS 0. Without room for it, it is dropped: a newer one follows.
+    pub(super) fn publish_health(&self, payload: Vec<u8>) {
+        self.publish_newest(Topic::Health(self.device), payload);
+    }
+
+    fn publish_newest(&self, topic: Topic, payload: Vec<u8>) {
         if self.is_copy {
             return;
         }
-        let topic = Topic::Board(self.device).to_string();
-        if self
+        let sent = self
             .client
-            .try_publish(topic, QoS::AtMostOnce, false, payload)
-            .is_err()
-        {
-            tracing::trace!("the MQTT client has no room for the state of the board; dropping it");
+            .try_publish(topic.to_string(), QoS::AtMostOnce, false, payload);
+        if sent.is_err() {
+            tracing::trace!(%topic, "the MQTT client has no room for a message at QoS 0; dropping it");
         }
     }
 

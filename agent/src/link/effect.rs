@@ -32,6 +32,8 @@ pub(super) enum Effect {
     Remint(StreamClass),
     /// Pass on the cloud's time in unix milliseconds; the question was asked `asked_ms` before the answer.
     Time { cloud_ms: u64, asked_ms: u64 },
+    /// Note that the cloud takes reports about the device's health.
+    TakesHealth,
     /// Pass on the cloud's offer to a device without a key.
     Offered(EnrollOffer),
     /// Hand a command to the inbox.
@@ -44,6 +46,8 @@ pub(super) enum Effect {
     Directive(SignedDirective),
     /// Hand this developer order to the update.
     Developer(SignedOrder),
+    /// Tell the update of the newest root of releases.
+    Root(u64),
     /// Hand this order to the view of the board.
     Board(BoardOrder),
     /// Note on the disk that another board was kept as the device.

@@ -73,6 +73,11 @@ impl Gaps {
         }
     }
 
+    /// Returns the number of positions in all spans.
+    pub(super) fn total(&self) -> u64 {
+        self.spans.iter().map(|span| span.to - span.from + 1).sum()
+    }
+
     /// Removes everything up to `position`.
     pub(super) fn trim(&mut self, position: u64) {
         self.spans.retain(|span| span.to > position);
@@ -136,6 +141,7 @@ mod tests {
             (gaps.next_after(2), gaps.next_after(13), gaps.next_after(30)),
             (Some(13), Some(30), None)
         );
+        assert_eq!(gaps.total(), 17 + 11);
     }
 
     #[test]

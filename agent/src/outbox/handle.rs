@@ -10,7 +10,7 @@ use tokio::sync::{oneshot, watch};
 use super::owner::Owner;
 use super::shared::{Committed, Offer, OutboxError, Request, Shared, State, cost};
 use super::wait::{self, Waited};
-use super::{CLASSES, Page, Pending, Queue, index};
+use super::{CLASSES, Page, Pending, Queue, StreamCount, index};
 use crate::clock::unix_ms;
 use crate::time::BoardClock;
 use crate::watchdog::Part;
@@ -53,6 +53,7 @@ impl Outbox {
         let minted_ago_ms = CLASSES.map(|class| queue.minted_ago_ms(class));
         let state = State {
             used: CLASSES.map(|class| queue.disk_bytes(class)),
+            counts: CLASSES.map(|class| queue.count(class)),
             ..State::default()
         };
         let shared = Arc::new(Shared {
@@ -324,6 +325,23 @@ impl Outbox {
     #[must_use]
     pub fn streams(&self) -> watch::Receiver<[StreamInfo; 2]> {
         self.streams.clone()
+    }
+
+    /// Returns the numbers of a stream and its size in bytes, records that wait for a commit included.
+    pub(crate) fn count(&self, class: StreamClass) -> (StreamCount, u64) {
+        let state = self.shared.lock();
+        let open = state.open.iter().filter(|offer| offer.pending.class == class);
+        let stored = state.counts[index(class)];
+        let count = StreamCount {
+            waiting: stored.waiting + open.count() as u64,
+            ..stored
+        };
+        (count, state.used[index(class)])
+    }
+
+    /// Returns the bytes on disk that the queue may take.
+    pub(crate) fn budget(&self) -> u64 {
+        self.shared.policy.budget()
     }
 
     /// Shortens the waits of senders because the agent is about to stop.

@@ -143,6 +143,15 @@ pub enum QueueError {
     },
 }
 
+/// Numbers of one stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StreamCount {
+    /// Records that the cloud has not acknowledged, without the lost ones.
+    pub waiting: u64,
+    /// Records that were lost since the queue was opened.
+    pub lost: u64,
+}
+
 /// Storage of the numbered streams of one device.
 pub trait Queue: Send {
     /// Numbers and stores records; they are durable on return. Older messages make room according to the
@@ -197,6 +206,9 @@ pub trait Queue: Send {
 
     /// Returns identity and bounds of a stream.
     fn stream(&self, class: StreamClass) -> StreamInfo;
+
+    /// Returns the numbers of a stream.
+    fn count(&self, class: StreamClass) -> StreamCount;
 
     /// Returns the size of a stream on disk, in bytes.
     fn disk_bytes(&self, class: StreamClass) -> u64;

@@ -322,6 +322,7 @@ impl Owner {
                 .filter(|offer| offer.pending.class == class)
                 .map(|offer| cost(offer.pending.record.len()));
             state.used[index(class)] = self.queue.disk_bytes(class) + open.sum::<u64>();
+            state.counts[index(class)] = self.queue.count(class);
         }
         drop(state);
         let infos = CLASSES.map(|class| self.queue.stream(class));

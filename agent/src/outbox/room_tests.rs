@@ -37,6 +37,8 @@ fn the_oldest_messages_make_room_and_leave_one_gap() {
         panic!("{:?}", page.items[0])
     };
     assert!(matches!(page.items[1], Item::Record { seq, .. } if seq == to + 1));
+    let (waiting, lost) = (10_000 - to, to);
+    assert_eq!(queue.count(History), StreamCount { waiting, lost });
     assert_eq!(
         records(&mut queue, Control),
         [(1, "a result".into())],

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::frame::OVERHEAD_BYTES;
 use super::refusals::Refusals;
-use super::{Page, Pending, Policy, WhenFull, index};
+use super::{Page, Pending, Policy, StreamCount, WhenFull, index};
 use crate::watchdog::Part;
 
 /// Reason why a record was not accepted. The sender keeps the record.
@@ -80,6 +80,8 @@ pub(super) struct State {
     pub(super) open_bytes: usize,
     /// Bytes on disk and waiting for a commit, by class.
     pub(super) used: [u64; 2],
+    /// Numbers of the records on disk, by class.
+    pub(super) counts: [StreamCount; 2],
     /// Highest acknowledged number to be processed, by class.
     pub(super) acks: [Option<u64>; 2],
     /// Requests of the link; few, as it has one read outstanding per stream and requests one new stream an

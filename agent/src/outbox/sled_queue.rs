@@ -14,7 +14,8 @@ use super::frame::OVERHEAD_BYTES;
 use super::head::{Head, HeadFile, StreamHead};
 use super::policy::{Policy, SegmentSize, WhenFull};
 use super::{
-    CLASSES, DeadLetter, OpenNote, Page, Pending, Queue, QueueError, index, quarantine, recover, removal,
+    CLASSES, DeadLetter, OpenNote, Page, Pending, Queue, QueueError, StreamCount, index, quarantine, recover,
+    removal,
 };
 use crate::time::strip_header;
 
@@ -332,6 +333,10 @@ impl Queue for SledQueue {
             oldest: head.acked + 1 - head.base,
             next: head.next - head.base,
         }
+    }
+
+    fn count(&self, class: StreamClass) -> StreamCount {
+        self.chains[index(class)].count()
     }
 
     fn disk_bytes(&self, class: StreamClass) -> u64 {

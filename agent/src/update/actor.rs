@@ -27,6 +27,7 @@ use super::orders::Orders;
 use super::question::{Answer, Question};
 use super::release_source::{Outstanding, ReleaseSource};
 use super::reporter::Reporter;
+use super::roots::Roots;
 use crate::clock::Monotonic;
 use crate::config::{BrokerAddress, UpdateConfig};
 use crate::developer::Lease;
@@ -153,6 +154,7 @@ impl UpdateThread {
             directives: directives.clone(),
             clock,
             schedule: DirectiveSchedule::default(),
+            roots: Roots::default(),
             unreachable: false,
             blocked_by: None,
         };
@@ -202,6 +204,7 @@ struct Actor {
     directives: Directives,
     clock: Monotonic,
     schedule: DirectiveSchedule,
+    roots: Roots,
     /// The latest poll of the repository failed.
     unreachable: bool,
     /// Error that stopped the update, as last reported.
@@ -267,6 +270,10 @@ impl Actor {
                     );
                 }
                 Some(UpdateInput::Swapped(attempt, outcome)) => self.orders.swapped(attempt, outcome),
+                Some(UpdateInput::Root(version)) => _ = self.root_announced(version),
+                Some(UpdateInput::Answer(Answer::Refreshed(_))) => {
+                    self.roots.answered(self.admission.root_version(), now_ms);
+                }
                 // The resumed update has new questions and a new trial.
                 Some(UpdateInput::Answer(_) | UpdateInput::Trial(_)) => {}
                 Some(UpdateInput::TimeRevised) | None => {}
@@ -308,10 +315,15 @@ impl Actor {
             self.orders.follow(updater.memory());
             self.ask(&updater);
             let now_ms = self.clock.now_ms();
-            let due_ms = [updater.wake_at(), self.schedule.due_ms(), self.orders.wake_at()]
-                .into_iter()
-                .flatten()
-                .min();
+            let due_ms = [
+                updater.wake_at(),
+                self.schedule.due_ms(),
+                self.orders.wake_at(),
+                self.roots.due_ms(),
+            ]
+            .into_iter()
+            .flatten()
+            .min();
             let wait_ms = due_ms.map_or(u64::from(u32::MAX), |at| at.saturating_sub(now_ms));
             match self.mailbox.take(Duration::from_millis(wait_ms).min(IDLE)) {
                 Some(UpdateInput::Stop) => return Ok(()),
@@ -321,6 +333,11 @@ impl Actor {
                 Some(UpdateInput::Directive(document)) => self.schedule.sent(document, self.clock.now_ms()),
                 Some(UpdateInput::Order(received)) => self.orders.received(received, updater.memory()),
                 Some(UpdateInput::Swapped(attempt, outcome)) => self.orders.swapped(attempt, outcome),
+                Some(UpdateInput::Root(version)) => {
+                    if self.root_announced(version) {
+                        self.report_facts(updater.memory());
+                    }
+                }
                 // The next question takes the new time into account.
                 Some(UpdateInput::TimeRevised) | None => {}
             }
@@ -339,6 +356,11 @@ impl Actor {
             .time_revised(self.admission.clock.reading().revision, now_ms)
         {
             self.report_facts(updater.memory());
+        }
+        if self.roots.is_due(now_ms) {
+            let memory = Box::new(updater.memory().clone());
+            let asked = self.questions.ask(Question::Refresh { memory });
+            self.roots.asked(asked, now_ms);
         }
         let Some(next) = self.schedule.next(now_ms, self.poll_ms) else {
             return;
@@ -382,6 +404,16 @@ impl Actor {
                 self.unreachable = true;
             }
             Answer::Considered { document, verdict } => self.considered(updater, document, *verdict)?,
+            Answer::Refreshed(verdict) => {
+                vouched(updater, verdict.vouched)?;
+                self.roots
+                    .answered(self.admission.root_version(), self.clock.now_ms());
+                if let Err(error) = verdict.result {
+                    tracing::warn!(device.id = %self.device, ?error, "failed to take up a new root of releases; retrying later");
+                    return Ok(());
+                }
+                self.report_facts(updater.memory());
+            }
             Answer::Ordered { received, verdict } => {
                 vouched(updater, verdict.vouched)?;
                 self.orders
@@ -472,6 +504,12 @@ impl Actor {
     fn facts(&self, updater: &mut DeviceUpdater) {
         self.directives.accepted(updater.memory().counter);
         self.report_facts(updater.memory());
+    }
+
+    /// Notes an announced root. Returns `true` if the device trusts it already.
+    fn root_announced(&mut self, version: u64) -> bool {
+        self.roots
+            .announced(version, self.admission.root_version(), self.clock.now_ms())
     }
 
     fn report_facts(&self, memory: &iottly_update::Memory) {

@@ -132,9 +132,15 @@ impl Admission {
         serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
-    /// Returns the version of the trusted root; 0 if it cannot be read.
-    fn root_version(&self) -> u64 {
-        self.kept("root")["signed"]["version"].as_u64().unwrap_or(0)
+    /// Returns the version of the trusted root: before the first refresh, of the one that the device was set up with; 0 if
+    /// it cannot be read.
+    pub(super) fn root_version(&self) -> u64 {
+        let version = |root: &serde_json::Value| root["signed"]["version"].as_u64();
+        let first = || {
+            let bytes = read_file(&self.config.root, MAX_ROOT_BYTES).ok()?;
+            version(&serde_json::from_slice(&bytes).ok()?)
+        };
+        version(&self.kept("root")).or_else(first).unwrap_or(0)
     }
 
     /// Returns the stored targets metadata of the release with this digest.
@@ -230,6 +236,11 @@ impl Admission {
             fresh.accept(directive.not_before);
             Ok(Some(directive))
         })
+    }
+
+    /// Brings the trusted metadata up to date, the root with it.
+    pub(super) fn refresh(&self, repository: &Repository, memory: &Memory) -> Verdict<()> {
+        self.decide(repository, memory, None, |_| Ok(())).0
     }
 
     /// Verifies a developer order after a refresh of the metadata. Returns it with the date of its verification.

@@ -45,6 +45,11 @@ impl Directives {
         self.mailbox.time_revised();
     }
 
+    /// Notes that the cloud has announced a root of the project's releases.
+    pub(crate) fn root_announced(&self, version: u64) {
+        self.mailbox.root(version);
+    }
+
     /// Returns the highest counter that was accepted.
     pub(crate) fn counter(&self) -> u64 {
         self.counter.load(Ordering::Acquire)

@@ -90,6 +90,9 @@ impl Fetcher {
                     verdict: Box::new(self.admission.plan(repository, &offer, &memory, kept)),
                 }
             }
+            Question::Refresh { memory } => {
+                Answer::Refreshed(Box::new(self.admission.refresh(repository, &memory)))
+            }
             Question::Order { received, memory } => {
                 let document = received.order.document.get().as_bytes();
                 let verdict = Box::new(self.admission.order(repository, document, &memory));

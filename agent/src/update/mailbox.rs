@@ -36,6 +36,8 @@ struct State {
     order: Option<Received>,
     /// True if the time was revised and the thread has not noticed yet.
     time_revised: bool,
+    /// Newest root that the cloud has announced.
+    root: Option<u64>,
     /// Outcomes of attempts to run a developer's code; at most one per attempt, and one attempt at a time.
     swapped: VecDeque<(u64, SwapOutcome)>,
 }
@@ -55,6 +57,8 @@ pub(super) enum UpdateInput {
     Order(Received),
     /// The date became known, or turned out to be wrong.
     TimeRevised,
+    /// The cloud has announced this version of the root.
+    Root(u64),
     /// Outcome of this attempt to run a developer's code.
     Swapped(u64, SwapOutcome),
 }
@@ -94,6 +98,11 @@ impl UpdateMailbox {
     /// Notes that the date became known or turned out to be wrong.
     pub(super) fn time_revised(&self) {
         self.put(|state| state.time_revised = true);
+    }
+
+    /// Stores the version of the root that the cloud has announced.
+    pub(super) fn root(&self, version: u64) {
+        self.put(|state| state.root = state.root.max(Some(version)));
     }
 
     /// Stores the outcome of an attempt to run a developer's code.
@@ -137,6 +146,7 @@ impl UpdateMailbox {
                 && state.directive.is_none()
                 && state.order.is_none()
                 && !state.time_revised
+                && state.root.is_none()
                 && state.swapped.is_empty()
         };
         let waited = self.0.arrived.wait_timeout_while(self.lock(), wait, empty);
@@ -160,6 +170,9 @@ impl UpdateMailbox {
         }
         if std::mem::take(&mut state.time_revised) {
             return Some(UpdateInput::TimeRevised);
+        }
+        if let Some(version) = state.root.take() {
+            return Some(UpdateInput::Root(version));
         }
         let answer = state.answers.pop_front().map(UpdateInput::Answer);
         answer.or_else(|| state.directive.take().map(UpdateInput::Directive))

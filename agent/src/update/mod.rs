@@ -14,6 +14,7 @@ mod orders;
 mod question;
 mod release_source;
 mod reporter;
+mod roots;
 
 pub(crate) use actor::{UpdateParts, UpdateThread};
 pub(crate) use directives::Directives;

@@ -14,6 +14,8 @@ pub(super) enum Question {
     Poll { seen: Vec<u8>, memory: Box<Memory> },
     /// Admission of a directive that the cloud has sent.
     Admit { document: Vec<u8>, memory: Box<Memory> },
+    /// Refresh of the metadata, for a root that was announced.
+    Refresh { memory: Box<Memory> },
     /// Verification of a developer order.
     Order { received: Received, memory: Box<Memory> },
     /// Release that an accepted directive names.
@@ -40,6 +42,8 @@ pub(super) enum Answer {
         document: Vec<u8>,
         verdict: Box<Verdict<Option<Directive>>>,
     },
+    /// End of a refresh of the metadata.
+    Refreshed(Box<Verdict<()>>),
     /// Verified developer order, and the date of its verification.
     Ordered {
         received: Received,

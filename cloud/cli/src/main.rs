@@ -49,6 +49,7 @@ mod script_check;
 mod seal;
 mod series;
 mod serve;
+mod signing_key;
 mod similar;
 mod subprocess;
 mod table;
@@ -148,6 +149,8 @@ enum Command {
     Export(history::ExportOptions),
     /// Manages enrolment keys, with which many boards enrol
     EnrolmentKey(enrolment_key::Options),
+    /// Lists, rotates and revokes the keys that sign a project's releases
+    SigningKey(signing_key::Options),
     /// Shows and ends developer leases, which let devices run scripts without a release
     Lease(lease::Options),
     /// Creates, lists and revokes tokens, with which programs use the API
@@ -234,6 +237,7 @@ fn main() -> ExitCode {
         Command::Whoami(options) => exit::report(whoami::run(&options)),
         Command::Completions { shell } => exit::report(completions(shell)),
         Command::EnrolmentKey(options) => exit::report(enrolment_key::run(&options)),
+        Command::SigningKey(options) => exit::report(signing_key::run(&options)),
         Command::Code(options) => exit::report(code::run(&options)),
         Command::Lease(options) => exit::report(lease::run(&options)),
         Command::Token(options) => exit::report(token::run(&options)),

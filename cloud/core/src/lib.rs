@@ -7,6 +7,7 @@ pub mod clones;
 pub mod code;
 pub mod command;
 pub mod enrol;
+pub mod health;
 pub mod history;
 pub mod ingest;
 pub mod jobs;

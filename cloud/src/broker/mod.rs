@@ -67,6 +67,8 @@ pub trait Uplink: Send + Sync + 'static {
     async fn status(&self, device: DeviceId, payload: Bytes);
     /// Takes a message about its board from a device.
     async fn board(&self, _device: DeviceId, _payload: Bytes) {}
+    /// Takes a message about its health from a device.
+    async fn health(&self, _device: DeviceId, _payload: Bytes) {}
     /// Reports that a device's state may have changed: the device was deleted, or its connection was closed
     /// for another reason.
     async fn revoked(&self, device: DeviceId);

@@ -23,6 +23,7 @@ use crate::command::CommandService;
 use crate::critical_tasks::CriticalTasks;
 use crate::device_settings::DeviceSettingsService;
 use crate::guarded_clock::GuardedClock;
+use crate::health::HealthService;
 use crate::holds::Holds;
 use crate::leases::Leases;
 use crate::links::Book;
@@ -57,6 +58,7 @@ pub struct IngestHandle {
     time: Arc<GuardedClock>,
     scopes: Arc<Mutex<HashMap<DeviceId, (Scope, Instant)>>>,
     boards: Arc<BoardViews>,
+    health: Arc<HealthService>,
 }
 
 /// Dependencies of the ingest.
@@ -107,6 +109,7 @@ impl Ingest {
         store: Arc<dyn Store>,
         time: Arc<GuardedClock>,
         boards: Arc<BoardViews>,
+        health: Arc<HealthService>,
     ) -> (IngestHandle, IngestQueue) {
         let queue = Arc::new(Queue::default());
         (
@@ -116,6 +119,7 @@ impl Ingest {
                 time,
                 scopes: Arc::default(),
                 boards,
+                health,
             },
             IngestQueue(queue),
         )
@@ -238,6 +242,15 @@ impl Uplink for IngestHandle {
         self.boards.arrived(device, &payload);
     }
 
+    async fn health(&self, device: DeviceId, payload: Bytes) {
+        // Not through the queue: a newer one follows, and messages do not wait behind it.
+        if self.health.admits(device)
+            && let Some(scope) = self.scope(device).await
+        {
+            self.health.arrived(scope, &payload, self.time.received());
+        }
+    }
+
     async fn revoked(&self, device: DeviceId) {
         self.scopes
             .lock()
@@ -287,7 +300,8 @@ mod tests {
         store.create_device(&device).await.expect("created");
         let time = Arc::new(GuardedClock::new(Arc::new(crate::clock::now)));
         let boards = Arc::new(BoardViews::new(Arc::clone(&store)));
-        let (handle, queue) = Ingest::queue(Arc::clone(&store), time, boards);
+        let health = Arc::new(HealthService::new(Arc::clone(&store), Arc::default()));
+        let (handle, queue) = Ingest::queue(Arc::clone(&store), time, boards, health);
         for _ in 0..2 {
             handle.message(scope.device, Bytes::from_static(b"{}")).await;
             assert!(queue.0.pop().is_some_and(|job| job.scope == scope));

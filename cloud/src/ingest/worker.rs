@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use iottly_protocol::board::CAN_SHOW_BOARD;
 use iottly_protocol::enroll::{CAN_ENROLL, EnrollOffer};
+use iottly_protocol::health::TAKES_HEALTH;
 use iottly_protocol::limits::clip;
 use iottly_protocol::{
     Ack, DeviceId, Down, Hello, MessageKind, ProjectId, StreamCheck, StreamId, StreamPosition, Welcome,
@@ -525,6 +526,7 @@ impl Worker {
                 // A device that has a key does not ask.
                 hello.capabilities.iter().any(|name| name == CAN_ENROLL)
             }),
+            capabilities: vec![TAKES_HEALTH.to_owned()],
         };
         self.send(scope, &Down::Welcome(welcome)).await;
         self.resends.start(scope, hello.directive_counter);

@@ -23,8 +23,11 @@ impl Parts {
     /// Failures of firmware.
     pub const CRASH: Self = Self(1 << 6);
 
+    /// Health of a device: its queue and its sandbox.
+    pub const HEALTH: Self = Self(1 << 7);
+
     /// Names of the parts, as pages know them.
-    const NAMES: [(Self, &'static str); 7] = [
+    const NAMES: [(Self, &'static str); 8] = [
         (Self::DEVICE, "device"),
         (Self::COMMAND, "command"),
         (Self::GROUP, "group"),
@@ -32,6 +35,7 @@ impl Parts {
         (Self::WEBHOOK, "webhook"),
         (Self::WAITING, "waiting"),
         (Self::CRASH, "crash"),
+        (Self::HEALTH, "health"),
     ];
 
     /// Returns the parts that a change concerns, by the action of its audit entry.

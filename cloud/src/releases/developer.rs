@@ -42,7 +42,9 @@ impl ReleaseRepositories {
     /// If the order breaks a bound, or the key cannot be read.
     pub fn sign_order(&self, project: ProjectId, order: &DeveloperOrder) -> Result<Vec<u8>, ReleaseError> {
         order.check().map_err(ReleaseError::Input)?;
-        let keys = self.keys(project)?.of(DEVELOPER)?;
+        let keys = self
+            .repository(project)
+            .signers(DEVELOPER, &self.keys(project)?)?;
         order
             .sign(&keys.iter().collect::<Vec<_>>())
             .map_err(|error| ReleaseError::Input(error.to_string()))

@@ -86,7 +86,11 @@ impl ReleaseRepository {
         });
         let counter = now_ms.max(earlier.unwrap_or(0).saturating_add(1));
         let directive = new.complete(&release, counter, now);
-        files::replace(&path, &sign(&directive, &keys.of("directive")?)?, 0o644)?;
+        files::replace(
+            &path,
+            &sign(&directive, &self.signers("directive", keys)?)?,
+            0o644,
+        )?;
         Ok(directive)
     }
 

@@ -40,6 +40,21 @@ pub enum ReleaseError {
         /// Maximum size that devices read, in bytes.
         max: u64,
     },
+    /// The keys that are here are not those that the root names: devices would refuse what they sign.
+    #[error(
+        "the keys for {role} in {folder} are not those that root {version} names: devices would refuse what they sign (unknown_key)"
+    )]
+    Untrusted {
+        /// Role of the keys.
+        role: String,
+        /// Folder of keys.
+        folder: String,
+        /// Version of the newest root.
+        version: u64,
+    },
+    /// A change of keys that is not possible, with the reason.
+    #[error("{0}")]
+    Refused(String),
     /// The input is invalid.
     #[error("{0}")]
     Input(String),

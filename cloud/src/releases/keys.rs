@@ -111,6 +111,24 @@ impl KeyFolder {
             .collect()
     }
 
+    /// Deletes a key; a missing one counts as deleted.
+    ///
+    /// # Errors
+    /// If the folder or a file in it cannot be read, or the file cannot be deleted.
+    pub(super) fn remove(&self, keyid: &str) -> Result<(), ReleaseError> {
+        for path in self.files()? {
+            if self.read(&path)?.keyid == keyid {
+                std::fs::remove_file(&path).map_err(|error| ReleaseError::file(&path, error))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the path of the folder, for people.
+    pub(super) fn shown(&self) -> String {
+        self.path.display().to_string()
+    }
+
     fn files(&self) -> Result<Vec<PathBuf>, ReleaseError> {
         let entries = match std::fs::read_dir(&self.path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -17,6 +17,8 @@ mod renew;
 mod repositories;
 mod repository;
 mod room;
+mod roots;
+mod rotation;
 
 pub use directives::NewDirective;
 pub use draft::NewRelease;
@@ -28,3 +30,4 @@ pub use repositories::ReleaseRepositories;
 pub use repository::{Added, Lifetimes, ReleaseRepository};
 pub use room::FREE_FLOOR;
 pub(crate) use room::is_short;
+pub use rotation::{PublishedRoot, RoleKey, role_of};

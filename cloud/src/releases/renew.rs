@@ -16,18 +16,28 @@ impl ReleaseRepository {
     /// Returns true if half of the timestamp's lifetime is over, or its date was set by a clock that was
     /// ahead.
     pub(super) fn is_stale(&self, now: Instant) -> bool {
+        if self.is_behind_root() {
+            return true;
+        }
         let timestamp: Option<Timestamp> = self.signed("timestamp.json").ok().flatten();
         timestamp.is_none_or(|timestamp| is_old(timestamp.header.expires, self.lifetimes.timestamp, now))
     }
 
-    /// Re-signs snapshot and timestamp, and root and targets if they are due; needs the keys of all roles.
+    /// Re-signs snapshot and timestamp, and root and targets if they are due; needs the keys of all roles but root. A root
+    /// whose keys are elsewhere is renewed there.
     ///
     /// # Errors
     /// If a key is missing or a file cannot be written.
     pub(super) fn renew(&self, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
         let root = self.root()?;
         if is_old(root.header.expires, self.lifetimes.root, now) {
-            self.renew_root(root, keys, now)?;
+            let expires = root.header.expires;
+            match self.renew_root(root, keys, now) {
+                Err(error @ (ReleaseError::NoKey { .. } | ReleaseError::Untrusted { .. })) => {
+                    tracing::warn!(%error, root.expires = %expires, "failed to renew the root of a repository; it has to be signed where its keys are")
+                }
+                other => other?,
+            }
         }
         let targets = self.targets()?;
         if is_old(targets.header.expires, self.lifetimes.targets, now) {
@@ -44,7 +54,7 @@ impl ReleaseRepository {
         }
         root.header.version += 1;
         root.header.expires = now.plus(self.lifetimes.root * DAY);
-        self.put("root", root.header.version, &root, &keys.of("root")?)
+        self.put("root", root.header.version, &root, &self.signers("root", keys)?)
     }
 }
 

@@ -235,6 +235,28 @@ impl ReleaseRepositories {
         self.repository(project).root()
     }
 
+    /// Returns all roots of a project, by version, and true if this cloud has the keys that sign the next one. Creates the
+    /// project's keys and repository, unless they exist.
+    ///
+    /// # Errors
+    /// If a file cannot be read or written.
+    pub fn roots(&self, project: ProjectId, now: Instant) -> Result<(Vec<Root>, bool), ReleaseError> {
+        self.ensure(project, now)?;
+        let repository = self.repository(project);
+        let signs = match repository.signers("root", &self.keys(project)?) {
+            Ok(_) => true,
+            Err(ReleaseError::NoKey { .. } | ReleaseError::Untrusted { .. }) => false,
+            Err(error) => return Err(error),
+        };
+        Ok((repository.roots()?, signs))
+    }
+
+    /// Returns the version of the newest root of a project; 1 for a project without a repository.
+    #[must_use]
+    pub fn newest_root(&self, project: ProjectId) -> u64 {
+        self.repository(project).newest_root()
+    }
+
     /// Returns the release that would be published, without publishing it.
     ///
     /// # Errors
@@ -259,7 +281,9 @@ impl ReleaseRepositories {
             self.ensure(project, now)?;
         }
         let release = self.repository(project).release(target)?;
-        let keys = self.keys(project)?.of("directive")?;
+        let keys = self
+            .repository(project)
+            .signers("directive", &self.keys(project)?)?;
         let signed = new.into_iter().map(|(new, counter)| {
             let directive = new.complete(&release, counter, now);
             let document = directives::sign(&directive, &keys)?;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use iottly_protocol::release::{ROLES_KEY, Release, developer_role, directive_role};
 use iottly_protocol::tuf::limits::TARGETS_BYTES;
 use iottly_protocol::tuf::{
-    FileInfo, Header, Instant, Kind, RoleKeys, Root, SIGNED_AT_KEY, SigningKey, Snapshot, Targets, Timestamp,
-    sha256_hex, sign,
+    FileInfo, Header, Instant, Key, Kind, RoleKeys, Root, SIGNED_AT_KEY, SigningKey, Snapshot, Targets,
+    Timestamp, sha256_hex, sign,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +16,10 @@ use serde_json::json;
 use super::draft::{Draft, NewRelease};
 use super::keys::DEVELOPER;
 use super::{KeyFolder, ReleaseError, files, prune};
+
+/// Field of a timestamp with the version of the root under which it was signed. A newer root without a newer timestamp is one
+/// below which the other metadata was not signed again yet.
+pub(super) const UNDER_ROOT_KEY: &str = "x-iottly-root";
 
 /// Number of seconds of a day.
 pub(super) const DAY: u64 = 86_400;
@@ -232,8 +236,11 @@ impl ReleaseRepository {
     /// # Errors
     /// If a key is missing or a file cannot be written.
     pub fn refresh(&self, keys: &KeyFolder, now: Instant) -> Result<(), ReleaseError> {
-        let version = self.targets()?.header.version;
-        self.publish_above(version, keys, now)
+        let targets = self.targets()?;
+        if self.is_behind_root() {
+            return self.publish(targets, keys, now);
+        }
+        self.publish_above(targets.header.version, keys, now)
     }
 
     /// Returns the releases in the repository, by path.
@@ -296,7 +303,7 @@ impl ReleaseRepository {
     ) -> Result<(u64, Vec<u8>), ReleaseError> {
         targets.header.version += 1;
         targets.header.expires = now.plus(self.lifetimes.targets * DAY);
-        let signed = signed(&targets, &keys.of("targets")?)?;
+        let signed = signed(&targets, &self.signers("targets", keys)?)?;
         if signed.len() as u64 > TARGETS_BYTES {
             return Err(ReleaseError::TooMany {
                 bytes: signed.len(),
@@ -337,13 +344,26 @@ impl ReleaseRepository {
             meta: BTreeMap::from([("targets.json".to_owned(), FileInfo::of_version(targets))]),
             extra: BTreeMap::new(),
         };
-        self.put("snapshot", snapshot_version, &snapshot, &keys.of("snapshot")?)?;
+        self.put(
+            "snapshot",
+            snapshot_version,
+            &snapshot,
+            &self.signers("snapshot", keys)?,
+        )?;
         let timestamp = Timestamp {
             header: Header::new(Kind::Timestamp, version, now.plus(self.lifetimes.timestamp * DAY)),
             meta: BTreeMap::from([("snapshot.json".to_owned(), FileInfo::of_version(snapshot_version))]),
-            extra: BTreeMap::from([(SIGNED_AT_KEY.to_owned(), json!(now))]),
+            extra: BTreeMap::from([
+                (SIGNED_AT_KEY.to_owned(), json!(now)),
+                (UNDER_ROOT_KEY.to_owned(), json!(self.root()?.header.version)),
+            ]),
         };
-        self.put("timestamp", version, &timestamp, &keys.of("timestamp")?)
+        self.put(
+            "timestamp",
+            version,
+            &timestamp,
+            &self.signers("timestamp", keys)?,
+        )
     }
 
     pub(super) fn put(
@@ -362,16 +382,8 @@ impl ReleaseRepository {
         files::replace(&self.path.join("metadata").join(name), &signed, 0o644)
     }
 
-    fn root_path(&self, version: u64) -> PathBuf {
+    pub(super) fn root_path(&self, version: u64) -> PathBuf {
         self.path.join(format!("metadata/{version}.root.json"))
-    }
-
-    pub(super) fn root(&self) -> Result<Root, ReleaseError> {
-        let last = (1..)
-            .take_while(|version| self.root_path(*version).exists())
-            .last()
-            .unwrap_or(1);
-        self.needed(&format!("{last}.root.json"))
     }
 
     /// Returns the highest version of a role's metadata in the folder.
@@ -398,7 +410,7 @@ impl ReleaseRepository {
         self.needed(&format!("{version}.targets.json"))
     }
 
-    fn needed<P: DeserializeOwned>(&self, name: &str) -> Result<P, ReleaseError> {
+    pub(super) fn needed<P: DeserializeOwned>(&self, name: &str) -> Result<P, ReleaseError> {
         let missing = || {
             ReleaseError::Input(format!(
                 "{} is not a repository: metadata/{name} is missing",
@@ -429,7 +441,13 @@ fn signed(payload: &impl Serialize, keys: &[SigningKey]) -> Result<Vec<u8>, Rele
 
 /// Names a role's keys in root; removes keys that no role names any more.
 pub(super) fn name_keys(root: &mut Root, role: &str, signers: &[SigningKey], threshold: u64) {
-    let ids: Vec<String> = signers.iter().map(|key| key.public().id()).collect();
+    let keys: Vec<Key> = signers.iter().map(SigningKey::public).collect();
+    name_public(root, role, &keys, threshold);
+}
+
+/// Names a role's keys in root; removes keys that no role names any more.
+pub(super) fn name_public(root: &mut Root, role: &str, keys: &[Key], threshold: u64) {
+    let ids: Vec<String> = keys.iter().map(Key::id).collect();
     let role_keys = RoleKeys::new(ids, threshold.max(1));
     if matches!(role, "directive" | DEVELOPER) {
         let roles = root
@@ -443,8 +461,7 @@ pub(super) fn name_keys(root: &mut Root, role: &str, signers: &[SigningKey], thr
     } else {
         root.roles.insert(role.to_owned(), role_keys);
     }
-    root.keys
-        .extend(signers.iter().map(|key| (key.public().id(), key.public())));
+    root.keys.extend(keys.iter().map(|key| (key.id(), key.clone())));
     let named: Vec<String> = root.roles.values().flat_map(|keys| keys.keyids.clone()).collect();
     let others = [directive_role(root), developer_role(root)];
     let others: Vec<String> = others

@@ -13,6 +13,7 @@ mod executor;
 mod files;
 mod flash;
 mod flash_request;
+mod keys;
 mod roll_back;
 mod send;
 mod steady_clock;
@@ -23,6 +24,7 @@ pub use builder::{Build, BuildFailure, Builder, Capabilities};
 pub use check::BuiltCode;
 pub use executor::StepError;
 pub use flash_request::{FlashError, FlashRequest, Flashed};
+pub use keys::{KeyError, KeyRing, KeyStanding, ROOTS_PER_SECOND, RootPoint};
 pub use steady_clock::SteadyClock;
 pub use watch::Watched;
 
@@ -52,6 +54,8 @@ pub struct Rollouts {
     wake_up: Notify,
     /// Wakes callers that wait for the progress of a rollout.
     feed: Feed,
+    /// Versions of the projects' newest roots.
+    newest_roots: keys::NewestRoots,
     /// Queues for building, checking and writing.
     work: Arc<Builds>,
 }
@@ -75,6 +79,7 @@ impl Rollouts {
             builder,
             wake_up: Notify::new(),
             feed: Feed::new(),
+            newest_roots: keys::NewestRoots::default(),
             work: Arc::default(),
         }
     }

@@ -23,6 +23,7 @@ impl Rollouts {
         if counter > 0 {
             self.store.raise_counter(scope, counter).await?;
         }
+        self.announce_to(scope).await?;
         self.send_open_directive(scope).await?;
         self.wake();
         Ok(())

@@ -73,6 +73,8 @@ pub struct DeviceNeeds {
     pub legacy: bool,
     /// Pair code that the device has used. Without it, there is none.
     pub pair_code: bool,
+    /// Version of the trusted root. Without it, there is none.
+    pub root: bool,
 }
 
 impl DeviceNeeds {
@@ -84,6 +86,7 @@ impl DeviceNeeds {
         firmware: true,
         legacy: true,
         pair_code: true,
+        root: true,
     };
 }
 

@@ -6,6 +6,7 @@ use iottly_core::MessageIds;
 mod alerts;
 mod backend;
 mod backup;
+mod browser_logins;
 mod changes;
 mod code;
 mod commands;
@@ -16,6 +17,7 @@ mod enrolment;
 mod erasure;
 mod error;
 mod fault;
+mod health;
 mod history;
 mod ingest;
 mod jobs;
@@ -51,6 +53,7 @@ mod write_turns;
 pub use alerts::AlertStore;
 pub use backend::{Database, open};
 pub use backup::{backup, restore};
+pub use browser_logins::BrowserLoginStore;
 pub use changes::ChangeStore;
 pub use code::CodeStore;
 pub use commands::{CommandQuery, CommandRoom, CommandStore, OpenTotals, PAGE_COMMANDS, Submitted};
@@ -63,6 +66,7 @@ pub use enrolment::{Enrolment, EnrolmentStore, Grant, NewSecret};
 pub use erasure::ErasureStore;
 pub use error::{Result, StoreError};
 pub use fault::Fault;
+pub use health::HealthStore;
 pub use history::{
     EntrySize, FoundLogs, HistoryStore, LogPlace, LogQuery, PageQuery, SEARCHED_LINES, ScanBounds,
 };
@@ -94,10 +98,12 @@ pub trait Store:
     + TokenStore
     + PeopleStore
     + MachineLoginStore
+    + BrowserLoginStore
     + DeviceStore
     + DeviceListStore
     + EnrolmentStore
     + IngestStore
+    + HealthStore
     + HistoryStore
     + ErasureStore
     + CommandStore

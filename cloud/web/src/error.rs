@@ -9,7 +9,7 @@ use iottly_cloud::command::SubmitError;
 use iottly_cloud::history_reader::ReadError;
 use iottly_cloud::leases::LeaseError;
 use iottly_cloud::releases::ReleaseError;
-use iottly_cloud::rollout::FlashError;
+use iottly_cloud::rollout::{FlashError, KeyError};
 use iottly_cloud::series::PlotError;
 use iottly_core::model::InvalidDefinition;
 use iottly_filter::{FilterError, Undecided};
@@ -305,6 +305,18 @@ impl From<FlashError> for ApiError {
             FlashError::Wider(_) => Self::new(StatusCode::CONFLICT, "capabilities_wider", error.to_string()),
             FlashError::Store(error) => error.into(),
             FlashError::Release(_) | FlashError::Failed(_) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<KeyError> for ApiError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Underway => Self::conflict("rollouts_under_way", error.to_string()),
+            KeyError::TooMany => Self::too_many("too_many_roots", error.to_string()),
+            KeyError::Release(ReleaseError::Refused(reason)) => Self::conflict("keys_refused", reason),
+            KeyError::Release(error) => Self::internal(&error),
+            KeyError::Store(error) => error.into(),
         }
     }
 }

@@ -23,20 +23,22 @@ pub mod answers {
         Accepted, AlertDto, AlertRuleDto, AllProps, AttemptDto, AuditEntryDto, BoardDto, BranchDto,
         BranchList, CheckAnswer, Code, CopyDto, CrashDevice, CrashDto, CrashList, CreatedDevice,
         CreatedEnrolmentKey, CreatedProject, CreatedToken, Date, DefinitionList, DeletedDevice, Desired,
-        DeviceLogDto, DeviceRefusalDto, DraftList, DraftSummary, EnrolmentKeyDto, EnrolmentKeyList, FlashDto,
-        GroupDto, Health, HistoryPage, JobDto, LaggedEvent, LeaseDeviceDto, LeaseDto, LeaseKey, LeaseList,
-        LeaseOrderDto, LeaseReportDto, LineDto, LogDto, LogEvent, LogList, LoginFacts, LoginShown,
-        LoginToken, LoginWaits, MailDto, MailList, MessageDto, MessageEvent, Moved, Oid, OneAlertRule,
-        OneBranch, OneDefinition, OneGroup, OneJob, OneLease, OnePlot, OneProject, OneRollout,
-        OneWaitingBoard, OpenedPortal, PartsDto, PathDto, PinDto, PlotList, PointDto, PointsDto, PortalDto,
-        PresenceDto, PresenceSpanDto, ProblemDto, ProjectDto, ProjectList, ProjectLogs, ProposedDefinition,
-        Props, PwmDto, ReleaseDto, ReleaseList, ReleaseSpanDto, Replayed, Reported, RevisionDto,
-        RevisionList, RolloutDeviceDto, RolloutDevices, RolloutDto, RolloutList, SampleBody, SavedPlotDto,
-        SavedVersion, Section, SensorDto, SeriesDto, SettingsDto, SkippedDto, SnippetDto, TimelineDto,
-        TimelineEventDto, TokenDto, UndecidedEvent, WaitingBoardDto, WebhookDto, WebhookTest,
-        WebhookWithSecret, WhoAmI,
+        DeviceHealthDto, DeviceLogDto, DeviceRefusalDto, DraftList, DraftSummary, EnrolmentKeyDto,
+        EnrolmentKeyList, FirmwareHealthDto, FlashDto, GroupDto, Health, HistoryPage, JobDto, LaggedEvent,
+        LeaseDeviceDto, LeaseDto, LeaseKey, LeaseList, LeaseOrderDto, LeaseReportDto, LineDto, LogDto,
+        LogEvent, LogList, LoginFacts, LoginShown, LoginToken, LoginWaits, MailDto, MailList, MessageDto,
+        MessageEvent, Moved, Oid, OneAlertRule, OneBranch, OneDefinition, OneGroup, OneJob, OneLease,
+        OnePlot, OneProject, OneRollout, OneWaitingBoard, OpenedPortal, PartsDto, PathDto, PinDto, PlotList,
+        PointDto, PointsDto, PortalDto, PresenceDto, PresenceSpanDto, ProblemDto, ProjectDto, ProjectList,
+        ProjectLogs, ProposedDefinition, Props, PwmDto, ReleaseDto, ReleaseList, ReleaseSpanDto, Replayed,
+        Reported, RevisionDto, RevisionList, RolloutDeviceDto, RolloutDevices, RolloutDto, RolloutList,
+        SampleBody, SavedPlotDto, SavedVersion, Section, SensorDto, SeriesDto, SettingsDto, SkippedDto,
+        SnippetDto, TimelineDto, TimelineEventDto, TokenDto, UndecidedEvent, WaitingBoardDto, WebhookDto,
+        WebhookTest, WebhookWithSecret, WhoAmI,
     };
-    pub use crate::api::release_keys::{KeyDto, KeyList, RootDto};
+    pub use crate::api::release_keys::{
+        KeyDto, KeyList, ProposedRoot, PublishedRootDto, RoleKeyDto, RootDto, RootPointDto,
+    };
 }
 
 pub use app::WebServices;

@@ -250,6 +250,14 @@ fn directive() {
 }
 
 #[test]
+fn announcement_of_a_root() {
+    down(
+        &Down::Root(NewestRoot { version: 3 }),
+        r#"{"v":1,"root":{"version":3}}"#,
+    );
+}
+
+#[test]
 fn developer_orders_and_reports() {
     let document = raw(r#"{"signed":{"id":"o-9"},"signatures":[]}"#);
     let order = SignedOrder::new(document.to_owned(), Some(b"\0asm"));
@@ -450,6 +458,7 @@ fn welcome_and_ack() {
         streams: vec![position],
         checks: Vec::new(),
         enroll: None,
+        capabilities: Vec::new(),
     };
     down(
         &Down::Welcome(welcome.clone()),

@@ -2,6 +2,7 @@
 
 mod board;
 mod golden;
+mod health;
 mod orders;
 mod signatures;
 mod tuf;

@@ -5,6 +5,7 @@
 //! welcome; only an open session sends records. A record counts as delivered when the cloud has acknowledged
 //! it, never when the broker has, so a new connection starts again after the last acknowledgement.
 
+use iottly_protocol::health::TAKES_HEALTH;
 use iottly_protocol::{
     BootId, ConnId, Down, Hello, StreamClass, StreamId, StreamInfo, StreamPosition, Up, Versions, Welcome,
 };
@@ -268,6 +269,7 @@ impl Session {
             Down::Directive(directive) => effects.push(Effect::Directive(directive)),
             Down::Developer(order) => effects.push(Effect::Developer(order)),
             Down::Board(order) => effects.push(Effect::Board(order)),
+            Down::Root(root) => effects.push(Effect::Root(root.version)),
             Down::Held(held) if held.boot == self.identity.boot => self.verdict(held.kept, now_ms, effects),
             Down::Held(_) => {}
         }
@@ -325,6 +327,9 @@ impl Session {
         });
         if let Some(offer) = welcome.enroll {
             effects.push(Effect::Offered(offer));
+        }
+        if welcome.capabilities.iter().any(|name| name == TAKES_HEALTH) {
+            effects.push(Effect::TakesHealth);
         }
         for position in &welcome.streams {
             let Some(track) = self.track(position.stream) else {

@@ -15,7 +15,7 @@ use super::head::StreamHead;
 use super::policy::{Policy, SegmentSize};
 use super::segment::Segment;
 use super::sled_files::Fault;
-use super::{QueueError, quarantine, removal};
+use super::{QueueError, StreamCount, quarantine, removal};
 use crate::throttle::cut;
 
 /// Size at which a fully acknowledged newest segment is removed instead of being filled, in bytes.
@@ -71,6 +71,8 @@ pub(super) struct Chain {
     pub(super) writer: Option<Segment>,
     /// Older segment or copy that is being read.
     pub(super) reader: Option<Segment>,
+    /// Number of positions recorded as lost since the chain was made.
+    lost: u64,
 }
 
 impl Chain {
@@ -81,6 +83,16 @@ impl Chain {
             segments,
             writer: None,
             reader: None,
+            lost: 0,
+        }
+    }
+
+    /// Returns the records that wait and those that were lost.
+    pub(super) fn count(&self) -> StreamCount {
+        let held = self.head.next - 1 - self.head.acked;
+        StreamCount {
+            waiting: held.saturating_sub(self.head.gaps.total()),
+            lost: self.lost,
         }
     }
 
@@ -211,7 +223,11 @@ impl Chain {
     pub(super) fn lose(&mut self, from: u64, to: u64, reason: GapReason) {
         let from = from.max(self.head.acked + 1);
         if from <= to {
+            let before = self.head.gaps.total();
             self.head.gaps.add(from, to, reason);
+            self.lost = self
+                .lost
+                .saturating_add(self.head.gaps.total().saturating_sub(before));
         }
     }
 

@@ -416,5 +416,6 @@ fn greet(store: &mut Store, hello: Hello) -> Down {
         streams,
         checks: Vec::new(),
         enroll: None,
+        capabilities: Vec::new(),
     })
 }

@@ -4,7 +4,7 @@ use iottly_builder::Source;
 use iottly_sandbox::{CallError, Fault, Level, Limits};
 use serde_json::json;
 
-use crate::common::{Board, sections};
+use crate::common::{Board, build, sections};
 
 #[test]
 fn an_empty_script_answers_echo_and_nothing_else() {
@@ -299,4 +299,25 @@ fn the_log_takes_anything() {
             (Level::Info, "[object Object]")
         ]
     );
+}
+
+#[test]
+fn a_file_shares_the_scope_of_all_sections_and_errors_name_it() {
+    let source = |file: &str| {
+        Source::sections([
+            ("global", "let limit = 20;"),
+            ("filters.js", file),
+            ("init", ""),
+            (
+                "loop",
+                "function loop() { send_msg({ warm: warm(21) }); return 500; }",
+            ),
+        ])
+    };
+    let mut board = Board::start(&source("// is warmer\nfunction warm(t) { return t > limit; }"));
+    assert_eq!(board.tick(), Ok(500));
+    assert_eq!(board.sent(), [r#"{"warm":true}"#]);
+    let error = build(&source("// two\n  let = 1;")).expect_err("it is no function");
+    let text = error.to_string();
+    assert!(text.starts_with("filters.js:2"), "{text}");
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use iottly_web::answers::{
-    CheckAnswer, DraftSummary, KeyList, OneBranch, OneLease, ReleaseDto, RevisionDto, SavedVersion,
+    CheckAnswer, DraftSummary, OneBranch, OneLease, ReleaseDto, RevisionDto, SavedVersion,
 };
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ struct OfBranch {
 /// File of a branch.
 #[derive(Args)]
 struct OfFile {
-    /// Name of a section or of a command's handler, or firmware.toml
+    /// Name of a section, of a file that was added, or of a command's handler, or firmware.toml
     file: String,
     #[command(flatten)]
     of: OfBranch,
@@ -63,7 +63,22 @@ enum Command {
         #[arg(long, value_name = "VERSION")]
         base: Option<String>,
     },
-    /// Deletes firmware.toml, or a handler whose command is not defined any more, from the working copy
+    /// Adds a file to the working copy; all files and sections share one scope
+    Add {
+        #[command(flatten)]
+        file: OfFile,
+        /// File with the text; - for standard input, empty without
+        path: Option<PathBuf>,
+    },
+    /// Renames a file that was added
+    Rename {
+        #[command(flatten)]
+        file: OfFile,
+        /// New name, with .js at the end
+        name: String,
+    },
+    /// Deletes firmware.toml, a file that was added, or a handler whose command is not defined any more, from the
+    /// working copy
     Rm(OfFile),
     /// Builds the working copy, and shows the line of a problem
     Check(OfBranch),
@@ -139,6 +154,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 .print(&json!({"file": file.file, "text": text}), |_| text.to_owned())
         }
         Command::Put { file, path, base } => put(file, path, base.as_deref()),
+        Command::Add { file, path } => add(file, path.as_deref()),
+        Command::Rename { file, name } => rename(file, name),
         Command::Rm(file) => remove(file),
         Command::Check(of) => {
             let answer = of.call.api()?.post(&format!("{}/check", of.path()), &json!({}))?;
@@ -189,16 +206,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
                 ]
             })
         }
-        Command::Keys { call } => {
-            let answer = call.api()?.get("/keys")?;
-            call.print_as(&answer, |answer: &KeyList| {
-                let mut table = Table::new(&["KEY", "SCHEME", "ROLES"]);
-                for key in &answer.root.keys {
-                    table.add(vec![key.key.clone(), key.scheme.clone(), key.roles.join(",")]);
-                }
-                table.render(Screen::of_stdout())
-            })
-        }
+        Command::Keys { call } => crate::signing_key::list(call),
         Command::Drafts(of) => {
             let answer = of.call.api()?.get(&format!("{}/drafts", of.path()))?;
             of.call
@@ -225,15 +233,34 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
+/// Reads the text of a file, or of standard input if the path is `-`.
+fn text_in(path: &Path) -> Result<String, Failure> {
+    if path != Path::new("-") {
+        return Ok(std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?);
+    }
+    let mut text = String::new();
+    let read = std::io::stdin().lock().read_to_string(&mut text);
+    read.context("cannot read standard input")?;
+    Ok(text)
+}
+
+fn add(file: &OfFile, path: Option<&Path>) -> Result<(), Failure> {
+    let text = path.map(text_in).transpose()?.unwrap_or_default();
+    let call = &file.of.call;
+    let body = json!({"name": file.file, "code": text});
+    let answer = call.api()?.post(&format!("{}/files", file.of.path()), &body)?;
+    call.print_as(&answer, files)
+}
+
+fn rename(file: &OfFile, name: &str) -> Result<(), Failure> {
+    let call = &file.of.call;
+    let body = json!({"snippets": [{"name": file.file, "rename": name}]});
+    let answer = put_json(&call.api()?, &format!("{}/snippets", file.of.path()), &body)?;
+    call.print_as(&answer, files)
+}
+
 fn put(file: &OfFile, path: &Path, base: Option<&str>) -> Result<(), Failure> {
-    let text = if path == Path::new("-") {
-        let mut text = String::new();
-        let read = std::io::stdin().lock().read_to_string(&mut text);
-        read.context("cannot read standard input")?;
-        text
-    } else {
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?
-    };
+    let text = text_in(path)?;
     let (end, mut body) = if file.file == MANIFEST {
         ("manifest", json!({"manifest": text}))
     } else {

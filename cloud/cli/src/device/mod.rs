@@ -3,6 +3,7 @@
 pub(crate) mod absence;
 mod board;
 mod bulk;
+mod health_text;
 mod presence_text;
 mod settings;
 mod timeline;
@@ -308,6 +309,7 @@ fn properties(device: &Props) -> String {
         ("agent_version", Some(device.agent_version.clone())),
         ("deployment_group", Some(device.deployment_group.to_string())),
         ("firmware", firmware),
+        ("health", Some(health_text::health(device.health.as_ref()))),
         ("legacy", device.legacy.then(|| "true".to_owned())),
         ("macaddress", Some(device.macaddress.clone())),
         ("name", Some(device.name.clone())),

@@ -14,7 +14,7 @@ use iottly_cloud::seal_file;
 use iottly_core::SealKey;
 use iottly_manifest::Script;
 use iottly_protocol::release::{Action, Audience, HealthRules};
-use iottly_protocol::tuf::{Instant, sha256_hex};
+use iottly_protocol::tuf::{Instant, Root, sha256_hex, sign};
 use iottly_protocol::{DeviceId, GroupId, ProjectId};
 use serde_json::{Value, json};
 
@@ -100,6 +100,13 @@ enum KeyCommand {
     },
     /// Lists the roles and ids of the keys
     List {
+        #[command(flatten)]
+        keys: Keys,
+    },
+    /// Signs the next root of a project with the root keys of this folder, and prints it
+    Sign {
+        /// File with the root, as `iottly signing-key propose` prints it
+        file: PathBuf,
         #[command(flatten)]
         keys: Keys,
     },
@@ -260,6 +267,15 @@ fn key(options: &KeyOptions) -> anyhow::Result<()> {
             .list()?
             .iter()
             .try_for_each(|(role, keyid)| print(&json!({"role": role, "keyid": keyid}))),
+        KeyCommand::Sign { file, keys } => {
+            let named = || format!("{} is not a root", file.display());
+            let text = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+            let document: Value = serde_json::from_slice(&text).with_context(named)?;
+            let root: Root = serde_json::from_value(document["signed"].clone()).with_context(named)?;
+            let signers = keys.open()?.of("root")?;
+            let signed = sign(&root, &signers.iter().collect::<Vec<_>>()).with_context(named)?;
+            print(&serde_json::from_slice(&signed)?)
+        }
         KeyCommand::Rotate {
             role,
             place,

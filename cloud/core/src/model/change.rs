@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 
 use super::{
     Absence, AlertId, AlertRule, AlertRuleId, Approval, Definition, EnrolmentKeyId, JobId, Limits,
-    NewEnrolmentKey, NewJob, NewLease, NewMail, NewPortal, NewRollout, OutgoingOrder, PortalId, Replay,
-    RolloutCommand, RolloutId, RolloutKind, SavedPlot, SavedPlotId, SecretHash, SnippetEdit, SnippetId,
-    StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
+    NewEnrolmentKey, NewJob, NewLease, NewMail, NewPortal, NewRollout, NewRoot, OutgoingOrder, PortalId,
+    Replay, RolloutCommand, RolloutId, RolloutKind, SavedPlot, SavedPlotId, SecretHash, SnippetEdit,
+    SnippetId, StoredRelease, Token, TokenId, UnixMs, Webhook, WebhookId,
 };
 use crate::model::Policy;
 use crate::seal::Sealed;
@@ -146,7 +146,18 @@ pub enum Change {
         /// Version of the text that the edit is based on; none to write over whatever there is.
         base: Option<String>,
     },
-    /// Removes a handler that no command calls.
+    /// Adds a file with a name of its own, which [`is_file_name`](super::is_file_name) accepts, to a branch's working copy.
+    AddFile {
+        /// The branch.
+        branch: String,
+        /// Id of the new snippet.
+        id: SnippetId,
+        /// Name of the file.
+        name: String,
+        /// Text of the file.
+        code: String,
+    },
+    /// Removes a file with a name of its own, or a handler that no command calls.
     DeleteSnippet(String, SnippetId),
     /// Saves the working copy as the next revision, unless it equals the newest one.
     SaveVersion {
@@ -228,6 +239,8 @@ pub enum Change {
     ReplayWebhook(WebhookId, Replay),
     /// Adds a key for developer orders to the root of the project; the root is signed already.
     AllowLeases,
+    /// Records a root of the project's releases, which is published already.
+    PublishRoot(NewRoot),
     /// Opens a developer lease.
     OpenLease(Box<NewLease>),
     /// Stores a signed order of an open lease: to run a script.
@@ -439,6 +452,7 @@ impl Change {
                     .as_ref()
                     .map_or("removed".to_owned(), |text| format!("{} bytes", text.len())),
             ),
+            Self::AddFile { branch, name, .. } => entry("branch.add_file", branch, name),
             Self::DeleteSnippet(branch, id) => entry("snippet.delete", branch, id),
             Self::SaveVersion { branch, message } => entry("branch.save_version", branch, message),
             Self::SaveComponent { branch, message, .. } => entry("branch.save_component", branch, message),
@@ -483,6 +497,9 @@ impl Change {
             Self::SavePlot(plot) => entry("plot.save", &plot.id, &plot.name),
             Self::DeletePlot(id) => entry("plot.delete", id, &""),
             Self::AllowLeases => entry("lease.allow", &"", &""),
+            Self::PublishRoot(root) => {
+                entry(root.act.as_str(), &format!("root {}", root.version), &root.detail)
+            }
             Self::OpenLease(lease) => entry("lease.open", &lease.id, &opened(lease)),
             Self::OrderLease(order) => entry(
                 "lease.run",

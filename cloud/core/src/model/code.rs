@@ -8,6 +8,8 @@ use super::{SnippetId, UnixMs};
 pub const MAX_BRANCHES: usize = 64;
 /// Maximum number of snippets of a branch, including handlers and orphaned handlers.
 pub const MAX_SNIPPETS: usize = 400;
+/// Maximum length of the name of a file with a name of its own, in bytes.
+pub const MAX_FILE_NAME_BYTES: usize = 64;
 /// Maximum size of a snippet's code, in bytes; a request body of the largest size can hold it.
 pub const MAX_CODE_BYTES: usize = 192 << 10;
 /// Maximum size of all code in a branch, in bytes; the builder accepts as much.
@@ -23,6 +25,8 @@ pub const MAIN_BRANCH: &str = "main";
 pub enum SnippetKind {
     /// Shared by all others.
     Global,
+    /// File with a name of its own, which shares its scope with all others.
+    File,
     /// Runs once at the start.
     Init,
     /// Runs repeatedly.
@@ -36,7 +40,7 @@ impl SnippetKind {
     #[must_use]
     pub const fn category(self) -> &'static str {
         match self {
-            Self::Global | Self::Init => "init_sections",
+            Self::Global | Self::File | Self::Init => "init_sections",
             Self::Loop => "loop_section",
             Self::Handler => "command_handlers",
         }
@@ -50,8 +54,8 @@ pub struct Snippet {
     pub id: SnippetId,
     /// Role of the snippet.
     pub kind: SnippetKind,
-    /// `global`, `init`, `loop`, or the command's type; a leading `_` marks a handler whose command is gone
-    /// or changed.
+    /// `global`, `init`, `loop`, the name of the file, or the command's type; a leading `_` marks a handler whose
+    /// command is gone or changed.
     pub name: String,
     /// Description, for people.
     pub description: String,
@@ -101,6 +105,17 @@ pub struct Revision {
     pub component: Option<String>,
 }
 
+/// Returns true if a file with a name of its own may have this name: letters, digits, `_` and `-`, not beginning with
+/// `_`, and `.js` at the end; at most 64 bytes.
+#[must_use]
+pub fn is_file_name(name: &str) -> bool {
+    let Some(stem) = name.strip_suffix(".js") else {
+        return false;
+    };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    !stem.is_empty() && name.len() <= MAX_FILE_NAME_BYTES && stem.bytes().all(plain) && !stem.starts_with('_')
+}
+
 /// A change of one snippet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnippetEdit {
@@ -108,8 +123,50 @@ pub struct SnippetEdit {
     pub id: SnippetId,
     /// New code; none keeps the old.
     pub code: Option<String>,
+    /// New name of a file that has a name of its own; none keeps the old.
+    pub name: Option<String>,
     /// New description; none keeps the old.
     pub description: Option<String>,
     /// Version of the code that the edit is based on; none to write over whatever there is.
     pub base: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_are_no_names_of_commands_or_manifests() {
+        for good in [
+            "a.js",
+            "filters.js",
+            "Sensor-2_b.js",
+            &format!("{}.js", "x".repeat(61)),
+        ] {
+            assert!(is_file_name(good), "{good}");
+            assert!(
+                iottly_protocol::command_name::is_good_name(good).is_err(),
+                "{good}"
+            );
+        }
+        let long = format!("{}.js", "x".repeat(62));
+        for bad in [
+            "",
+            ".js",
+            "a",
+            "a.ts",
+            "_a.js",
+            "a b.js",
+            "a/b.js",
+            "..js",
+            "a.b.js",
+            "ä.js",
+            "a.js\n",
+            "firmware.toml",
+            &long,
+        ] {
+            assert!(!is_file_name(bad), "{bad}");
+        }
+        assert!(SnippetKind::Global < SnippetKind::File && SnippetKind::File < SnippetKind::Init);
+    }
 }

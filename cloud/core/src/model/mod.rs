@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 mod access;
 mod alert;
+mod browser_login;
 mod change;
 mod code;
 mod code_room;
@@ -31,6 +32,7 @@ mod people;
 mod policy;
 mod portal;
 mod presence;
+mod release_root;
 mod rollout;
 mod sample;
 mod saved_plot;
@@ -41,10 +43,11 @@ pub use alert::{
     Alert, AlertFilter, AlertRule, AlertSubject, AlertTarget, Condition, ConditionError, LONGEST_MS,
     MAX_ALERT_RULES, MAX_KEPT_ALERTS, MAX_OPEN_ALERTS, MAX_OTHER_ALERTS, NO_DEVICE, SHORTEST_MS,
 };
+pub use browser_login::{BROWSER_LOGINS, BROWSER_LOGINS_OF_PROJECT, BrowserLogin, LoginHolder, LoginsOf};
 pub use change::{AuditEntry, Change, Changed, FollowedBranch};
 pub use code::{
-    Branch, BranchCode, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_MESSAGE_BYTES,
-    MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetKind,
+    Branch, BranchCode, MAIN_BRANCH, MAX_BRANCH_BYTES, MAX_BRANCHES, MAX_CODE_BYTES, MAX_FILE_NAME_BYTES,
+    MAX_MESSAGE_BYTES, MAX_SNIPPETS, Revision, Snippet, SnippetEdit, SnippetKind, is_file_name,
 };
 pub use code_room::{CodeRoom, MAX_PROJECT_CODE_BYTES};
 pub use copies::{CopyFate, DeviceCopy};
@@ -76,6 +79,7 @@ pub use people::{
 pub use policy::{Policy, PolicyError, Wave};
 pub use portal::{MAX_PORTALS, NewPortal, PORTAL_MS, Portal};
 pub use presence::{Absence, MAX_ABSENCE_MS, Packet, Proof};
+pub use release_root::{NewRoot, RecordedRoot, RootAct, RootTrust};
 pub use rollout::{
     DirectiveStatus, KnownFacts, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutIntent,
     RolloutKind, RolloutMember, RolloutProgress, RolloutStatus, RolloutStep, StoredRelease,
@@ -202,6 +206,8 @@ pub struct Device {
     pub proof: Option<Proof>,
     /// Planned absence.
     pub absence: Option<Absence>,
+    /// Version of the root of releases that the device trusts, as it has reported; none before its first report.
+    pub root_version: Option<u64>,
 }
 
 /// Pair code of a device: works once, until it expires. The API calls it a licence.

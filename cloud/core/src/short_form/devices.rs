@@ -39,6 +39,12 @@ pub static DEVICES: Language = Language {
             kind: Kind::Flag,
             example: "legacy:true",
         },
+        Field {
+            name: "root",
+            path: "root",
+            kind: Kind::Any,
+            example: "root<2",
+        },
     ],
     word: Some("name"),
     other: Other::Refused,
@@ -56,9 +62,9 @@ pub struct DeviceFacts<'a> {
 }
 
 /// Fields of devices that filters may look at.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "id", "name", "group", "tags", "presence", "offline", "silent", "mac", "agent", "firmware", "digest",
-    "legacy",
+    "legacy", "root",
 ];
 
 /// Parses a filter over devices.
@@ -134,6 +140,10 @@ pub fn document(device: &Device, facts: DeviceFacts<'_>, fields: &DeviceFields) 
         push("digest", &|| string(&report.digest));
     }
     push("legacy", &|| Value::Bool(device.legacy));
+    // Devices that have not reported a root trust none that is known, so that `root<2` finds them as well.
+    push("root", &|| {
+        Value::integer(i64::try_from(device.root_version.unwrap_or(0)).unwrap_or(i64::MAX))
+    });
     document
 }
 

@@ -19,6 +19,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("device enroll", "the cloud has no TLS listener"),
     ("CODE", "no board that waits shows this code"),
     ("LEASE", "lease"),
+    ("KEY", "names no such key"),
+    ("signed.json", "cannot read"),
+    ("/keys/publish", "devices would refuse"),
     ("mail test", "mail"),
     ("/alerts/mails\"", "mail"),
 ];
@@ -287,7 +290,8 @@ fn furnish(world: &World) -> (Vec<String>, Vec<(&'static str, String)>) {
     });
     let rules = world.get("/alerts/rules");
     let rule = text(&rules["rules"][0], "id").to_owned();
-    for file in ["loop", "firmware.toml"] {
+    world.post("/branches/main/files", &json!({"name": "notes.js"}));
+    for file in ["loop", "firmware.toml", "notes.js"] {
         let path = format!("/project/{}/branches/main/drafts/{file}", world.api.project);
         let (status, answer) = world.api.put(&path, &json!({"text": "// a draft"}));
         assert_eq!(status, 200, "{answer}");
@@ -306,7 +310,9 @@ fn furnish(world: &World) -> (Vec<String>, Vec<(&'static str, String)>) {
         "/groups",
         "/code/main/loop",
         "/code/main/firmware.toml",
+        "/code/main/notes.js",
         "/releases",
+        "/releases/keys",
         "/definitions",
         "/definitions/new",
         "/definitions/echo",

@@ -94,6 +94,11 @@ impl BrokerEventHandler for Hooks {
                     self.uplink.board(device, event.payload).await;
                     PublishAction::Handled
                 }
+                Ok(Topic::Health(device)) => {
+                    self.slow_down(device, Cost::Message, event.payload.len()).await;
+                    self.uplink.health(device, event.payload).await;
+                    PublishAction::Handled
+                }
                 // Not reached: devices may not publish to other topics.
                 Ok(Topic::Down(_)) | Err(_) => PublishAction::Handled,
             }

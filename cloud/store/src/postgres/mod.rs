@@ -26,7 +26,7 @@ type Backend = PostgresStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 32] = [
+const STEPS: [(i64, &str, &str); 35] = [
     (
         1,
         "initial",
@@ -186,6 +186,21 @@ const STEPS: [(i64, &str, &str); 32] = [
         39,
         "rollout documents",
         include_str!("../../migrations/postgres/0039_rollout_documents.sql"),
+    ),
+    (
+        40,
+        "device health",
+        include_str!("../../migrations/postgres/0040_device_health.sql"),
+    ),
+    (
+        42,
+        "browser_logins",
+        include_str!("../../migrations/postgres/0042_browser_logins.sql"),
+    ),
+    (
+        43,
+        "roots",
+        include_str!("../../migrations/postgres/0043_roots.sql"),
     ),
 ];
 

@@ -150,6 +150,15 @@ pub(super) async fn save(
             name: edit.id.to_string(),
         })?;
         based_on(edit.base.as_deref(), &snippet.code, "snippet", &snippet.name)?;
+        if let Some(name) = edit.name.as_ref().filter(|name| **name != snippet.name) {
+            if snippet.kind != SnippetKind::File {
+                return Err(StoreError::Refused(format!(
+                    "snippet {:?} has its name from the platform or from a command, and cannot be renamed",
+                    snippet.name
+                )));
+            }
+            snippet.name.clone_from(name);
+        }
         if let Some(code) = &edit.code {
             snippet.code.clone_from(code);
         }
@@ -157,10 +166,45 @@ pub(super) async fn save(
             snippet.description.clone_from(description);
         }
     }
+    for renamed in edits.iter().filter_map(|edit| edit.name.as_deref()) {
+        free_name(&new, renamed)?;
+    }
     code_usage::admit(tx, project, code_usage::weight(&new) - code_usage::weight(&old)).await?;
     let affected = old.iter().zip(&new).filter(|(old, new)| old != new).count() as u64;
     write(tx, project, branch, &old, &new, now).await?;
     Ok(affected)
+}
+
+/// Adds a file with a name of its own to a working copy.
+pub(super) async fn add_file(
+    tx: &mut Conn,
+    project: ProjectId,
+    branch: &str,
+    file: Snippet,
+    now: UnixMs,
+) -> Result<u64> {
+    must_exist(tx, project, branch).await?;
+    let old = snippets::within(tx, project, branch).await?;
+    let name = file.name.clone();
+    code_usage::admit(tx, project, code_usage::weight(std::slice::from_ref(&file))).await?;
+    let new: Vec<_> = old.iter().cloned().chain([file]).collect();
+    free_name(&new, &name)?;
+    write(tx, project, branch, &old, &new, now).await?;
+    Ok(1)
+}
+
+/// Refuses snippets of which more than one file has this name.
+fn free_name(snippets: &[Snippet], name: &str) -> Result<()> {
+    let files = snippets
+        .iter()
+        .filter(|snippet| snippet.kind == SnippetKind::File);
+    if files.filter(|file| file.name == name).count() > 1 {
+        return Err(StoreError::Exists {
+            what: "file",
+            name: name.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 pub(super) async fn delete_snippet(
@@ -178,11 +222,17 @@ pub(super) async fn delete_snippet(
     };
     let snippet = old.iter().find(|snippet| snippet.id == id).ok_or_else(unknown)?;
     let defined = definitions::within(tx, project).await?;
-    if snippet.kind != SnippetKind::Handler
-        || defined
+    let called = || {
+        defined
             .iter()
             .any(|definition| definition.cmd_type == snippet.name)
-    {
+    };
+    let is_removable = match snippet.kind {
+        SnippetKind::File => true,
+        SnippetKind::Handler => !called(),
+        SnippetKind::Global | SnippetKind::Init | SnippetKind::Loop => false,
+    };
+    if !is_removable {
         return Err(StoreError::Refused(format!(
             "snippet {:?} belongs to every branch and cannot be deleted",
             snippet.name

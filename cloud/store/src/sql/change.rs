@@ -7,12 +7,12 @@ use super::db::{self, Conn};
 use super::webhooks::{config as webhooks, replay};
 use super::{
     Backend, alerts, audit, branches, code_usage, codec, copies, definitions, device_settings, devices,
-    enrolment, enrolment_keys, erase, groups, jobs, leases, portals, releases, revisions, rollouts,
-    saved_plots, tokens, usage,
+    enrolment, enrolment_keys, erase, groups, jobs, leases, portals, release_roots, releases, revisions,
+    rollouts, saved_plots, tokens, usage,
 };
 use crate::write_turns::Lane;
 use crate::{ChangeStore, Result, StoreError};
-use iottly_core::model::{AuditEntry, Change, Changed, Principal, Scope, UnixMs};
+use iottly_core::model::{AuditEntry, Change, Changed, Principal, Scope, Snippet, SnippetKind, UnixMs};
 
 #[async_trait]
 impl ChangeStore for Backend {
@@ -163,6 +163,21 @@ async fn run(
             let edit = (manifest.as_deref(), base.as_deref());
             branches::save_manifest(tx, project, &branch, edit, now).await?
         }
+        Change::AddFile {
+            branch,
+            id,
+            name,
+            code,
+        } => {
+            let file = Snippet {
+                id,
+                kind: SnippetKind::File,
+                name,
+                description: String::new(),
+                code,
+            };
+            branches::add_file(tx, project, &branch, file, now).await?
+        }
         Change::DeleteSnippet(branch, id) => branches::delete_snippet(tx, project, &branch, id, now).await?,
         Change::SaveVersion { branch, message } => {
             return revisions::save_version(tx, project, &branch, &message, &by.name, now).await;
@@ -199,6 +214,7 @@ async fn run(
         }
         // The root is signed by then; what remains is the audit entry.
         Change::AllowLeases => 1,
+        Change::PublishRoot(root) => release_roots::add(tx, project, &root, &by.name, now).await?,
         Change::OpenLease(lease) => leases::open(tx, project, &lease, &by.name, now).await?,
         Change::OrderLease(order) => leases::order(tx, project, &order, now).await?,
         Change::EndLease(lease, last) => leases::end(tx, project, lease, last.as_deref(), now).await?,

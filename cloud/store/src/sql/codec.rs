@@ -170,6 +170,7 @@ coded!(kind_code, kind, MessageKind, "messages", "kind", { MessageKind::UserDefi
 coded!(class_code, class, StreamClass, "streams", "class", { StreamClass::History = 0, StreamClass::Control = 1, });
 coded!(snippet_kind_code, snippet_kind, SnippetKind, "snippets", "kind", {
     SnippetKind::Global = 0, SnippetKind::Init = 1, SnippetKind::Loop = 2, SnippetKind::Handler = 3,
+    SnippetKind::File = 4,
 });
 coded!(role_code, role, Role, "members", "role", {
     Role::Viewer = 0, Role::Operator = 1, Role::Developer = 2, Role::Owner = 3,

@@ -24,7 +24,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT d.project, d.id, d.group_id, d.name, d.mac, d.online, d.online_since, d.agent_version, d.tags, \
-             d.proof_packet, d.proof_at, d.absent_from, d.absent_until, d.absent_reason, d.secret, d.firmware, l.code, \
+             d.proof_packet, d.proof_at, d.absent_from, d.absent_until, d.absent_reason, d.root_version, d.secret, d.firmware, l.code, \
              k.device AS keyed FROM devices d LEFT JOIN device_keys k ON k.project = d.project AND k.device = d.id \
              LEFT JOIN licences l ON l.project = d.project AND l.device = d.id AND l.paired IS NOT NULL WHERE ",
             $rest
@@ -365,6 +365,8 @@ pub(super) fn device(row: &Row) -> Result<Device> {
         legacy: keyed.is_none() && SecretHash(codec::bytes(row, "devices", "secret")?) != NONE,
         proof: proof(row)?,
         absence: absence(row)?,
+        root_version: codec::get::<Option<i64>>(row, "root_version")?
+            .and_then(|version| u64::try_from(version).ok()),
     })
 }
 

@@ -84,6 +84,7 @@ pub(super) async fn device(tx: &mut Conn, project: ProjectId, device: DeviceId, 
         "DELETE FROM device_keys WHERE project = $1 AND device = $2",
         "DELETE FROM device_copies WHERE project = $1 AND device = $2",
         "DELETE FROM device_secrets WHERE project = $1 AND device = $2",
+        "DELETE FROM device_health WHERE project = $1 AND device = $2",
         "DELETE FROM developer_lease_devices WHERE project = $1 AND device = $2",
     ] {
         sqlx::query(sql).bind(project).bind(id).execute(&mut *tx).await?;
@@ -131,6 +132,8 @@ pub(super) async fn project(tx: &mut Conn, project: ProjectId, now: UnixMs) -> R
             "DELETE FROM devices WHERE project = $1",
             "DELETE FROM groups WHERE project = $1",
             "DELETE FROM tokens WHERE project = $1",
+            "DELETE FROM browser_logins WHERE project = $1",
+            "DELETE FROM release_roots WHERE project = $1",
             "DELETE FROM idempotency WHERE project = $1",
             "DELETE FROM definitions WHERE project = $1",
             "DELETE FROM snippets WHERE project = $1",
@@ -259,6 +262,10 @@ async fn erase(tx: &mut Conn, scope: Scope, limit: usize) -> Result<u64> {
          (SELECT hook, n FROM webhook_attempts WHERE project = $1 AND device = $2 LIMIT $3)",
         "DELETE FROM rollout_devices WHERE project = $1 AND device = $2 AND rollout IN \
          (SELECT rollout FROM rollout_devices WHERE project = $1 AND device = $2 LIMIT $3)",
+        // Of a deleted project, or written by a report that came with the deletion. Device by device: reports of several
+        // devices are written in one transaction.
+        "DELETE FROM device_health WHERE project = $1 AND device = $2 AND device IN \
+         (SELECT device FROM device_health WHERE project = $1 AND device = $2 LIMIT $3)",
     ] {
         let query = sqlx::query(sql)
             .bind(project)

@@ -36,6 +36,7 @@ pub(super) async fn all(pool: &Pool, project: ProjectId, needs: DeviceNeeds) -> 
         (needs.presence, &PRESENCE),
         (needs.firmware, &["d.firmware"]),
         (needs.pair_code, &["l.code"]),
+        (needs.root, &["CAST(d.root_version AS TEXT)"]),
     ] {
         for column in columns.iter().filter(|_| needed) {
             query.push(", ").push(*column);
@@ -83,6 +84,7 @@ fn device(project: ProjectId, needs: DeviceNeeds, row: &mut Packed<'_>) -> Resul
         legacy: false,
         proof: None,
         absence: None,
+        root_version: None,
     };
     if needs.board {
         let mut filled = || row.optional().filter(|text| !text.is_empty());
@@ -117,6 +119,10 @@ fn device(project: ProjectId, needs: DeviceNeeds, row: &mut Packed<'_>) -> Resul
     }
     if needs.pair_code {
         device.pair_code = row.optional().map(Into::into);
+    }
+    if needs.root {
+        let version: Option<i64> = row.number("root_version")?;
+        device.root_version = version.and_then(|version| u64::try_from(version).ok());
     }
     if needs.legacy {
         device.legacy = row.is_one();

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use iottly_protocol::{GroupId, ProjectId};
+use iottly_protocol::{DeviceId, GroupId, ProjectId};
 
 use super::db::{Conn, Row};
-use super::{Backend, codec, rollout_upkeep};
+use super::{Backend, codec, release_roots, rollout_upkeep};
 use crate::{ReleaseStore, Result};
-use iottly_core::model::{StoredRelease, UnixMs};
+use iottly_core::model::{RecordedRoot, RootTrust, Scope, StoredRelease, UnixMs};
 
 #[async_trait]
 impl ReleaseStore for Backend {
@@ -59,6 +59,32 @@ impl ReleaseStore for Backend {
 
     async fn needed_releases(&self, project: ProjectId) -> Result<BTreeSet<u64>> {
         rollout_upkeep::needed(&self.readers, project).await
+    }
+
+    async fn releases_between(&self, project: ProjectId, from: UnixMs, until: UnixMs) -> Result<usize> {
+        release_roots::releases_between(&self.readers, project, from, until).await
+    }
+
+    async fn release_roots(&self, project: ProjectId) -> Result<Vec<RecordedRoot>> {
+        release_roots::recorded(&self.readers, project).await
+    }
+
+    async fn root_trust(&self, project: ProjectId) -> Result<Vec<RootTrust>> {
+        release_roots::trust(&self.readers, project).await
+    }
+
+    async fn root_version(&self, scope: Scope) -> Result<Option<u64>> {
+        release_roots::version_of(&self.readers, scope).await
+    }
+
+    async fn connected_below_root(
+        &self,
+        project: ProjectId,
+        version: u64,
+        after: Option<DeviceId>,
+        limit: usize,
+    ) -> Result<Vec<DeviceId>> {
+        release_roots::connected_below(&self.readers, project, version, after, limit).await
     }
 }
 

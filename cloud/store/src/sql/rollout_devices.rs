@@ -361,10 +361,12 @@ pub(super) async fn stopped(tx: &mut Conn, scope: Scope, report: &FirmwareReport
 /// Stores the facts that decide which releases a device accepts.
 pub(super) async fn set_facts(connection: &mut Conn, scope: Scope, facts: &DeviceFacts) -> Result<()> {
     let text = serde_json::to_string(facts).expect("facts have string keys and serialize without failing");
-    sqlx::query("UPDATE devices SET facts = $3 WHERE project = $1 AND id = $2")
+    sqlx::query("UPDATE devices SET facts = $3, root_version = $4 WHERE project = $1 AND id = $2")
         .bind(codec::id(&scope.project))
         .bind(codec::id(&scope.device))
         .bind(codec::text(&text).into_owned())
+        // Before their first update, earlier agents report 0 and trust the first root.
+        .bind(codec::signed(facts.root_version.max(1)))
         .execute(&mut *connection)
         .await?;
     raise_counter(connection, scope, facts.counter).await

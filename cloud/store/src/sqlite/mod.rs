@@ -27,7 +27,7 @@ type Backend = SqliteStore;
 
 /// Schema migrations, in order; a released one is never edited. From 11 on a step has the same number on both
 /// databases.
-const STEPS: [(i64, &str, &str); 34] = [
+const STEPS: [(i64, &str, &str); 37] = [
     (
         1,
         "initial",
@@ -189,6 +189,21 @@ const STEPS: [(i64, &str, &str); 34] = [
         39,
         "rollout documents",
         include_str!("../../migrations/sqlite/0039_rollout_documents.sql"),
+    ),
+    (
+        40,
+        "device health",
+        include_str!("../../migrations/sqlite/0040_device_health.sql"),
+    ),
+    (
+        42,
+        "browser_logins",
+        include_str!("../../migrations/sqlite/0042_browser_logins.sql"),
+    ),
+    (
+        43,
+        "roots",
+        include_str!("../../migrations/sqlite/0043_roots.sql"),
     ),
 ];
 

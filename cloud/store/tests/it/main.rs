@@ -34,6 +34,9 @@ suites! {
         forgotten_streams_are_the_oldest,
         two_processes_store_each_number_once,
         months_have_room;
+    health:
+        the_latest_report_of_a_device_replaces_the_one_before,
+        reports_go_with_their_device_and_its_project;
     logs:
         logs_keep_the_newest_lines,
         logs_of_a_project_are_searched;
@@ -118,6 +121,10 @@ suites! {
         a_former_secret_ends_after_the_hand_over,
         devices_of_an_ephemeral_key_are_found_when_abandoned,
         a_key_of_the_cloud_is_made_once;
+    browser_logins:
+        a_login_is_found_by_the_hash_of_its_secret_at_every_cloud,
+        one_token_or_person_ends_its_own_oldest_login,
+        logins_go_with_what_they_belong_to;
     people:
         accounts_follow_the_groups_of_their_provider,
         machine_logins_are_bounded_and_go_with_their_person,
@@ -140,6 +147,7 @@ suites! {
     rollouts:
         a_rollout_goes_its_way,
         an_operators_command_does_what_the_rule_says,
+        devices_are_counted_by_the_root_that_they_trust,
         facts_and_counters_are_the_devices_own,
         devices_of_a_rollout_are_paged_and_counted;
     steady:
@@ -151,6 +159,7 @@ suites! {
         old_rollouts_are_forgotten_and_needed_releases_are_known;
     code:
         code_is_counted_and_refused_over_its_limit,
+        files_of_a_branch_are_added_renamed_and_removed,
         a_branch_carries_its_manifest_through_revisions_and_copies;
     drafts:
         a_draft_is_its_author_s_and_goes_with_its_branch,

@@ -7,8 +7,8 @@ use super::Answer;
 use super::body::JsonBody;
 use super::code_files::{self, branch as find, working_copy};
 use super::dto::{
-    BranchList, Code, Differences, Done, Edit, Edits, ManifestEdit, NewBranch, NewVersion, OK, OneBranch,
-    OneRevision, Restore, RevisionDto, RevisionList, SavedVersion,
+    BranchList, Code, Differences, Done, Edit, Edits, ManifestEdit, NewBranch, NewFile, NewVersion, OK,
+    OneBranch, OneRevision, Restore, RevisionDto, RevisionList, SavedVersion,
 };
 use super::names;
 use super::paged::PageSize;
@@ -19,7 +19,10 @@ use crate::error::ApiError;
 use iottly_cloud::clock;
 use iottly_cloud::rollout::FlashError;
 use iottly_core::code;
-use iottly_core::model::{BranchCode, Change, MAX_CODE_BYTES, MAX_MESSAGE_BYTES, Snippet, SnippetEdit};
+use iottly_core::model::{
+    BranchCode, Change, MAX_CODE_BYTES, MAX_FILE_NAME_BYTES, MAX_MESSAGE_BYTES, Snippet, SnippetEdit,
+    SnippetId, is_file_name,
+};
 
 /// Default and largest number of revisions in a response.
 const DEFAULT_REVISIONS: usize = 20;
@@ -166,6 +169,7 @@ fn resolve(edit: Edit, snippets: &[Snippet], matched: bool) -> Result<SnippetEdi
         .code
         .map(|code| names::bounded("code", code, MAX_CODE_BYTES))
         .transpose()?;
+    let name = edit.rename.as_deref().map(file_name).transpose()?;
     let description = edit
         .description
         .map(|text| names::bounded("description", text, MAX_DESCRIPTION_BYTES))
@@ -181,9 +185,58 @@ fn resolve(edit: Edit, snippets: &[Snippet], matched: bool) -> Result<SnippetEdi
     Ok(SnippetEdit {
         id,
         code,
+        name,
         description,
         base,
     })
+}
+
+/// Adds a file to the working copy. All files and sections share one scope: what a file declares, the others can use.
+#[utoipa::path(
+    post,
+    path = "/branches/{branch}/files",
+    tag = "branches",
+    request_body = NewFile,
+    responses((status = 200, description = "The branch with the new working copy", body = OneBranch))
+)]
+pub(super) async fn add_file(
+    access: ProjectAccess,
+    Path((_, branch)): Path<(String, String)>,
+    JsonBody(body): JsonBody<NewFile>,
+) -> Answer<OneBranch> {
+    add(&access, &branch, &body.name, body.code).await?;
+    answer(&access, &branch).await
+}
+
+/// Adds a file to the working copy of a branch.
+pub(crate) async fn add(
+    access: &ProjectAccess,
+    branch: &str,
+    name: &str,
+    code: String,
+) -> Result<(), ApiError> {
+    let change = Change::AddFile {
+        branch: branch.to_owned(),
+        id: SnippetId::random(),
+        name: file_name(name)?,
+        code: code_files::bounded_code(code)?,
+    };
+    access.services().rollouts.spare_disk().await?;
+    access.change(change, clock::now()).await.map(drop)
+}
+
+/// Returns the name of a file, if one may have it.
+pub(crate) fn file_name(given: &str) -> Result<String, ApiError> {
+    if is_file_name(given) {
+        return Ok(given.to_owned());
+    }
+    let shown = iottly_protocol::limits::clip(given, MAX_FILE_NAME_BYTES);
+    Err(ApiError::invalid(
+        "invalid_name",
+        format!(
+            "file name {shown:?} is not letters, digits, \"_\" or \"-\" and then \".js\", at most {MAX_FILE_NAME_BYTES} bytes, without \"_\" at the beginning"
+        ),
+    ))
 }
 
 /// Saves the `firmware.toml` of the working copy: what the code uses of a board, and the sizes that it needs.
@@ -246,7 +299,7 @@ async fn set_manifest(
     answer(access, &branch).await
 }
 
-/// Deletes a handler whose command is not defined any more.
+/// Deletes a file that has a name of its own, or a handler whose command is not defined any more.
 #[utoipa::path(
     delete,
     path = "/branches/{branch}/snippets/{snippet}",

@@ -51,15 +51,20 @@ impl OpenFile {
             .map_or(MANIFEST_FILE, |snippet| snippet.name.as_str())
     }
 
-    /// Returns true if the file can be deleted: a manifest, and a handler whose command is not defined any more.
+    /// Returns true if the file can be deleted: a manifest, a file with a name of its own, and a handler whose command is
+    /// not defined any more.
     pub(crate) fn is_deletable(&self) -> bool {
-        match self.file {
-            CodeFile::Manifest => self.code.manifest.is_some(),
-            CodeFile::Snippet(_) => self
-                .file
-                .snippet(&self.code)
-                .is_some_and(|snippet| snippet.kind == SnippetKind::Handler && snippet.name.starts_with('_')),
+        match self.file.snippet(&self.code) {
+            None => self.code.manifest.is_some(),
+            Some(snippet) if snippet.kind == SnippetKind::Handler => snippet.name.starts_with('_'),
+            Some(_) => self.is_renamable(),
         }
+    }
+
+    /// Returns true if the file has a name of its own, which can be changed.
+    pub(crate) fn is_renamable(&self) -> bool {
+        let snippet = self.file.snippet(&self.code);
+        snippet.is_some_and(|snippet| snippet.kind == SnippetKind::File)
     }
 
     /// Returns the working copy with another text in the place of the file's.
@@ -104,16 +109,23 @@ pub(crate) async fn open(
 
 /// Returns a text that a file may have.
 pub(crate) fn bounded(file: &OpenFile, text: String) -> Result<String, ApiError> {
-    if text.contains('\0') {
-        return Err(ApiError::invalid(
-            "invalid_code",
-            "code contains the character NUL",
-        ));
-    }
     match file.file {
-        CodeFile::Manifest => names::bounded("manifest", text, MAX_MANIFEST_BYTES),
-        CodeFile::Snippet(_) => names::bounded("code", text, MAX_CODE_BYTES),
+        CodeFile::Manifest => names::bounded("manifest", without_nul(text)?, MAX_MANIFEST_BYTES),
+        CodeFile::Snippet(_) => bounded_code(text),
     }
+}
+
+/// Returns a text that a snippet may have.
+pub(crate) fn bounded_code(text: String) -> Result<String, ApiError> {
+    names::bounded("code", without_nul(text)?, MAX_CODE_BYTES)
+}
+
+fn without_nul(text: String) -> Result<String, ApiError> {
+    if text.contains('\0') {
+        let reason = "code contains the character NUL";
+        return Err(ApiError::invalid("invalid_code", reason));
+    }
+    Ok(text)
 }
 
 /// Saves a text to the working copy, in place of the version that it is based on, and deletes the caller's draft of the
@@ -142,6 +154,7 @@ pub(crate) async fn save(
             let edit = SnippetEdit {
                 id,
                 code: Some(text),
+                name: None,
                 description: None,
                 base,
             };

@@ -160,6 +160,7 @@ pub(super) async fn answer(access: DeviceAccess) -> Answer<OneProps> {
     let view = access.services().presence.view(&device);
     let mut props = Props::new(device, view);
     props.refusal = access.services().refusals.of(access.scope()).map(Into::into);
+    props.health = access.services().health.of(access.scope()).await?.map(Into::into);
     Ok(Spaced(OneProps { props, status: OK }))
 }
 

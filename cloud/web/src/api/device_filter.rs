@@ -80,6 +80,7 @@ impl DeviceFilter {
             firmware: has("firmware") || has("digest"),
             legacy: has("legacy"),
             pair_code: false,
+            root: has("root"),
         };
         let devices = access.services().store.devices_with(access.id(), needs).await?;
         self.select(devices).await

@@ -16,7 +16,7 @@ use crate::sessions::{Approval, Approver};
 use iottly_cloud::clock;
 use iottly_core::machine_login::{LoginAnswer, LoginRequest, POLL_MS, VALID_MS};
 use iottly_core::model::{
-    Actor, Change, MachineLogin, MachineLoginId, OrganizationId, Principal, Scopes, UnixMs, UserId,
+    Actor, Change, LoginsOf, MachineLogin, MachineLoginId, OrganizationId, Principal, Scopes, UnixMs, UserId,
 };
 use iottly_protocol::ProjectId;
 use iottly_store::{Author, PeopleChange};
@@ -257,7 +257,7 @@ pub(super) async fn end(access: Access, State(app): State<App>, headers: HeaderM
                     .store
                     .change(principal.project, &principal, change, now)
                     .await?;
-                services.sessions.close_all_of(id);
+                services.end_logins(LoginsOf::Token(id)).await?;
             }
         }
         Requester::Person(person) => {

@@ -7,7 +7,7 @@ pub(crate) mod alerts;
 pub(crate) mod audit;
 pub(crate) mod board;
 pub(crate) mod body;
-mod branches;
+pub(crate) mod branches;
 mod checks;
 pub(crate) mod code_files;
 mod command;
@@ -171,6 +171,10 @@ fn project_routes() -> OpenApiRouter<App> {
         .routes(routes!(plots::all, plots::save))
         .routes(routes!(plots::delete))
         .routes(routes!(release_keys::all))
+        .routes(routes!(release_keys::rotate))
+        .routes(routes!(release_keys::revoke))
+        .routes(routes!(release_keys::propose))
+        .routes(routes!(release_keys::publish))
         .routes(routes!(jobs::all, jobs::create))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))
@@ -216,6 +220,7 @@ fn code_routes() -> OpenApiRouter<App> {
         .routes(routes!(branches::all, branches::create))
         .routes(routes!(branches::show, branches::delete))
         .routes(routes!(branches::save))
+        .routes(routes!(branches::add_file))
         .routes(routes!(drafts::all))
         .routes(routes!(drafts::show, drafts::keep, drafts::delete))
         .routes(routes!(checks::check))

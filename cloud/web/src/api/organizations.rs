@@ -17,7 +17,7 @@ use crate::auth::{Access, OrganizationAccess, Requester, hash_secret};
 use crate::error::ApiError;
 use crate::random;
 use iottly_cloud::clock;
-use iottly_core::model::{Invitation, Organization, OrganizationId, Role, Scopes, UnixMs, UserId};
+use iottly_core::model::{Invitation, LoginsOf, Organization, OrganizationId, Role, Scopes, UnixMs, UserId};
 use iottly_store::PeopleChange;
 
 /// Default and longest validity of an invitation, in hours.
@@ -168,7 +168,7 @@ pub(super) async fn remove(
 ) -> Answer<Done> {
     let user = member(&user)?;
     access.change(PeopleChange::RemoveMember(user)).await?;
-    access.services().sessions.close_user(user);
+    access.services().end_logins(LoginsOf::User(user)).await?;
     Ok(Done::answer())
 }
 

@@ -10,7 +10,7 @@ use super::spaced::Spaced;
 use crate::auth::{ProjectAccess, mint_token};
 use crate::error::ApiError;
 use iottly_cloud::clock;
-use iottly_core::model::{Change, Scopes, TokenId, UnixMs};
+use iottly_core::model::{Change, LoginsOf, Scopes, TokenId, UnixMs};
 
 /// Lists the tokens of the project, without their texts (scope `admin`).
 #[utoipa::path(
@@ -84,7 +84,7 @@ pub(crate) async fn revoke(access: ProjectAccess, Path((_, id)): Path<(String, S
         .parse()
         .map_err(|_| ApiError::missing("project has no such token"))?;
     access.change(Change::RevokeToken(id), clock::now()).await?;
-    access.services().sessions.close_all_of(id);
+    access.services().end_logins(LoginsOf::Token(id)).await?;
     Ok(Done::answer())
 }
 
@@ -100,7 +100,10 @@ pub(crate) async fn revoke(access: ProjectAccess, Path((_, id)): Path<(String, S
 pub(crate) async fn end_logins(access: ProjectAccess) -> Answer<Done> {
     access.require(Scopes::ADMIN)?;
     access.change(Change::EndLogins, clock::now()).await?;
-    let ended = access.services().sessions.close_project(access.id());
+    let ended = access
+        .services()
+        .end_logins(LoginsOf::Project(access.id()))
+        .await?;
     tracing::info!(logins.ended = ended, "ended all logins of a project");
     Ok(Done::answer())
 }

@@ -12,20 +12,20 @@ use iottly_store::Result;
 
 /// Returns the login of a request's cookie; `None` without a valid login.
 ///
-/// The token or user is looked up for each request, so a login ends with it, also when another cloud on the same database
-/// has removed it, or when it was removed during the login.
+/// Login and token or user are looked up for each request, so a login ends when any cloud of the database has ended it or
+/// has removed its holder, also when that happened during the login.
 pub(crate) async fn logged_in(services: &WebServices, headers: &HeaderMap) -> Result<Option<Session>> {
     let now = clock::moment();
     let Some(secret) = session_secret(headers, services.https) else {
         return Ok(None);
     };
-    let Some(session) = services.sessions.find(secret, now) else {
+    let Some(session) = services.find_login(secret, now).await? else {
         return Ok(None);
     };
     match current(services, &session.login, now).await? {
         Some(login) => Ok(Some(session.with_login(login))),
         None => {
-            services.sessions.close(secret);
+            services.close_login(secret).await?;
             Ok(None)
         }
     }
@@ -34,6 +34,11 @@ pub(crate) async fn logged_in(services: &WebServices, headers: &HeaderMap) -> Re
 /// Returns true if a login's token or user is still valid.
 pub(crate) async fn still_works(services: &WebServices, login: &Login) -> Result<bool> {
     Ok(current(services, login, clock::moment()).await?.is_some())
+}
+
+/// Returns true if a login was not ended by any cloud of the database, and its token or user is still valid.
+pub(crate) async fn still_logged_in(services: &WebServices, session: &Session) -> Result<bool> {
+    Ok(services.is_stored(session).await? && still_works(services, &session.login).await?)
 }
 
 /// Returns the login with the current state of its token or user; `None` when it is over.

@@ -14,7 +14,7 @@ pub use token::{MintedToken, TokenError, create_token, create_token_with, hash_s
 
 pub(crate) use access::{Requester, principal_of, trace_project, within_rate};
 pub(crate) use credentials::{same_origin, session_cookie, session_secret};
-pub(crate) use login::{logged_in, still_works};
+pub(crate) use login::{logged_in, still_logged_in, still_works};
 pub(crate) use needed::needed;
 pub(crate) use organization::OrganizationAccess;
 pub(crate) use release_reader::ReleaseReader;

@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::error::ApiError;
 use crate::sessions::PasswordError;
 use iottly_cloud::clock;
-use iottly_core::model::{MachineLoginId, Membership, Role, UnixMs, UserName};
+use iottly_core::model::{LoginsOf, MachineLoginId, Membership, Role, UnixMs, UserName};
 use iottly_store::PeopleChange;
 
 /// Message to show on the page.
@@ -218,13 +218,13 @@ async fn changed(app: &App, person: &LoggedIn, fields: &Fields) -> Result<Respon
     };
     let id = person.person.id;
     apply(app, person, PeopleChange::SetPassword(id, new)).await?;
-    services.sessions.close_user(id);
+    services.end_logins(LoginsOf::User(id)).await?;
     let user = services
         .store
         .user(id)
         .await?
         .ok_or_else(ApiError::unauthenticated)?;
-    let entered = super::login::enter(app, user.into())?;
+    let entered = super::login::enter(app, user.into()).await?;
     let cookie = entered.headers().clone();
     let mut response = Redirect::to("/account?done=1").into_response();
     for value in cookie.get_all(axum::http::header::SET_COOKIE) {
@@ -238,13 +238,12 @@ async fn changed(app: &App, person: &LoggedIn, fields: &Fields) -> Result<Respon
 /// Ends all logins of the person.
 pub(super) async fn end_logins(person: LoggedIn, State(app): State<App>) -> Response {
     let id = person.person.id;
-    match apply(&app, &person, PeopleChange::EndLogins(id)).await {
-        Ok(()) => {
-            app.services.sessions.close_user(id);
-            Redirect::to("/").into_response()
-        }
-        Err(error) => failure(&error),
-    }
+    let ended = async {
+        apply(&app, &person, PeopleChange::EndLogins(id)).await?;
+        app.services.end_logins(LoginsOf::User(id)).await?;
+        Ok::<_, ApiError>(Redirect::to("/").into_response())
+    };
+    ended.await.unwrap_or_else(|error| failure(&error))
 }
 
 /// Makes a change of the person's own account; the first of its organisations records it.

@@ -21,14 +21,14 @@ use super::text;
 use super::visitor::{Refusal, Visitor};
 use crate::app::WebServices;
 use crate::app::{App, until_true};
-use crate::auth::still_works;
+use crate::auth::still_logged_in;
 
 use crate::api::dto::JobDto;
 use crate::api::event_feed::{BEAT, beat};
 use crate::api::jobs::{self, Follower};
 use crate::api::message_filter::MessageFilter;
 use crate::error::ApiError;
-use crate::sessions::{Holder, Login, Session};
+use crate::sessions::{Holder, Session};
 use iottly_cloud::clock;
 use iottly_cloud::live::{LiveEvent, LiveStream, Parts, TooManyWatchers, Watch};
 use iottly_core::model::{Cursor, JobId, MessageId, NO_DEVICE, Scope, StoredMessage};
@@ -219,15 +219,15 @@ async fn ended(app: App, session: Session, project: ProjectId) {
         () = until_true(app.closing) => {}
         () = tokio::time::sleep(rest) => {}
         () = session.over() => {}
-        () = permission_ended(&app.services, &session.login, project) => {}
+        () = permission_ended(&app.services, &session, project) => {}
     }
 }
 
 /// Resolves when the token or user of a login is not valid any more, or the user is no member of the project's organisation.
-async fn permission_ended(services: &WebServices, login: &Login, project: ProjectId) {
+async fn permission_ended(services: &WebServices, session: &Session, project: ProjectId) {
     loop {
         tokio::time::sleep(TOKEN_CHECK).await;
-        match still_reads(services, login, project).await {
+        match still_reads(services, session, project).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(error) => tracing::debug!(%error, "failed to look up the token of a login; retrying in 15 s"),
@@ -237,15 +237,15 @@ async fn permission_ended(services: &WebServices, login: &Login, project: Projec
 
 async fn still_reads(
     services: &WebServices,
-    login: &Login,
+    session: &Session,
     project: ProjectId,
 ) -> iottly_store::Result<bool> {
-    if let Holder::Person(person) = &login.holder
+    if let Holder::Person(person) = &session.login.holder
         && services.store.role_in(project, person.id).await?.is_none()
     {
         return Ok(false);
     }
-    still_works(services, login).await
+    still_logged_in(services, session).await
 }
 
 /// Events that a page has not got yet.

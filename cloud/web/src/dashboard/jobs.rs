@@ -177,7 +177,7 @@ async fn one(visitor: &Visitor, id: &str) -> Result<Response, ApiError> {
             div { h1.break { (job.title) @if let Some(group) = &group { " to " (group) } } }
             div.actions {
                 @if let Some(file) = &job.file {
-                    a.button data-kind="main" href={ (own) "/file" } { (icon(Icon::Download)) "Download, " (size(file.bytes)) }
+                    a.button data-kind="main" href={ (own) "/file" } { (icon(Icon::Download)) "Download, " (text::size(file.bytes)) }
                 }
                 @if is_open && visitor.may(stored.task.scope()) {
                     form method="post" action={ (own) "/cancel" } { button data-kind="danger" { "Cancel the job" } }
@@ -235,14 +235,6 @@ fn failed(failures: &[JobFailure], names: &HashMap<DeviceId, String>, base: &str
                 td.break { (failure.reason) }
             } } }
         }
-    }
-}
-
-fn size(bytes: u64) -> String {
-    match bytes {
-        0..1024 => format!("{bytes} bytes"),
-        1024..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
-        _ => format!("{} MiB", bytes.div_ceil(1_048_576)),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::client::client_address;
 use crate::error::ApiError;
 use crate::sessions::PasswordError;
 use iottly_cloud::clock;
-use iottly_core::model::{Actor, Invitation, UserId, UserName};
+use iottly_core::model::{Actor, Invitation, LoginsOf, UserId, UserName};
 use iottly_store::{Author, PeopleChange, StoreError};
 
 /// Message for an invalid link.
@@ -179,7 +179,7 @@ async fn accept(
         Err(StoreError::Exists { .. }) => return again("This name is taken."),
         Err(error) => return Err(error.into()),
     }
-    app.services.sessions.close_user(user);
+    app.services.end_logins(LoginsOf::User(user)).await?;
     let user = store.user(user).await?.ok_or_else(ApiError::unauthenticated)?;
-    enter(app, user.into())
+    enter(app, user.into()).await
 }

@@ -127,7 +127,7 @@ async fn by_key(app: &App, headers: &HeaderMap, key: &str) -> Result<Response, A
     if let Some(login) = app.services.sessions.redeem_link(key, clock::moment())
         && still_works(&app.services, &login).await?
     {
-        return enter(app, login);
+        return enter(app, login).await;
     }
     // The button of the link was pressed twice.
     if logged_in(&app.services, headers).await?.is_some() {
@@ -160,7 +160,7 @@ async fn by_name(
         return wrong();
     };
     services.store.user_seen(user.id, clock::now()).await?;
-    enter(app, user.into())
+    enter(app, user.into()).await
 }
 
 /// Returns the address of a request's client.
@@ -193,7 +193,7 @@ async fn by_token(app: &App, extensions: &Extensions, text: &str) -> Result<Resp
     if !verdict.allowed {
         return Ok(too_many(verdict, "too many logins with this token"));
     }
-    enter(app, token.into())
+    enter(app, token.into()).await
 }
 
 /// Ends the login.
@@ -203,7 +203,9 @@ pub(super) async fn log_out(State(app): State<App>, method: Method, headers: Hea
     }
     let https = app.services.https;
     if let Some(secret) = session_secret(&headers, https) {
-        app.services.sessions.close(secret);
+        if let Err(error) = app.services.close_login(secret).await {
+            return failure(&error.into());
+        }
     }
     (
         [(header::SET_COOKIE, session_cookie("", 0, https))],
@@ -213,20 +215,17 @@ pub(super) async fn log_out(State(app): State<App>, method: Method, headers: Hea
 }
 
 /// Opens a login and sends the browser to the devices.
-pub(super) fn enter(app: &App, login: Login) -> Result<Response, ApiError> {
-    let cookie = open(app, login)?;
+pub(super) async fn enter(app: &App, login: Login) -> Result<Response, ApiError> {
+    let cookie = open(app, login).await?;
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response())
 }
 
 /// Opens a login and returns its `Set-Cookie` header.
-pub(super) fn open(app: &App, login: Login) -> Result<String, ApiError> {
-    let (sessions, now) = (&app.services.sessions, clock::moment());
+pub(super) async fn open(app: &App, login: Login) -> Result<String, ApiError> {
     if let Holder::Token(principal) = &login.holder {
         trace_project(principal.project);
     }
-    let secret = sessions.open(login, now)?;
-    let length = sessions
-        .find(&secret, now)
-        .map_or(0, |session| session.ends.saturating_sub(now.steady).as_secs());
+    let (secret, left) = app.services.open_login(login, clock::moment()).await?;
+    let length = left.as_secs();
     Ok(session_cookie(&secret, length, app.services.https))
 }

@@ -15,7 +15,7 @@ use crate::csv::Csv;
 use crate::error::ApiError;
 use crate::random;
 use iottly_cloud::clock;
-use iottly_core::model::{Invitation, Member, OrganizationId, Role, UnixMs, UserId};
+use iottly_core::model::{Invitation, LoginsOf, Member, OrganizationId, Role, UnixMs, UserId};
 use iottly_store::PeopleChange;
 
 /// Validity of an invitation: three days, in milliseconds.
@@ -207,7 +207,7 @@ pub(super) async fn change(
             .change_people(place.id, &person.author(), change, clock::now())
             .await?;
         if remove {
-            app.services.sessions.close_user(user);
+            app.services.end_logins(LoginsOf::User(user)).await?;
         }
         Ok::<_, ApiError>(Redirect::to(&format!("/members/{}?done=1", place.id)).into_response())
     };

@@ -43,6 +43,7 @@ mod revisions;
 mod shell;
 mod short_code;
 mod shortcuts;
+mod signing_keys;
 mod strayed;
 mod stream;
 mod suggestions;
@@ -201,11 +202,13 @@ fn build_screens() -> Router<App> {
         .route("/revision", post(code::revision))
         .route("/run", post(code::run))
         .route("/delete", get(code::ask_delete).post(code::delete))
+        .route("/rename", post(code::rename))
         .route("/discard", post(code::discard));
     Router::new()
         .route("/code", get(code::home).post(code::create_branch))
         .route("/code/{branch}", get(code::branch))
         .route("/code/{branch}/restore", post(code::restore))
+        .route("/code/{branch}/add", post(code::add_file))
         .nest("/code/{branch}/{file}", file)
         .route(
             "/pushed/{branch}/{revision}",
@@ -215,6 +218,11 @@ fn build_screens() -> Router<App> {
         .route("/groups", get(groups::list).post(groups::create))
         .nest("/groups/{group}", group)
         .route("/releases", get(releases::show))
+        .route("/releases/keys", get(signing_keys::show))
+        .route("/releases/keys/rotate", post(signing_keys::rotate))
+        .route("/releases/keys/revoke", post(signing_keys::revoke))
+        .route("/releases/keys/propose", post(signing_keys::propose))
+        .route("/releases/keys/publish", post(signing_keys::publish))
 }
 
 /// Returns the routes of event streams, which last until the browser disconnects.

@@ -73,7 +73,7 @@ async fn enter(app: &App, identity: Identity, address: Option<IpAddr>) -> Result
     let Some(user) = app.services.store.sign_in(&person, clock::now()).await? else {
         return Ok(problem(StatusCode::FORBIDDEN, NO_ROLE));
     };
-    let cookie = open(app, user.into())?;
+    let cookie = open(app, user.into()).await?;
     let content = html! {
         h1 { "Signed in" }
         p { a href="/" { "Go on to the devices" } }

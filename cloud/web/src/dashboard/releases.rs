@@ -14,7 +14,7 @@ use super::layout::failure;
 use super::shell::{Screen, Section};
 use super::text::{self, escaped};
 use super::visitor::Visitor;
-use crate::api::release_keys::{KeyDto, RootDto};
+use crate::api::release_keys::{KeyList, RootDto};
 use crate::error::ApiError;
 
 /// Number of releases and of revisions on a page.
@@ -73,7 +73,7 @@ async fn page(visitor: &Visitor, wanted: Wanted) -> Result<Response, ApiError> {
             } @else {
                 table.table {
                     thead { tr { th { "Release" } th { "Digest" } th.p2 { "By" } th.p2 { "Size" } th.p3 { "Uses of a board" } th.p3 { "Signed by" } th { "Runs on" } } }
-                    tbody { @for release in &releases { (row(visitor, release, &groups, &running, keys.as_ref().ok())) } }
+                    tbody { @for release in &releases { (row(visitor, release, &groups, &running, keys.as_ref().ok().map(|keys| &keys.root))) } }
                 }
                 @if more { @if let Some(last) = releases.last() { div.card-foot { span {} a.button data-size="s" href={ (base) "/releases?before=" (last.seq) } { "Older" } } } }
             }
@@ -84,7 +84,7 @@ async fn page(visitor: &Visitor, wanted: Wanted) -> Result<Response, ApiError> {
             Err(error) => section.card data-flush { (broken("The revisions could not be read", error.message())) },
         }
         (match &keys {
-            Ok(root) => signing(root, &base),
+            Ok(keys) => signing(keys, &base),
             Err(error) => html! { section.card data-flush { (broken("The keys could not be read", error.message())) } },
         })
     };
@@ -188,19 +188,15 @@ fn revisions_of<'a>(
     }
 }
 
-fn signing(root: &RootDto, base: &str) -> Markup {
+fn signing(keys: &KeyList, base: &str) -> Markup {
     html! {
         section.card data-flush aria-labelledby="keys" {
-            div.card-head { h2 #keys { "Keys" } (csv_link(&format!("{base}/csv/keys"), "keys.csv")) span.soft.small { "root version " (root.version) ", valid until " (root.expires) } }
+            div.card-head { h2 #keys { a href={ (base) "/releases/keys" } { "Keys" } } span.soft.small { "root " (keys.root.version) ", devices not trusting it yet: " (keys.behind) } }
             table.table {
                 thead { tr { th { "Key" } th { "Signs" } th.p2 { "Kind" } } }
-                tbody { @for key in &root.keys { (key_row(key)) } }
+                tbody { @for key in &keys.root.keys { tr { td.mono.break { (key.key) } td { (key.roles.join(", ")) } td.p2.mono { (key.scheme) } } } }
             }
         }
-        (script_for("list keys", "iottly code keys", ("GET", "/keys", None)))
+        (script_for("list keys", "iottly signing-key list", ("GET", "/keys", None)))
     }
-}
-
-fn key_row(key: &KeyDto) -> Markup {
-    html! { tr { td.mono.break { (key.key) } td { (key.roles.join(", ")) } td.p2.mono { (key.scheme) } } }
 }

@@ -44,6 +44,20 @@ pub(super) fn ago(since: UnixMs, now: UnixMs) -> String {
     }
 }
 
+/// Formats a length of time in milliseconds, in the largest fitting unit.
+pub(super) fn span(millis: u64) -> String {
+    ago(0, UnixMs::try_from(millis).unwrap_or(UnixMs::MAX))
+}
+
+/// Formats a size in the largest fitting unit, rounded up.
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} bytes"),
+        1024..1_048_576 => format!("{} KiB", bytes.div_ceil(1024)),
+        _ => format!("{} MiB", bytes.div_ceil(1_048_576)),
+    }
+}
+
 /// Returns a number with the name of what it counts, such as `1 device` and `2 devices`.
 pub(super) fn counted(number: usize, name: &str) -> String {
     let end = if number == 1 { "" } else { "s" };

@@ -1,10 +1,12 @@
-//! Log-ins of browsers: sessions, log-in links and their bounds. They are kept in memory only, under hashes of their secrets.
+//! Log-ins of browsers: sessions, log-in links and their bounds. Sessions are stored in the database under hashes of their
+//! secrets, and log-in links are kept in memory only.
 
 mod attempts;
 mod machine;
 mod password;
 mod portals;
 mod session;
+mod stored;
 mod table;
 
 pub(crate) use attempts::LoginAttempts;

@@ -1,4 +1,5 @@
-//! Logins of the dashboard and one-time login links. They are in memory only, and are never stored.
+//! Logins of the dashboard that a process knows, and one-time login links. The database has the logins as well; the links are
+//! in memory only.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -10,19 +11,23 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::table::{Bounds, Logins};
 use iottly_cloud::clock::Moment;
-use iottly_core::model::{Actor, MachineLogin, Principal, Token, TokenId, UnixMs, User, UserId};
+use iottly_core::model::{
+    Actor, BROWSER_LOGINS, BROWSER_LOGINS_OF_PROJECT, MachineLogin, Principal, SecretHash, Token, TokenId,
+    UnixMs, User, UserId,
+};
 use iottly_core::rate::{RateLimit, Verdict};
 
 /// Maximum length of a login, on the steady clock.
 pub(super) const SESSION_LENGTH: Duration = Duration::from_secs(12 * 60 * 60);
 /// Maximum validity of a login link, on the steady clock.
 pub(super) const LINK_LENGTH: Duration = Duration::from_secs(60 * 60);
-/// Maximum numbers of simultaneous logins: of the cloud, of a project's tokens together, and of a token or user. One over
-/// its limit loses its own oldest login.
+/// Maximum numbers of simultaneous logins: in the memory of a process, of a project's tokens together, and of a token or
+/// user. One over its limit loses its own oldest login. A login that is only pushed out of memory is found in the database
+/// by its next request, and loses its event streams.
 const SESSIONS: Bounds = Bounds {
     all: 4096,
-    tenant: 100,
-    actor: 20,
+    tenant: BROWSER_LOGINS_OF_PROJECT,
+    actor: BROWSER_LOGINS,
 };
 /// Maximum numbers of unused login links.
 const LINKS: Bounds = Bounds {
@@ -35,7 +40,8 @@ const LOGINS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("60 is not zero
 /// Maximum number of simultaneous event streams of a login.
 pub const STREAMS_PER_SESSION: usize = 8;
 
-/// Logins of the dashboard and one-time login links, in memory: after a restart, users have to log in again.
+/// Logins of the dashboard that this process has seen, and one-time login links, in memory. A login counts only while it is
+/// stored in the database: see [`WebServices::find_login`](crate::app::WebServices::find_login).
 pub struct Sessions {
     inner: Mutex<Inner>,
     rate: RateLimit,
@@ -125,6 +131,8 @@ pub struct Session {
     pub login: Login,
     /// Latest end of the login, on the steady clock.
     pub ends: Duration,
+    /// Hash of the secret.
+    pub(super) hash: SecretHash,
     pub(super) over: watch::Receiver<()>,
     pub(super) streams: Arc<Semaphore>,
 }
@@ -197,6 +205,17 @@ impl Sessions {
     #[must_use]
     pub fn find(&self, secret: &str, now: Moment) -> Option<Session> {
         self.lock().sessions.find(secret, now)
+    }
+
+    /// Returns the login under a hash. One that this process has not seen is added with the time that is `left` of it.
+    pub(super) fn resume(
+        &self,
+        hash: SecretHash,
+        login: Login,
+        left: Duration,
+        now: Moment,
+    ) -> Option<Session> {
+        self.lock().sessions.resume(hash, login, left, now)
     }
 
     /// Ends a login.

@@ -79,6 +79,11 @@ impl Logins {
         now: Moment,
     ) -> Result<String, getrandom::Error> {
         let secret = random::secret()?;
+        self.insert(SecretHash::of(secret.as_bytes()), login, length, now);
+        Ok(secret)
+    }
+
+    fn insert(&mut self, hash: SecretHash, login: Login, length: Duration, now: Moment) {
         let rest = login.expires.map_or(length, |expires| until(expires, now.date));
         let ends = now.steady.saturating_add(length.min(rest));
         self.entries.retain(|_, entry| entry.is_live(now));
@@ -88,6 +93,7 @@ impl Logins {
         let session = Session {
             login,
             ends,
+            hash,
             over,
             streams,
         };
@@ -97,14 +103,32 @@ impl Logins {
             _over: sender,
         };
         self.next += 1;
-        self.entries.insert(SecretHash::of(secret.as_bytes()).0, entry);
-        Ok(secret)
+        self.entries.insert(hash.0, entry);
+    }
+
+    /// Returns the login under a hash, or adds it with the time that is `left` of it. A login that is in the table keeps its
+    /// end on the steady clock; once that has passed, there is none.
+    pub(super) fn resume(
+        &mut self,
+        hash: SecretHash,
+        login: Login,
+        left: Duration,
+        now: Moment,
+    ) -> Option<Session> {
+        if !self.entries.contains_key(&hash.0) {
+            self.insert(hash, login, left, now);
+        }
+        self.find_hash(hash, now)
     }
 
     /// Returns the login of a secret. An expired login is removed, so that a clock that steps back does not
     /// restore it.
     pub(super) fn find(&mut self, secret: &str, now: Moment) -> Option<Session> {
-        let key = SecretHash::of(secret.as_bytes()).0;
+        self.find_hash(SecretHash::of(secret.as_bytes()), now)
+    }
+
+    fn find_hash(&mut self, hash: SecretHash, now: Moment) -> Option<Session> {
+        let key = hash.0;
         if self.entries.get(&key)?.is_live(now) {
             return self.entries.get(&key).map(|entry| entry.session.clone());
         }

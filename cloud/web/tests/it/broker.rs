@@ -22,6 +22,7 @@ struct Seen {
     statuses: Vec<(DeviceId, Status)>,
     gone: Vec<DeviceId>,
     boards: Vec<DeviceId>,
+    healths: Vec<DeviceId>,
 }
 
 #[derive(Default)]
@@ -45,6 +46,10 @@ impl Uplink for Recorder {
 
     async fn board(&self, device: DeviceId, _: Bytes) {
         self.0.lock().expect("unpoisoned").boards.push(device);
+    }
+
+    async fn health(&self, device: DeviceId, _: Bytes) {
+        self.0.lock().expect("unpoisoned").healths.push(device);
     }
 
     async fn revoked(&self, _: DeviceId) {}
@@ -166,6 +171,8 @@ async fn devices_publish_to_their_own_topics_only() {
         Topic::Status(setup.b),
         Topic::Board(setup.b),
         Topic::Board(setup.a),
+        Topic::Health(setup.b),
+        Topic::Health(setup.a),
     ] {
         attacker.publish(&topic.to_string(), forged.clone(), true).await;
     }
@@ -205,6 +212,7 @@ async fn devices_publish_to_their_own_topics_only() {
         "no forged status"
     );
     assert_eq!(seen.boards, [setup.a], "its own board only");
+    assert_eq!(seen.healths, [setup.a], "its own health only");
 }
 
 #[tokio::test(flavor = "multi_thread")]

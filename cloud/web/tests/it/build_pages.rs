@@ -28,6 +28,8 @@ const TWINS: &[(&str, &str, &str)] = &[
         "delete",
         "/branches/{branch}/manifest",
     ),
+    ("/code/main/add", "post", "/branches/{branch}/files"),
+    ("/code/main/loop/rename", "put", "/branches/{branch}/snippets"),
     ("/code/main/restore", "post", "/branches/{branch}/restore"),
     ("/pushed/main/1", "post", "/branches/{branch}/component"),
     ("/code", "post", "/branches"),
@@ -125,6 +127,52 @@ async fn every_action_of_these_pages_is_an_operation_of_the_api() {
         );
         assert!(asked.insert(page), "{page} is named twice");
     }
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
+async fn files_are_added_renamed_and_deleted_without_scripts() {
+    let cloud = start().await;
+    let cookie = cloud.login(&cloud.tenant.token).await;
+    let to = |answer: &Answer, end: &str| {
+        assert_eq!(answer.status, 303, "{}", answer.text);
+        let to = answer.header("location").expect("a page");
+        assert!(to.ends_with(end), "{to}");
+    };
+    let page = get(&cloud, "/code/main/loop", &cookie).await.text;
+    assert!(
+        page.contains("Add the file") && !page.contains("Rename the file"),
+        "{page}"
+    );
+    let added = post(&cloud, "/code/main/add", &cookie, &[("name", " filters ")]).await;
+    to(&added, "/code/main/filters.js");
+    let again = post(&cloud, "/code/main/add", &cookie, &[("name", "filters.js")]).await;
+    assert_eq!(again.status, 409, "{}", again.text);
+    let bad = post(&cloud, "/code/main/add", &cookie, &[("name", HOSTILE)]).await;
+    assert_eq!(bad.status, 400, "{}", bad.text);
+    assert!(
+        bad.text.contains("&lt;img") && !bad.text.contains("<img src"),
+        "{}",
+        bad.text
+    );
+    let page = get(&cloud, "/code/main/filters.js", &cookie).await.text;
+    assert!(
+        page.contains("Rename the file") && page.contains("Delete this file…"),
+        "{page}"
+    );
+    let section = post(&cloud, "/code/main/loop/rename", &cookie, &[("name", "a.js")]).await;
+    assert_eq!(section.status, 409, "{}", section.text);
+    let renamed = post(
+        &cloud,
+        "/code/main/filters.js/rename",
+        &cookie,
+        &[("name", "tools.js")],
+    )
+    .await;
+    to(&renamed, "/code/main/tools.js");
+    let deleted = post(&cloud, "/code/main/tools.js/delete", &cookie, &[("sure", "yes")]).await;
+    to(&deleted, "/code/main/loop");
+    assert_eq!(get(&cloud, "/code/main/tools.js", &cookie).await.status, 404);
     cloud.shutdown().await;
 }
 

@@ -223,3 +223,65 @@ async fn counts_of_a_rollout_follow_its_devices_and_keys_are_named() {
     );
     cloud.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_branch_has_files_with_names_of_their_own() {
+    let cloud = start().await;
+    let add = |name: &str| json!({"name": name, "code": "function warm(t) { return t > 20; }\n"});
+    let added = send(&cloud, "POST", "/files", &[], add("filters.js")).await.ok();
+    let file = named(&added, "filters.js");
+    assert_eq!(
+        (&file["kind"], &file["category"]),
+        (&json!("file"), &json!("init_sections"))
+    );
+    let order = added["codesections"][0]["snippets"].as_array().expect("snippets");
+    let position = |name: &str| {
+        let id = &named(&added, name)["snippetid"];
+        order.iter().position(|one| one == id).expect("in the section")
+    };
+    assert!(position("global") < position("filters.js") && position("filters.js") < position("init"));
+    let again = send(&cloud, "POST", "/files", &[], add("filters.js")).await;
+    again.error(409);
+    assert!(again.text.contains("filters.js"), "{}", again.text);
+    for bad in [
+        "",
+        "loop",
+        "_a.js",
+        "a/b.js",
+        "../a.js",
+        "firmware.toml",
+        &"x".repeat(300),
+    ] {
+        assert_eq!(
+            code_of(&send(&cloud, "POST", "/files", &[], add(bad)).await, 400),
+            "invalid_name",
+            "{bad}"
+        );
+    }
+    let large = json!({"name": "b.js", "code": "x".repeat(196_609)});
+    send(&cloud, "POST", "/files", &[], large).await.error(400);
+
+    let rename =
+        |name: &str, to: &str| json!({"snippets": [{"name": name, "rename": to, "code": "let a = 1;"}]});
+    send(&cloud, "PUT", "/snippets", &[], rename("loop", "a.js"))
+        .await
+        .error(409);
+    send(&cloud, "PUT", "/snippets", &[], rename("filters.js", "loop"))
+        .await
+        .error(400);
+    let renamed = send(&cloud, "PUT", "/snippets", &[], rename("filters.js", "tools.js"))
+        .await
+        .ok();
+    assert_eq!(named(&renamed, "tools.js")["code"], "let a = 1;");
+    let id = named(&renamed, "tools.js")["snippetid"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    send(&cloud, "DELETE", &format!("/snippets/{id}"), &[], Value::Null)
+        .await
+        .ok();
+    let left = branch(&cloud).await;
+    let snippets = left["snippets"].as_array().expect("snippets");
+    assert!(snippets.iter().all(|one| one["kind"] != "file"), "{left}");
+    cloud.shutdown().await;
+}

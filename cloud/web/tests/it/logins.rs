@@ -280,11 +280,11 @@ async fn a_revoked_token_takes_logins_streams_and_logins_under_way_along() {
     assert!(!is_logged_in(&cloud, &cookie).await);
     stream.read_to_end().await;
     // A login that looked the token up before it was revoked, and completes afterwards.
-    let secret = cloud
+    let (secret, _) = cloud
         .services
-        .sessions
-        .open(token.into(), clock::moment())
-        .expect("randomness");
+        .open_login(token.into(), clock::moment())
+        .await
+        .expect("opened");
     assert!(!is_logged_in(&cloud, &format!("Cookie: iottly-session-id={secret}")).await);
     cloud.shutdown().await;
 }
@@ -328,11 +328,11 @@ async fn all_logins_of_a_project_can_be_ended() {
     }
     assert_eq!(log_in(&cloud, &[], &key(&unused)).await.status, 403);
     // A login of another process, or one in progress, has the earlier number.
-    let secret = cloud
+    let (secret, _) = cloud
         .services
-        .sessions
-        .open(token.expect("stored").into(), clock::moment())
-        .expect("randomness");
+        .open_login(token.expect("stored").into(), clock::moment())
+        .await
+        .expect("opened");
     assert!(!is_logged_in(&cloud, &format!("Cookie: iottly-session-id={secret}")).await);
     assert!(cloud.home(&theirs).await.contains("other"));
     let again = cloud.login(&cloud.tenant.token).await;

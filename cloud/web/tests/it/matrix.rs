@@ -94,6 +94,7 @@ fn example(schema: &Value, document: &Value) -> Value {
         Some("boolean") => json!(false),
         // Several types: null is one of them.
         None if schema["type"].is_array() => Value::Null,
+        _ if schema["example"].is_string() => schema["example"].clone(),
         _ => json!("echo"),
     }
 }
@@ -239,6 +240,7 @@ pub(crate) async fn furnish(cloud: &TestCloud, tenant: &Tenant) -> BTreeMap<&'st
         .snippets[0]
         .id;
     let edit = SnippetEdit {
+        name: None,
         id: snippet,
         code: Some(format!("// {SECRET}")),
         description: None,

@@ -151,6 +151,26 @@ impl TestCloud {
         (config, scope, data)
     }
 
+    /// Stops the cloud, and starts it again on its data and on other ports.
+    pub(crate) async fn restart(self) -> Self {
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        let Tenant { group, token, .. } = &self.tenant;
+        let (group, token) = (*group, token.clone());
+        let (config, scope, data) = self.stop().await;
+        let cloud = Cloud::start(config).await.expect("the cloud starts again");
+        let services = WebServices::new(cloud.services());
+        let listener = TcpListener::bind(any).await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        Self {
+            server: Server::start(listener, services.clone()),
+            services,
+            address,
+            tenant: Tenant { scope, group, token },
+            cloud,
+            _data: data,
+        }
+    }
+
     pub(crate) async fn shutdown(self) {
         self.server.shutdown().await;
         self.cloud.shutdown().await;

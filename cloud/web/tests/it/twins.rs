@@ -47,6 +47,14 @@ const FORMS: &[(&str, Twin)] = &[
         Operation("post", "/branches/{branch}/restore"),
     ),
     (
+        "/code/{branch}/add",
+        Operation("post", "/branches/{branch}/files"),
+    ),
+    (
+        "/code/{branch}/{file}/rename",
+        Operation("put", "/branches/{branch}/snippets"),
+    ),
+    (
         "/code/{branch}/{file}",
         Operation("put", "/branches/{branch}/snippets"),
     ),
@@ -145,6 +153,10 @@ const FORMS: &[(&str, Twin)] = &[
     ),
     ("/plots", Operation("post", "/plots")),
     ("/plots/{plot}/delete", Operation("delete", "/plots/{plot}")),
+    ("/releases/keys/propose", Operation("post", "/keys/propose")),
+    ("/releases/keys/publish", Operation("post", "/keys/publish")),
+    ("/releases/keys/revoke", Operation("post", "/keys/revoke")),
+    ("/releases/keys/rotate", Operation("post", "/keys/rotate")),
     ("/tokens", Operation("post", "/tokens")),
     ("/tokens/{token}/revoke", Operation("delete", "/tokens/{token}")),
     ("/webhooks", Operation("post", "/webhooks")),

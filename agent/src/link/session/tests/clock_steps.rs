@@ -53,6 +53,7 @@ fn day(dates: [u64; 2]) -> (Vec<String>, Vec<u64>) {
             streams,
             checks: Vec::new(),
             enroll: None,
+            capabilities: Vec::new(),
         };
         note(session.handle(Event::Down(Down::Welcome(welcome)), now_ms));
         let from = upto + 1;

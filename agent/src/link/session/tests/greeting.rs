@@ -118,6 +118,25 @@ fn a_device_for_which_there_is_no_room_waits_as_the_cloud_asks() {
 }
 
 #[test]
+fn only_a_cloud_that_asks_for_it_gets_the_device_s_health() {
+    for (names, asked) in [(vec!["health"], true), (vec!["later"], false), (vec![], false)] {
+        let mut session = session(1, 1);
+        let hello = connect(&mut session, 0);
+        let welcome = Welcome {
+            conn: hello.conn,
+            time_ms: 77,
+            streams: Vec::new(),
+            checks: Vec::new(),
+            enroll: None,
+            capabilities: names.into_iter().map(str::to_owned).collect(),
+        };
+        let effects = session.handle(Event::Down(Down::Welcome(welcome)), 5);
+        let takes = effects.iter().any(|effect| matches!(effect, Effect::TakesHealth));
+        assert_eq!(takes, asked, "{effects:?}");
+    }
+}
+
+#[test]
 fn the_cloud_s_time_comes_with_how_long_ago_it_was_asked_for() {
     let mut session = session(1, 1);
     let hello = connect(&mut session, 1_000);
@@ -129,6 +148,7 @@ fn the_cloud_s_time_comes_with_how_long_ago_it_was_asked_for() {
         streams: Vec::new(),
         checks: Vec::new(),
         enroll: None,
+        capabilities: Vec::new(),
     };
     let effects = session.handle(Event::Down(Down::Welcome(welcome)), due + 5);
     let asked_ms = due + 5 - 1_000;

@@ -91,6 +91,7 @@ fn welcome(session: &mut Session, hello: &Hello, upto: u64, now_ms: u64) -> Vec<
         streams: streams.collect(),
         checks: Vec::new(),
         enroll: None,
+        capabilities: Vec::new(),
     };
     greeted(session.handle(Event::Down(Down::Welcome(welcome)), now_ms))
 }

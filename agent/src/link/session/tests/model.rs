@@ -205,7 +205,7 @@ impl World {
                 assert_eq!(class, History);
                 assert!(self.disk.held.contains_key(&seq), "number {seq} is not here");
             }
-            Effect::Time { .. } => {}
+            Effect::Time { .. } | Effect::TakesHealth => {}
             Effect::Remint(History) => {
                 let left = self.disk.held.values().copied().collect::<Vec<_>>();
                 self.disk.held = (1..).zip(left).collect();
@@ -327,6 +327,7 @@ impl World {
             streams: Vec::new(),
             checks: Vec::new(),
             enroll: None,
+            capabilities: Vec::new(),
         };
         for info in &hello.streams {
             let body = UploadBody::Announce {

@@ -58,6 +58,7 @@ fn welcome_with(session: &mut Session, hello: &Hello, upto: u64, seq: u64, known
         streams,
         checks,
         enroll: None,
+        capabilities: Vec::new(),
     };
     greeted(session.handle(Event::Down(Down::Welcome(welcome)), 0))
 }

@@ -17,6 +17,7 @@ pub(super) fn pages(visit: &Visit, devices: &[String]) -> Vec<String> {
         "/jobs",
         "/code/main/loop",
         "/releases",
+        "/releases/keys",
         "/definitions",
         "/definitions/new",
         "/definitions/hostile",

@@ -1,6 +1,6 @@
 //! Bytes of code count against a limit of their own.
 
-use iottly_core::model::{Change, MAIN_BRANCH, MAX_PROJECT_CODE_BYTES, SnippetEdit};
+use iottly_core::model::{Change, MAIN_BRANCH, MAX_PROJECT_CODE_BYTES, SnippetEdit, SnippetId, SnippetKind};
 use iottly_store::StoreError;
 
 use super::{Setup, principal, stranger};
@@ -31,6 +31,7 @@ pub(crate) async fn code_is_counted_and_refused_over_its_limit(setup: Setup) {
         .id;
     let write = |bytes: usize| {
         let edit = SnippetEdit {
+            name: None,
             id: global,
             code: Some("x".repeat(bytes)),
             description: None,
@@ -219,4 +220,88 @@ pub(crate) async fn a_branch_carries_its_manifest_through_revisions_and_copies(s
         .collect();
     details.sort_unstable();
     assert_eq!(details, [("main", "13 bytes"), ("main", "43 bytes")]);
+}
+
+pub(crate) async fn files_of_a_branch_are_added_renamed_and_removed(setup: Setup) {
+    let Setup { store, scope, .. } = &setup;
+    let (project, by) = (scope.project, principal(*scope));
+    let change = async |change: Change| store.change(project, &by, change, 5).await;
+    let id = |byte| SnippetId::from_bytes([byte; 16]);
+    let add = |byte, name: &str, code: &str| Change::AddFile {
+        branch: MAIN_BRANCH.into(),
+        id: id(byte),
+        name: name.into(),
+        code: code.into(),
+    };
+    let rename = |id, name: &str| {
+        let edit = SnippetEdit {
+            id,
+            name: Some(name.into()),
+            code: None,
+            description: None,
+            base: None,
+        };
+        Change::SaveSnippets(MAIN_BRANCH.into(), vec![edit])
+    };
+    let copy = async || {
+        let copy = store.working_copy(project, MAIN_BRANCH).await.expect("reads");
+        copy.expect("a branch").snippets
+    };
+    let files = async || -> Vec<(String, String)> {
+        let snippets = copy().await.into_iter();
+        let files = snippets.filter(|snippet| snippet.kind == SnippetKind::File);
+        files.map(|file| (file.name, file.code)).collect()
+    };
+    let file = |name: &str, code: &str| (name.to_owned(), code.to_owned());
+    let used = async || {
+        let room = store.code_room(project).await.expect("reads");
+        room.expect("exists").used()
+    };
+    let empty = used().await;
+    change(add(1, "a.js", "one")).await.expect("adds");
+    change(add(2, "b.js", "two")).await.expect("adds");
+    assert_eq!(files().await, [file("a.js", "one"), file("b.js", "two")]);
+    assert!(used().await > empty, "files count as code");
+    let exists = |refused: &Result<_, StoreError>| matches!(refused, Err(StoreError::Exists { what: "file", name }) if name == "a.js");
+    let taken = change(add(3, "a.js", "")).await;
+    assert!(exists(&taken.map(drop)));
+    let taken = change(rename(id(2), "a.js")).await;
+    assert!(exists(&taken.map(drop)));
+    let global = copy().await[0].id;
+    let refused = change(rename(global, "c.js")).await.map(drop);
+    assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
+
+    change(Change::SaveVersion {
+        branch: MAIN_BRANCH.into(),
+        message: String::new(),
+    })
+    .await
+    .expect("saves");
+    change(rename(id(2), "c.js")).await.expect("renames");
+    change(Change::DeleteSnippet(MAIN_BRANCH.into(), id(1)))
+        .await
+        .expect("removes");
+    assert_eq!(files().await, [file("c.js", "two")]);
+    change(Change::RestoreRevision {
+        branch: MAIN_BRANCH.into(),
+        number: 1,
+    })
+    .await
+    .expect("restores");
+    assert_eq!(files().await, [file("a.js", "one"), file("b.js", "two")]);
+    for byte in [1, 2] {
+        change(Change::DeleteSnippet(MAIN_BRANCH.into(), id(byte)))
+            .await
+            .expect("removes");
+    }
+    let unknown = change(Change::AddFile {
+        branch: "other".into(),
+        id: id(5),
+        name: "a.js".into(),
+        code: String::new(),
+    });
+    assert!(matches!(
+        unknown.await.map(drop),
+        Err(StoreError::Missing { what: "branch", .. })
+    ));
 }

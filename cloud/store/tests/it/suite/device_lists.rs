@@ -137,7 +137,7 @@ pub(crate) async fn filters_get_what_they_need(setup: Setup) {
         .vandalise(
             r#"UPDATE devices SET firmware = '{"state":"running","digest":"5d","at_ms":1}', tags = '["x","\"y"]', mac = 'b8:27',
             agent_version = '1.4.0', online = true, online_since = 7, proof_packet = 'ping', proof_at = 9, absent_from = 1,
-            absent_until = 99, absent_reason = 'a "reason"' WHERE name = 'a';
+            absent_until = 99, absent_reason = 'a "reason"', root_version = 3 WHERE name = 'a';
             INSERT INTO licences (project, code, device, created, expires, paired)
             SELECT project, 'used', id, 1, 2, 1 FROM devices WHERE name = 'a'"#,
         )
@@ -149,7 +149,7 @@ pub(crate) async fn filters_get_what_they_need(setup: Setup) {
         let one = setup.store.device(listed.scope).await.expect("reads");
         assert_eq!(one.as_ref(), Some(listed), "read as one row");
     }
-    for bits in 0..64_u8 {
+    for bits in 0..128_u8 {
         let is = |bit: u8| bits & (1 << bit) != 0;
         let needs = DeviceNeeds {
             board: is(0),
@@ -158,6 +158,7 @@ pub(crate) async fn filters_get_what_they_need(setup: Setup) {
             firmware: is(3),
             legacy: is(4),
             pair_code: is(5),
+            root: is(6),
         };
         let mut found = setup
             .store
@@ -172,6 +173,7 @@ pub(crate) async fn filters_get_what_they_need(setup: Setup) {
             device.mac_address.take_if(|_| !needs.board);
             device.agent_version.take_if(|_| !needs.board);
             device.pair_code.take_if(|_| !needs.pair_code);
+            device.root_version.take_if(|_| !needs.root);
             if !needs.tags {
                 device.tags.clear();
             }

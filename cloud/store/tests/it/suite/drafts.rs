@@ -94,6 +94,7 @@ pub(crate) async fn an_edit_of_an_older_text_is_refused(setup: Setup) {
     let snippet = code().await.snippets[0].clone();
     let edit = |text: &str, base: Option<&str>| {
         let edit = SnippetEdit {
+            name: None,
             id: snippet.id,
             code: Some(text.into()),
             description: None,

@@ -319,6 +319,7 @@ pub(crate) async fn branches_and_definitions(setup: Setup) {
         .expect("a section")
         .id;
     let edit = |code: &str| SnippetEdit {
+        name: None,
         id: init,
         code: Some(code.into()),
         description: None,

@@ -5,7 +5,9 @@ use iottly_core::model::{
     Change, DirectiveStatus, NewRollout, OutgoingDirective, Rollout, RolloutCommand, RolloutId, RolloutKind,
     RolloutMember, RolloutStatus, RolloutStep, Scope, SecretHash, StoredRelease, UnixMs,
 };
-use iottly_core::model::{Policy, RolloutIntent, RolloutProgress};
+use iottly_core::model::{
+    NewRoot, Policy, Principal, RecordedRoot, RolloutIntent, RolloutProgress, RootAct, RootTrust,
+};
 use iottly_core::rollout::{BY_OWNER, Place, Places, abandon, place, steer};
 use iottly_protocol::release::{DeviceFacts, Ending, Reason, Step, UpdateState};
 use iottly_protocol::{DeviceId, GroupId, StreamId, UpdateReport};
@@ -654,5 +656,75 @@ pub(crate) async fn devices_of_a_rollout_are_paged_and_counted(setup: Setup) {
             .await
             .expect("reads")
             .is_empty()
+    );
+}
+
+pub(crate) async fn devices_are_counted_by_the_root_that_they_trust(setup: Setup) {
+    let Setup { store, scope, .. } = &setup;
+    let trust = async || store.root_trust(scope.project).await.expect("counts");
+    let count = |version| RootTrust { version, devices: 1 };
+    assert_eq!(trust().await, [count(None)]);
+    assert_eq!(store.root_version(*scope).await.expect("reads"), None);
+    let other = Scope {
+        device: DeviceId::from_bytes([2; 16]),
+        ..*scope
+    };
+    super::device(store.as_ref(), other).await.expect("created");
+    setup
+        .vandalise("UPDATE devices SET online = true, root_version = 1 WHERE id = x'02020202020202020202020202020202'")
+        .await;
+    let both = trust().await;
+    assert!(
+        both.len() == 2 && both.contains(&count(None)) && both.contains(&count(Some(1))),
+        "{both:?}"
+    );
+    assert_eq!(store.root_version(other).await.expect("reads"), Some(1));
+    let below = async |version, after| {
+        let found = store
+            .connected_below_root(scope.project, version, after, 10)
+            .await;
+        found.expect("reads")
+    };
+    assert_eq!(below(2, None).await, [other.device], "the other is off");
+    assert_eq!(below(1, None).await, []);
+    assert_eq!(below(2, Some(other.device)).await, []);
+    let devices = store.devices(scope.project).await.expect("reads");
+    let of = |id| {
+        devices
+            .iter()
+            .find(|device| device.scope.device == id)
+            .map(|device| device.root_version)
+    };
+    assert_eq!((of(scope.device), of(other.device)), (Some(None), Some(Some(1))));
+
+    let root = |version, detail: &str| {
+        Change::PublishRoot(NewRoot {
+            version,
+            act: RootAct::Rotate,
+            detail: detail.to_owned(),
+        })
+    };
+    let by = Principal::system(scope.project, "ada");
+    for (version, at) in [(2, 20), (3, 30), (3, 31)] {
+        let done = store
+            .change(scope.project, &by, root(version, "added targets ab"), at)
+            .await;
+        done.expect("recorded");
+    }
+    let recorded = store.release_roots(scope.project).await.expect("reads");
+    let record = |version, published| RecordedRoot {
+        version,
+        author: by.name.clone(),
+        published,
+    };
+    assert_eq!(recorded, [record(2, 20), record(3, 31)]);
+    let log = store.audit(scope.project, None, 1).await.expect("reads");
+    assert_eq!(
+        (
+            log[0].action.as_str(),
+            log[0].target.as_str(),
+            log[0].detail.as_str()
+        ),
+        ("key.rotate", "root 3", "added targets ab")
     );
 }

@@ -102,10 +102,10 @@ pub struct SnippetDto {
     /// Section of the snippet: `init_sections`, `loop_section` or `command_handlers`.
     #[schema(value_type = String)]
     pub category: Cow<'static, str>,
-    /// `global`, `init`, `loop` or `handler`.
+    /// `global`, `file`, `init`, `loop` or `handler`.
     #[schema(value_type = String)]
     pub kind: SnippetKind,
-    /// `global`, `init`, `loop`, or the type of the command that the handler is for; starts with `_` if the
+    /// `global`, `init`, `loop`, the name of a file like `filters.js`, or the type of the command that the handler is for; starts with `_` if the
     /// command is gone or changed.
     pub name: String,
     /// Description for people: 2,048 bytes at most.
@@ -236,6 +236,22 @@ pub(crate) struct NewBranch {
     pub(crate) from: Option<String>,
 }
 
+/// File to add to a working copy.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewFile {
+    /// Name: letters, digits, `_` or `-`, not starting with `_`, and `.js` at the end; 64 bytes at most.
+    #[schema(
+        example = "filters.js",
+        pattern = "^[A-Za-z0-9-][A-Za-z0-9_-]*[.]js$",
+        max_length = 64
+    )]
+    pub(crate) name: String,
+    /// Text, 196,608 bytes at most; empty by default.
+    #[serde(default)]
+    pub(crate) code: String,
+}
+
 /// Changes of a working copy.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -255,6 +271,8 @@ pub(crate) struct Edit {
     pub(crate) name: Option<String>,
     /// New code, 196,608 bytes at most; unchanged by default.
     pub(crate) code: Option<String>,
+    /// New name of a file that has a name of its own, like `filters.js`; unchanged by default.
+    pub(crate) rename: Option<String>,
     /// New description, 2,048 bytes at most; unchanged by default.
     pub(crate) description: Option<String>,
     /// Version of the code that the edit is based on: the edit is refused with 409 if the working copy has another one.

@@ -23,6 +23,7 @@ mod commands;
 mod copies;
 mod crashes;
 mod definitions;
+mod device_health;
 mod devices;
 mod drafts;
 mod enrolment;
@@ -54,6 +55,7 @@ pub use commands::*;
 pub use copies::*;
 pub use crashes::*;
 pub use definitions::*;
+pub use device_health::*;
 pub use devices::*;
 pub use drafts::*;
 pub use enrolment::*;
@@ -237,6 +239,9 @@ pub struct Props {
     /// Last refusal of the device since it got in last; left out in lists, and if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<DeviceRefusalDto>,
+    /// Latest report of the device about its queue and its sandbox; left out in lists, and before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<DeviceHealthDto>,
 }
 
 impl Props {
@@ -244,6 +249,7 @@ impl Props {
         Self {
             presence: presence.into(),
             refusal: None,
+            health: None,
             id: device.scope.device,
             name: device.name,
             macaddress: device.mac_address.unwrap_or_default(),

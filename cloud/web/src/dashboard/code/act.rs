@@ -3,7 +3,7 @@
 use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use iottly_core::code::CodeFile;
-use iottly_core::model::{Change, Scopes};
+use iottly_core::model::{Change, Scopes, SnippetEdit};
 use iottly_protocol::release::LeaseId;
 use maud::html;
 
@@ -15,7 +15,7 @@ use super::super::shell::{Screen, Section};
 use super::super::text::escaped;
 use super::super::visitor::Visitor;
 use super::{FIRST_FILE, address, address_of};
-use crate::api::{checked_word, code_files};
+use crate::api::{branches, checked_word, code_files};
 use crate::error::ApiError;
 use iottly_cloud::clock;
 
@@ -72,6 +72,59 @@ pub(in super::super) async fn create_branch(visitor: Visitor, fields: Fields) ->
     created.await.unwrap_or_else(|error: ApiError| failure(&error))
 }
 
+/// Adds a file with a name of its own to the working copy of a branch, and shows it.
+pub(in super::super) async fn add_file(
+    visitor: Visitor,
+    Path((_, branch)): Path<(String, String)>,
+    fields: Fields,
+) -> Response {
+    let added = async {
+        let name = typed_name(&fields);
+        branches::add(&visitor.project, &branch, &name, String::new()).await?;
+        Ok(Redirect::to(&address(&visitor, &branch, &name)).into_response())
+    };
+    added.await.unwrap_or_else(|error: ApiError| failure(&error))
+}
+
+/// Renames a file that has a name of its own, and shows it.
+pub(in super::super) async fn rename(
+    visitor: Visitor,
+    Path((_, branch, name)): Path<(String, String, String)>,
+    fields: Fields,
+) -> Response {
+    let renamed = async {
+        let open = code_files::open(&visitor.project, &branch, &name).await?;
+        let CodeFile::Snippet(id) = open.file else {
+            return Err(ApiError::invalid(
+                "invalid_form",
+                "firmware.toml cannot be renamed",
+            ));
+        };
+        let name = branches::file_name(&typed_name(&fields))?;
+        let edit = SnippetEdit {
+            id,
+            name: Some(name.clone()),
+            code: None,
+            description: None,
+            base: None,
+        };
+        let change = Change::SaveSnippets(branch.clone(), vec![edit]);
+        visitor.project.change(change, clock::now()).await?;
+        Ok(Redirect::to(&address(&visitor, &branch, &name)).into_response())
+    };
+    renamed.await.unwrap_or_else(|error: ApiError| failure(&error))
+}
+
+/// Returns the name of a file that was typed; `.js` may be left out.
+fn typed_name(fields: &Fields) -> String {
+    let typed = fields.get("name").unwrap_or_default().trim();
+    if typed.contains('.') {
+        typed.to_owned()
+    } else {
+        format!("{typed}.js")
+    }
+}
+
 /// Replaces the working copy of a branch by a revision.
 pub(in super::super) async fn restore(
     visitor: Visitor,
@@ -124,7 +177,7 @@ pub(in super::super) async fn ask_delete(
                 (question(&asked))
                 (script(&format!("iottly code rm --branch {branch} {}", open.name()), ("DELETE", &path, None)))
             } @else {
-                div.dialog { h1 { "This file belongs to the branch" } p { "Only " code { "firmware.toml" } " and handlers whose command is not defined any more can be deleted." } div.actions { a.button href=(here) { "Back" } } }
+                div.dialog { h1 { "This file belongs to the branch" } p { "Only " code { "firmware.toml" } ", files with names of their own, and handlers whose command is not defined any more can be deleted." } div.actions { a.button href=(here) { "Back" } } }
             }
         };
         let screen = Screen {

@@ -10,7 +10,7 @@ mod pushed;
 mod save;
 mod stale;
 
-pub(super) use act::{ask_delete, create_branch, delete, discard, end_lease, restore};
+pub(super) use act::{add_file, ask_delete, create_branch, delete, discard, end_lease, rename, restore};
 pub(super) use edit_pushed::{save as save_pushed, show as show_pushed};
 pub(super) use save::{check, revision, run, save};
 

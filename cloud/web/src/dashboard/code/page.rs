@@ -3,7 +3,9 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use iottly_core::code::{self, CodeFile, MANIFEST_FILE, Problem};
-use iottly_core::model::{Branch, Device, Draft, Group, Lease, Revision, Scopes, SnippetKind, UnixMs};
+use iottly_core::model::{
+    Branch, Device, Draft, Group, Lease, MAX_FILE_NAME_BYTES, Revision, Scopes, SnippetKind, UnixMs,
+};
 use iottly_store::GroupCounts;
 use maud::{Markup, html};
 
@@ -193,6 +195,7 @@ pub(super) async fn page(visitor: &Visitor, open: &OpenFile, shown: Shown) -> Re
             }
         }
         (deployed::parts(&facts).await)
+        @if facts.may_write { (names(&facts, &here)) }
         (scripts(&facts))
     };
     let status = shown.status();
@@ -347,6 +350,7 @@ fn tree(facts: &Facts<'_>) -> Markup {
                 ul {
                     @for snippet in snippets.iter().filter(|snippet| snippet.kind != SnippetKind::Handler) { (entry(snippet)) }
                     li { a href=(facts.address(MANIFEST_FILE)) aria-current=[(open.file == CodeFile::Manifest).then_some("true")] { (MANIFEST_FILE) } }
+                    @if facts.may_write { li { a href="#files" { "Add or rename a file" } } }
                 }
                 h3 { "Command handlers" }
                 ul {
@@ -361,6 +365,31 @@ fn tree(facts: &Facts<'_>) -> Markup {
                         } }
                     }
                     li { a href={ (facts.visitor.base()) "/releases?branch=" (escaped(&open.branch.name)) } { "Revisions and new branch" } }
+                }
+            }
+        }
+    }
+}
+
+/// Returns the forms for the names of files.
+fn names(facts: &Facts<'_>, here: &str) -> Markup {
+    let (open, branch) = (facts.open, escaped(&facts.open.branch.name));
+    let pattern = "[A-Za-z0-9-][A-Za-z0-9_-]*([.]js)?";
+    let input = |id: &str, value: Option<&str>| {
+        html! { input id=(id) name="name" required maxlength=(MAX_FILE_NAME_BYTES) pattern=(pattern) value=[value] placeholder="filters.js"; }
+    };
+    html! {
+        section.card.stack #files {
+            h2 { "Files of your own" }
+            p.soft { "A file shares its scope with all others: a function that it declares can be called in " code { "loop" } " and in the handlers. It runs after " code { "global" } "." }
+            form.stack method="post" action={ (facts.visitor.base()) "/code/" (branch) "/add" } {
+                div.field { label for="new-file" { "New file" } (input("new-file", None)) }
+                div.actions { button { "Add the file" } }
+            }
+            @if open.is_renamable() {
+                form.stack method="post" action={ (here) "/rename" } {
+                    div.field { label for="file-name" { "Name of this file" } (input("file-name", Some(open.name()))) }
+                    div.actions { button { "Rename the file" } }
                 }
             }
         }
@@ -386,6 +415,11 @@ fn scripts(facts: &Facts<'_>) -> Markup {
             &format!("iottly code put --branch {branch} --base {base} {name} FILE"),
             ("PUT", &put.0, Some(&put.1)),
         ))
+        (script_for(
+            "add a file",
+            &format!("iottly code add --branch {branch} filters.js"),
+            ("POST", &format!("{path}/files"), Some("{\"name\":\"filters.js\"}")),
+        ))
         (script_for("check the code", &format!("iottly code check --branch {branch}"), ("POST", &format!("{path}/check"), Some("{}"))))
         (script_for("save a revision", &format!("iottly code save --branch {branch} --message TEXT"),
             ("POST", &format!("{path}/revisions"), Some("{\"message\":\"…\"}")),
@@ -397,5 +431,12 @@ fn scripts(facts: &Facts<'_>) -> Markup {
         ))
         (script_for("end the lease", "iottly lease end LEASE", ("DELETE", "/leases/LEASE", None)))
         (script_for("drop a draft", &format!("iottly code drop --branch {branch} {name}"), ("DELETE", &format!("{path}/drafts/{}", escaped(name)), None)))
+        @if facts.open.is_renamable() {
+            (script_for(
+                "rename this file",
+                &format!("iottly code rename --branch {branch} {name} NAME.js"),
+                ("PUT", &format!("{path}/snippets"), Some(&serde_json::json!({"snippets": [{"name": name, "rename": "NAME.js"}]}).to_string())),
+            ))
+        }
     }
 }

@@ -18,9 +18,11 @@ use super::super::layout::failure;
 use super::super::text;
 use super::super::visitor::Visitor;
 use super::Tab;
+use super::health::health;
 use crate::api;
 use crate::api::message_filter::json_of;
 use crate::error::ApiError;
+use iottly_cloud::clock;
 
 /// Number of messages that the server renders.
 const MESSAGES: usize = 50;
@@ -98,7 +100,10 @@ async fn page(visitor: &Visitor, id: &str, text: &str, lane: Lane) -> Result<Res
         line += &format!(" --filter {}", word(&filter));
         path += &format!("?filter={}", text::escaped(&filter));
     }
+    let reported = access.services().health.of(access.scope()).await;
+    let reported = reported.map_err(ApiError::from);
     let content = html! {
+        (health(&reported, &visitor.base(), clock::now()))
         (filter_box("messages", &FilterBox {
             action: &own,
             text,

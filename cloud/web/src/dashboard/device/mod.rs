@@ -3,6 +3,7 @@
 mod absence;
 pub(super) mod board;
 pub(super) mod commands;
+mod health;
 pub(super) mod history;
 pub(super) mod live;
 pub(super) mod logs;

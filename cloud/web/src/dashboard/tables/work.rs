@@ -141,9 +141,31 @@ pub(super) async fn mails(access: &ProjectAccess) -> Result<Csv, ApiError> {
 
 /// Returns the keys that a project's releases and orders are signed with.
 pub(super) async fn keys(access: &ProjectAccess) -> Result<Csv, ApiError> {
-    let mut csv = Csv::new(&["key", "scheme", "signs"]);
-    for key in release_keys::of(access).await?.keys {
-        csv.row(&[&key.key, &key.scheme, &key.roles.join(" ")]);
+    let mut csv = Csv::new(&[
+        "key",
+        "scheme",
+        "signs",
+        "since root",
+        "since",
+        "by",
+        "until root",
+        "until",
+        "releases",
+    ]);
+    let keys = release_keys::of(access).await?;
+    for key in keys.root.keys.iter().chain(&keys.former) {
+        let until = key.until.as_ref();
+        csv.row(&[
+            &key.key,
+            &key.scheme,
+            &key.roles.join(" "),
+            &key.since.version.to_string(),
+            &iso(key.since.at.at()),
+            key.since.by.as_deref().unwrap_or_default(),
+            &until.map(|until| until.version.to_string()).unwrap_or_default(),
+            &until.map(|until| iso(until.at.at())).unwrap_or_default(),
+            &key.releases.map(|count| count.to_string()).unwrap_or_default(),
+        ]);
     }
     Ok(csv)
 }
