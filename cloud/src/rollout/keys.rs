@@ -19,9 +19,9 @@ use iottly_store::StoreError;
 const RELEASES: &str = "targets";
 /// Role of the keys that sign directives.
 const DIRECTIVES: &str = "directive";
-/// Number of connected devices that are told of a new root in a second: they fetch it from this cloud.
+/// Maximum number of connected devices that are notified of a new root in a second: they fetch it from this cloud.
 pub const ROOTS_PER_SECOND: usize = 500;
-/// Pause before the next devices are told.
+/// Pause before the next devices are notified.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Maximum number of roots that are published in a project in a day: every device reads each of them once.
 const ROOTS_PER_DAY: usize = 50;
@@ -262,7 +262,7 @@ impl Rollouts {
         Ok(published)
     }
 
-    /// Tells the connected devices of a project that trust an older root, some at a time.
+    /// Announces a root to the connected devices of a project that trust an older one, some at a time.
     async fn announce(&self, project: ProjectId, version: u64) -> Result<(), StoreError> {
         let mut after: Option<DeviceId> = None;
         loop {
@@ -293,7 +293,7 @@ impl Rollouts {
         }
     }
 
-    /// Tells a device that has connected of the newest root, if it trusts an older one.
+    /// Announces the newest root to a device that has connected, if it trusts an older one.
     pub(super) async fn announce_to(&self, scope: Scope) -> Result<(), StoreError> {
         let Some(newest) = self.newest_root(scope.project).await else {
             return Ok(());

@@ -203,6 +203,17 @@ impl OptionFacts {
         }
     }
 
+    /// Returns the range of the values in words, without their unit; none without bounds.
+    #[must_use]
+    pub fn range(&self) -> Option<String> {
+        match (&self.minimum, &self.maximum) {
+            (Some(minimum), Some(maximum)) => Some(format!("{minimum} to {maximum}")),
+            (Some(minimum), None) => Some(format!("{minimum} or more")),
+            (None, Some(maximum)) => Some(format!("{maximum} or less")),
+            (None, None) => None,
+        }
+    }
+
     /// Returns the value that the text of a form stands for: of the option's type if the text is such a value, else the
     /// text itself.
     #[must_use]

@@ -7,6 +7,7 @@ use iottly_core::model::{
     Definition, DefinitionOption, Direction, MAX_SAMPLE_BYTES, MAX_UNIT_BYTES, OptionFacts, OptionKind,
     Scopes, ValueType,
 };
+use iottly_protocol::limits::clip;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -27,6 +28,8 @@ use crate::error::ApiError;
 
 /// Number of empty rows for further options in a form.
 const EMPTY_ROWS: usize = 3;
+/// Maximum length of a default in the list, in bytes.
+const MAX_DEFAULT_SHOWN: usize = 64;
 /// Maximum number of rows of options in a form.
 const MAX_ROWS: usize = 64;
 
@@ -67,7 +70,7 @@ async fn list_page(visitor: &Visitor, refused: Option<&RefusedSample<'_>>) -> Re
                         td { a.row-link href={ (own) "/" (text::escaped(&definition.cmd_type)) } { (definition.cmd_type) } }
                         td { span.tag { (direction(definition.direction)) } }
                         td.p2.break { (definition.description) }
-                        td { code.break { (format(definition)) } }
+                        td { code.break { (format(definition)) } @for facts in definition.options.iter().filter_map(facts) { span.sub.break { (facts) } } }
                     } } }
                 }
             } }))
@@ -155,6 +158,22 @@ pub(super) fn direction(direction: Direction) -> &'static str {
 /// Returns the documented format of a definition's messages as one line.
 pub(super) fn format(definition: &Definition) -> String {
     rest::shape(definition)["metadata"]["jsonfmt"].to_string()
+}
+
+/// Returns the facts about an option in words, such as `target: number, °C, 5 to 60`; none without any.
+fn facts(option: &DefinitionOption) -> Option<String> {
+    let facts = &option.facts;
+    let words = [
+        facts.value_type.map(|kind| kind.as_str().to_owned()),
+        facts.unit.clone(),
+        facts.range(),
+        facts
+            .default
+            .as_ref()
+            .map(|default| format!("default {}", clip(&plain(default), MAX_DEFAULT_SHOWN))),
+    ];
+    let words: Vec<_> = words.into_iter().flatten().collect();
+    (!words.is_empty()).then(|| format!("{}: {}", option.key, words.join(", ")))
 }
 
 /// Result to show above the form.

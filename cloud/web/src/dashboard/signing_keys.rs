@@ -346,7 +346,7 @@ async fn ask(
         heading,
         text: &html! {
             p { "This publishes root " (keys.root.version + 1) ", and deletes the old key. " b { (devices(all)) " do not trust the new key yet" } ": a release signed with it would be refused by them (unknown_key) until they have taken the root up." }
-            p { "Connected devices are told at once, " (iottly_cloud::rollout::ROOTS_PER_SECOND) " a second; others take it up when they connect, or with their next update." }
+            p { "Connected devices are notified at once, " (iottly_cloud::rollout::ROOTS_PER_SECOND) " a second; others take it up when they connect, or with their next update." }
         },
         action: &format!("{own}/{action}"),
         fields: &[(field.to_owned(), value)],

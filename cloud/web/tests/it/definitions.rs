@@ -229,6 +229,11 @@ async fn facts_are_written_with_a_form_and_stay_when_it_is_saved_again() {
     ] {
         assert!(page.contains(field), "{field}: {page}");
     }
+    let list = visit.page("/definitions").await;
+    assert!(
+        list.contains("target: integer, °C, 5 to 60, default 20") && !list.contains("content:"),
+        "{list}"
+    );
     visit.form("/definitions/heat", &fields("60")).await;
     assert_eq!(read().await, made);
     visit.cloud.shutdown().await;
@@ -316,7 +321,7 @@ async fn a_device_plots_the_paths_that_it_has_sent() {
     cloud.store(scope, now, &[r#"{"elsewhere":1}"#]).await;
     let page = visit.page(own).await;
     assert!(
-        page.contains("No numbers from this device yet") && !page.contains("elsewhere"),
+        page.contains("No numbers yet") && !page.contains("elsewhere"),
         "{page}"
     );
     let all = visit.page(&format!("{own}?paths=all")).await;

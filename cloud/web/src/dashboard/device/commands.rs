@@ -299,7 +299,7 @@ fn field(cmd_type: &str, option: &DefinitionOption, refused: Option<&Refused<'_>
     };
     let field = Field::new(format!("{cmd_type}.{}", option.key), default, refused);
     let name = &field.name;
-    let label = html! { (option.key) @if option.optional { span.hint { " optional" } } @if let Some(range) = range(option) { span.hint { " " (range) } } };
+    let label = html! { (option.key) @if option.optional { span.hint { " optional" } } @if let Some(range) = option.facts.range() { span.hint { " " (range) } } };
     if option.facts.value_type == Some(ValueType::Boolean) {
         return html! {
             fieldset.field aria-describedby=[field.note(name)] {
@@ -315,16 +315,6 @@ fn field(cmd_type: &str, option: &DefinitionOption, refused: Option<&Refused<'_>
             @if let Some(unit) = &option.facts.unit { div.unit { (control(option, &field)) span { (unit) } } } @else { (control(option, &field)) }
             (field.shown_problem(name))
         }
-    }
-}
-
-/// Returns the range of an option's values in words.
-fn range(option: &DefinitionOption) -> Option<String> {
-    match (&option.facts.minimum, &option.facts.maximum) {
-        (Some(minimum), Some(maximum)) => Some(format!("{minimum} to {maximum}")),
-        (Some(minimum), None) => Some(format!("{minimum} or more")),
-        (None, Some(maximum)) => Some(format!("{maximum} or less")),
-        (None, None) => None,
     }
 }
 

@@ -9,23 +9,26 @@ use super::super::text::MAX_SHOWN_BYTES;
 const LINE_BYTES: usize = 240;
 /// Maximum length of the white space before a line, in characters.
 const MAX_INDENT: usize = 32;
+/// Length of an indented text, in bytes, after which no further value is shown: white space can be many times the text.
+const MAX_INDENTED_BYTES: usize = 8 << 10;
 
 /// Returns JSON as one line that opens to the indented whole. A long text is cut, and says so.
 pub(in super::super) fn json(text: &str) -> Markup {
-    let (line, shown) = (clip(text, LINE_BYTES), clip(text, MAX_SHOWN_BYTES));
-    let is_cut = shown.len() < text.len();
+    let line = clip(text, LINE_BYTES);
+    let (shown, length) = indented(clip(text, MAX_SHOWN_BYTES));
+    let is_cut = length < text.len();
     html! {
         details.json {
             summary { code { (line) @if line.len() < text.len() { "…" } } }
-            pre { (indented(shown)) @if is_cut { "…" } }
-            @if is_cut { p.soft.small data-cut { "The first " (shown.len()) " of " (text.len()) " bytes. The history of the API has all." } }
+            pre { (shown) @if is_cut { "…" } }
+            @if is_cut { p.soft.small data-cut { "The first " (length) " of " (text.len()) " bytes. The history of the API has all." } }
         }
     }
 }
 
 /// Returns JSON with a line for each value. Strings and numbers stay as they are written; a text that was cut is indented
-/// as far as it goes.
-fn indented(json: &str) -> String {
+/// as far as it goes. Returns the length of what was indented as well, in bytes.
+fn indented(json: &str) -> (String, usize) {
     let mut lines = String::with_capacity(json.len() * 2);
     let (mut depth, mut rest) = (0_usize, json);
     let new_line = |lines: &mut String, depth: usize| {
@@ -33,6 +36,9 @@ fn indented(json: &str) -> String {
         lines.extend(std::iter::repeat_n(' ', (2 * depth).min(MAX_INDENT)));
     };
     while let Some(next) = rest.chars().next() {
+        if lines.len() >= MAX_INDENTED_BYTES {
+            break;
+        }
         let length = match next {
             '"' => string_length(rest),
             _ => next.len_utf8(),
@@ -65,7 +71,7 @@ fn indented(json: &str) -> String {
             _ => lines.push_str(token),
         }
     }
-    lines
+    (lines, json.len() - rest.len())
 }
 
 /// Returns the length of the string at the beginning of a text, with its quotation marks, in bytes.
@@ -91,14 +97,19 @@ mod tests {
         let text = r#"{"a":1.50,"b":[true, null],"c":{},"d":[ ],"e":"x{,:\"]\\","big":12345678901234567890}"#;
         let expected = "{\n  \"a\": 1.50,\n  \"b\": [\n    true,\n    null\n  ],\n  \"c\": {},\n  \"d\": [],\n  \
                         \"e\": \"x{,:\\\"]\\\\\",\n  \"big\": 12345678901234567890\n}";
-        assert_eq!(indented(text), expected);
-        assert_eq!(indented("5"), "5");
+        assert_eq!(indented(text), (expected.to_owned(), text.len()));
+        assert_eq!(indented("5").0, "5");
     }
 
     #[test]
     fn hostile_texts_stay_bounded() {
-        let deep = "[".repeat(2000);
-        assert!(indented(&deep).len() < deep.len() * (MAX_INDENT + 3));
+        let deep = "[".repeat(30) + &"1,".repeat(5000);
+        let shown = json(&deep).into_string();
+        assert!(
+            shown.len() < MAX_INDENTED_BYTES + 1000 && shown.contains(" of 10030 bytes"),
+            "{} bytes: {shown}",
+            shown.len()
+        );
         for cut in [r#"{"a":"x\"#, r#"{"a":"é"#, "{\"a", "]]]}", "\"", "{", ""] {
             indented(cut);
         }

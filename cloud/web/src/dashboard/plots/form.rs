@@ -21,7 +21,7 @@ pub(super) fn nothing_of_device(series: &SeriesList, device: &Device, own: &str,
         "Every number in a message of {} becomes a line here by itself.",
         device.name
     );
-    empty("No numbers from this device yet", &sentence, &next)
+    empty("No numbers yet", &sentence, &next)
 }
 
 impl View<'_> {
