@@ -7,6 +7,7 @@ mod login;
 mod needed;
 mod organization;
 mod release_reader;
+mod stored_logins;
 mod token;
 
 pub use access::{Access, DeviceAccess, ProjectAccess};

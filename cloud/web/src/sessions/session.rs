@@ -18,7 +18,7 @@ use iottly_core::model::{
 use iottly_core::rate::{RateLimit, Verdict};
 
 /// Maximum length of a login, on the steady clock.
-pub(super) const SESSION_LENGTH: Duration = Duration::from_secs(12 * 60 * 60);
+pub(crate) const SESSION_LENGTH: Duration = Duration::from_secs(12 * 60 * 60);
 /// Maximum validity of a login link, on the steady clock.
 pub(super) const LINK_LENGTH: Duration = Duration::from_secs(60 * 60);
 /// Maximum numbers of simultaneous logins: in the memory of a process, of a project's tokens together, and of a token or
@@ -41,7 +41,7 @@ const LOGINS_PER_MINUTE: NonZeroU32 = NonZeroU32::new(60).expect("60 is not zero
 pub const STREAMS_PER_SESSION: usize = 8;
 
 /// Logins of the dashboard that this process has seen, and one-time login links, in memory. A login counts only while it is
-/// stored in the database: see [`WebServices::find_login`](crate::app::WebServices::find_login).
+/// stored in the database.
 pub struct Sessions {
     inner: Mutex<Inner>,
     rate: RateLimit,
@@ -132,7 +132,7 @@ pub struct Session {
     /// Latest end of the login, on the steady clock.
     pub ends: Duration,
     /// Hash of the secret.
-    pub(super) hash: SecretHash,
+    pub(crate) hash: SecretHash,
     pub(super) over: watch::Receiver<()>,
     pub(super) streams: Arc<Semaphore>,
 }
@@ -208,7 +208,7 @@ impl Sessions {
     }
 
     /// Returns the login under a hash. One that this process has not seen is added with the time that is `left` of it.
-    pub(super) fn resume(
+    pub(crate) fn resume(
         &self,
         hash: SecretHash,
         login: Login,

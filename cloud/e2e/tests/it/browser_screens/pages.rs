@@ -210,13 +210,7 @@ const PAGES: &[Page] = &[
     Page(
         "/releases/keys",
         SCREENS_TEST,
-        Screen(
-            "/releases/keys",
-            &[
-                NO_FILTER,
-                (Part, "the keys are one answer, from the files of the cloud"),
-            ],
-        ),
+        Screen("/releases/keys", &[NO_FILTER]),
     ),
     Page("/definitions", SCREENS_TEST, Screen("/definitions", &[NO_FILTER])),
     Page(

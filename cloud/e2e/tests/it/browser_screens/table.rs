@@ -94,15 +94,15 @@ pub(super) const SCREENS: [Screen; 37] = [
         empty: "No release yet",
         nothing: ("", ""),
         table: "releases",
-        sibling: "Keys",
+        sibling: "Revisions of main",
         act: "Create the branch",
     },
     Screen {
         path: "/releases/keys",
         empty: "No key was replaced yet",
         nothing: ("", ""),
-        table: "",
-        sibling: "",
+        table: "releases",
+        sibling: "Its root names them.",
         act: "Rotate…",
     },
     Screen {

@@ -7,10 +7,9 @@ use iottly_cloud::clock::Moment;
 use iottly_core::model::{Actor, BrowserLogin, LoginHolder, LoginsOf, Principal, SecretHash, UnixMs};
 use iottly_store::Result;
 
-use super::session::SESSION_LENGTH;
-use super::{Holder, Login, Person, Session};
 use crate::app::WebServices;
 use crate::error::ApiError;
+use crate::sessions::{Holder, Login, Person, SESSION_LENGTH, Session};
 
 /// Time between two records of a login's use, in milliseconds.
 const USED_EVERY_MS: UnixMs = 60_000;
