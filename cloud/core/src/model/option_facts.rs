@@ -253,7 +253,7 @@ impl OptionFacts {
             OptionKind::FixedValue { .. } if self.default.is_some() => {
                 return Err(InvalidFacts::SecondDefault);
             }
-            _ => {}
+            OptionKind::FixedValue { .. } | OptionKind::MultipleChoice { .. } | OptionKind::FreeValue => {}
         }
         if has_range {
             self.check_range()?;

@@ -143,7 +143,12 @@ impl Found {
             path.push(key);
             match value {
                 Value::Object(inside) if !inside.is_empty() => self.walk(inside, path),
-                value => self.add(path, value),
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Array(_)
+                | Value::Object(_) => self.add(path, value),
             }
             path.pop();
         }

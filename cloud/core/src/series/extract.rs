@@ -14,7 +14,7 @@ pub const MAX_VALUES: usize = 64;
 /// Maximum magnitude of a value. The sum of all values that a history can hold stays a finite number.
 pub const MAX_MAGNITUDE: f64 = 1e150;
 /// Maximum length of a text that is a latest value, in bytes.
-pub const MAX_TEXT_BYTES: usize = 64;
+pub const LATEST_TEXT_BYTES: usize = 64;
 
 /// Value in a payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,7 +23,7 @@ pub enum Found<'a> {
     Number(f64),
     /// True or false.
     Flag(bool),
-    /// A text of at most [`MAX_TEXT_BYTES`].
+    /// A text of at most [`LATEST_TEXT_BYTES`].
     Text(&'a str),
 }
 
@@ -198,7 +198,7 @@ impl<'de, F: FnMut(&str, Found<'_>)> Visitor<'de> for &mut Walk<F> {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        if text.len() <= MAX_TEXT_BYTES {
+        if text.len() <= LATEST_TEXT_BYTES {
             self.word(Found::Text(text));
         }
         Ok(())

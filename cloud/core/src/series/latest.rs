@@ -29,7 +29,7 @@ pub enum Reading {
     Number(f64),
     /// True or false.
     Flag(bool),
-    /// A text of at most [`MAX_TEXT_BYTES`](super::MAX_TEXT_BYTES).
+    /// A text of at most [`LATEST_TEXT_BYTES`](super::LATEST_TEXT_BYTES).
     Text(String),
 }
 
@@ -374,7 +374,7 @@ impl Node {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::MAX_TEXT_BYTES;
+    use super::super::LATEST_TEXT_BYTES;
     use super::*;
 
     fn of(messages: &[(UnixMs, &str)]) -> Latest {
@@ -432,7 +432,7 @@ mod tests {
         let values = shown(&latest);
         assert_eq!(values.len(), MAX_LATEST);
         assert_eq!(values.last(), Some(&row("k3", "3", 3)));
-        let text = "x".repeat(MAX_TEXT_BYTES);
+        let text = "x".repeat(LATEST_TEXT_BYTES);
         for n in 0..MAX_LATEST as i64 {
             let mut newest = Newest::default();
             newest.message(&format!(r#"{{"{}{n}":"{text}"}}"#, "p".repeat(100)), 1000 + n);

@@ -10,7 +10,7 @@ mod rollup;
 mod sketch;
 
 pub use extract::{
-    Found, MAX_DEPTH, MAX_MAGNITUDE, MAX_PATH_BYTES, MAX_TEXT_BYTES, MAX_VALUES, Skipped, extract, walk,
+    Found, LATEST_TEXT_BYTES, MAX_DEPTH, MAX_MAGNITUDE, MAX_PATH_BYTES, MAX_VALUES, Skipped, extract, walk,
 };
 pub use latest::{Latest, LatestValue, MAX_LATEST, MAX_LATEST_BYTES, Newest, Reading};
 pub use line::{Bucket, Line, Piece, pieces, thin};

@@ -202,10 +202,10 @@ pub(super) async fn log_out(State(app): State<App>, method: Method, headers: Hea
         return failure(&ApiError::forbidden("the request comes from another site"));
     }
     let https = app.services.https;
-    if let Some(secret) = session_secret(&headers, https) {
-        if let Err(error) = app.services.close_login(secret).await {
-            return failure(&error.into());
-        }
+    if let Some(secret) = session_secret(&headers, https)
+        && let Err(error) = app.services.close_login(secret).await
+    {
+        return failure(&error.into());
     }
     (
         [(header::SET_COOKIE, session_cookie("", 0, https))],

@@ -175,7 +175,7 @@ async fn a_login_holds_and_ends_at_both_clouds_of_a_database() {
     let cookie = one.login(&one.tenant.token).await;
     assert!(is_logged_in(&one, &cookie).await && is_logged_in(&two, &cookie).await);
     let path = two.path("/p/<project id>/events?devices=<device id>");
-    let mut stream = two.listen(&path, &[&cookie]).await;
+    let mut stream = two.listen(&path, &[&cookie, "Connection: close"]).await;
     stream.read_until("presence").await;
     log_out(&one, &cookie).await;
     assert!(!is_logged_in(&two, &cookie).await);
