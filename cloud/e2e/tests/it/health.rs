@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use crate::cli::done;
 use crate::webdriver::{Browser, is_installed};
 
-/// Sends one message, and fifty more after some seconds.
-const BURST: &str = "let n = 0;
+/// Sends one message, and fifty more ten seconds after a command.
+const BURST: &str = "let left = 0;
+function init() { send_msg({ first: true }); }
+function echo(command) { left = 20; send_msg({ armed: true }); }
 function loop() {
-  n += 1;
-  if (n === 1) { send_msg({ first: true }); return 8000; }
-  if (n === 2) for (let i = 0; i < 50; i++) send_msg({ i });
-  return 60000;
+  if (left > 0) { left -= 1; if (left === 0) for (let i = 0; i < 50; i++) send_msg({ i }); }
+  return 500;
 }";
 /// Works for a while, then never ends a call.
 const SPINS: &str = "let n = 0;
@@ -70,8 +70,12 @@ fn messages_that_waited_while_the_link_was_cut_are_counted_and_then_gone() {
     reported(&device, "the first report", |health| {
         health["firmware"]["memory_bytes"].as_u64() > Some(0)
     });
+    done(&device.api, &["cmd", &device.id, "echo", "content=burst"]);
+    device.api.wait_for_message(&device.id, "the answer", |message| {
+        message["payload"]["armed"] == json!(true)
+    });
     cloud.kill();
-    std::thread::sleep(Duration::from_secs(10));
+    std::thread::sleep(Duration::from_secs(14));
     let cloud = home.start();
     let waits = reported(&device, "a report of what waits", |health| {
         health["history"]["waiting"].as_u64() >= Some(50)

@@ -187,7 +187,7 @@ pub(super) const SCREENS: [Screen; 37] = [
     },
     Screen {
         path: "/devices/<device>/plots",
-        empty: "No numbers from this device yet",
+        empty: "No numbers yet",
         nothing: ("", ""),
         table: "series",
         sibling: "Send command",
