@@ -270,6 +270,8 @@ fn furnish(world: &World) -> (Vec<String>, Vec<(&'static str, String)>) {
     let code = json!({"snippets": [{"name": "loop", "code": "function loop() { send_msg({ temperature: 21 }); return 500; }"}]});
     let path = format!("/project/{}/branches/main/snippets", world.api.project);
     assert_eq!(world.api.put(&path, &code).0, 200);
+    // Lines restore the first revision, so it has the file.
+    world.post("/branches/main/files", &json!({"name": "notes.js"}));
     world.post("/branches/main/revisions", &json!({"message": "first"}));
     world.post(&format!("/deploymentgroups/{group}/flashfw"), &json!({}));
     let rollout = wait_for("the rollout", || {
@@ -292,7 +294,6 @@ fn furnish(world: &World) -> (Vec<String>, Vec<(&'static str, String)>) {
     });
     let rules = world.get("/alerts/rules");
     let rule = text(&rules["rules"][0], "id").to_owned();
-    world.post("/branches/main/files", &json!({"name": "notes.js"}));
     for file in ["loop", "firmware.toml", "notes.js"] {
         let path = format!("/project/{}/branches/main/drafts/{file}", world.api.project);
         let (status, answer) = world.api.put(&path, &json!({"text": "// a draft"}));
