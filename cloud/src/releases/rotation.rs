@@ -110,7 +110,10 @@ impl ReleaseRepositories {
             Err(ReleaseError::NoKey { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        fresh.retain(|key| !named.contains(&key.id()));
+        // A key that an earlier root has named was replaced or revoked: it must not come back.
+        let roots = repository.roots()?;
+        let was_named = |id: &String| roots.iter().any(|root| root.keys.contains_key(id));
+        fresh.retain(|key| !named.contains(&key.id()) && !was_named(&key.id()));
         while (fresh.len() as u64) < threshold {
             fresh.push(keys.make(role)?.public());
         }

@@ -303,3 +303,27 @@ fn an_unknown_role_is_refused() {
     assert!(refused.contains("is not a role"), "{refused}");
     assert!(setup.repositories.propose(PROJECT, "root", NOW).is_err());
 }
+
+#[test]
+fn a_replaced_key_that_a_crash_left_is_not_proposed_again() {
+    let setup = Setup::new();
+    let old = setup.ids("targets");
+    let left: Vec<(PathBuf, Vec<u8>)> = files_of(&setup.key_folder(), "targets")
+        .into_iter()
+        .map(|path| (path.clone(), std::fs::read(&path).expect("a key")))
+        .collect();
+    assert!(!left.is_empty());
+    setup
+        .repositories
+        .rotate_role(PROJECT, "targets", NOW)
+        .expect("rotated");
+    for (path, key) in left {
+        std::fs::write(path, key).expect("written");
+    }
+    let proposal = setup
+        .repositories
+        .propose(PROJECT, "targets", NOW)
+        .expect("proposed");
+    let text = String::from_utf8(proposal).expect("JSON");
+    assert!(old.iter().all(|id| !text.contains(id)), "{text}");
+}

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use iottly_protocol::tuf::{Instant as Date, Root};
 use iottly_protocol::{DeviceId, Down, NewestRoot, ProjectId};
+use serde::Deserialize;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::Rollouts;
 use crate::clock;
@@ -124,6 +126,12 @@ impl NewestRoots {
     }
 }
 
+/// Document of a root, whose signatures are not looked at.
+#[derive(Deserialize)]
+struct Signed {
+    signed: Root,
+}
+
 impl Rollouts {
     /// Returns the keys of a project and the devices that trust them.
     ///
@@ -214,6 +222,13 @@ impl Rollouts {
         document: Vec<u8>,
     ) -> Result<PublishedRoot, KeyError> {
         let project = by.project;
+        let root = self.current_root(project).await?;
+        let next = serde_json::from_slice::<Signed>(&document).ok();
+        let keys = |root: &Root| role_of(root, DIRECTIVES).map(|role| role.keyids);
+        // A document that cannot be read is refused when it is verified.
+        if next.is_some_and(|next| keys(&next.signed) != keys(&root)) {
+            self.nothing_under_way(project).await?;
+        }
         self.publish(by, RootAct::Publish, move |repositories, now| {
             repositories.publish_root(project, &document, now)
         })
@@ -241,6 +256,22 @@ impl Rollouts {
         if recorded.iter().filter(|root| root.published > day).count() >= ROOTS_PER_DAY {
             return Err(KeyError::TooMany);
         }
+        let (this, by) = (Arc::clone(self), by.clone());
+        // Continues if the client disconnects: a root that devices take must not stay without its record.
+        let publishing = async move { this.publish_and_record(&by, act, work).await };
+        let work = tokio::spawn(publishing.in_current_span());
+        work.await.unwrap_or_else(|error| {
+            Err(ReleaseError::Input(format!("the publication of a root failed: {error}")).into())
+        })
+    }
+
+    async fn publish_and_record(
+        self: &Arc<Self>,
+        by: &Principal,
+        act: RootAct,
+        work: impl FnOnce(&ReleaseRepositories, Date) -> Result<PublishedRoot, ReleaseError> + Send + 'static,
+    ) -> Result<PublishedRoot, KeyError> {
+        let project = by.project;
         let published = self.with_repositories(work).await?;
         self.newest_roots.set(project, published.version);
         let record = NewRoot {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use iottly_protocol::command_name::is_function_name;
 use regex::{Captures, Regex};
 
-use crate::model::{Definition, DefinitionOption, Direction, Snippet, SnippetId, SnippetKind};
+use crate::model::{Definition, DefinitionOption, Direction, OptionKind, Snippet, SnippetId, SnippetKind};
 
 const GLOBAL: &str = "// Shared by all other sections.\n";
 const INIT: &str = "// Runs once, before the first message is sent.\nfunction init() {\n}\n";
@@ -37,11 +37,13 @@ impl HandlerChange {
     }
 }
 
-/// Returns true if a handler gets the same options from both definitions. Facts about their values change no handler: they
-/// only narrow what is sent.
+/// Returns true if a handler gets the same options from both definitions. Most facts about their values change no handler:
+/// they only narrow what is sent. The type of a default that is sent decides the form in which it arrives.
 fn has_same_values(old: &Definition, new: &Definition) -> bool {
     let is_same = |(old, new): (&DefinitionOption, &DefinitionOption)| {
-        old.key == new.key && old.kind == new.kind && old.optional == new.optional
+        let is_sent = matches!(old.kind, OptionKind::FixedValue { .. });
+        let is_same_type = !is_sent || old.facts.value_type == new.facts.value_type;
+        old.key == new.key && old.kind == new.kind && old.optional == new.optional && is_same_type
     };
     old.options.len() == new.options.len() && old.options.iter().zip(&new.options).all(is_same)
 }

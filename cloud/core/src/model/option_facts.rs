@@ -15,6 +15,8 @@ pub const MAX_UNIT_BYTES: usize = 32;
 const MAX_NUMBER_BYTES: usize = 64;
 /// Maximum length of a refused value in an error, in bytes.
 const MAX_SHOWN_BYTES: usize = 64;
+/// Largest whole number up to which floating point has all whole numbers: 2^53.
+const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Facts about the values of an option. Facts that are not set are absent from every answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -315,13 +317,21 @@ fn number(text: &str) -> Option<Number> {
     if text.is_empty() || text.len() > MAX_NUMBER_BYTES {
         return None;
     }
-    serde_json::from_str(text).ok().or_else(|| {
-        let is_plain = text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
-        let parsed = text.parse::<f64>().ok().filter(|_| is_plain);
-        parsed.and_then(Number::from_f64)
-    })
+    // Whole numbers keep all their digits; `+5` and `007` are none in JSON.
+    let whole = text
+        .parse::<i64>()
+        .map(Number::from)
+        .or_else(|_| text.parse::<u64>().map(Number::from));
+    whole
+        .ok()
+        .or_else(|| serde_json::from_str(text).ok())
+        .or_else(|| {
+            let is_plain = text
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+            let parsed = text.parse::<f64>().ok().filter(|_| is_plain);
+            parsed.and_then(Number::from_f64)
+        })
 }
 
 fn truth(text: &str) -> Option<bool> {
@@ -338,14 +348,16 @@ fn float(number: &Number) -> f64 {
 }
 
 fn is_whole(number: &Number) -> bool {
-    exact(number).is_some() || float(number).fract() == 0.0
+    // A larger number has lost digits, so it is not the one that was typed.
+    exact(number).is_some() || float(number).fract() == 0.0 && float(number).abs() <= MAX_EXACT
 }
 
 /// Compares numbers: whole ones exactly, others as floating point.
 fn order(left: &Number, right: &Number) -> Ordering {
     match (exact(left), exact(right)) {
         (Some(left), Some(right)) => left.cmp(&right),
-        _ => float(left).total_cmp(&float(right)),
+        // Numbers in JSON are finite, and -0.0 is 0.
+        _ => float(left).partial_cmp(&float(right)).unwrap_or(Ordering::Equal),
     }
 }
 
@@ -386,6 +398,13 @@ mod tests {
             "compared exactly, not as floating point"
         );
         assert!(count.accepts(&json!(3.0)).is_ok() && count.accepts(&json!(3.5)).is_err());
+        let any = facts(json!({"value_type": "integer"}));
+        assert!(
+            any.accepts(&json!("18446744073709551617")).is_err(),
+            "it would reach the device as another number"
+        );
+        let positive = facts(json!({"value_type": "number", "minimum": 0}));
+        assert!(positive.accepts(&json!(-0.0)).is_ok() && positive.accepts(&json!(-0.1)).is_err());
         let lit = facts(json!({"value_type": "boolean"}));
         assert!(lit.accepts(&json!(true)).is_ok() && lit.accepts(&json!("false")).is_ok());
         assert!(lit.accepts(&json!("yes")).is_err() && lit.accepts(&json!(1)).is_err());
@@ -407,6 +426,14 @@ mod tests {
     fn texts_of_a_form_become_values_of_the_type() {
         for (kind, text, value) in [
             (json!("integer"), "42", json!(42)),
+            (json!("integer"), "007", json!(7)),
+            (json!("integer"), " +5 ", json!(5)),
+            (json!("number"), "-003", json!(-3)),
+            (
+                json!("integer"),
+                "18446744073709551615",
+                json!(18_446_744_073_709_551_615_u64),
+            ),
             (json!("number"), "21.50", json!(21.5)),
             (json!("number"), "warm", json!("warm")),
             (json!("boolean"), "true", json!(true)),

@@ -5,7 +5,7 @@
 //! of them as JSON need not escape anything.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -179,17 +179,32 @@ impl Latest {
 
 /// Newest values of some messages, and how they change what is stored.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Newest(BTreeMap<String, (UnixMs, Reading)>);
+pub struct Newest {
+    values: BTreeMap<String, (UnixMs, Reading)>,
+    /// True if messages come newest first, and after all that is stored: of two values of a time the first one stays.
+    is_backwards: bool,
+}
 
 impl Newest {
+    /// Returns an empty one for messages that come newest first, and after all that is stored.
+    #[must_use]
+    pub fn backwards() -> Self {
+        Self {
+            is_backwards: true,
+            ..Self::default()
+        }
+    }
+
+    /// Returns true if a value of one time replaces a known one.
+    const fn replaces(&self, at: UnixMs, known: UnixMs) -> bool {
+        at > known || at == known && !self.is_backwards
+    }
+
     /// Takes the value of a path, unless there is one of a later time.
     pub fn put(&mut self, path: &str, found: Found<'_>, at: UnixMs) {
-        match self.0.get_mut(path) {
-            Some(known) if known.0 > at => {}
-            Some(known) => *known = (at, found.into()),
-            None => {
-                self.0.insert(path.to_owned(), (at, found.into()));
-            }
+        let known = self.values.get(path).map(|known| known.0);
+        if known.is_none_or(|known| self.replaces(at, known)) {
+            self.values.insert(path.to_owned(), (at, found.into()));
         }
     }
 
@@ -201,25 +216,28 @@ impl Newest {
     /// Returns true without values.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.values.is_empty()
     }
 
     /// Returns what is stored with these values in it: of two values of a path that of the later time, or else that of the
     /// message which was received later.
     #[must_use]
     pub fn onto(&self, stored: &Latest) -> Latest {
-        let mut all: Vec<(UnixMs, Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(self.0.len());
-        let mut late: Vec<&str> = Vec::new();
+        let mut all: Vec<(UnixMs, Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(self.values.len());
+        let mut late: HashSet<&str> = HashSet::new();
         for (at, path, word) in stored.words() {
-            let own = self.0.get_key_value(unescaped(path).as_ref());
+            let own = self.values.get_key_value(unescaped(path).as_ref());
             match own {
-                Some((_, (new, _))) if *new >= at => continue,
-                Some((path, _)) => late.push(path),
+                Some((_, (new, _))) if self.replaces(*new, at) => continue,
+                Some((path, _)) => _ = late.insert(path),
                 None => {}
             }
             all.push((at, Cow::Borrowed(path), Cow::Borrowed(word)));
         }
-        let new = self.0.iter().filter(|(path, _)| !late.contains(&path.as_str()));
+        let new = self
+            .values
+            .iter()
+            .filter(|(path, _)| !late.contains(path.as_str()));
         all.extend(new.map(|(path, (at, value))| (*at, escaped(path), Cow::Owned(word(value)))));
         packed(all)
     }
@@ -317,7 +335,7 @@ fn unescaped(text: &str) -> Cow<'_, str> {
 #[derive(Default)]
 struct Node {
     value: Option<Reading>,
-    below: Vec<(String, Node)>,
+    below: BTreeMap<String, Node>,
 }
 
 impl Node {
@@ -326,15 +344,11 @@ impl Node {
             self.value = Some(value);
             return;
         };
-        let place = self
-            .below
-            .iter()
-            .position(|(name, _)| name == key)
-            .unwrap_or_else(|| {
-                self.below.push((key.to_owned(), Self::default()));
-                self.below.len() - 1
-            });
-        self.below[place].1.put(path, value);
+        if let Some(below) = self.below.get_mut(key) {
+            below.put(path, value);
+            return;
+        }
+        self.below.entry(key.to_owned()).or_default().put(path, value);
     }
 
     fn document(self) -> Document {
@@ -346,7 +360,7 @@ impl Node {
     }
 
     /// Returns the value as filters see it. A path that has had a value and an object has both; the value counts.
-    fn filtered(mut self) -> Value {
+    fn filtered(self) -> Value {
         match self.value {
             Some(Reading::Number(number)) => return Value::Double(number),
             Some(Reading::Flag(flag)) => return Value::Bool(flag),
@@ -358,13 +372,14 @@ impl Node {
                 .ok()
                 .filter(|place| place.to_string() == name)
         };
-        if self
+        let is_array = self
             .below
-            .iter()
-            .all(|(name, _)| place(name).is_some_and(|place| place < self.below.len()))
-        {
-            self.below.sort_unstable_by_key(|(name, _)| place(name));
-            return Value::Array(self.below.into_iter().map(|(_, node)| node.filtered()).collect());
+            .keys()
+            .all(|name| place(name).is_some_and(|place| place < self.below.len()));
+        if is_array {
+            let mut below: Vec<_> = self.below.into_iter().collect();
+            below.sort_unstable_by_key(|(name, _)| place(name));
+            return Value::Array(below.into_iter().map(|(_, node)| node.filtered()).collect());
         }
         Value::Object(self.document())
     }
@@ -445,6 +460,20 @@ mod tests {
             of(&[(1, r#"{"door":"open"}"#), (2, &long)]).as_str(),
             "@1 door 'open"
         );
+    }
+
+    #[test]
+    fn of_two_values_of_a_time_the_one_received_later_stays_in_both_directions() {
+        let stored = of(&[(5, r#"{"t":3,"u":3}"#)]);
+        let mut forwards = Newest::default();
+        forwards.message(r#"{"t":4}"#, 5);
+        forwards.message(r#"{"t":5}"#, 5);
+        assert_eq!(forwards.onto(&stored).as_str(), "@5 t 5 u 3");
+        let mut backwards = Newest::backwards();
+        backwards.message(r#"{"t":2,"v":2}"#, 5);
+        backwards.message(r#"{"t":1,"v":1}"#, 5);
+        backwards.message(r#"{"u":9}"#, 6);
+        assert_eq!(backwards.onto(&stored).as_str(), "@6 u 9 @5 t 3 v 2");
     }
 
     #[test]

@@ -72,17 +72,18 @@ const NAMES: [&str; 13] = [
 
 /// Field that holds the latest values, as the payload of a message would.
 const PAYLOAD: &str = "payload";
-/// Fields of the short form that have another name in JSON: with it a filter would match all devices or none.
-const SHORT: [&str; 1] = ["tag"];
 
-/// Parses a filter over devices. A path that leads through no field is one of latest values.
+/// Parses a filter over devices in JSON. Latest values are below the field `payload`: a name that is no field is refused, as
+/// a mistyped one under a negation would match all devices.
 ///
 /// # Errors
 /// If the text is not a filter, or names what no device has.
 pub fn filter(text: &str) -> Result<Filter, UnknownField> {
     let filter = Filter::parse(text)?;
     let heads = filter.heads();
-    let unknown = heads.iter().find(|head| SHORT.contains(head));
+    let unknown = heads
+        .iter()
+        .find(|head| !NAMES.contains(head) && **head != PAYLOAD);
     let unknown = unknown
         .copied()
         .or_else(|| filter.heads_below(PAYLOAD).contains(&"").then_some(PAYLOAD));
@@ -93,9 +94,7 @@ pub fn filter(text: &str) -> Result<Filter, UnknownField> {
             known: format!("{}, payload.PATH", NAMES.join(", ")),
         });
     }
-    let mut known = NAMES.to_vec();
-    known.push(PAYLOAD);
-    Ok(filter.below(PAYLOAD, &known))
+    Ok(filter)
 }
 
 /// Fields of devices that a filter looks at, so that the others are not copied for each of many devices.
@@ -216,6 +215,10 @@ mod tests {
         for text in [
             r#"{"$or":[{"group":"demo"},{"tag":"attic"}]}"#,
             r#"{"payload":{"$exists":true}}"#,
+            // Under a negation a mistyped name would match all devices.
+            r#"{"groups":{"$ne":"demo"}}"#,
+            r#"{"$nor":[{"firmwares":"running"}]}"#,
+            r#"{"temp":{"$gt":30}}"#,
             r#"{"$nor":[{"payload":1}]}"#,
         ] {
             let error = filter(text).expect_err(text).to_string();
@@ -294,8 +297,8 @@ mod tests {
             ("-hum:1,2", false),
             ("hum:null", true),
             ("temp:null", false),
-            (r#"{"temp":{"$gt":30},"group":"demo"}"#, true),
-            (r#"{"hum":{"$not":{"$lt":5}}}"#, true),
+            (r#"{"payload.temp":{"$gt":30},"group":"demo"}"#, true),
+            (r#"{"payload.hum":{"$not":{"$lt":5}}}"#, true),
         ] {
             assert_eq!(matches(text, payload), expected, "{text}");
         }

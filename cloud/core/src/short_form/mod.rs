@@ -269,8 +269,14 @@ impl Language {
         {
             tests.insert("$exists".to_owned(), json!(true));
         }
+        let is_value = self.other == Other::Values && !self.is_field(path) && !path.starts_with("payload.");
+        let path = if is_value {
+            format!("payload.{path}")
+        } else {
+            path.to_owned()
+        };
         let mut condition = Map::new();
-        condition.insert(path.to_owned(), test);
+        condition.insert(path, test);
         Ok(Value::Object(condition))
     }
 

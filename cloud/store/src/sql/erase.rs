@@ -251,6 +251,8 @@ async fn delete_messages(tx: &mut Conn, scope: Scope, before: UnixMs, limit: usi
 
 async fn erase(tx: &mut Conn, scope: Scope, limit: usize) -> Result<u64> {
     let (project, device) = (codec::id(&scope.project), codec::id(&scope.device));
+    // First, because retention and ingest take the lock of a device's latest values before that of what else they write.
+    latest::forget_older(tx, scope, UnixMs::MAX).await?;
     let mut erased = delete_messages(tx, scope, UnixMs::MAX, limit).await?;
     for sql in [
         "DELETE FROM streams WHERE project = $1 AND device = $2 AND stream IN \
@@ -261,8 +263,6 @@ async fn erase(tx: &mut Conn, scope: Scope, limit: usize) -> Result<u64> {
          (SELECT token, name FROM idempotency WHERE project = $1 AND device = $2 LIMIT $3)",
         "DELETE FROM rollups WHERE project = $1 AND device = $2 AND (path, width, start) IN \
          (SELECT path, width, start FROM rollups WHERE project = $1 AND device = $2 LIMIT $3)",
-        // A row of a device, which the limit does not bind.
-        "DELETE FROM latest_values WHERE project = $1 AND device = $2 AND $3 > 0",
         "DELETE FROM device_logs WHERE project = $1 AND device = $2 AND n IN \
          (SELECT n FROM device_logs WHERE project = $1 AND device = $2 LIMIT $3)",
         "DELETE FROM webhook_attempts WHERE project = $1 AND device = $2 AND (hook, n) IN \

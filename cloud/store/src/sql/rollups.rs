@@ -50,6 +50,8 @@ pub(super) struct Batch {
     minutes: HashMap<(Scope, Place, UnixMs), Rollup>,
     missing: BTreeMap<(Scope, UnixMs), u64>,
     latest: BTreeMap<Scope, Newest>,
+    /// True if messages come newest first, and after all that is stored.
+    is_backwards: bool,
 }
 
 /// Paths of a project in a batch, and what it skipped.
@@ -63,6 +65,17 @@ pub(super) struct Paths {
 
 /// Key of a row: device, path, width and start, each in the order of the table's key.
 type Key = (ProjectId, DeviceId, PathId, Width, UnixMs);
+
+fn newest(all: &mut BTreeMap<Scope, Newest>, scope: Scope, is_backwards: bool) -> &mut Newest {
+    let fresh = || {
+        if is_backwards {
+            Newest::backwards()
+        } else {
+            Newest::default()
+        }
+    };
+    all.entry(scope).or_insert_with(fresh)
+}
 
 impl Batch {
     /// Adds the numbers of messages that are being stored, but for those that wait to be rolled up with their device's
@@ -81,12 +94,20 @@ impl Batch {
         Ok(())
     }
 
+    /// Returns one for messages that come newest first, and after all that is stored.
+    pub(super) fn backwards() -> Self {
+        Self {
+            is_backwards: true,
+            ..Self::default()
+        }
+    }
+
     /// Adds the numbers of a message, and its latest values.
     pub(super) fn message(&mut self, scope: Scope, at: UnixMs, payload: &str) {
         let paths = self.projects.entry(scope.project).or_default();
         let (minute, hour) = (Width::Minute.start(at), Width::Hour.start(at));
         let minutes = &mut self.minutes;
-        let latest = self.latest.entry(scope).or_default();
+        let latest = newest(&mut self.latest, scope, self.is_backwards);
         let skipped = walk(payload, |path, found| {
             latest.put(path, found, at);
             let Found::Number(value) = found else { return };
@@ -112,7 +133,7 @@ impl Batch {
 
     /// Adds the latest values of a message whose numbers are rolled up.
     pub(super) fn latest(&mut self, scope: Scope, at: UnixMs, payload: &str) {
-        self.latest.entry(scope).or_default().message(payload, at);
+        newest(&mut self.latest, scope, self.is_backwards).message(payload, at);
     }
 
     /// Counts messages that are missing in a device's history.

@@ -104,7 +104,7 @@ pub(super) async fn step(tx: &mut Conn, fill: &'static Fill, limit: usize) -> Re
     .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1))
     .fetch_all(&mut *tx)
     .await?;
-    let mut batch = Batch::default();
+    let mut batch = Batch::backwards();
     for row in rows.iter().take(limit) {
         let (received, body): (UnixMs, &str) = (codec::get(row, "ts")?, codec::get(row, "body")?);
         match codec::kind(codec::get(row, "kind")?)? {

@@ -63,7 +63,10 @@ impl WebServices {
             return Ok(None);
         };
         if now.date.saturating_sub(stored.used) >= USED_EVERY_MS {
-            self.store.touch_browser_login(hash, now.date).await?;
+            // A full disk must not close the pages.
+            if let Err(error) = self.store.touch_browser_login(hash, now.date).await {
+                tracing::warn!(%error, "failed to record the use of a login; the request continues");
+            }
         }
         Ok(Some(session))
     }

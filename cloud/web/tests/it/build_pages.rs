@@ -177,6 +177,30 @@ async fn files_are_added_renamed_and_deleted_without_scripts() {
 }
 
 #[tokio::test]
+async fn handlers_of_commands_with_the_names_of_actions_have_pages() {
+    let cloud = start().await;
+    let cookie = cloud.login(&cloud.tenant.token).await;
+    for name in ["add", "restore", "files", "check"] {
+        let definition = json!({name: {"value": {"type": "FreeValue"}}});
+        let path = "/v1.0/project/<project id>/messagedefinitions";
+        cloud.post(path, &definition.to_string()).await.ok();
+        let page = get(&cloud, "/code/main/loop", &cookie).await.text;
+        let end = format!("\">{name}</a>");
+        let begin = page.split(&end).next().expect("a text");
+        let address = begin.rsplit("href=\"").next().expect("a link");
+        let address = &address[address.find("/code/").expect("a page of code")..];
+        let handler = get(&cloud, address, &cookie).await;
+        assert_eq!(handler.status, 200, "{name}: {address}");
+        assert!(
+            handler.text.contains(&format!("<title>{name}")),
+            "{name}: {}",
+            handler.text
+        );
+    }
+    cloud.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_file_is_edited_checked_saved_and_flashed_without_scripts() {
     let cloud = cloud().await;
     let (group, ids) = group(&cloud, 1).await;

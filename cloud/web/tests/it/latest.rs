@@ -83,7 +83,7 @@ async fn values_select_devices_in_lists_groups_and_jobs() {
         )
         .await
         .ok();
-    assert_eq!(moved["filter"], json!({"temp": {"$gt": 30}}), "{moved}");
+    assert_eq!(moved["filter"], json!({"payload.temp": {"$gt": 30}}), "{moved}");
     assert_eq!(names(&cloud, "group%3Ahot").await, ["warm"]);
     let job = json!({"kind": "tag", "filter": "temp<0", "add": ["frost"]});
     cloud
@@ -212,7 +212,7 @@ async fn values_are_shown_by_the_api_as_columns_and_on_the_page() {
         explained["json"]
             .as_str()
             .map(|text| text.parse::<Value>().expect("JSON")),
-        Some(json!({"temp": {"$not": {"$gt": 30}, "$exists": true}}))
+        Some(json!({"payload.temp": {"$not": {"$gt": 30}, "$exists": true}}))
     );
     let explained = page("/suggestions?of=devices&filter=channel%3Ax").await.ok();
     assert!(

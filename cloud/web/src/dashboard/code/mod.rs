@@ -16,7 +16,8 @@ pub(super) use save::{check, revision, run, save};
 
 use axum::extract::{Path, Query};
 use axum::response::{IntoResponse, Redirect, Response};
-use iottly_core::model::MAIN_BRANCH;
+use iottly_core::code::CodeFile;
+use iottly_core::model::{BranchCode, MAIN_BRANCH};
 use serde::Deserialize;
 
 use super::layout::failure;
@@ -107,12 +108,18 @@ fn address_of(visitor: &Visitor, open: &OpenFile) -> String {
     address(visitor, &open.branch.name, &url_name(open))
 }
 
-/// Returns the name of a file in addresses: its name, or its id where another file has the same name.
+/// Words in the place of a file's name in addresses that stand for actions.
+const ACTIONS: [&str; 2] = ["add", "restore"];
+
+/// Returns the name of a file in addresses: its name, or its id where another file or an action has the same name.
 fn url_name(open: &OpenFile) -> String {
-    let name = open.name();
-    if iottly_core::code::CodeFile::named(&open.code, name) == Some(open.file) {
+    url_name_of(&open.code, open.file, open.name())
+}
+
+fn url_name_of(code: &BranchCode, file: CodeFile, name: &str) -> String {
+    if CodeFile::named(code, name) == Some(file) && !ACTIONS.contains(&name) {
         name.to_owned()
     } else {
-        open.file.key()
+        file.key()
     }
 }

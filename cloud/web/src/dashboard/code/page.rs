@@ -325,12 +325,7 @@ fn tree(facts: &Facts<'_>) -> Markup {
     snippets.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
     let entry = |snippet: &iottly_core::model::Snippet| {
         let here = open.file == CodeFile::Snippet(snippet.id);
-        let named = CodeFile::named(&open.code, &snippet.name) == Some(CodeFile::Snippet(snippet.id));
-        let name = if named {
-            snippet.name.clone()
-        } else {
-            snippet.id.to_string()
-        };
+        let name = super::url_name_of(&open.code, CodeFile::Snippet(snippet.id), &snippet.name);
         html! { li { a.break href=(facts.address(&name)) aria-current=[here.then_some("true")] { (snippet.name) } } }
     };
     let handlers = || {
