@@ -65,7 +65,7 @@ async fn values_select_devices_in_lists_groups_and_jobs() {
         ("door%3Aopen%20or%20room.on%3Atrue", vec!["cold", "warm"]),
         ("hum%3C5", vec![]),
         ("-hum%3C5", vec![]),
-        ("%7B%22temp%22%3A%7B%22%24lt%22%3A0%7D%7D", vec!["cold"]),
+        ("%7B%22payload.temp%22%3A%7B%22%24lt%22%3A0%7D%7D", vec!["cold"]),
     ] {
         assert_eq!(names(&cloud, filter).await, expected, "{filter}");
     }
