@@ -91,9 +91,11 @@ async fn values_select_devices_in_lists_groups_and_jobs() {
         .await
         .ok();
     crate::support::eventually("the job has tagged the device", async || {
-        names(&cloud, "tag%3Afrost").await == ["cold"]
+        let path = format!("{PROJECT}/devices/props?filter=tag%3Afrost");
+        cloud.get(&path).await.ok()["devices"][0]["name"] == "cold"
     })
     .await;
+    assert_eq!(names(&cloud, "tag%3Afrost").await, ["cold"]);
     cloud.shutdown().await;
 }
 
