@@ -76,7 +76,7 @@ pub struct KeyStanding {
 pub struct RootPoint {
     /// Version of the root.
     pub version: u64,
-    /// Time of the publication. Of a root that was not published through the API, what its expiry tells.
+    /// Time of the publication. Of a root that was not published through the API, the time that follows from its expiry.
     pub at: UnixMs,
     /// Name of the person or token that published it; none for the cloud itself, and for roots that were not published through
     /// the API.
@@ -243,7 +243,7 @@ impl Rollouts {
         Ok(())
     }
 
-    /// Publishes a root, records it, and tells the connected devices.
+    /// Publishes a root, records it, and notifies the connected devices.
     async fn publish(
         self: &Arc<Self>,
         by: &Principal,
@@ -277,14 +277,14 @@ impl Rollouts {
         let record = NewRoot {
             version: published.version,
             act,
-            detail: told(&published),
+            detail: described(&published),
         };
         // Devices take the root whether it is recorded or not.
         let rollouts = Arc::clone(self);
         let version = published.version;
         tokio::spawn(async move {
             if let Err(error) = rollouts.announce(project, version).await {
-                tracing::error!(project.id = %project, %error, "failed to announce a new root of releases; devices hear of it when they connect");
+                tracing::error!(project.id = %project, %error, "failed to announce a new root of releases; devices are notified when they connect");
             }
         });
         self.store
@@ -320,7 +320,7 @@ impl Rollouts {
     async fn tell(&self, device: DeviceId, version: u64) {
         let down = Down::Root(NewestRoot { version });
         if let Err(error) = self.broker.publish(device, down.encode().into()).await {
-            tracing::debug!(device.id = %device, %error, "failed to announce a root; the device hears of it with its next hello");
+            tracing::debug!(device.id = %device, %error, "failed to announce a root; the device is notified when it connects again");
         }
     }
 
@@ -349,7 +349,7 @@ impl Rollouts {
     }
 }
 
-fn told(published: &PublishedRoot) -> String {
+fn described(published: &PublishedRoot) -> String {
     let list = |keys: &[RoleKey]| {
         let one = |key: &RoleKey| format!("{} {}", key.role, key.key.get(..12).unwrap_or(&key.key));
         keys.iter().map(one).collect::<Vec<_>>().join(", ")

@@ -263,7 +263,7 @@ pub(crate) async fn rotate(
 
 /// Revokes a key, in a new root (scope `admin`).
 ///
-/// What the key signs is refused by every device that trusts the new root. A role that has too few keys left gets a new one.
+/// Every device that trusts the new root refuses the signatures of the key. A role that has too few keys left gets a new one.
 #[utoipa::path(
     post,
     path = "/keys/revoke",
@@ -304,8 +304,8 @@ pub(crate) async fn propose(
 
 /// Publishes a root that was signed elsewhere (scope `admin`).
 ///
-/// It is verified as devices verify it: signed by the keys of the root before and by its own, with the next version. A root
-/// under which this cloud could not sign is refused.
+/// The root is verified as devices verify it: signed by the keys of the root before and by its own, with the next version.
+/// A root under which this cloud could not sign is refused, and one with other directive keys while rollouts are under way.
 #[utoipa::path(
     post,
     path = "/keys/publish",
